@@ -1,0 +1,70 @@
+# make demo   own virtual environment, install, run the whole job on drawn pictures, say where the report is
+# make test   the tests          make check   lint, format and types too          make clean   undo everything
+#
+# PYTHON=python3.12       another Python (3.11 or newer)
+# TORCH_INDEX=URL         another index for PyTorch, such as https://download.pytorch.org/whl/cpu on Linux,
+#                         whose wheels are far smaller for machines without a GPU
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+
+# What has been done is remembered under the checksum of everything it depends on.
+checksum = $(shell find $(1) -type f ! -name '*.py[co]' ! -path '*.egg-info/*' | LC_ALL=C sort | xargs cksum | cksum | tr -d ' ')
+DEMO_MADE := demo/.made-$(call checksum,src pyproject.toml)
+TESTS_PASSED := $(VENV)/tests-passed-$(call checksum,src tests pyproject.toml $(wildcard README.md docs))
+
+.PHONY: demo test lint check clean
+
+demo: $(DEMO_MADE)
+	@echo "The report is $(CURDIR)/demo/report.html"
+
+$(DEMO_MADE): | $(VENV)/installed
+	$(BIN)/alexnet demo --out demo
+	@rm -f demo/.made-*
+	@touch $@
+
+test: $(TESTS_PASSED)
+	@:
+
+ifneq ($(wildcard $(TESTS_PASSED)),)
+test: passed-before
+.PHONY: passed-before
+passed-before:
+	@echo "All tests passed and nothing has changed since; rm $(TESTS_PASSED) to run them again."
+endif
+
+$(TESTS_PASSED): | $(VENV)/installed-test
+	@rm -f $(VENV)/tests-passed-*
+	$(BIN)/python -m pytest
+	@touch $@
+
+lint: | $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+check: lint test
+
+clean:
+	rm -rf $(VENV) demo build dist src/*.egg-info .pytest_cache .ruff_cache
+	find src tests -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is not Python 3.11 or newer; name one that is: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/installed: pyproject.toml | $(VENV)/made
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/installed-test: pyproject.toml | $(VENV)/made
+	$(PIP) -e '.[test]'
+	@touch $(VENV)/installed $@
+
+$(VENV)/installed-dev: pyproject.toml | $(VENV)/made
+	$(PIP) -e '.[test,dev]'
+	@touch $(VENV)/installed $(VENV)/installed-test $@

@@ -1,0 +1,299 @@
+"""The command line: one function per command.
+
+A command's signature is its options (tyro reads it), its docstring its help. It returns the result, a plain
+dict, with the function that renders it for people. What it needs is imported inside it, so that
+`alexnet --help` does not wait for torch. What all commands share is in `command_line`.
+"""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
+
+from .command_line import Answer, Flag, Line, parse, run_command
+from .config import TrainConfig, load_config
+from .recipes import recipe
+
+Device = Annotated[str, arg(help="auto (cuda, then mps, then cpu), cpu, cuda, cuda:1 or mps.")]
+MoreRuns = Annotated[tuple[Path, ...], arg(metavar="[RUN ...]", help="More run folders: their ensemble.")]
+MorePictures = Annotated[tuple[Path, ...], arg(metavar="[PICTURE ...]", help="More pictures.")]
+
+
+def demo(*, out: Path = Path("demo")) -> Answer:
+    """Draw labelled pictures, prepare, train, evaluate and report: no data needed.
+
+    Example:
+      alexnet demo --out demo
+
+    Args:
+        out: Folder for the pictures, the store, the run and report.html.
+    """
+    from .study import demo as study
+
+    return study.demo(out), study.render
+
+
+def prepare(
+    source: Path,
+    store: Path,
+    /,
+    *,
+    size: int = 256,
+    workers: int = 0,
+    val_fraction: float | None = None,
+    seed: int = 0,
+    max_bad: float = 0.01,
+    quality: int = 95,
+    honour_exif: Flag = False,
+) -> Answer:
+    """Turn pictures from any supported source into a store.
+
+    A source is a folder train/CLASS/* with val/CLASS/*, a folder of class folders, the ILSVRC-2012 tars,
+    the Kaggle layout of ImageNet, or Parquet files with image and label; told apart by looking. Started
+    again after an interruption, it goes on where it was.
+
+    Example:
+      alexnet prepare imagenette2-160 stores/imagenette
+      alexnet prepare holiday-pictures stores/holidays --val-fraction 0.2
+
+    Args:
+        source: Folder or file with the pictures.
+        store: Folder to write the store to.
+        size: Height and width of the stored pictures, in pixels.
+        workers: Processes that decode and rescale; 0 means one per processor core.
+        val_fraction: Part of each class that becomes the validation split, where the source has none (0.1).
+        seed: Which pictures these are is a function of this number.
+        max_bad: Stop when more than this part of the pictures cannot be read.
+        quality: JPEG quality of the stored pictures, up to 100.
+        honour_exif: Turn pictures as their EXIF data says (AlexNet's authors did not).
+    """
+    from .data import prepare as data
+
+    summary = data.prepare(
+        source,
+        store,
+        size=size,
+        workers=workers,
+        val_fraction=val_fraction,
+        seed=seed,
+        max_bad=max_bad,
+        quality=quality,
+        honour_exif=honour_exif,
+    )
+    return summary, data.render
+
+
+def train(store: Path, run: Path, /, *, config: Annotated[TrainConfig, arg(name="")]) -> Answer:
+    """Train a network on a store, or continue a run where it stopped.
+
+    Every setting is an option; --recipe NAME chooses the defaults. For a run that exists its own config.json
+    gives them, so that alexnet train STORE RUN alone continues it.
+
+    Example:
+      alexnet train stores/imagenette runs/imagenette --recipe small
+      alexnet train stores/imagenette runs/slower --recipe small --optim.lr 0.005 --epochs 40
+
+    Args:
+        store: Store made by alexnet prepare.
+        run: Folder for checkpoints, metrics.jsonl and config.json.
+    """
+    from .training import loop
+
+    return loop.train(store, run, config), loop.render
+
+
+def evaluate(
+    run: Path,
+    more: MoreRuns = (),
+    /,
+    *,
+    data: Path,
+    split: str = "val",
+    views: int = 10,
+    batch_size: int = 64,
+    device: Device = "auto",
+    weights: tuple[float, ...] | None = None,
+) -> Answer:
+    """Measure top-1 and top-5 error of one run, or of several and their ensemble.
+
+    Example:
+      alexnet evaluate runs/imagenette --data stores/imagenette --views 10
+
+    Args:
+        run: Run folder made by alexnet train.
+        data: Store made by alexnet prepare.
+        split: Split of the store: val or train.
+        views: 10 (four corners, centre, their mirrors: as in the paper) or 1 (centre).
+        batch_size: Pictures at a time.
+        weights: One weight per run in the ensemble's average; without it all count the same.
+    """
+    from .study import evaluate as study
+
+    result = study.evaluate(
+        (run, *more), data, split=split, views=views, batch_size=batch_size, device=device, weights=weights
+    )
+    return result, study.render
+
+
+def predict(
+    run: Path,
+    picture: Path,
+    more: MorePictures = (),
+    /,
+    *,
+    views: int = 10,
+    device: Device = "auto",
+    panel: Path | None = None,
+) -> Answer:
+    """Name the five most probable classes of pictures.
+
+    Example:
+      alexnet predict runs/imagenette dog.jpg church.jpg --panel predictions.png
+
+    Args:
+        run: Run folder made by alexnet train.
+        picture: Picture file.
+        views: 10 (four corners, centre, their mirrors: as in the paper) or 1 (centre).
+        panel: Also draw the pictures with their labels, as figure 4 (left) of the paper, to this file.
+    """
+    from .study import predict as study
+
+    return study.predict(run, (picture, *more), views=views, device=device, panel=panel), study.render
+
+
+def features(
+    run: Path,
+    source: Path,
+    out: Path,
+    /,
+    *,
+    layer: str = "fc7",
+    split: str | None = None,
+    device: Device = "auto",
+    batch_size: int = 64,
+) -> Answer:
+    """Write the activations of any layer to a .npy file, the pictures' names beside it.
+
+    Example:
+      alexnet features runs/imagenette stores/imagenette fc7.npy --split val
+      alexnet features runs/imagenette holiday-pictures pool5.npy --layer pool5
+
+    Args:
+        run: Run folder made by alexnet train.
+        source: A store, any source that alexnet prepare reads, a folder of pictures, or a picture.
+        out: The .npy file to write; the names go to .keys.txt beside it.
+        layer: conv1, relu1, norm1, pool1 ... pool5, fc6, relu6, fc7, relu7 or fc8.
+        split: Only this split of the source.
+        batch_size: Pictures at a time.
+    """
+    from .study import features as study
+
+    result = study.features(run, source, out, layer=layer, split=split, device=device, batch_size=batch_size)
+    return result, study.render
+
+
+def similar(
+    run: Path,
+    picture: Path,
+    more: MorePictures = (),
+    /,
+    *,
+    data: Path,
+    split: str = "train",
+    count: int = 6,
+    layer: str = "fc7",
+    panel: Path | None = None,
+    device: Device = "auto",
+) -> Answer:
+    """Find the pictures of a store that are nearest to a picture in fc7.
+
+    Example:
+      alexnet similar runs/imagenette dog.jpg --data stores/imagenette --panel similar.png
+
+    Args:
+        run: Run folder made by alexnet train; the index of the store is made once and kept there.
+        picture: Picture file.
+        data: Store to search.
+        split: Split of the store: train or val.
+        count: Nearest pictures to show for each picture.
+        layer: Layer whose activations are compared (Euclidean distance).
+        panel: Also draw the pictures with their nearest, as figure 4 (right) of the paper, to this file.
+    """
+    from .study import similar as study
+
+    result = study.similar(
+        run, (picture, *more), data, split=split, count=count, layer=layer, panel=panel, device=device
+    )
+    return result, study.render
+
+
+def figures(
+    run: Path, /, *, data: Path | None = None, picture: Path | None = None, layer: str = "conv1"
+) -> Answer:
+    """Draw the conv1 kernels, the learning curves, activation maps and panels of a run.
+
+    Example:
+      alexnet figures runs/imagenette --data stores/imagenette
+      alexnet figures runs/imagenette --picture dog.jpg --layer conv3
+
+    Args:
+        run: Run folder made by alexnet train; the figures go to its folder figures.
+        data: Store whose pictures the panels show.
+        picture: Picture whose activation maps are drawn.
+        layer: Layer whose activation maps are drawn.
+    """
+    from .study import figures as study
+
+    return study.figures(run, data, picture=picture, layer=layer), study.render
+
+
+def verify(path: Path, /) -> Answer:
+    """Check a store or a run: checksums, counts, and that it loads.
+
+    Example:
+      alexnet verify stores/imagenette
+      alexnet verify runs/imagenette
+
+    Args:
+        path: Store or run folder.
+    """
+    from .study import verify as study
+
+    return study.verify(path), study.render
+
+
+COMMANDS = {
+    command.__name__: command
+    for command in (demo, prepare, train, evaluate, predict, similar, features, figures, verify)
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    return run_command(COMMANDS, argv, parsers={"train": _parse_train})
+
+
+def _parse_train(argv: list[str]) -> Line:
+    """The options of `train`, whose defaults are those of the recipe or of the run that is continued."""
+    named = _value_of("--recipe", argv)
+    line = parse("train", functools.partial(train, config=recipe(named or "paper")), argv)
+    _, run = line.call.args
+    if not (run / "config.json").is_file():
+        return line
+    started = load_config(run / "config.json")
+    if named not in (None, started.recipe):
+        raise ValueError(
+            f"{run} was started with --recipe {started.recipe}; continue with that, or name another folder."
+        )
+    return parse("train", functools.partial(train, config=started), argv)
+
+
+def _value_of(option: str, argv: list[str]) -> str | None:
+    for word, following in zip(argv, [*argv[1:], None], strict=True):
+        if word == option:
+            return following
+        if word.startswith(f"{option}="):
+            return word.partition("=")[2]
+    return None

@@ -1,0 +1,106 @@
+"""What happens to a picture between the store and the network (paper, sections 2 and 4.1).
+
+All pictures are RGB on the 0-255 scale, height x width x 3. Random numbers are a pure function of (seed, epoch,
+position in the epoch): they do not depend on the number of workers.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alexnet.config import AugmentConfig
+
+
+class Draws(NamedTuple):
+    """The random choices of one epoch, one row for each position in it."""
+
+    order: np.ndarray
+    """int64 [N]: which picture stands at each position, a permutation."""
+    offsets: np.ndarray
+    """int64 [N, 2]: top and left of the patch."""
+    mirrored: np.ndarray
+    """bool [N]."""
+    colour: np.ndarray
+    """float32 [N, 3]: multiples of the three principal components."""
+
+
+def draw_epoch(config: AugmentConfig, pictures: int, size: int, crop: int, seed: int, epoch: int) -> Draws:
+    """Everything random about the data of one epoch, for pictures of `size` cut to `crop` pixels.
+
+    The paper counts 32 x 32 offsets for 256 and 224 pixels; this is `size - crop` for each axis.
+    """
+    random = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, epoch])))
+    order = random.permutation(pictures)
+    offsets = random.integers(0, max(1, size - crop), (pictures, 2))
+    mirrored = random.random(pictures) < 0.5
+    colour = random.standard_normal((pictures, 3), dtype=np.float32) * np.float32(config.colour)
+    if not config.crop:
+        offsets[:] = (size - crop) // 2
+    if not config.mirror:
+        mirrored[:] = False
+    return Draws(order, offsets, mirrored, colour)
+
+
+def crop_and_mirror(picture: np.ndarray, offset: np.ndarray, mirrored: bool, crop: int) -> np.ndarray:
+    """The patch of `crop` x `crop` pixels at `offset` (top, left), as a view: uint8 [crop, crop, 3]."""
+    top, left = offset
+    patch = picture[top : top + crop, left : left + crop]
+    return patch[:, ::-1] if mirrored else patch
+
+
+def colour_axes(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues [3], ascending, and eigenvectors [3, 3], in columns, of the RGB covariance (section 4.1)."""
+    return np.linalg.eigh(np.asarray(covariance, dtype=np.float64))
+
+
+def colour_shift(multiples: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """What is added to every pixel of each picture: P (alpha * lambda), float32 [B, 3] on the 0-255 scale.
+
+    The paper's formula is for intensities between 0 and 1, which it does not say: taken on the 0-255 scale, one
+    standard deviation along the first axis would be some 1,500 grey levels. lambda is therefore divided by 255.
+    """
+    eigenvalues, axes = colour_axes(covariance)
+    return ((multiples * eigenvalues / 255.0) @ axes.T).astype(np.float32)
+
+
+def remove_mean(
+    patches: Tensor, mean: Tensor, offsets: np.ndarray, mirrored: np.ndarray, shift: Tensor, dtype: torch.dtype
+) -> Tensor:
+    """Subtract from each patch its own part of the mean picture, mirrored with it, and add the colour shift.
+
+    `patches` uint8 [B, C, C, 3]; `mean` float32 [S, S, 3]; `shift` float32 [B, 3]. Returns [B, 3, C, C] of `dtype`
+    in channels-last memory. Works where the tensors are: patches travel to an accelerator as bytes.
+    """
+    size, crop = mean.shape[0], patches.shape[1]
+    flipped = mean.flip(1)
+    result = torch.empty(patches.shape, dtype=dtype, device=patches.device)
+    for i, ((top, left), mirror) in enumerate(zip(offsets.tolist(), mirrored.tolist(), strict=True)):
+        if mirror:
+            left = size - crop - left
+        window = (flipped if mirror else mean)[top : top + crop, left : left + crop]
+        torch.sub(patches[i], window - shift[i], out=result[i])
+    return result.permute(0, 3, 1, 2)
+
+
+def subtract_mean(pictures: Tensor, mean: Tensor) -> Tensor:
+    """Whole pictures, for testing: uint8 [B, S, S, 3] to float32 [B, 3, S, S] in channels-last memory."""
+    return (pictures - mean).permute(0, 3, 1, 2)
+
+
+def centre_view(x: Tensor, crop: int) -> Tensor:
+    """The central patch: [..., S, S] to [..., crop, crop]."""
+    edge = (x.shape[-1] - crop) // 2
+    return x[..., edge : edge + crop, edge : edge + crop]
+
+
+def ten_views(x: Tensor, crop: int) -> Tensor:
+    """Four corners and the centre, then their mirrors (section 4.1): [B, 3, S, S] to [B, 10, 3, crop, crop].
+
+    Order of the first five: top left, top right, centre, bottom left, bottom right.
+    """
+    edge = x.shape[-1] - crop
+    corners = [(0, 0), (0, edge), (edge // 2, edge // 2), (edge, 0), (edge, edge)]
+    views = [x[..., top : top + crop, left : left + crop] for top, left in corners]
+    return torch.stack(views + [view.flip(-1) for view in views], dim=1)

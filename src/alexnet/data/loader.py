@@ -1,0 +1,122 @@
+"""Batches made in the background, by threads, while the network trains (paper, section 4.1).
+
+Decoding releases Python's lock, so threads use all cores without copies between processes.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alexnet.data.augment import Draws, crop_and_mirror
+from alexnet.data.store import StoreSplit
+
+PICTURES_PER_TASK = 16
+BATCHES_AHEAD = 3
+
+
+class Batch(NamedTuple):
+    """Cropped and mirrored patches as bytes, with what `augment.remove_mean` needs to finish them."""
+
+    patches: Tensor
+    """uint8 [B, crop, crop, 3]."""
+    labels: Tensor
+    """int64 [B]."""
+    offsets: np.ndarray
+    """int64 [B, 2]: top and left of each patch in its picture."""
+    mirrored: np.ndarray
+    """bool [B]."""
+    colour: np.ndarray
+    """float32 [B, 3]: multiples of the principal components."""
+
+
+def default_workers() -> int:
+    """One thread per core that this process may use, at most 8."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, cores)
+
+
+def training_batches(
+    split: StoreSplit, draws: Draws, batch_size: int, crop: int, *, start: int = 0, workers: int = 0
+) -> Iterator[Batch]:
+    """The batches of one epoch from number `start` on; the pictures that fill no whole batch are left out.
+
+    The order is random, so other pictures are left out in each epoch.
+    """
+    labels = torch.from_numpy(split.labels)
+
+    def fill(patches: np.ndarray, positions: range) -> None:
+        for row, position in enumerate(positions):
+            picture = split.picture(int(draws.order[position]))
+            patches[row] = crop_and_mirror(picture, draws.offsets[position], draws.mirrored[position], crop)
+
+    steps = range(start, len(split) // batch_size)
+    ranges = (range(step * batch_size, (step + 1) * batch_size) for step in steps)
+    for patches, positions in in_background(ranges, crop, fill, workers):
+        chosen = slice(positions.start, positions.stop)
+        yield Batch(
+            patches,
+            labels[torch.from_numpy(draws.order[chosen])],
+            draws.offsets[chosen],
+            draws.mirrored[chosen],
+            draws.colour[chosen],
+        )
+
+
+def in_order(split: StoreSplit, batch_size: int, workers: int = 0) -> Iterator[tuple[Tensor, Tensor, int]]:
+    """All pictures, whole, in the order of the store: uint8 [B, S, S, 3], labels int64 [B], first index.
+
+    The last batch may be smaller.
+    """
+    labels = torch.from_numpy(split.labels)
+
+    def fill(pictures: np.ndarray, positions: range) -> None:
+        for row, position in enumerate(positions):
+            pictures[row] = split.picture(position)
+
+    starts = range(0, len(split), batch_size)
+    ranges = (range(first, min(first + batch_size, len(split))) for first in starts)
+    for pictures, positions in in_background(ranges, split.size, fill, workers):
+        yield pictures, labels[positions.start : positions.stop], positions.start
+
+
+def in_background(
+    batches: Iterator[range], side: int, fill: Callable[[np.ndarray, range], None], workers: int
+) -> Iterator[tuple[Tensor, range]]:
+    """Yield (pictures, positions) for each range, with `BATCHES_AHEAD` being filled while the caller works.
+
+    An error in a worker is raised here, at the batch that it belongs to.
+    """
+    with ThreadPoolExecutor(workers or default_workers(), thread_name_prefix="pictures") as pool:
+        ahead: deque[tuple[Tensor, range, list[Future[None]]]] = deque()
+
+        def submit() -> None:
+            positions = next(batches, None)
+            if positions is None:
+                return
+            pictures = torch.empty((len(positions), side, side, 3), dtype=torch.uint8)
+            array = pictures.numpy()
+            tasks = [
+                pool.submit(
+                    fill, array[i : i + PICTURES_PER_TASK], positions[i : i + PICTURES_PER_TASK]
+                )
+                for i in range(0, len(positions), PICTURES_PER_TASK)
+            ]
+            ahead.append((pictures, positions, tasks))
+
+        try:
+            for _ in range(BATCHES_AHEAD):
+                submit()
+            while ahead:
+                pictures, positions, tasks = ahead.popleft()
+                for task in tasks:
+                    task.result()
+                submit()
+                yield pictures, positions
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,176 @@
+"""Bytes of any picture to the fixed square the network is fed with, and back to bytes.
+
+Section 2 of the paper: "Given a rectangular image, we first rescaled the image such that the shorter side was of
+length 256, and then cropped out the central 256x256 patch from the resulting image." Grey and CMYK become RGB. EXIF
+orientation is ignored, as it was then, unless asked for.
+
+What a file is, is judged by its content. JPEG goes through libjpeg-turbo directly (`simplejpeg`), every other format,
+and whatever libjpeg-turbo finds odd about a JPEG, through Pillow, which repairs what can be repaired and refuses a
+truncated file. A picture that ends early is an error and never a picture with a grey bottom.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import Final
+
+import numpy as np
+import simplejpeg
+from PIL import Image, UnidentifiedImageError
+
+FORMATS: Final = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP")
+MOST_PIXELS: Final = 178_956_970  # half a gigabyte of RGB; where Pillow refuses a "decompression bomb"
+JPEG_FROM: Final = 128  # smaller pictures are stored lossless: there JPEG's 8x8 blocks are as large as what is shown
+JPEG_START: Final = b"\xff\xd8\xff"
+"""The first bytes of every JPEG file."""
+
+Bytes = bytes | bytearray | memoryview
+
+_ORIENTATION_TAG: Final = 0x0112
+_NEEDS_TRANSPOSE: Final = (5, 6, 7, 8)
+_NEEDS_MIRROR: Final = (2, 3, 6, 7)  # after the transposition: left and right change places
+_NEEDS_FLIP: Final = (3, 4, 7, 8)  # after the transposition: top and bottom change places
+
+
+def decode(data: Bytes, shorter_side: int | None = None, honour_exif: bool = False) -> np.ndarray:
+    """The picture in `data` as uint8 [height, width, 3], RGB. An animation gives its first frame; transparent
+    pixels show white.
+
+    With `shorter_side`, the result may be smaller than the file's picture, where that is faster and loses nothing
+    one would see once it is rescaled to this size: it still is at least twice as large.
+
+    Raises ValueError, with the reason as its text, for what is no whole picture.
+    """
+    view = memoryview(data)
+    if view.nbytes == 0:
+        raise ValueError("the file is empty")
+    picture = _decode_jpeg(view, shorter_side) if bytes(view[:3]) == JPEG_START else None
+    if picture is None:
+        picture = _decode_with_pillow(view)
+    return _upright(picture, _orientation(view)) if honour_exif else picture
+
+
+def rescale(picture: np.ndarray, size: int) -> np.ndarray:
+    """`picture`, uint8 [height, width, 3], with its shorter side made `size` (bicubic, antialiased) and its central
+    square cut out: uint8 [size, size, 3]. Only that square is computed; what it samples outside itself is the
+    picture, so the result is the centre of the whole rescaled picture."""
+    height, width = picture.shape[:2]
+    side = min(height, width)
+    left, top = (width - side) / 2, (height - side) / 2
+    square = Image.fromarray(picture).resize(
+        (size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side)
+    )
+    return np.asarray(square)
+
+
+def encode(picture: np.ndarray, quality: int = 95) -> bytes:
+    """`picture`, uint8 [size, size, 3], as the store keeps it: JPEG with 4:2:0 colour from 128 pixels up, PNG
+    (lossless) below."""
+    if min(picture.shape[:2]) >= JPEG_FROM:
+        return simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality=quality, colorsubsampling="420")
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    return file.getvalue()
+
+
+def decode_stored(data: Bytes) -> np.ndarray:
+    """What `encode` made, as uint8 [size, size, 3]. Raises ValueError with the reason. Releases the interpreter lock
+    while it decodes a JPEG."""
+    if bytes(memoryview(data)[:3]) == JPEG_START:
+        return simplejpeg.decode_jpeg(data)
+    return _decode_with_pillow(memoryview(data))
+
+
+def decode_into(data: Bytes, out: np.ndarray) -> None:
+    """`decode_stored` into `out`, uint8 [size, size, 3] and contiguous, without a copy where it is a JPEG. Raises
+    ValueError with the reason, also where the picture has another size."""
+    if bytes(memoryview(data)[:3]) != JPEG_START:
+        picture = decode_stored(data)
+        if picture.shape != out.shape:
+            raise ValueError(f"it is {picture.shape[1]}x{picture.shape[0]} and not {out.shape[1]}x{out.shape[0]}")
+        out[...] = picture
+        return
+    height, width = simplejpeg.decode_jpeg_header(data)[:2]
+    if (height, width, 3) != out.shape:
+        raise ValueError(f"it is {width}x{height} and not {out.shape[1]}x{out.shape[0]}")
+    simplejpeg.decode_jpeg(data, buffer=out)
+
+
+def _decode_jpeg(data: memoryview, shorter_side: int | None) -> np.ndarray | None:
+    """None where Pillow should try: CMYK, and whatever libjpeg-turbo warns of or refuses."""
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+        _refuse_huge(width, height)
+        if colours not in ("YCbCr", "Gray", "RGB"):
+            return None
+        # Halving, quartering ... inside the inverse DCT costs less than decoding every pixel. Leaving twice the wanted
+        # size keeps the last step, the antialiased one, the one that decides.
+        if shorter_side is not None and min(height, width) >= 4 * shorter_side:
+            least = 2 * shorter_side
+            return simplejpeg.decode_jpeg(data, min_height=least, min_width=least, min_factor=2)
+        return simplejpeg.decode_jpeg(data)
+    except _TooLarge as error:
+        raise ValueError(str(error)) from None
+    except ValueError:
+        return None
+
+
+def _decode_with_pillow(data: memoryview) -> np.ndarray:
+    # Pillow warns of strange metadata, which is not looked at here.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+                _refuse_huge(*picture.size)
+                return _rgb(picture)
+        except UnidentifiedImageError:
+            raise ValueError("it is no JPEG, PNG, WebP, GIF or BMP picture") from None
+        except Image.DecompressionBombError as error:
+            raise ValueError(str(error)) from None
+        except ValueError:
+            raise
+        except Exception as error:  # a damaged file raises nearly anything: OSError, SyntaxError, struct.error ...
+            raise ValueError(f"it cannot be decoded: {error}") from None
+
+
+def _rgb(picture: Image.Image) -> np.ndarray:
+    if picture.mode.startswith("I") or picture.mode == "F":  # 16 bits a sample, which convert() would clip at 255
+        grey = np.asarray(picture).astype(np.float64) / 257
+        eight = np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+        return np.repeat(eight[:, :, None], 3, axis=2)
+    if picture.has_transparency_data:
+        white = Image.new("RGBA", picture.size, "white")
+        return np.asarray(Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB"))
+    return np.asarray(picture.convert("RGB"))
+
+
+class _TooLarge(ValueError):
+    pass
+
+
+def _refuse_huge(width: int, height: int) -> None:
+    if width * height > MOST_PIXELS:
+        raise _TooLarge(f"it claims {width}x{height} pixels, more than the {MOST_PIXELS:,} that are decoded")
+
+
+def _orientation(data: memoryview) -> int:
+    """The EXIF orientation, 1 to 8; 1 (upright) where there is none, or none that can be read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+                value = picture.getexif().get(_ORIENTATION_TAG, 1)
+        except Exception:  # broken EXIF is common and raises nearly anything
+            return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _upright(picture: np.ndarray, orientation: int) -> np.ndarray:
+    if orientation in _NEEDS_TRANSPOSE:
+        picture = picture.transpose(1, 0, 2)
+    if orientation in _NEEDS_MIRROR:
+        picture = picture[:, ::-1]
+    if orientation in _NEEDS_FLIP:
+        picture = picture[::-1]
+    return np.ascontiguousarray(picture)

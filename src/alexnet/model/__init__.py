@@ -1,0 +1,1 @@
+"""The network: layers, response normalisation, pooling and initial weights. Knows nothing of data or training."""

@@ -1,0 +1,219 @@
+"""Compiles, loads and calls `kernels.cpp`: the memory-bound layers for CPUs.
+
+Built at first use (about three seconds, once per machine and version) with the C++ compiler that `CXX` names, or g++,
+clang++ or c++, into a cache folder that only the user can write; without a compiler everything runs in plain PyTorch.
+`ALEXNET_KERNELS=off` asks for plain PyTorch.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import stat
+import subprocess
+import tempfile
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+SOURCE = Path(__file__).with_name("kernels.cpp")
+_BASIC = ("-O3", "-std=c++17", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
+# The first that the compiler accepts: all processor features and all cores, then less.
+FLAGS = tuple((*_BASIC, *more) for more in (("-march=native", "-fopenmp"), ("-fopenmp",), ("-march=native",), ()))
+DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
+
+_pointer, _size, _real, _threads = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float, ctypes.c_int
+_ARGUMENTS = {
+    "momentum_update": (_pointer,) * 3 + (_size,) + (_real,) * 3 + (_threads,),
+    **{
+        f"{function}_{dtype}": arguments
+        for dtype in DTYPES.values()
+        for function, arguments in {
+            "lrn": (_pointer,) * 2 + (_size,) * 4 + (_real,) * 2 + (_threads,),
+            "lrn_gradient": (_pointer,) * 3 + (_size,) * 4 + (_real,) * 2 + (_threads,),
+            "pool": (_pointer,) * 3 + (_size,) * 8 + (_threads,),
+            "pool_gradient": (_pointer,) * 3 + (_size,) * 8 + (_threads,),
+        }.items()
+    },
+}
+
+
+class KernelsUnavailable(Exception):
+    """Why the kernels could not be built, in one clause."""
+
+
+def compiler() -> list[str] | None:
+    """The C++ compiler's command, or None."""
+    named = os.environ.get("CXX")
+    for command in [shlex.split(named)] if named else [["g++"], ["clang++"], ["c++"]]:
+        found = shutil.which(command[0]) if command else None
+        if found:
+            return [found, *command[1:]]
+    return None
+
+
+def _processor() -> str:
+    """What -march=native depends on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    wanted = ("flags", "Features", "model name", "CPU part")
+    return repr([platform.machine(), platform.processor(), sorted({s for s in lines if s.startswith(wanted)})])
+
+
+def library_name(command: list[str]) -> str:
+    """A name that changes with the source, the compiler, the flags and the processor."""
+    program = os.stat(command[0])
+    identity = (command, program.st_size, program.st_mtime_ns, FLAGS, _processor())
+    return "kernels-" + hashlib.sha256(SOURCE.read_bytes() + repr(identity).encode()).hexdigest()[:16] + ".so"
+
+
+def _is_private(path: Path) -> bool:
+    """Whether nobody but the user (and root) can have put this here."""
+    status = path.lstat()
+    if status.st_uid != os.getuid() or stat.S_ISLNK(status.st_mode) or status.st_mode & 0o022:
+        return False
+    return not any(
+        parent.stat().st_mode & stat.S_IWOTH and not parent.stat().st_mode & stat.S_ISVTX for parent in path.parents
+    )
+
+
+def cache_folder() -> Path:
+    """`$XDG_CACHE_HOME/alexnet`, mode 0700; a folder for this process alone where that is not the user's own."""
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        folder = (Path(home) if os.path.isabs(home) else Path.home() / ".cache").resolve() / "alexnet"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if _is_private(folder) and os.access(folder, os.W_OK):
+            folder.chmod(0o700)
+            return folder
+    except (OSError, RuntimeError):  # read-only, or no home at all
+        pass
+    return Path(_process_folder().name)
+
+
+@functools.cache
+def _process_folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="alexnet-kernels-")  # mode 0700, removed at exit
+
+
+def build(command: list[str], to: Path) -> None:
+    """Compiles the kernels into the file `to`, which appears whole or not at all.
+
+    Raises KernelsUnavailable when the compiler fails with every set of flags.
+    """
+    message = ""
+    for flags in FLAGS:
+        handle, temporary = tempfile.mkstemp(suffix=".so", prefix=".kernels-", dir=to.parent)
+        os.close(handle)
+        try:
+            done = subprocess.run(
+                [*command, *flags, str(SOURCE), "-o", temporary],
+                capture_output=True, text=True, errors="replace", timeout=300,
+            )  # fmt: skip
+            if done.returncode == 0:
+                os.chmod(temporary, 0o700)
+                os.replace(temporary, to)
+                return
+            message = next((s for s in done.stderr.splitlines() if "error" in s), "no message")
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise KernelsUnavailable(f"{command[0]} could not be run ({error})") from error
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    raise KernelsUnavailable(f"{command[0]} failed ({message})")
+
+
+def load() -> ctypes.CDLL:
+    """The compiled kernels, built where the cache has none. Raises KernelsUnavailable."""
+    if os.name != "posix":
+        raise KernelsUnavailable("they are built on Linux and macOS only")
+    command = compiler()
+    if command is None:
+        raise KernelsUnavailable("there is no C++ compiler (install g++, or name one in CXX)")
+    try:
+        path = cache_folder() / library_name(command)
+        if not (path.exists() and _is_private(path)):
+            build(command, path)
+        kernels = ctypes.CDLL(str(path))  # uses the OpenMP library that torch has loaded
+        for name, arguments in _ARGUMENTS.items():
+            function = getattr(kernels, name)
+            function.argtypes, function.restype = arguments, None
+    except (OSError, AttributeError) as error:
+        raise KernelsUnavailable(str(error)) from error
+    return kernels
+
+
+@functools.cache
+def _loaded() -> ctypes.CDLL | None:
+    try:
+        return load()
+    except KernelsUnavailable as error:
+        warnings.warn(
+            "Local response normalisation, max pooling and the update run in plain PyTorch, several times slower: "
+            f"the compiled kernels are not available, {error}. ALEXNET_KERNELS=off silences this.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
+
+
+def library() -> ctypes.CDLL | None:
+    """The compiled kernels, or None where they are off or cannot be had (said once, as a warning)."""
+    return None if os.environ.get("ALEXNET_KERNELS", "").lower() in ("off", "0", "no") else _loaded()
+
+
+@torch.compiler.assume_constant_result
+def available() -> bool:
+    """Whether the kernels can be called."""
+    return library() is not None
+
+
+def usable(x: Tensor) -> bool:
+    """Whether the kernels take this tensor; never while the network is being exported to another format."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype in DTYPES
+        and not torch.compiler.is_exporting()
+        and not torch.jit.is_tracing()
+        and available()
+    )
+
+
+def call(name: str, dtype: torch.dtype | None, *arguments: Tensor | int | float | None) -> None:
+    """Runs `name` (for activations of `dtype`) on as many threads as torch uses."""
+    kernels = library()
+    assert kernels is not None
+    function = getattr(kernels, name if dtype is None else f"{name}_{DTYPES[dtype]}")
+    plain = (a.data_ptr() if isinstance(a, Tensor) else a for a in arguments)
+    function(*plain, torch.get_num_threads())
+
+
+@torch.no_grad()
+def momentum_update_(
+    w: Tensor, v: Tensor, g: Tensor, learning_rate: float, momentum: float, weight_decay: float
+) -> None:
+    """The paper's update (section 5), in place, in one pass over memory.
+
+    v <- momentum v - weight_decay learning_rate w - learning_rate g; w <- w + v, all three of one shape.
+    """
+    assert w.shape == v.shape == g.shape
+    if all(t.dtype == torch.float32 and usable(t) for t in (w, v, g)) and _same_dense_layout(w, v, g):
+        decay = weight_decay * learning_rate
+        call("momentum_update", None, w, v, g, w.numel(), learning_rate, momentum, decay)
+        torch.autograd.graph.increment_version((w, v))
+    else:
+        v.mul_(momentum).add_(w, alpha=-weight_decay * learning_rate).add_(g, alpha=-learning_rate)
+        w.add_(v)
+
+
+def _same_dense_layout(*tensors: Tensor) -> bool:
+    dense = tensors[0].is_contiguous() or tensors[0].is_contiguous(memory_format=torch.channels_last)
+    return dense and len({t.stride() for t in tensors}) == 1

@@ -1,0 +1,102 @@
+"""Local response normalisation (section 3.3 of the paper), per tower as on the paper's two GPUs.
+
+y_i = x_i * (k + alpha * sum_j x_j^2) ** -beta, j over the `size` neighbouring channels of the same tower, the window
+clipped at the tower's ends. `torch.nn.LocalResponseNorm` divides alpha by size and knows no towers.
+
+Two forms of the same: plain PyTorch, and one pass over memory each way in `kernels.cpp` (CPU, float32 and bfloat16,
+beta 3/4, odd sizes). The second keeps only x for the gradient and gives its result in channels last.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from . import kernels
+
+_MAX_SIZE = 33  # kernels.cpp, MAX_HALF
+
+
+def lrn_plain(x: Tensor, size: int, alpha: float, beta: float, k: float, groups: int) -> Tensor:
+    """The formula in plain operations, for [B, C, H, W] of any floating type; computed in float32 at least."""
+    wide = x if x.dtype == torch.float64 else x.float()
+    squares = wide.square().unflatten(1, (groups, -1))  # [B, groups, C / groups, H, W]
+    per_tower = squares.shape[2]
+    before = size // 2
+    padded = F.pad(squares, (0, 0, 0, 0, before, size - 1 - before))
+    total = padded[:, :, :per_tower]
+    for shift in range(1, size):
+        total = total + padded[:, :, shift : shift + per_tower]
+    scale = (k + alpha * total).flatten(1, 2)  # [B, C, H, W]
+    return (wide * scale**-beta).to(x.dtype)
+
+
+@torch.library.custom_op("alexnet::lrn", mutates_args=())
+def _lrn(x: Tensor, size: int, alpha: float, k: float, groups: int) -> Tensor:
+    x = x.contiguous(memory_format=torch.channels_last)
+    y = torch.empty_like(x)
+    channels = x.shape[1]
+    kernels.call("lrn", x.dtype, x, y, x.numel() // channels, channels, groups, size // 2, alpha, k)
+    return y
+
+
+@torch.library.custom_op("alexnet::lrn_gradient", mutates_args=())
+def _lrn_gradient(x: Tensor, g: Tensor, size: int, alpha: float, k: float, groups: int) -> Tensor:
+    x = x.contiguous(memory_format=torch.channels_last)
+    g = g.contiguous(memory_format=torch.channels_last)
+    dx = torch.empty_like(x)
+    channels = x.shape[1]
+    kernels.call("lrn_gradient", x.dtype, x, g, dx, x.numel() // channels, channels, groups, size // 2, alpha, k)
+    return dx
+
+
+@_lrn.register_fake
+def _(x: Tensor, size: int, alpha: float, k: float, groups: int) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.channels_last)
+
+
+@_lrn_gradient.register_fake
+def _(x: Tensor, g: Tensor, size: int, alpha: float, k: float, groups: int) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.channels_last)
+
+
+def _keep(ctx, inputs, output) -> None:
+    x, *ctx.settings = inputs
+    ctx.save_for_backward(x)
+
+
+def _backward(ctx, g: Tensor):
+    (x,) = ctx.saved_tensors
+    return _lrn_gradient(x, g, *ctx.settings), None, None, None, None
+
+
+_lrn.register_autograd(_backward, setup_context=_keep)
+
+
+def local_response_norm(x: Tensor, size: int, alpha: float, beta: float, k: float, groups: int) -> Tensor:
+    """Local response normalisation of [B, C, H, W] by whichever form is fastest here."""
+    if beta == 0.75 and size % 2 == 1 and size <= _MAX_SIZE and kernels.usable(x):
+        return _lrn(x, size, alpha, k, groups)
+    return lrn_plain(x, size, alpha, beta, k, groups)
+
+
+torch.fx.wrap("local_response_norm")
+
+
+class LocalResponseNorm(nn.Module):
+    """Local response normalisation over the channels of [B, C, H, W]; see the module for the formula."""
+
+    def __init__(
+        self, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0, groups: int = 2
+    ) -> None:
+        super().__init__()
+        self.size, self.alpha, self.beta, self.k, self.groups = size, alpha, beta, k, groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1] % self.groups:
+            raise ValueError(f"{x.shape[1]} channels do not divide into {self.groups} towers.")
+        return local_response_norm(x, self.size, self.alpha, self.beta, self.k, self.groups)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}, groups={self.groups}"

@@ -1,0 +1,266 @@
+"""Top-1 and top-5 error on a store, of one network or of several together (paper, sections 4.1 and 6).
+
+Ten views are the four corners and the centre and their mirrors; the ten softmax outputs are averaged. Several
+networks: their averaged outputs are averaged again, with weights. A label that shares its score with others gets
+the credit of a random order among them, so that a constant output scores chance.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Group, RenderableType
+from rich.table import Table
+from torch import Tensor
+
+from alexnet.data.augment import centre_view, subtract_mean, ten_views
+from alexnet.data.classes import Class
+from alexnet.data.loader import in_order
+from alexnet.data.store import Store, StoreSplit
+from alexnet.progress import Progress
+from alexnet.study.pictures import readable
+from alexnet.study.trained import load
+from alexnet.training.device import choose_dtype, precision
+from alexnet.training.metrics import top_k_credit
+
+VIEWS_AT_ONCE = 128
+WORST_PAIRS = 10
+
+
+def evaluate(
+    runs: Sequence[Path],
+    store: Path,
+    *,
+    split: str = "val",
+    views: int = 10,
+    batch_size: int = 64,
+    device: str = "auto",
+    weights: Sequence[float] | None = None,
+) -> dict[str, Any]:
+    """Test the networks of `runs`, and their ensemble, on a split of a store. Errors are fractions.
+
+    `views` is 1 (centre) or 10; `weights` are those of the ensemble, one for each run (default: equal). Classes are
+    matched by wnid, whatever their order. Returns `top1_error`, `top5_error` (of the ensemble where there are
+    several runs), `views`, `pictures`, `per_class`, `confusions` and `members`.
+
+    Raises ValueError where runs and store do not fit each other.
+    """
+    if views not in (1, 10):
+        raise ValueError(f"views is {views}; it must be 1 (centre) or 10 (corners, centre and their mirrors).")
+    data = Store(store)
+    pictures = open_split(data, split)
+    networks = [load(run, device) for run in runs]
+    classes: tuple[Class, ...] = networks[0].classes
+    columns = [matched(net.classes, classes, run, runs[0]) for net, run in zip(networks, runs, strict=True)]
+    labels_in_run = store_labels(data, classes, runs[0])
+    for net, run in zip(networks, runs, strict=True):
+        check_size(net, data, run)
+    shares = normalised(weights, len(runs))
+
+    began = time.monotonic()
+    credits: list[list[np.ndarray]] = [[] for _ in networks]  # per network: [2, B] for each batch
+    ensemble: list[np.ndarray] = []
+    guesses: list[np.ndarray] = []
+    with Progress(f"testing on {split}", total=len(pictures), unit="pictures") as bar:
+        for batch, labels, _ in in_order(pictures, batch_size):
+            truth = labels_in_run[labels]
+            together = torch.zeros(len(batch), len(classes))
+            for net, order, share, credit in zip(networks, columns, shares, credits, strict=True):
+                scores = store_probabilities(net, batch, views)[:, order]
+                credit.append(both_credits(scores, truth))
+                together += share * scores
+            ensemble.append(both_credits(together, truth))
+            guesses.append(together.argmax(1).numpy())
+            bar.advance(len(batch), top1_error=f"{100 * float(1 - mean_credits(ensemble)[0]):.1f} %")
+
+    truths = labels_in_run[torch.from_numpy(pictures.labels)].numpy()
+    top1, top5 = mean_credits(ensemble)
+    members = [
+        {
+            "run": str(run),
+            "top1_error": float(1 - mean_credits(credit)[0]),
+            "top5_error": float(1 - mean_credits(credit)[1]),
+            "views": views,
+            "pictures": len(pictures),
+            "weight": share,
+        }
+        for run, credit, share in zip(runs, credits, shares, strict=True)
+    ]
+    return {
+        "store": str(store),
+        "split": split,
+        "top1_error": float(1 - top1),
+        "top5_error": float(1 - top5),
+        "views": views,
+        "pictures": len(pictures),
+        "classes": len(classes),
+        "seconds": time.monotonic() - began,
+        "per_class": per_class(np.concatenate(ensemble, axis=1), truths, classes),
+        "confusions": confusions(np.concatenate(guesses), truths, classes),
+        "members": members,
+    }
+
+
+def open_split(store: Store, split: str) -> StoreSplit:
+    """The split `split` of the store; ValueError when it has none of that name or nothing in it."""
+    if not store.splits.get(split):
+        raise ValueError(f"{store.path} has no pictures in '{split}'; it has: {', '.join(store.splits)}.")
+    return store.split(split)
+
+
+def matched(classes: Sequence[Class], reference: Sequence[Class], run: Path, first: Path) -> Tensor:
+    """For each class of `reference` its index in `classes`, by wnid: int64 [C]. ValueError when the sets differ."""
+    index = {entry.wnid: i for i, entry in enumerate(classes)}
+    missing = [entry.wnid for entry in reference if entry.wnid not in index]
+    if missing or len(classes) != len(reference):
+        raise ValueError(
+            f"{run} knows other classes than {first} ({len(classes)} and {len(reference)}; for example "
+            f"{missing[0] if missing else 'none of the second is missing'}); an ensemble needs the same ones."
+        )
+    return torch.tensor([index[entry.wnid] for entry in reference])
+
+
+def store_labels(store: Store, classes: Sequence[Class], run: Path) -> Tensor:
+    """For each label of the store the label of the same wnid in the run: int64. ValueError for unknown classes."""
+    index = {entry.wnid: i for i, entry in enumerate(classes)}
+    unknown = [entry.wnid for entry in store.classes if entry.wnid not in index]
+    if unknown:
+        raise ValueError(
+            f"{store.path} has {len(unknown)} classes that {run} was not trained on, for example {unknown[0]}; "
+            "give a store whose classes the run knows."
+        )
+    return torch.tensor([index[entry.wnid] for entry in store.classes])
+
+
+def check_size(net: Any, store: Store, run: Path) -> None:
+    """ValueError unless the store's pictures are as large as those that the run was trained on."""
+    if net.preprocess.size != store.size:
+        raise ValueError(
+            f"{store.path} holds pictures of {store.size} pixels, {run} was trained on {net.preprocess.size}; "
+            f"prepare the pictures again with --size {net.preprocess.size}."
+        )
+
+
+def normalised(weights: Sequence[float] | None, count: int) -> list[float]:
+    """Weights that sum to 1; ValueError unless there is one for each run, none negative and not all zero."""
+    if weights is None:
+        return [1 / count] * count
+    if len(weights) != count or min(weights) < 0 or sum(weights) <= 0:
+        raise ValueError(f"weights are {list(weights)}; give {count} numbers, none negative and not all zero.")
+    return [weight / sum(weights) for weight in weights]
+
+
+@torch.inference_mode()
+def probabilities(net: Any, views: Tensor) -> Tensor:
+    """Average softmax output over the views of each picture: float32 [B, V, 3, C, C] to [B, classes] on the CPU.
+
+    Runs in the run's number format on the network's device, `VIEWS_AT_ONCE` views at a time; softmax and average
+    are float32.
+    """
+    device = next(net.parameters()).device
+    outputs = []
+    with precision(device, choose_dtype(net.config.dtype, device)):
+        for part in views.flatten(0, 1).split(VIEWS_AT_ONCE):
+            part = part.to(device).contiguous(memory_format=torch.channels_last)
+            outputs.append(net(part).float().softmax(1))
+    return torch.cat(outputs).unflatten(0, views.shape[:2]).mean(1).cpu()
+
+
+def store_probabilities(net: Any, pictures: Tensor, views: int) -> Tensor:
+    """`probabilities` of whole pictures as the loader yields them: uint8 [B, S, S, 3] to float32 [B, classes]."""
+    device = next(net.parameters()).device
+    mean = torch.as_tensor(net.preprocess.mean).to(device)
+    whole = subtract_mean(pictures.to(device), mean)  # [B, 3, S, S]
+    crop = net.preprocess.crop
+    return probabilities(net, centre_view(whole, crop)[:, None] if views == 1 else ten_views(whole, crop))
+
+
+def both_credits(scores: Tensor, labels: Tensor) -> np.ndarray:
+    """Top-1 and top-5 credit of each picture: float64 [2, B]."""
+    return np.stack([top_k_credit(scores, labels, k).numpy() for k in (1, 5)])
+
+
+def mean_credits(batches: list[np.ndarray]) -> np.ndarray:
+    """Mean over all pictures of batches [2, B]: float64 [2]."""
+    return np.concatenate(batches, axis=1).mean(axis=1)
+
+
+def per_class(credits: np.ndarray, truths: np.ndarray, classes: Sequence[Class]) -> list[dict[str, Any]]:
+    """Errors for each class that has pictures; credits [2, N], truths int64 [N]."""
+    rows = []
+    for label in np.unique(truths).tolist():
+        top1, top5 = credits[:, truths == label].mean(axis=1)
+        rows.append(
+            {
+                "wnid": classes[label].wnid,
+                "name": classes[label].name,
+                "pictures": int((truths == label).sum()),
+                "top1_error": float(1 - top1),
+                "top5_error": float(1 - top5),
+            }
+        )
+    return rows
+
+
+def confusions(guesses: np.ndarray, truths: np.ndarray, classes: Sequence[Class]) -> list[dict[str, Any]]:
+    """The pairs (true, predicted) that are confused most often, both int64 [N]; `of` counts the true class."""
+    sizes = np.bincount(truths, minlength=len(classes))
+    wrong = guesses != truths
+    pairs = Counter(zip(truths[wrong].tolist(), guesses[wrong].tolist(), strict=True))
+    worst = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:WORST_PAIRS]
+    return [
+        {
+            "true": classes[true].wnid,
+            "true_name": classes[true].name,
+            "predicted": classes[guess].wnid,
+            "predicted_name": classes[guess].name,
+            "count": count,
+            "of": int(sizes[true]),
+        }
+        for (true, guess), count in worst
+    ]
+
+
+def render(result: dict[str, Any], rows: int = 20) -> RenderableType:
+    """Tables for a terminal: the networks, the `rows` hardest classes, the worst confusions."""
+    views = "ten views" if result["views"] == 10 else "centre view"
+    errors = Table(title=f"{result['pictures']} pictures of '{result['split']}', {views}", title_justify="left")
+    errors.add_column("network")
+    errors.add_column("top-1 error", justify="right")
+    errors.add_column("top-5 error", justify="right")
+    members = result["members"]
+    for member in members:
+        errors.add_row(member["run"], percent(member["top1_error"]), percent(member["top5_error"]))
+    if len(members) > 1:
+        errors.add_section()
+        errors.add_row(
+            f"all {len(members)} together", percent(result["top1_error"]), percent(result["top5_error"])
+        )
+    hardest = sorted(result["per_class"], key=lambda row: -row["top1_error"])
+    shown = f"the {rows} hardest of {len(hardest)} classes" if len(hardest) > rows else "classes, hardest first"
+    classes = Table(title=shown, title_justify="left")
+    classes.add_column("class")
+    for heading in ("pictures", "top-1 error", "top-5 error"):
+        classes.add_column(heading, justify="right")
+    for row in hardest[:rows]:
+        classes.add_row(
+            readable(row["name"]), str(row["pictures"]), percent(row["top1_error"]), percent(row["top5_error"])
+        )
+    pairs = Table(title="most often confused", title_justify="left")
+    pairs.add_column("it is")
+    pairs.add_column("taken for")
+    pairs.add_column("times", justify="right")
+    for pair in result["confusions"]:
+        pairs.add_row(
+            readable(pair["true_name"]), readable(pair["predicted_name"]), f"{pair['count']} of {pair['of']}"
+        )
+    return Group(errors, classes, pairs) if result["confusions"] else Group(errors, classes)
+
+
+def percent(fraction: float) -> str:
+    """0.4066 as "40.7 %"."""
+    return f"{100 * fraction:.1f} %"

@@ -1,0 +1,240 @@
+"""Activations of any named stage, written as NumPy arrays with the picture names beside them.
+
+A layer name means exactly the output of the submodule of that name, as a forward hook sees it: `conv5` and `fc7` are
+outputs before the ReLU, `relu5` and `relu7` after it. All numbers are float32, whatever the run was trained in.
+Pictures are seen as in testing with one view: rescaled, cut to the centre, mean removed.
+"""
+
+import itertools
+import math
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from rich.console import RenderableType
+from rich.table import Table
+from torch import Tensor, nn
+
+from alexnet.data.augment import centre_view, subtract_mean
+from alexnet.data.loader import in_background, in_order
+from alexnet.data.sources import Picture, open_source, read_bytes
+from alexnet.data.store import Store
+from alexnet.progress import Progress
+from alexnet.study.evaluate import check_size, open_split
+from alexnet.study.pictures import expand, is_picture
+from alexnet.study.trained import load
+
+
+class Batch(NamedTuple):
+    """Some pictures on their way to the network."""
+
+    pictures: Tensor
+    """uint8 [B, S, S, 3], on the CPU."""
+    keys: list[str]
+    wnids: list[str]
+    """Empty where the source knows no classes."""
+
+
+def features(
+    run: Path,
+    source: Path,
+    out: Path,
+    *,
+    layer: str = "fc7",
+    split: str | None = None,
+    device: str = "auto",
+    batch_size: int = 64,
+) -> dict[str, Any]:
+    """Write the outputs of one stage (or of several, separated by commas) for all pictures of `source`.
+
+    `source` is a store, anything that can be prepared into one, a folder of pictures, or a picture. `split` chooses
+    one split of it; None takes all, one after the other. For OUT.npy this writes
+
+    - `OUT.npy`, float32 [N, ...shape of the layer]; for several layers `OUT.conv5.npy`, `OUT.fc7.npy` ...
+    - `OUT.keys.txt`, the name of each picture, a line for each row
+    - `OUT.wnids.txt`, its class, where the source has classes
+
+    Arrays are memory-mapped while they are written, so that they may be larger than memory. Returns `pictures`,
+    `keys`, `wnids` and `files`: for each layer its `path` and `shape`.
+
+    Raises ValueError for an unknown layer, a bad picture, and where the result does not fit on the disk.
+    """
+    if out.suffix != ".npy":
+        raise ValueError(f"{out} must end in .npy.")
+    net = load(run, device)
+    layers = [name.strip() for name in layer.split(",")]
+    for name in layers:
+        check_layer(net, name)
+    count, batches = open_pictures(net, run, source, split, batch_size)
+    files = {name: out.with_suffix(f".{name}.npy") if len(layers) > 1 else out for name in layers}
+    partial = {name: file.with_suffix(".partial") for name, file in files.items()}
+    arrays: dict[str, np.memmap] = {}
+    keys: list[str] = []
+    wnids: list[str] = []
+    try:
+        with Progress(f"computing {', '.join(layers)}", total=count, unit="pictures") as bar:
+            for batch in batches:
+                found = activations(net, centre_views(net, batch.pictures), layers)
+                for name, values in found.items():
+                    if name not in arrays:
+                        arrays[name] = open_rows(partial[name], (count, *values.shape[1:]))
+                    arrays[name][len(keys) : len(keys) + len(values)] = values
+                keys += batch.keys
+                wnids += batch.wnids
+                bar.advance(len(batch.keys))
+        for name, array in arrays.items():
+            array.flush()
+            partial[name].replace(files[name])
+    finally:
+        for file in partial.values():
+            file.unlink(missing_ok=True)
+    beside = {"keys": out.with_suffix(".keys.txt"), "wnids": out.with_suffix(".wnids.txt")}
+    write_lines(beside["keys"], keys)
+    write_lines(beside["wnids"], wnids)
+    return {
+        "run": str(run),
+        "source": str(source),
+        "pictures": count,
+        "keys": str(beside["keys"]),
+        "wnids": str(beside["wnids"]) if wnids else None,
+        "files": {name: {"path": str(files[name]), "shape": list(arrays[name].shape)} for name in layers},
+    }
+
+
+def layers_of(net: nn.Module) -> list[str]:
+    """Names of the stages, first to last."""
+    return [name for name, _ in net.named_children()]
+
+
+def check_layer(net: nn.Module, layer: str) -> None:
+    """ValueError, with the possible names, when the network has no such stage."""
+    if layer not in layers_of(net):
+        raise ValueError(f"There is no layer '{layer}'; this network has {', '.join(layers_of(net))}.")
+
+
+@torch.inference_mode()
+def activations(net: nn.Module, views: Tensor, layers: Sequence[str]) -> dict[str, np.ndarray]:
+    """Outputs of the named stages for [B, 3, C, C] pictures, mean removed: float32 [B, ...] each.
+
+    Copied at the moment when the stage returns: an in-place stage that follows does not reach them.
+    """
+    found: dict[str, np.ndarray] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+            found[name] = output.to("cpu", torch.float32, copy=True).contiguous().numpy()
+
+        return hook
+
+    handles = [net.get_submodule(name).register_forward_hook(keep(name)) for name in layers]
+    try:
+        net(views.to(next(net.parameters()).device))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def centre_views(net: Any, pictures: Tensor) -> Tensor:
+    """What the network sees of whole pictures: uint8 [B, S, S, 3] to float32 [B, 3, C, C] on its device."""
+    device = next(net.parameters()).device
+    mean = torch.as_tensor(net.preprocess.mean).to(device)
+    return centre_view(subtract_mean(pictures.to(device), mean), net.preprocess.crop)
+
+
+def open_rows(path: Path, shape: tuple[int, ...]) -> np.memmap:
+    """A new float32 array on disk. ValueError where the disk has no room for it."""
+    needed = 4 * math.prod(shape)
+    free = shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise ValueError(
+            f"{path.with_suffix('.npy')} would take {needed / 1e9:.1f} GB and its disk has {free / 1e9:.1f} GB free; "
+            "choose another layer, fewer pictures or another disk."
+        )
+    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+
+
+def write_lines(path: Path, lines: list[str]) -> None:
+    """One line each; no file where there are none."""
+    path.unlink(missing_ok=True)
+    if lines:
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def open_pictures(
+    net: Any, run: Path, source: Path, split: str | None, batch_size: int
+) -> tuple[int, Iterator[Batch]]:
+    """How many pictures there are, and all of them in batches."""
+    if (source / "store.json").exists():
+        store = Store(source)
+        check_size(net, store, run)
+        splits = [split] if split else [name for name, pictures in store.splits.items() if pictures]
+        count = sum(len(open_split(store, name)) for name in splits)
+        return count, from_store(store, splits, batch_size)
+    if not source.is_dir() or (split is None and any(is_picture(f) for f in source.iterdir() if f.is_file())):
+        return loose(net, source, batch_size)
+    try:
+        labelled = open_source(source, val_fraction=0.0 if split is None else None)
+    except ValueError:
+        if split is not None or not any(is_picture(file) for file in source.rglob("*") if file.is_file()):
+            raise
+        return loose(net, source, batch_size)
+    if split and split not in labelled.splits:
+        raise ValueError(f"{source} has no split '{split}'; it has: {', '.join(labelled.splits)}.")
+    chosen = [labelled.splits[split]] if split else list(labelled.splits.values())
+    count = sum(part.count if part.count is not None else sum(1 for _ in part) for part in chosen)
+
+    def read(picture: Picture) -> np.ndarray:
+        return net.preprocess.shown(read_bytes(picture.location))
+
+    items = ((p.key, labelled.classes[p.label].wnid, p) for part in chosen for p in part)
+    return count, from_items(net, items, read, batch_size)
+
+
+def loose(net: Any, source: Path, batch_size: int) -> tuple[int, Iterator[Batch]]:
+    """A picture, or all those in a folder; keys are paths below the folder."""
+    paths = expand([source])
+    root = source if source.is_dir() else source.parent
+    items = ((str(path.relative_to(root)), None, path) for path in paths)
+    return len(paths), from_items(net, items, net.preprocess.shown, batch_size)
+
+
+def from_store(store: Store, splits: Sequence[str], batch_size: int) -> Iterator[Batch]:
+    """All pictures of some splits of a store, in its order."""
+    for name in splits:
+        pool = store.split(name)
+        for pictures, labels, first in in_order(pool, batch_size):
+            keys = [pool.key(i) for i in range(first, first + len(pictures))]
+            yield Batch(pictures, keys, [store.classes[label].wnid for label in labels.tolist()])
+
+
+def from_items(
+    net: Any, items: Iterator[tuple[str, str | None, Any]], read: Callable[[Any], np.ndarray], batch_size: int
+) -> Iterator[Batch]:
+    """Pictures that must be decoded and rescaled first, in the background; items are (key, wnid or None, place).
+
+    ValueError naming the picture that cannot be read.
+    """
+    ahead: dict[int, tuple[str, str | None, Any]] = {}
+
+    def ranges() -> Iterator[range]:
+        for first in itertools.count(0, batch_size):
+            ahead.update(enumerate(itertools.islice(items, batch_size), first))
+            if first not in ahead:
+                return
+            yield range(first, max(ahead) + 1)
+
+    def fill(pictures: np.ndarray, positions: range) -> None:
+        for row, position in enumerate(positions):
+            key, _, place = ahead[position]
+            try:
+                pictures[row] = read(place)
+            except ValueError as error:
+                raise ValueError(f"Picture {key}: {error}") from None
+
+    for pictures, positions in in_background(ranges(), net.preprocess.size, fill, workers=0):
+        done = [ahead.pop(position) for position in positions]
+        yield Batch(pictures, [key for key, _, _ in done], [wnid for _, wnid, _ in done if wnid])

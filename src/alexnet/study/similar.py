@@ -1,0 +1,160 @@
+"""The training pictures nearest to a picture, as in figure 4 (right) of the paper.
+
+Near means: small Euclidean distance between the 4096 activations of the last hidden layer, which are the outputs of
+stage `relu7` (fc7 after its ReLU), for the centre view. The activations of the whole split are computed once and
+kept in `RUN/index/`; they are computed anew when the weights or the store have changed.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from torch import Tensor
+
+from alexnet.data.loader import in_order
+from alexnet.data.store import Store
+from alexnet.progress import Progress
+from alexnet.study.evaluate import check_size, open_split
+from alexnet.study.features import activations, centre_views, check_layer, open_rows
+from alexnet.study.panels import save
+from alexnet.study.panels import similar as draw_panel
+from alexnet.study.pictures import expand, readable, true_class
+from alexnet.study.predict import named
+from alexnet.study.trained import load
+
+BATCH_SIZE = 128
+ROWS_AT_ONCE = 4096
+LAST_HIDDEN = "relu7"
+
+
+def similar(
+    run: Path,
+    pictures: Sequence[Path],
+    store: Path,
+    *,
+    split: str = "train",
+    count: int = 6,
+    layer: str = LAST_HIDDEN,
+    panel: Path | None = None,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """For each picture the `count` nearest ones in a split of the store.
+
+    Returns `queries`: `path`, `true`, `true_name` (None where not known) and `nearest`, a list of `key`, `index` (in
+    the split), `wnid`, `name` and `distance`, nearest first. `panel` is where to save a picture of it, as figure 4
+    (right). `layer` is any named stage; its outputs are flattened.
+
+    Raises ValueError for a path that is no picture, for an unknown layer, and where run and store do not fit.
+    """
+    if count < 1:
+        raise ValueError(f"count is {count}; ask for at least one picture.")
+    paths = expand(pictures)
+    net = load(run, device)
+    check_layer(net, layer)
+    data = Store(store)
+    pool = open_split(data, split)
+    check_size(net, data, run)
+    points = torch.cat([points_of(net, net.preprocess(path)[None], layer) for path in paths])
+    index = open_index(net, run, data, split, layer)
+    positions, distances = nearest(index, points, min(count, len(pool)))
+    queries = []
+    for path, row, far in zip(paths, positions.tolist(), distances.tolist(), strict=True):
+        found = [
+            {"key": pool.key(i), "index": i}
+            | data.classes[int(pool.labels[i])]._asdict()
+            | {"distance": distance}
+            for i, distance in zip(row, far, strict=True)
+        ]
+        queries.append({"path": str(path)} | named(true_class(path, net.classes), net.classes) | {"nearest": found})
+    result = {"run": str(run), "store": str(store), "split": split, "layer": layer, "queries": queries}
+    if panel is not None:
+        shown = [net.preprocess.shown(path) for path in paths]
+        save(draw_panel(shown, [[pool.picture(i) for i in row] for row in positions.tolist()], queries), panel)
+        result["panel"] = str(panel)
+    return result
+
+
+def points_of(net: Any, views: Tensor, layer: str) -> Tensor:
+    """Flattened activations of `layer`: [B, 3, C, C] to float32 [B, D] on the CPU."""
+    return torch.from_numpy(activations(net, views, [layer])[layer]).flatten(1)
+
+
+def open_index(net: Any, run: Path, store: Store, split: str, layer: str = LAST_HIDDEN) -> np.ndarray:
+    """Activations of every picture of the split, memory-mapped float32 [N, D]; made when missing or out of date."""
+    folder = run / "index"
+    name = split if layer == LAST_HIDDEN else f"{split}-{layer}"
+    file, label = folder / f"{name}.npy", folder / f"{name}.json"
+    pool = open_split(store, split)
+    made_from = {
+        "layer": layer,
+        "split": split,
+        "pictures": len(pool),
+        "weights": fingerprint(net),
+        "store": hashlib.sha256(json.dumps(store.info["shards"], sort_keys=True).encode()).hexdigest(),
+    }
+    if file.exists() and label.exists() and json.loads(label.read_text(encoding="utf-8")) == made_from:
+        return np.load(file, mmap_mode="r")
+    folder.mkdir(exist_ok=True)
+    label.unlink(missing_ok=True)
+    rows: np.memmap | None = None
+    partial = file.with_suffix(".partial")
+    with Progress(f"indexing {split}", total=len(pool), unit="pictures") as bar:
+        for batch, _, first in in_order(pool, BATCH_SIZE):
+            points = points_of(net, centre_views(net, batch), layer).numpy()
+            if rows is None:
+                rows = open_rows(partial, (len(pool), points.shape[1]))
+            rows[first : first + len(points)] = points
+            bar.advance(len(points))
+    assert rows is not None
+    rows.flush()
+    partial.replace(file)
+    label.write_text(json.dumps(made_from, indent=2) + "\n", encoding="utf-8")
+    return np.load(file, mmap_mode="r")
+
+
+def fingerprint(net: torch.nn.Module) -> str:
+    """SHA-256 of all weights."""
+    digest = hashlib.sha256()
+    for name, value in sorted(net.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.cpu().contiguous().numpy())
+    return digest.hexdigest()
+
+
+def nearest(index: np.ndarray, points: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` rows of `index` [N, D] nearest to each of `points` [Q, D]: positions int64 and distances, [Q, count].
+
+    Distances are computed from differences, so that a point is at distance 0 from itself.
+    """
+    distances = torch.full((len(points), count), torch.inf)
+    positions = torch.zeros((len(points), count), dtype=torch.int64)
+    for first in range(0, len(index), ROWS_AT_ONCE):
+        rows = torch.from_numpy(np.array(index[first : first + ROWS_AT_ONCE]))
+        found = torch.cdist(points, rows, compute_mode="donot_use_mm_for_euclid_dist")
+        here = torch.arange(first, first + len(rows)).expand(len(points), -1)
+        distances, chosen = torch.cat([distances, found], 1).topk(count, largest=False)
+        positions = torch.cat([positions, here], 1).gather(1, chosen)
+    return positions, distances
+
+
+def render(result: dict[str, Any]) -> RenderableType:
+    """A table for each picture; classes that equal its true one are green."""
+    parts: list[RenderableType] = []
+    for query in result["queries"]:
+        title = query["path"] + (f" ({readable(query['true_name'])})" if query["true"] else "")
+        table = Table(title=title, title_justify="left", title_style="bold")
+        table.add_column("distance", justify="right")
+        table.add_column("class")
+        table.add_column("picture", overflow="fold")
+        for found in query["nearest"]:
+            same = "green" if found["wnid"] == query["true"] else ""
+            table.add_row(f"{found['distance']:.1f}", Text(readable(found["name"]), style=same), found["key"])
+        parts.append(table)
+    return Group(*parts)

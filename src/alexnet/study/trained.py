@@ -1,0 +1,92 @@
+"""A trained network from its run folder, with everything needed to show it a picture."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alexnet.config import TrainConfig, load_config
+from alexnet.data import augment, resize
+from alexnet.data.classes import Class
+from alexnet.model.network import AlexNet
+from alexnet.training import checkpoint
+from alexnet.training.device import choose_device
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+class Preprocess:
+    """From any picture to what the network takes: shorter side to `size`, central square, mean removed, views."""
+
+    def __init__(self, mean: np.ndarray, crop: int) -> None:
+        self.mean = torch.from_numpy(mean)
+        self.size, self.crop = mean.shape[0], crop
+
+    def shown(self, picture: "str | Path | bytes | Image | np.ndarray") -> np.ndarray:
+        """The prepared picture, as the store would hold it: uint8 [size, size, 3].
+
+        A path, encoded bytes, a PIL image, or uint8 [H, W, 3]. ValueError for what is no picture.
+        """
+        if isinstance(picture, str | Path):
+            try:
+                data = Path(picture).read_bytes()
+            except OSError as error:
+                raise ValueError(f"{picture} cannot be read: {error.strerror}.") from None
+            try:
+                pixels = resize.decode(data, self.size)
+            except ValueError as error:
+                raise ValueError(f"{picture} is not a picture that can be read: {error}") from None
+        elif isinstance(picture, bytes):
+            pixels = resize.decode(picture, self.size)
+        elif isinstance(picture, np.ndarray):
+            pixels = picture
+        else:
+            pixels = np.asarray(picture.convert("RGB"))
+        return resize.rescale(pixels, self.size)
+
+    def whole(self, picture: "str | Path | bytes | Image | np.ndarray") -> Tensor:
+        """float32 [3, size, size], mean removed, before any view is cut out."""
+        pixels = torch.from_numpy(self.shown(picture))[None]
+        return augment.subtract_mean(pixels, self.mean)[0]
+
+    def __call__(self, picture: "str | Path | bytes | Image | np.ndarray") -> Tensor:
+        """The centre view, float32 [3, crop, crop]: `network(network.preprocess("cat.jpg")[None])`."""
+        return augment.centre_view(self.whole(picture), self.crop)
+
+    def ten_views(self, picture: "str | Path | bytes | Image | np.ndarray") -> Tensor:
+        """Four corners, centre and their mirrors, float32 [10, 3, crop, crop]."""
+        return augment.ten_views(self.whole(picture)[None], self.crop)[0]
+
+
+class TrainedAlexNet(AlexNet):
+    """`AlexNet` in eval mode, with what its run knows: `config`, `classes` and `preprocess`."""
+
+    config: TrainConfig
+    classes: tuple[Class, ...]
+    preprocess: Preprocess
+
+
+def load(run: str | Path, device: str = "auto", checkpoint_name: str = "best") -> TrainedAlexNet:
+    """The trained network of `run`, in eval mode on `device`, from its `best` or `last` checkpoint.
+
+    `network.classes` are (wnid, name) in the order of the logits; `network.preprocess(picture)` gives its input.
+    Raises ValueError when `run` is not a run folder, or is damaged.
+    """
+    run = Path(run)
+    if not (run / "config.json").is_file():
+        raise ValueError(f"{run} is not a run folder: it has no config.json.")
+    config = load_config(run / "config.json")
+    network = TrainedAlexNet(config.network)
+    checkpoint.load_weights(network, checkpoint.find(run, checkpoint_name))
+    try:
+        classes = json.loads((run / "classes.json").read_text(encoding="utf-8"))
+        mean = np.load(run / "mean.npy", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{run} is damaged: {error}") from None
+    network.config = config
+    network.classes = tuple(Class(wnid, name) for wnid, name in classes)
+    network.preprocess = Preprocess(mean, config.network.input_size)
+    return network.to(device=choose_device(device), memory_format=torch.channels_last).eval()  # type: ignore[call-overload]

@@ -1,0 +1,43 @@
+"""Where to compute, and in which number format."""
+
+import contextlib
+from contextlib import AbstractContextManager
+
+import torch
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """`auto` is cuda, then mps, then cpu. ValueError for a device that this machine does not have."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"There is no device '{name}'; use auto, cpu, cuda, cuda:1 or mps.") from None
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(device.type, False):
+        raise ValueError(f"This machine has no usable device '{name}'; use --device auto.")
+    return device
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """`auto` is bfloat16 where the hardware multiplies in it (and is faster for it), else float32."""
+    if name == "auto":
+        if device.type == "cuda":
+            fast = torch.cuda.is_bf16_supported(including_emulation=False)
+        elif device.type == "cpu":
+            abilities = torch.cpu.get_capabilities()
+            fast = bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
+        else:
+            fast = False
+        return torch.bfloat16 if fast else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+
+
+def precision(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
+    """Products and activations in `dtype` inside this context; weights keep theirs."""
+    if dtype == torch.float32:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype)

@@ -1,0 +1,76 @@
+"""Signs of a training that goes wrong, seen early and said in words: chance, dead ReLUs, not-a-number."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+DEAD_SHARE = 0.5
+STEPS_AT_CHANCE = 200
+
+
+class LossWatch:
+    """Remembers the recent losses and speaks once when they have stayed at chance."""
+
+    def __init__(self, classes: int) -> None:
+        self.chance = math.log(classes)
+        self.mean: float | None = None
+        self.steps, self.warned = 0, False
+
+    def observe(self, loss: float) -> str | None:
+        """A warning when, after `STEPS_AT_CHANCE` steps, the running mean of the loss is still near ln(classes)."""
+        self.steps += 1
+        self.mean = loss if self.mean is None else 0.95 * self.mean + 0.05 * loss
+        if self.warned or self.steps < STEPS_AT_CHANCE or self.mean < 0.98 * self.chance:
+            return None
+        self.warned = True
+        return (
+            f"after {self.steps} steps the loss is {self.mean:.3f}, where guessing gives {self.chance:.3f}: the "
+            "network has not left its starting plateau. The initial weights of 2012 can take thousands of steps on "
+            "few pictures; try --recipe small, larger network.initial-std, or another --optim.lr."
+        )
+
+
+@torch.no_grad()
+def dead_units(network: nn.Module, pictures: Tensor) -> dict[str, float]:
+    """The share of each ReLU's units (kernels, or neurons of fc6 and fc7) that no picture of the batch activates.
+
+    `pictures` is what the network takes, [B, 3, S, S]. Keys are stage names such as `relu3`.
+    """
+    shares: dict[str, float] = {}
+
+    def hook(name: str):
+        def look(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            active = (output > 0).transpose(0, 1).flatten(1).any(1)  # [units]
+            shares[name] = 1 - active.float().mean().item()
+
+        return look
+
+    hooks = [m.register_forward_hook(hook(n)) for n, m in network.named_modules() if isinstance(m, nn.ReLU)]
+    try:
+        network(pictures)
+    finally:
+        for handle in hooks:
+            handle.remove()
+    return shares
+
+
+def dead_warning(shares: dict[str, float]) -> str | None:
+    """A sentence about the layers in which more than half of the units are silent."""
+    dead = [f"{name} {share:.0%}" for name, share in shares.items() if share > DEAD_SHARE]
+    if not dead:
+        return None
+    return (
+        f"dead ReLUs: {', '.join(dead)} of the units answer to no picture of a batch. A lower --optim.lr or a "
+        "warm-up (--schedule.warmup-steps) keeps them alive."
+    )
+
+
+def first_bad_layer(network: nn.Module) -> str | None:
+    """The first layer whose weights or gradients are not finite, with which of the two."""
+    for name, parameter in network.named_parameters():
+        if not parameter.isfinite().all():
+            return f"the weights {name}"
+        if parameter.grad is not None and not parameter.grad.isfinite().all():
+            return f"the gradient of {name}"
+    return None

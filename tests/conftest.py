@@ -1,0 +1,7 @@
+"""What all tests share: no window, no network."""
+
+import os
+
+os.environ["MPLBACKEND"] = "Agg"
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"

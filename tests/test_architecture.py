@@ -1,0 +1,151 @@
+"""The house rules: who may import whom, and what `alexnet --help` does not wait for."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import alexnet
+
+ROOT = Path(alexnet.__file__).parent
+# Data flows from left to right; a room imports only itself and what stands here.
+ROOMS: dict[str, set[str]] = {
+    "config": set(),
+    "progress": set(),
+    "recipes": {"config"},
+    "data": {"config", "progress"},
+    "model": {"config", "recipes"},
+    "training": {"config", "recipes", "progress", "data", "model"},
+    "study": {"config", "recipes", "progress", "data", "model", "training"},
+    "command_line": set(),
+    "cli": {"config", "recipes", "progress", "data", "model", "training", "study", "command_line"},
+    "__main__": {"cli"},
+    "__init__": {"model", "study"},  # lazily
+}
+WITH_TORCH = {"alexnet.data.loader", "alexnet.data.augment"}  # of the modules in data
+LEFT_TO_RIGHT = (("classes", "sources", "resize", "store", "prepare"), ("store", "loader"))  # in data
+
+
+def name_of(path: Path) -> str:
+    parts = ("alexnet", *path.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 2 else parts)
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Absolute names of all that a file imports, wherever in it: modules, or modules and a name in them."""
+    package = ("alexnet", *path.relative_to(ROOT).parent.parts)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1] if node.level else ()
+            base = ".".join((*start, *([node.module] if node.module else [])))
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+FILES = {name_of(path): path for path in sorted(ROOT.rglob("*.py"))}
+IMPORTS = {name: set(imported(path)) for name, path in FILES.items()}
+
+
+def module_of(name: str) -> str | None:
+    """The module of ours that an imported name belongs to."""
+    while name.startswith("alexnet."):
+        if name in FILES:
+            return name
+        name = name.rpartition(".")[0]
+    return None
+
+
+ARROWS = {name: {m for i in names if (m := module_of(i)) and m != name} for name, names in IMPORTS.items()}
+
+
+def reachable(name: str) -> set[str]:
+    seen: set[str] = set()
+    waiting = [name]
+    while waiting:
+        new = ARROWS[waiting.pop()] - seen
+        seen |= new
+        waiting += new
+    return seen
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_module_imports_only_from_its_left(name: str) -> None:
+    room = name.split(".")[1]
+    assert room in ROOMS, f"{name} is in no known room"
+    for target in ARROWS[name]:
+        assert target.split(".")[1] in {room, *ROOMS[room]}, f"{name} imports {target}"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_module_imports_itself_by_a_detour(name: str) -> None:
+    assert name not in reachable(name)
+
+
+def test_data_flows_from_left_to_right() -> None:
+    for order in LEFT_TO_RIGHT:
+        for i, left in enumerate(order):
+            for right in order[i + 1 :]:
+                assert f"alexnet.data.{right}" not in reachable(f"alexnet.data.{left}"), (
+                    f"{left} uses {right}"
+                )
+
+
+def outside(name: str) -> set[str]:
+    """What a module imports that is neither ours nor Python's."""
+    return {i.split(".")[0] for i in IMPORTS[name]} - sys.stdlib_module_names - {"alexnet"}
+
+
+@pytest.mark.parametrize("name", [n for n in FILES if n.startswith("alexnet.data") and n not in WITH_TORCH])
+def test_data_is_prepared_without_torch(name: str) -> None:
+    assert all("torch" not in outside(n) for n in {name, *reachable(name)})
+
+
+@pytest.mark.parametrize("name", ["alexnet.config", "alexnet.recipes"])
+def test_settings_need_only_the_standard_library(name: str) -> None:
+    assert not outside(name)
+
+
+@pytest.mark.parametrize("name", [n for n in FILES if n.startswith("alexnet.model")])
+def test_the_network_needs_only_torch(name: str) -> None:
+    assert outside(name) <= {"torch"}
+
+
+def test_nothing_is_called_utils() -> None:
+    assert not {part for name in FILES for part in name.split(".")} & {
+        "utils",
+        "util",
+        "helpers",
+        "misc",
+        "common",
+    }
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from alexnet.cli import main; main(['--help'])",
+        "from alexnet.cli import main; main(['train', '--help'])",
+        "import alexnet; dir(alexnet)",
+    ],
+)
+def test_help_does_not_wait_for_heavy_imports(statement: str) -> None:
+    heavy = "{'torch', 'numpy', 'pyarrow', 'matplotlib', 'PIL'}"
+    check = f"import sys; print(*{heavy} & set(sys.modules), file=sys.stderr)"
+    command = [sys.executable, "-c", f"{statement}; {check}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == ""
+
+
+def test_the_package_offers_the_network_and_its_loading() -> None:
+    from alexnet.model.network import AlexNet
+    from alexnet.study.trained import load
+
+    assert alexnet.AlexNet is AlexNet
+    assert alexnet.load is load
+    assert {"AlexNet", "load"} <= set(dir(alexnet))
+    with pytest.raises(AttributeError, match="nothing_like_this"):
+        _ = alexnet.nothing_like_this
