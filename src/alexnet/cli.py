@@ -154,7 +154,7 @@ def predict(
 
     Args:
         run: Run folder made by alexnet train.
-        picture: Picture file.
+        picture: Picture file, or a folder of them.
         views: 10 (four corners, centre, their mirrors: as in the paper) or 1 (centre).
         panel: Also draw the pictures with their labels, as figure 4 (left) of the paper, to this file.
     """
@@ -176,6 +176,8 @@ def features(
 ) -> Answer:
     """Write the activations of any layer to a .npy file, the pictures' names beside it.
 
+    OUT.keys.txt gets the names, a line for each row, and OUT.wnids.txt the classes where they are known.
+
     Example:
       alexnet features runs/imagenette stores/imagenette fc7.npy --split val
       alexnet features runs/imagenette holiday-pictures pool5.npy --layer pool5
@@ -183,9 +185,9 @@ def features(
     Args:
         run: Run folder made by alexnet train.
         source: A store, any source that alexnet prepare reads, a folder of pictures, or a picture.
-        out: The .npy file to write; the names go to .keys.txt beside it.
-        layer: conv1, relu1, norm1, pool1 ... pool5, fc6, relu6, fc7, relu7 or fc8.
-        split: Only this split of the source.
+        out: The .npy file to write.
+        layer: conv1, relu1, norm1, pool1 ... pool5, fc6, relu6, fc7, relu7 or fc8; or several, with commas.
+        split: Only this split of the source; without it all, one after the other.
         batch_size: Pictures at a time.
     """
     from .study import features as study
@@ -203,7 +205,7 @@ def similar(
     data: Path,
     split: str = "train",
     count: int = 6,
-    layer: str = "fc7",
+    layer: str = "relu7",
     panel: Path | None = None,
     device: Device = "auto",
 ) -> Answer:
@@ -214,11 +216,11 @@ def similar(
 
     Args:
         run: Run folder made by alexnet train; the index of the store is made once and kept there.
-        picture: Picture file.
+        picture: Picture file, or a folder of them.
         data: Store to search.
         split: Split of the store: train or val.
         count: Nearest pictures to show for each picture.
-        layer: Layer whose activations are compared (Euclidean distance).
+        layer: Layer whose outputs are compared (Euclidean distance); relu7 gives fc7's after their ReLU.
         panel: Also draw the pictures with their nearest, as figure 4 (right) of the paper, to this file.
     """
     from .study import similar as study
@@ -230,23 +232,34 @@ def similar(
 
 
 def figures(
-    run: Path, /, *, data: Path | None = None, picture: Path | None = None, layer: str = "conv1"
+    run: Path,
+    /,
+    *,
+    data: Path | None = None,
+    picture: Path | None = None,
+    layer: str = "conv1",
+    split: str = "val",
+    device: Device = "auto",
+    seed: int = 0,
 ) -> Answer:
     """Draw the conv1 kernels, the learning curves, activation maps and panels of a run.
 
     Example:
       alexnet figures runs/imagenette --data stores/imagenette
-      alexnet figures runs/imagenette --picture dog.jpg --layer conv3
+      alexnet figures runs/imagenette --picture dog.jpg --layer conv3,pool5
 
     Args:
         run: Run folder made by alexnet train; the figures go to its folder figures.
         data: Store whose pictures the panels show.
-        picture: Picture whose activation maps are drawn.
-        layer: Layer whose activation maps are drawn.
+        picture: Picture whose activation maps are drawn; without it one of the store.
+        layer: Layer whose activation maps are drawn, or several separated by commas.
+        split: Split of the store that the panels show: val or train.
+        seed: Which pictures the panels show is a function of this number.
     """
     from .study import figures as study
 
-    return study.figures(run, data, picture=picture, layer=layer), study.render
+    drawn = study.figures(run, data, picture=picture, layer=layer, split=split, device=device, seed=seed)
+    return drawn, study.render
 
 
 def verify(path: Path, /) -> Answer:

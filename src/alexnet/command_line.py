@@ -68,6 +68,8 @@ def _run(
         return _fail("alexnet", f"{problem}; {way_out}", 2)
     try:
         line = parsers[name](options) if name in parsers else parse(name, commands[name], options)
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError) as error:
         return _fail(f"alexnet {name}", _sentence(error), 2)
     except SystemExit as stop:  # tyro has shown the help, or said what is wrong
@@ -107,7 +109,7 @@ def parse(name: str, command: Command, argv: list[str]) -> Line:
         prog=f"alexnet {name}",
         description=(inspect.getdoc(function) or "").partition("\nArgs:")[0],
         args=argv,
-        config=(tyro.conf.PositionalMetavarFromFieldName,),
+        config=(tyro.conf.PositionalMetavarFromFieldName, tyro.conf.DisallowNone),
     )
 
 

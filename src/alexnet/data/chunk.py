@@ -1,7 +1,8 @@
 """What one worker process does with some pictures of a source: read, rescale, encode, and sum.
 
-The sums are whole numbers, so that the mean picture and the colour covariance are exact and do not depend on how the
-pictures were dealt out. They are taken over the pictures as stored, which are those the network will see.
+The sums are whole numbers, so that the mean picture and the colour covariance are exact and do not depend on
+how the pictures were dealt out. They are taken over the pictures as stored, which are those the network will
+see.
 """
 
 from collections.abc import Sequence
@@ -33,8 +34,8 @@ class Row(NamedTuple):
 
 @dataclass
 class Sums:
-    """What mean and covariance are made of: over `pictures` pictures, the sum of every value, int64 [size, size, 3],
-    and of the products of every pixel's values with each other, int64 [3, 3]."""
+    """What mean and covariance are made of: over `pictures` pictures, the sum of every value, int64
+    [size, size, 3], and of the products of every pixel's values with each other, int64 [3, 3]."""
 
     pictures: int
     values: np.ndarray
@@ -53,8 +54,8 @@ class Sums:
         """`picture` is uint8 [size, size, 3]."""
         self.pictures += 1
         self.values += picture
-        # Doubles hold these whole numbers exactly, and are many times faster here than integers. Not by BLAS, which
-        # would start threads in every worker.
+        # Doubles hold these whole numbers exactly, and are many times faster here than integers. Not by BLAS,
+        # which would start threads in every worker.
         planes = np.ascontiguousarray(picture.reshape(-1, 3).T, np.float64)  # [3, pixels]
         for a in range(3):
             for b in range(a, 3):
@@ -68,10 +69,10 @@ class Sums:
         return (self.values / self.pictures).astype(np.float32)
 
     def covariance(self) -> np.ndarray:
-        """float64 [3, 3]: the covariance of red, green and blue over all pixels (their number is the divisor)."""
+        """float64 [3, 3]: the covariance of red, green and blue over all pixels; their number divides."""
         pixels = self.pictures * self.values.shape[0] * self.values.shape[1]
         first = [int(value) for value in self.values.sum(axis=(0, 1))]
-        # In Python's whole numbers, rounded once: n times a sum of 1.3 million pictures does not fit in 64 bits.
+        # In Python's whole numbers, rounded once: the squares of such sums do not fit in 64 bits.
         rows = [
             [(pixels * int(self.products[a, b]) - first[a] * first[b]) / pixels**2 for b in range(3)]
             for a in range(3)

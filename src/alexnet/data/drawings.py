@@ -49,7 +49,7 @@ def picture(label: int, split: str, index: int, seed: int = 0) -> np.ndarray:
         _paint_clutter(rng, canvas, x, y, side * rng.uniform(0.04, 0.13), rng.uniform(0, 1, 2) * (width, height))
 
     # All of it within the central square, which is what preparing a picture keeps; 1.5 radii hold any of the shapes.
-    radius = side * rng.uniform(0.18, 0.31)
+    radius = side * rng.uniform(0.22, 0.32)
     reach = side / 2 - 1.5 * radius
     centre = np.array((width, height)) / 2 + rng.uniform(-reach, reach, 2)
     _paint_object(rng, canvas, x, y, shape, pattern, colour, radius, centre)
@@ -198,8 +198,8 @@ def _background(rng: Rng, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     if kind != "plain":
         u, v = _local(x, y, (0, 0), rng.uniform(0, 2 * math.pi))
         pattern = {"stripes": _stripes, "dots": _dots, "checks": _checks}[kind]
-        coverage = pattern(u, v, rng.uniform(8, 40), rng.uniform(0.2, 0.6))
-        _paint(canvas, coverage * np.float32(rng.uniform(0.2, 0.7)), third)
+        coverage = pattern(u, v, rng.uniform(20, 50), rng.uniform(0.2, 0.6))
+        _paint(canvas, coverage * np.float32(rng.uniform(0.15, 0.5)), third)
     return canvas
 
 

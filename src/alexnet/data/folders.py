@@ -146,7 +146,7 @@ def _check_classes(path: Path, train: Path, folders: Mapping[str, Path]) -> None
                     f"{folder} is no class folder but a data set of its own: give that, not {path}"
                 )
         return
-    inside = [folder for folder in folders.values() if len(subfolders(folder)) > 1]
+    inside = [folder for folder in folders.values() if subfolders(folder)]
     hint = f"; did you mean {inside[0]}?" if inside else ""
     if folders:
         raise ValueError(

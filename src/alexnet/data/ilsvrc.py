@@ -37,7 +37,7 @@ def is_ilsvrc(path: Path) -> bool:
 
 
 def open_ilsvrc(path: Path, val_fraction: float | None = None, seed: int = 0) -> Source:
-    """The archives in `path`; that of the validation pictures may be missing where `val_fraction` is given."""
+    """The archives in `path`; that of the validation pictures may lack where `val_fraction` is given."""
     for name in (TRAIN, DEVKIT) if val_fraction is not None else (TRAIN, VAL, DEVKIT):
         if not (path / name).is_file():
             raise ValueError(f"{path} lacks {name}: download it from image-net.org and put it there")
@@ -125,7 +125,7 @@ def _read_meta(content: bytes) -> list[Synset]:
 
 
 def members(path: Path, start: int = 0, size: int | None = None) -> Iterator[tuple[str, int, int]]:
-    """Name, offset and size of every file in a tar, or in the tar in a file that is `size` bytes from `start`.
+    """Name, offset and size of every file in a tar, or in the tar in a file of `size` bytes at `start`.
 
     Only headers are read, one after the other; offsets count from the start of the file. Hidden names are
     left out. Names are never paths to write to. Raises ValueError where the tar stops before its end.

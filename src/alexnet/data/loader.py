@@ -48,7 +48,7 @@ def training_batches(
 
     The order is random, so other pictures are left out in each epoch.
     """
-    labels = torch.from_numpy(split.labels)
+    labels = torch.tensor(split.labels)
 
     def fill(patches: np.ndarray, positions: range) -> None:
         for row, position in enumerate(positions):
@@ -73,7 +73,7 @@ def in_order(split: StoreSplit, batch_size: int, workers: int = 0) -> Iterator[t
 
     The last batch may be smaller.
     """
-    labels = torch.from_numpy(split.labels)
+    labels = torch.tensor(split.labels)
 
     def fill(pictures: np.ndarray, positions: range) -> None:
         for row, position in enumerate(positions):

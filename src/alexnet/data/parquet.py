@@ -9,8 +9,10 @@ order of the wnids.
 import json
 import re
 import threading
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,14 +154,9 @@ class _File:
 
 def read_row(location: ParquetAt) -> bytes:
     """The encoded bytes of one picture. Rows asked for in rising order are read in one pass."""
-    reader = getattr(_readers, "reader", None)
-    if (
-        reader is None
-        or reader.path != location.path
-        or reader.column != location.column
-        or reader.first > location.row
-    ):
-        reader = _readers.reader = _Reader(location.path, location.column, location.row)
+    reader: _Reader | None = getattr(_readers, "reader", None)
+    if reader is None or not reader.has_before_it(location):
+        reader = _readers.reader = _Reader(location)
     data = reader.row(location.row)
     if data is None:
         raise ValueError("the row holds no picture")
@@ -170,28 +167,28 @@ _readers = threading.local()
 
 
 class _Reader:
-    """A pass through one column, from the row group of the row asked for first, a few rows in memory."""
+    """A pass through one column of the row group that has the row asked for first, a few rows in memory."""
 
-    def __init__(self, path: str, column: str, row: int) -> None:
-        self.path, self.column = path, column
-        with _open(Path(path)) as file:
-            groups, start = [], 0
-            for index in range(file.num_row_groups):
-                rows = file.metadata.row_group(index).num_rows
-                if start + rows > row:
-                    groups.append(index)
-                else:
-                    start += rows
-        self.batches = _batches(Path(path), [column], ROWS_AT_ONCE, groups)
-        self.first, self.rows = start, []
+    def __init__(self, location: ParquetAt) -> None:
+        self.path, self.column, row = location
+        with _open(Path(self.path)) as file:
+            sizes = [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)]
+        ends = list(accumulate(sizes))
+        group = bisect_right(ends, row)
+        if group == len(ends):
+            raise ValueError(f"{self.path} has no row {row}")
+        self.batches = _batches(Path(self.path), [self.column], ROWS_AT_ONCE, [group])
+        self.first, self.end = ends[group] - sizes[group], ends[group]
+        self.rows: Sequence[Any] = []
+
+    def has_before_it(self, location: ParquetAt) -> bool:
+        """Whether the row can still be reached by going on."""
+        return location[:2] == (self.path, self.column) and self.first <= location.row < self.end
 
     def row(self, row: int) -> bytes | None:
         while row >= self.first + len(self.rows):
-            batch = next(self.batches, None)
-            if batch is None:
-                raise ValueError(f"{self.path} has no row {row}")
             self.first += len(self.rows)
-            column = batch.column(0)
+            column = next(self.batches).column(0)
             for field in self.column.split(".")[1:]:
                 column = column.field(field)
             self.rows = column
@@ -225,7 +222,7 @@ def _rows(path: Path) -> int:
 
 
 def _find_columns(path: Path) -> _Columns:
-    """The columns of pictures and labels: as the hub's description in the schema says, else `image` and `label`."""
+    """The columns of pictures and labels by the hub's description in the schema, else `image` and `label`."""
     import pyarrow as pa
 
     with _open(path) as file:

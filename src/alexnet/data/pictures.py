@@ -73,7 +73,7 @@ class Source:
 
 
 def printable(name: str) -> str:
-    r"""A file name as a line of UTF-8: other bytes and control characters become escapes such as \xff and \n."""
+    r"""A file name as a line of UTF-8: other bytes and control characters are escaped, as \xff and \n."""
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     if text.isprintable():
         return text

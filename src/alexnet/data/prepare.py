@@ -1,24 +1,19 @@
 """Any source of pictures into a store: `alexnet prepare`.
 
-Every picture is rescaled and cut as section 2 of the paper says (`resize`), by as many processes as there are cores;
-this process writes what they return in the order of the source, so that the same source gives the same store, byte
-for byte, whatever the number of workers and however often it was interrupted. Mean and covariance come out of the
-same pass. Memory holds a few chunks of pictures and never the data set.
+Every picture is rescaled and cut as section 2 of the paper says (`resize`), by as many processes as there are
+cores. This process writes what they return in the order of the source, so that the same source gives the same
+store, byte for byte, whatever the number of workers and however often it was interrupted. Mean and covariance
+come out of the same pass. Memory holds a few chunks of pictures and never the data set.
 """
 
 import errno
-import os
-import signal
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial as bind
 from itertools import chain, islice
-from math import ceil
-from multiprocessing import connection, get_context, parent_process
+from math import ceil, inf
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +21,19 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from alexnet.data.chunk import Bad, Form, Prepared, Sums, prepare_chunk
+from alexnet.data.chunk import Bad, Form, Sums, prepare_chunk
 from alexnet.data.partial import Partial
-from alexnet.data.pictures import Picture, Source, Split
+from alexnet.data.pictures import Picture, Split
+from alexnet.data.pool import Pool, cores
 from alexnet.data.resize import JPEG_FROM
 from alexnet.data.sources import open_source
 from alexnet.data.store import StoreInfo, read_info
 from alexnet.progress import Progress
 
-CHUNK = 64  # pictures handed to a worker at a time
-CHUNKS_PER_SHARD = 32  # what an interruption costs at most
-SHOWN = 10  # skipped pictures listed in a summary; store.json lists all
-
-Map = Callable[[Callable[..., Prepared], Iterable[list[Picture]], Form, bool], Iterator[tuple[list[Picture], Prepared]]]
+CHUNK = 64  # pictures that a worker is handed at a time
+CHUNKS_PER_SHARD = 32  # 2048 pictures: what an interruption costs at most
+SEEN_BEFORE_STOPPING = 200  # fewer pictures are gone through to the end, to list all that are bad
+LISTED = 10  # bad pictures that a summary or a message lists
 
 
 def prepare(
@@ -53,42 +48,50 @@ def prepare(
     quality: int = 95,
     honour_exif: bool = False,
 ) -> dict[str, Any]:
-    """Writes the pictures of `source` to a new store, or goes on where an earlier call was interrupted, or does
-    nothing where the store is there and was made from the same source with the same options.
+    """Writes the pictures of `source` to a new store; goes on where an earlier call was interrupted; does
+    nothing where the store is there already, made from the same source with the same options.
 
-    Returns the counts per split (`splits`: `pictures`, `skipped`), the number of `classes`, `seconds`,
-    `pictures_per_second` of this call, the first `skipped_reasons`, the path of the `store`, and whether it was
-    `already_there`.
+    Returns the counts per split (`splits`: `pictures`, `skipped`), the number of `classes`, the first of the
+    `skipped_reasons`, the path of the `store`, whether it was `already_there`, and of this call the `seconds`
+    and `pictures_per_second`.
 
-    Raises ValueError, naming the file and the way out, where the source is not understood, more than `max_bad` of the
-    pictures cannot be read, `store` is something else, or the disk is full. KeyboardInterrupt carries a sentence.
+    Raises ValueError, naming the file and the way out, where the source is not understood, more than
+    `max_bad` of its pictures cannot be read, `store` is something else, or the disk is full.
+    KeyboardInterrupt and ValueError both leave STORE.partial, with which the same call goes on;
+    KeyboardInterrupt says so in its text.
     """
-    _check_options(size, workers, max_bad, quality)
     source, store = Path(source), Path(store)
+    _check_options(size, workers, max_bad, quality)
     form = Form(size, quality, honour_exif)
     options = {**form._asdict(), "val_fraction": val_fraction, "seed": seed}
-    if there := _already(source, store, options):
+    if there := _already_there(source, store, options):
         return _summary(store, there, 0, 0.0) | {"already_there": True}
     opened = open_source(source, val_fraction, seed)
     if opened.kind == "folder" and store.resolve().is_relative_to(source.resolve()):
-        raise ValueError(f"{store} lies inside {source}, where it would be taken for pictures: choose a place beside it.")
+        raise ValueError(
+            f"{store} lies in {source}, where it would be taken for a class: choose another place."
+        )
     plan = {
         "source": {"kind": opened.kind, "path": str(source.resolve())},
         "options": options,
         "classes": [list(each) for each in opened.classes],
         "encoding": "jpeg" if size >= JPEG_FROM else "png",
     }
-    counts = {name: split.count for name, split in opened.splits.items()}
+    counts = [split.count for split in opened.splits.values()]
+    allowed = inf if None in counts else max_bad * sum(count or 0 for count in counts)
     began = time.perf_counter()
-    with _sentences(store), Partial(store, size, plan) as partial:
-        before = sum(partial.seen.values())
-        with _workers(_worker_count(workers, counts)) as mapped:
+    with _in_sentences(store), Partial(store, size, plan) as partial:
+        done_before = sum(partial.seen.values())
+        with Pool(_worker_count(workers, counts)) as pool:
             for name, split in opened.splits.items():
-                _prepare_split(name, split, partial, form, mapped, _Limit(max_bad, counts, partial))
-        _check_content(opened, partial, max_bad)
-        done = sum(partial.seen.values()) - before
+                _prepare_split(name, split, partial, form, pool, allowed)
+        done = sum(partial.seen.values())
+        _check_bad(_bad(partial), max_bad * done, partial)
+        for name in opened.splits:
+            if not any(shard["split"] == name for shard in partial.shards):
+                raise ValueError(f"No picture of the {name} split of {source} can be read.")
         info = partial.finish()
-    return _summary(store, info, done, time.perf_counter() - began) | {"already_there": False}
+    return _summary(store, info, done - done_before, time.perf_counter() - began) | {"already_there": False}
 
 
 def render(summary: dict[str, Any]) -> RenderableType:
@@ -96,151 +99,106 @@ def render(summary: dict[str, Any]) -> RenderableType:
     table = Table("split", "pictures", "skipped")
     for name, counts in summary["splits"].items():
         table.add_row(name, f"{counts['pictures']:,}", f"{counts['skipped']:,}")
+    lines = [f"skipped {each['key']}: {each['reason']}" for each in summary["skipped_reasons"]]
+    more = sum(counts["skipped"] for counts in summary["splits"].values()) - len(lines)
+    if more:
+        lines.append(f"... and {more:,} more, listed in {Path(summary['store'], 'store.json')}")
     if summary["already_there"]:
-        end = f"{summary['store']} was prepared from this source already. Delete it to prepare it anew."
+        lines.append(f"{summary['store']} is there already, from this source. Delete it to prepare it anew.")
     else:
         rate = f"{summary['pictures_per_second']:.0f} pictures per second"
-        end = f"{summary['store']}: {summary['classes']} classes, in {summary['seconds']:.0f} s, {rate}."
-    reasons = [Text(f"skipped {each['key']}: {each['reason']}") for each in summary["skipped_reasons"]]
-    skipped = sum(counts["skipped"] for counts in summary["splits"].values())
-    if skipped > len(reasons):
-        reasons.append(Text(f"... and {skipped - len(reasons)} more, listed in {Path(summary['store'], 'store.json')}"))
-    return Group(table, *reasons, Text(end))
+        lines.append(f"{summary['store']}: {summary['classes']} classes, {summary['seconds']:.0f} s, {rate}.")
+    return Group(table, *(Text(line) for line in lines))
 
 
-def _prepare_split(name: str, split: Split, partial: Partial, form: Form, mapped: Map, limit: "_Limit") -> None:
+def _prepare_split(name: str, split: Split, partial: Partial, form: Form, pool: Pool, allowed: float) -> None:
+    """Writes the shards of one split that are not there yet; more than `allowed` bad pictures stop it."""
     seen = partial.seen.get(name, 0)
     pictures = iter(split)
-    _pass_over(pictures, seen, name, partial)
-    chunks = mapped(prepare_chunk, _in_lists(pictures, CHUNK), form, name == "train")
+    _pass_over(pictures, seen, partial.last.get(name), partial.folder)
+    results = pool.map(bind(prepare_chunk, form=form, summed=name == "train"), _chunks(pictures))
     with Progress(f"preparing {name}", total=split.count, unit="pictures", start=seen) as bar:
-        while first := next(chunks, None):
+        for first in results:
             with partial.shard(name) as shard:
                 bad: list[Bad] = []
-                sums = Sums.none(form.size) if name == "train" else None
-                for chunk, prepared in chain([first], islice(chunks, CHUNKS_PER_SHARD - 1)):
+                sums = Sums.none(form.size)
+                for chunk, prepared in chain([first], islice(results, CHUNKS_PER_SHARD - 1)):
                     shard.add(prepared.rows)
                     bad += prepared.bad
-                    if sums is not None and prepared.sums is not None:
+                    if prepared.sums is not None:
                         sums.add(prepared.sums)
                     seen, last = seen + len(chunk), chunk[-1].key
-                    limit.check(bad)
                     skipped = len(partial.bad) + len(bad)
+                    if seen >= SEEN_BEFORE_STOPPING:
+                        _check_bad([*_bad(partial), *bad], allowed, partial)
                     bar.advance(len(chunk), **({"skipped": skipped} if skipped else {}))
                 partial.commit(name, shard, bad, sums, seen, last)
 
 
-def _pass_over(pictures: Iterator[Picture], seen: int, name: str, partial: Partial) -> None:
+def _pass_over(pictures: Iterator[Picture], seen: int, last: str | None, folder: Path) -> None:
     """Skips what an earlier call has done, and makes sure that it is still the same."""
-    if not seen:
+    if seen:
+        picture = next(islice(pictures, seen - 1, None), None)
+        if picture is None or picture.key != last:
+            raise ValueError(
+                f"The pictures have changed since {folder} was begun: delete it and begin again."
+            )
+
+
+def _chunks(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
+    pictures = iter(pictures)
+    while chunk := list(islice(pictures, CHUNK)):
+        yield chunk
+
+
+def _bad(partial: Partial) -> list[Bad]:
+    return [Bad(each["key"], each["reason"]) for each in partial.bad]
+
+
+def _check_bad(bad: list[Bad], allowed: float, partial: Partial) -> None:
+    """Stops the work where more than `allowed` pictures are bad."""
+    if len(bad) <= allowed:
         return
-    last = next(islice(pictures, seen - 1, None), None)
-    if last is None or last.key != partial.last[name]:
-        raise ValueError(
-            f"The pictures have changed since {partial.folder} was begun: delete it, then give the command again."
-        )
-
-
-class _Limit:
-    """Stops the work as soon as it is certain that too many pictures are bad."""
-
-    def __init__(self, max_bad: float, counts: dict[str, int | None], partial: Partial) -> None:
-        self.max_bad, self.partial = max_bad, partial
-        known = [count for count in counts.values() if count is not None]
-        self.total = sum(known) if len(known) == len(counts) else None
-
-    def check(self, bad: list[Bad]) -> None:
-        everything = self.partial.bad_pictures + bad
-        if self.total is not None and len(everything) > self.max_bad * self.total:
-            raise _too_many(everything, f"{self.total:,}", self.max_bad)
-
-
-def _check_content(source: Source, partial: Partial, max_bad: float) -> None:
-    bad, seen = partial.bad_pictures, sum(partial.seen.values())
-    if len(bad) > max_bad * seen:
-        raise _too_many(bad, f"{seen:,}", max_bad)
-    for name in source.splits:
-        if not any(shard["split"] == name for shard in partial.shards):
-            raise ValueError(f"{source.path} has no picture for {name} that can be read.")
-
-
-def _too_many(bad: list[Bad], of: str, max_bad: float) -> ValueError:
-    listed = "\n".join(f"  {each.key}: {each.reason}" for each in bad[:SHOWN])
-    more = f"\n  ... and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
-    return ValueError(
-        f"{len(bad)} of {of} pictures cannot be read, more than the {max_bad:.3g} that --max-bad allows; mend or "
-        f"delete them, or go on without them with a larger --max-bad:\n{listed}{more}"
+    file = partial.folder / "skipped.txt"
+    lines = [f"{each.key}: {each.reason}" for each in bad]
+    file.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    more = [f"... and {len(lines) - LISTED:,} more, listed in {file}"] if len(lines) > LISTED else []
+    raise ValueError(
+        f"{len(bad):,} pictures cannot be read, and --max-bad allows {int(allowed):,}. Mend them and delete "
+        f"{partial.folder}, or go on without them: the same command with a larger --max-bad.\n"
+        + "\n".join(f"  {line}" for line in lines[:LISTED] + more)
     )
 
 
-@contextmanager
-def _workers(count: int) -> Iterator[Map]:
-    """A function that maps chunks of pictures in order, in this process or in `count` others, a few chunks ahead."""
-    if count == 1:
-        yield lambda work, chunks, *rest: ((chunk, work(chunk, *rest)) for chunk in chunks)
-        return
-    pool = ProcessPoolExecutor(count, get_context("spawn"), _begin_worker)
-
-    def mapped(
-        work: Callable[..., Prepared], chunks: Iterable[list[Picture]], form: Form, summed: bool
-    ) -> Iterator[tuple[list[Picture], Prepared]]:
-        waiting: deque[tuple[list[Picture], Future[Prepared]]] = deque()
-        for chunk in chunks:
-            waiting.append((chunk, pool.submit(work, chunk, form, summed)))
-            if len(waiting) > 2 * count:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()
-
-    try:
-        yield mapped
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _begin_worker() -> None:
-    """Ctrl-C is the first process's to handle; and when that one is killed, so are its workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _worker_count(asked: int, counts: dict[str, int | None]) -> int:
+def _worker_count(asked: int, counts: Sequence[int | None]) -> int:
     """No more processes than there are chunks to deal out."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    most = max(CHUNKS_PER_SHARD if count is None else ceil(count / CHUNK) for count in counts.values())
-    return max(1, min(asked or cores, most))
+    chunks = [CHUNKS_PER_SHARD if count is None else ceil(count / CHUNK) for count in counts]
+    return max(1, min(asked or cores(), max(chunks)))
 
 
 @contextmanager
-def _sentences(store: Path) -> Iterator[None]:
-    """Says what happened and how to go on."""
-    again = "the same command goes on where it was"
+def _in_sentences(store: Path) -> Iterator[None]:
+    """Says of what stops the work from outside how to go on."""
     try:
         yield
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"Stopped; {again}.") from None
+        raise KeyboardInterrupt("interrupted; the same command goes on where it was") from None
     except BrokenProcessPool:
         raise ValueError(
-            f"A worker process was killed, perhaps for want of memory: {again}, and --workers 1 needs least. (A script "
-            'that calls prepare() needs `if __name__ == "__main__":` around it.)'
+            "A worker process was killed, perhaps for want of memory. The same command goes on where it was, "
+            "and with --workers 1 it needs least memory. (A script that calls prepare() needs the usual "
+            'if __name__ == "__main__".)'
         ) from None
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise ValueError(f"There is no space left for {store}.partial: free some, {again}.") from None
+        raise ValueError(
+            f"No space is left for {store}.partial: free some, then the same command goes on where it was."
+        ) from None
 
 
-def _already(source: Path, store: Path, options: dict[str, Any]) -> StoreInfo | None:
-    """What is known of the store where it is whole and comes from the same source and options."""
+def _already_there(source: Path, store: Path, options: dict[str, Any]) -> StoreInfo | None:
+    """What is known of the store where there is one, from the same source with the same options."""
     if not store.exists() or (store.is_dir() and not any(store.iterdir())):
         return None
     if not (store / "store.json").is_file():
@@ -248,14 +206,13 @@ def _already(source: Path, store: Path, options: dict[str, Any]) -> StoreInfo | 
     info = read_info(store)
     if info["source"]["path"] == str(source.resolve()) and info["options"] == options:
         return info
+    given = [
+        f"{name.replace('_', ' ')} {value}" for name, value in info["options"].items() if value is not None
+    ]
     raise ValueError(
-        f"{store} exists, prepared from {info['source']['path']} with {_words(info['options'])}: delete it, or "
-        "choose another name."
+        f"{store} exists, made from {info['source']['path']} with {', '.join(given)}: "
+        "choose another name, or delete it."
     )
-
-
-def _words(options: dict[str, Any]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in options.items() if value is not None)
 
 
 def _summary(store: Path, info: StoreInfo, done: int, seconds: float) -> dict[str, Any]:
@@ -265,7 +222,7 @@ def _summary(store: Path, info: StoreInfo, done: int, seconds: float) -> dict[st
         "classes": len(info["classes"]),
         "seconds": seconds,
         "pictures_per_second": done / seconds if seconds else 0.0,
-        "skipped_reasons": info["skipped"][:SHOWN],
+        "skipped_reasons": info["skipped"][:LISTED],
     }
 
 
@@ -273,16 +230,10 @@ def _check_options(size: int, workers: int, max_bad: float, quality: int) -> Non
     if not 1 <= size <= 4096:
         raise ValueError(f"--size is {size}: give a number of pixels from 1 to 4096.")
     if workers < 0:
-        raise ValueError(f"--workers is {workers}: give how many processes shall work, or 0 for one per core.")
+        raise ValueError(f"--workers is {workers}: give a number of processes, or 0 for one per core.")
     if not 0 <= max_bad <= 1:
-        raise ValueError(f"--max-bad is {max_bad}: give the part of the pictures that may be bad, from 0 to 1.")
+        raise ValueError(
+            f"--max-bad is {max_bad}: give the part of the pictures that may be bad, from 0 to 1."
+        )
     if not 1 <= quality <= 100:
         raise ValueError(f"--quality is {quality}: give a JPEG quality from 1 to 100.")
-
-
-def _in_lists(pictures: Iterable[Picture], length: int) -> Iterator[list[Picture]]:
-    pictures = iter(pictures)
-    while chunk := list(islice(pictures, length)):
-        yield chunk
-
-

@@ -1,19 +1,19 @@
 """Bytes of any picture to the fixed square the network is fed with, and back to bytes.
 
-Section 2 of the paper: "Given a rectangular image, we first rescaled the image such that the shorter side was of
-length 256, and then cropped out the central 256x256 patch from the resulting image." Grey and CMYK become RGB. EXIF
-orientation is ignored, as it was then, unless asked for.
+Section 2 of the paper: "Given a rectangular image, we first rescaled the image such that the shorter side was
+of length 256, and then cropped out the central 256x256 patch from the resulting image." Grey and CMYK become
+RGB. EXIF orientation is ignored, as it was then, unless asked for.
 
-What a file is, is judged by its content. JPEG goes through libjpeg-turbo directly (`simplejpeg`), every other format,
-and whatever libjpeg-turbo finds odd about a JPEG, through Pillow, which repairs what can be repaired and refuses a
-truncated file. A picture that ends early is an error and never a picture with a grey bottom.
+What a file is, is judged by its content. JPEG goes through libjpeg-turbo directly (`simplejpeg`), every other
+format, and whatever libjpeg-turbo finds odd about a JPEG, through Pillow, which repairs what can be repaired
+and refuses a truncated file. A picture that ends early is an error and never a picture with a grey bottom.
 """
 
 from __future__ import annotations
 
 import io
 import warnings
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 import simplejpeg
@@ -21,7 +21,9 @@ from PIL import Image, UnidentifiedImageError
 
 FORMATS: Final = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP")
 MOST_PIXELS: Final = 178_956_970  # half a gigabyte of RGB; where Pillow refuses a "decompression bomb"
-JPEG_FROM: Final = 128  # smaller pictures are stored lossless: there JPEG's 8x8 blocks are as large as what is shown
+JPEG_FROM: Final = (
+    128  # smaller pictures are stored lossless: there JPEG's 8x8 blocks are as large as what is shown
+)
 JPEG_START: Final = b"\xff\xd8\xff"
 """The first bytes of every JPEG file."""
 
@@ -37,8 +39,8 @@ def decode(data: Bytes, shorter_side: int | None = None, honour_exif: bool = Fal
     """The picture in `data` as uint8 [height, width, 3], RGB. An animation gives its first frame; transparent
     pixels show white.
 
-    With `shorter_side`, the result may be smaller than the file's picture, where that is faster and loses nothing
-    one would see once it is rescaled to this size: it still is at least twice as large.
+    With `shorter_side`, the result may be smaller than the file's picture, where that is faster and loses
+    nothing one would see once it is rescaled to this size: it still is at least twice as large.
 
     Raises ValueError, with the reason as its text, for what is no whole picture.
     """
@@ -52,9 +54,9 @@ def decode(data: Bytes, shorter_side: int | None = None, honour_exif: bool = Fal
 
 
 def rescale(picture: np.ndarray, size: int) -> np.ndarray:
-    """`picture`, uint8 [height, width, 3], with its shorter side made `size` (bicubic, antialiased) and its central
-    square cut out: uint8 [size, size, 3]. Only that square is computed; what it samples outside itself is the
-    picture, so the result is the centre of the whole rescaled picture."""
+    """`picture`, uint8 [height, width, 3], with its shorter side made `size` (bicubic, antialiased) and its
+    central square cut out: uint8 [size, size, 3]. Only that square is computed; what it samples outside
+    itself is the picture, so the result is the centre of the whole rescaled picture."""
     height, width = picture.shape[:2]
     side = min(height, width)
     left, top = (width - side) / 2, (height - side) / 2
@@ -75,20 +77,22 @@ def encode(picture: np.ndarray, quality: int = 95) -> bytes:
 
 
 def decode_stored(data: Bytes) -> np.ndarray:
-    """What `encode` made, as uint8 [size, size, 3]. Raises ValueError with the reason. Releases the interpreter lock
-    while it decodes a JPEG."""
+    """What `encode` made, as uint8 [size, size, 3]. Raises ValueError with the reason. Releases the
+    interpreter lock while it decodes a JPEG."""
     if bytes(memoryview(data)[:3]) == JPEG_START:
         return simplejpeg.decode_jpeg(data)
     return _decode_with_pillow(memoryview(data))
 
 
 def decode_into(data: Bytes, out: np.ndarray) -> None:
-    """`decode_stored` into `out`, uint8 [size, size, 3] and contiguous, without a copy where it is a JPEG. Raises
-    ValueError with the reason, also where the picture has another size."""
+    """`decode_stored` into `out`, uint8 [size, size, 3] and contiguous, without a copy where it is a JPEG.
+    Raises ValueError with the reason, also where the picture has another size."""
     if bytes(memoryview(data)[:3]) != JPEG_START:
         picture = decode_stored(data)
         if picture.shape != out.shape:
-            raise ValueError(f"it is {picture.shape[1]}x{picture.shape[0]} and not {out.shape[1]}x{out.shape[0]}")
+            raise ValueError(
+                f"it is {picture.shape[1]}x{picture.shape[0]} and not {out.shape[1]}x{out.shape[0]}"
+            )
         out[...] = picture
         return
     height, width = simplejpeg.decode_jpeg_header(data)[:2]
@@ -100,18 +104,18 @@ def decode_into(data: Bytes, out: np.ndarray) -> None:
 def _decode_jpeg(data: memoryview, shorter_side: int | None) -> np.ndarray | None:
     """None where Pillow should try: CMYK, and whatever libjpeg-turbo warns of or refuses."""
     try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-        _refuse_huge(width, height)
-        if colours not in ("YCbCr", "Gray", "RGB"):
-            return None
-        # Halving, quartering ... inside the inverse DCT costs less than decoding every pixel. Leaving twice the wanted
-        # size keeps the last step, the antialiased one, the one that decides.
-        if shorter_side is not None and min(height, width) >= 4 * shorter_side:
-            least = 2 * shorter_side
-            return simplejpeg.decode_jpeg(data, min_height=least, min_width=least, min_factor=2)
-        return simplejpeg.decode_jpeg(data)
-    except _TooLarge as error:
-        raise ValueError(str(error)) from None
+        height, width, colours, _ = cast(tuple[int, int, str, str], simplejpeg.decode_jpeg_header(data))
+    except ValueError:
+        return None
+    _refuse_huge(width, height)
+    if colours not in ("YCbCr", "Gray", "RGB"):
+        return None
+    # Halving or quartering inside the inverse DCT costs less than decoding every pixel. Twice the wanted size
+    # is left, so that the last step, which antialiases, is the one that decides.
+    scaled = shorter_side is not None and min(height, width) >= 4 * shorter_side
+    least, factor = (2 * shorter_side, 2) if scaled and shorter_side is not None else (0, 1)
+    try:
+        return simplejpeg.decode_jpeg(data, min_height=least, min_width=least, min_factor=factor)
     except ValueError:
         return None
 
@@ -130,12 +134,16 @@ def _decode_with_pillow(data: memoryview) -> np.ndarray:
             raise ValueError(str(error)) from None
         except ValueError:
             raise
-        except Exception as error:  # a damaged file raises nearly anything: OSError, SyntaxError, struct.error ...
+        except (
+            Exception
+        ) as error:  # a damaged file raises nearly anything: OSError, SyntaxError, struct.error ...
             raise ValueError(f"it cannot be decoded: {error}") from None
 
 
 def _rgb(picture: Image.Image) -> np.ndarray:
-    if picture.mode.startswith("I") or picture.mode == "F":  # 16 bits a sample, which convert() would clip at 255
+    if (
+        picture.mode.startswith("I") or picture.mode == "F"
+    ):  # 16 bits a sample, which convert() would clip at 255
         grey = np.asarray(picture).astype(np.float64) / 257
         eight = np.clip(np.rint(grey), 0, 255).astype(np.uint8)
         return np.repeat(eight[:, :, None], 3, axis=2)
@@ -145,13 +153,9 @@ def _rgb(picture: Image.Image) -> np.ndarray:
     return np.asarray(picture.convert("RGB"))
 
 
-class _TooLarge(ValueError):
-    pass
-
-
 def _refuse_huge(width: int, height: int) -> None:
     if width * height > MOST_PIXELS:
-        raise _TooLarge(f"it claims {width}x{height} pixels, more than the {MOST_PIXELS:,} that are decoded")
+        raise ValueError(f"it claims {width}x{height} pixels, more than the {MOST_PIXELS:,} that are decoded")
 
 
 def _orientation(data: memoryview) -> int:

@@ -1,48 +1,46 @@
-"""Pictures on disk, ready to train on: Arrow IPC shards that are memory mapped, so that any row is one seek away.
+"""Pictures on disk, ready to train on.
 
 A store is a folder:
 
-- `train-00000.arrow`, ...: columns `image` (an encoded picture), `label` (int32: an index into the classes) and `key`
-  (its name in the source). pyarrow, DuckDB and Hugging Face `datasets` read them too.
-- `store.json`: everything there is to know without opening a shard (`StoreInfo` lists its keys).
-- `mean.npy`, float32 [size, size, 3], and `covariance.npy`, float64 [3, 3]: the mean picture and the covariance of
-  red, green and blue over all pixels of the training split, both on the 0-255 scale (paper, sections 2 and 4.1).
-
-A shard holds record batches of `batch_rows` rows, the last one of what is left, so that where a row lies follows from
-the counts in `store.json` and opening a store of 1.3 million pictures reads nothing else.
+- `train-00000.arrow`, ...: shards with the columns `image` (an encoded picture), `label` (int32: an index
+  into the classes) and `key` (its name in the source), memory mapped, so that any row is one seek away.
+- `store.json`: everything there is to know without opening a shard (`StoreInfo` lists its keys). Opening a
+  store of 1.3 million pictures reads nothing else.
+- `mean.npy`, float32 [size, size, 3], and `covariance.npy`, float64 [3, 3]: the mean picture and the
+  covariance of red, green and blue over all pixels of the training split, on the 0-255 scale (paper, sections
+  2 and 4.1).
 """
 
 import bisect
 import json
+import os
 import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, TypedDict, TypeVar, cast
 
 import numpy as np
-import pyarrow as pa
 
+from alexnet.data.chunk import Sums
 from alexnet.data.classes import Class
 from alexnet.data.resize import decode_stored
+from alexnet.data.shard import Rows, ShardInfo, checksum, map_shard
+from alexnet.progress import Progress
 
 VERSION = 1
-BATCH_ROWS = 512
-SCHEMA = pa.schema([("image", pa.binary()), ("label", pa.int32()), ("key", pa.string())])
+COPY_AGAIN = "copy the store again, or delete it and prepare it again."
+PREPARE_AGAIN = "the store is damaged; delete it and prepare it again."
 
-
-class ShardInfo(TypedDict):
-    """One shard, as `store.json` describes it; `bytes` is the length of the file."""
-
-    file: str
-    split: str
-    rows: int
-    bytes: int
-    sha256: str
+Part = TypeVar("Part")
+Result = TypeVar("Result")
 
 
 class StoreInfo(TypedDict):
-    """`store.json`. `classes` are pairs of wnid and name; `splits` gives each split's `pictures` and `skipped`,
-    `skipped` each skipped picture's `split`, `key` and `reason`."""
+    """`store.json`: `classes` are pairs of wnid and name, `splits` gives each split's `pictures` and
+    `skipped`, and `skipped` each skipped picture's `split`, `key` and `reason`."""
 
     version: int
     classes: list[list[str]]
@@ -58,7 +56,10 @@ class StoreInfo(TypedDict):
 
 
 class Store:
-    """A store opened for reading. Raises ValueError where it is none, of another version, or incomplete."""
+    """A store, opened for reading.
+
+    Raises ValueError where there is none, it is of another version, or something is missing.
+    """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
@@ -78,13 +79,15 @@ class Store:
 
 
 class StoreSplit:
-    """The pictures of one split, by number. May be used by many threads at once; nothing is read before it is asked
-    for."""
+    """The pictures of one split, by number.
+
+    Many threads may use it at once. Nothing is read before it is asked for.
+    """
 
     def __init__(self, folder: Path, shards: list[ShardInfo], batch_rows: int, size: int) -> None:
         self.folder, self.shards, self.batch_rows, self.size = folder, shards, batch_rows, size
         self._ends = list(accumulate(shard["rows"] for shard in shards))
-        self._opened: list[list[_Rows] | None] = [None] * len(shards)
+        self._opened: list[list[Rows] | None] = [None] * len(shards)
         self._labels: np.ndarray | None = None
         self._lock = threading.Lock()
 
@@ -102,100 +105,75 @@ class StoreSplit:
         return rows.keys[row].as_py()
 
     def picture(self, index: int) -> np.ndarray:
-        """The picture, uint8 [size, size, 3]. Raises ValueError naming shard and row where it is damaged."""
+        """The picture, uint8 [size, size, 3]. A damaged one raises ValueError, naming shard and row."""
         try:
             picture = decode_stored(self.image(index))
         except ValueError as error:
-            raise ValueError(f"{self._where(index)} cannot be decoded ({error}): {_PREPARE_AGAIN}") from None
+            raise ValueError(f"{self.where(index)} cannot be decoded ({error}): {PREPARE_AGAIN}") from None
         if picture.shape != (self.size, self.size, 3):
-            height, width = picture.shape[:2]
-            wrong = f"is {width}x{height} and not {self.size}x{self.size}"
-            raise ValueError(f"{self._where(index)} {wrong}: {_PREPARE_AGAIN}")
+            found = f"{picture.shape[1]}x{picture.shape[0]}"
+            wanted = f"{self.size}x{self.size}"
+            raise ValueError(f"{self.where(index)} is {found} and not {wanted}: {PREPARE_AGAIN}")
         return picture
 
     @property
     def labels(self) -> np.ndarray:
-        """int64 [N], read at the first call. Shards are mapped only for as long as that takes."""
+        """int64 [N], read-only. The first call reads them, mapping one shard at a time."""
         with self._lock:
             if self._labels is None:
                 labels = np.empty(len(self), np.int64)
                 for number, end in enumerate(self._ends):
                     start = end - self.shards[number]["rows"]
-                    batches = self._rows_of(number) if self._opened[number] is None else self._opened[number]
-                    np.concatenate([rows.labels for rows in batches or []], out=labels[start:end])
+                    batches = self._opened[number] or self._map(number)
+                    np.concatenate([rows.labels for rows in batches], out=labels[start:end])
                 labels.setflags(write=False)
                 self._labels = labels
             return self._labels
 
-    def place(self, index: int) -> tuple[int, int]:
+    def where(self, index: int) -> str:
+        """The file and row of picture `index`, for a sentence."""
+        shard, row = self._place(index)
+        return f"{self.folder / self.shards[shard]['file']}, row {row},"
+
+    def _place(self, index: int) -> tuple[int, int]:
         """The number of the shard that holds picture `index`, and its row there."""
         if not 0 <= index < len(self):
             raise IndexError(f"picture {index} of {len(self)}")
         shard = bisect.bisect_right(self._ends, index)
         return shard, index - (self._ends[shard] - self.shards[shard]["rows"])
 
-    def _find(self, index: int) -> tuple["_Rows", int]:
-        shard, row = self.place(index)
+    def _find(self, index: int) -> tuple[Rows, int]:
+        shard, row = self._place(index)
         batches = self._opened[shard]
         if batches is None:
             with self._lock:
-                batches = self._opened[shard]
-                if batches is None:
-                    batches = self._opened[shard] = self._rows_of(shard)
+                batches = self._opened[shard] = self._opened[shard] or self._map(shard)
         return batches[row // self.batch_rows], row % self.batch_rows
 
-    def _rows_of(self, shard: int) -> list["_Rows"]:
-        return _map_shard(self.folder / self.shards[shard]["file"], self.shards[shard]["rows"], self.batch_rows)
-
-    def _where(self, index: int) -> str:
-        shard, row = self.place(index)
-        return f"{self.folder / self.shards[shard]['file']}, row {row},"
-
-
-class _Rows(NamedTuple):
-    """The columns of one record batch."""
-
-    offsets: memoryview  # int32: where each picture begins in `images`, and where the last one ends
-    images: memoryview
-    labels: np.ndarray  # int32
-    keys: pa.StringArray
-
-    def image(self, row: int) -> memoryview:
-        return self.images[self.offsets[row] : self.offsets[row + 1]]
-
-
-_PREPARE_AGAIN = "the store is damaged; delete it and prepare it again."
+    def _map(self, number: int) -> list[Rows]:
+        shard = self.shards[number]
+        try:
+            return map_shard(self.folder / shard["file"], shard["rows"], self.batch_rows)
+        except ValueError as error:
+            raise ValueError(f"{self.folder / shard['file']} {error}: {PREPARE_AGAIN}") from None
 
 
 def read_info(path: Path) -> StoreInfo:
-    """`store.json` of the store at `path`. Raises ValueError where there is none or it is of another version."""
-    if not path.is_dir():
-        raise ValueError(f"There is no store at {path}: make one with `alexnet prepare SOURCE {path}`.")
+    """`store.json` of the store at `path`. Raises ValueError where there is none, or of another version."""
     file = path / "store.json"
     try:
         info = json.loads(file.read_bytes())
-    except FileNotFoundError:
-        raise ValueError(f"{path} is not a store, it has no store.json: make one with `alexnet prepare`.") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise ValueError(_no_store(path)) from None
     except ValueError as error:
-        raise ValueError(f"{file} cannot be read ({error}): {_PREPARE_AGAIN}") from None
+        raise ValueError(f"{file} cannot be read ({error}): {COPY_AGAIN}") from None
     version = info.get("version") if isinstance(info, dict) else None
     if version != VERSION:
         raise ValueError(
-            f"{file} is of version {version} and this alexnet reads version {VERSION}: prepare the store again."
+            f"{file} is of version {version} and this alexnet reads version {VERSION}: "
+            "delete the store and prepare it again."
         )
-    return info
-
-
-def _read_array(file: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
-    try:
-        array = np.load(file)
-    except FileNotFoundError:
-        raise ValueError(f"{file} is missing: {_PREPARE_AGAIN}") from None
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{file} cannot be read ({error}): {_PREPARE_AGAIN}") from None
-    if array.shape != shape or array.dtype != dtype:
-        raise ValueError(f"{file} holds {array.dtype} {list(array.shape)} and not {list(shape)}: {_PREPARE_AGAIN}")
-    return array
+    return cast(StoreInfo, info)
 
 
 def check_shards(folder: Path, shards: list[ShardInfo]) -> None:
@@ -205,35 +183,101 @@ def check_shards(folder: Path, shards: list[ShardInfo]) -> None:
         try:
             length = file.stat().st_size
         except FileNotFoundError:
-            raise ValueError(f"{file} is missing: {_COPY_AGAIN}") from None
+            raise ValueError(f"{file} is missing: {COPY_AGAIN}") from None
         if length != shard["bytes"]:
-            raise ValueError(f"{file} has {length} bytes and not {shard['bytes']}: {_COPY_AGAIN}")
+            raise ValueError(f"{file} has {length} bytes and not {shard['bytes']}: {COPY_AGAIN}")
 
 
-_COPY_AGAIN = "copy the store again, or delete it and prepare it again."
+def verify_store(path: Path | str) -> dict[str, Any]:
+    """Reads a whole store: every shard has its checksum, every label is a class, every picture decodes to the
+    right size, mean and covariance are those of the training pictures.
+
+    Returns the counts per split (`splits`), of `classes`, `shards` and `bytes`, and the `seconds` it took.
+    Raises ValueError naming the file, and the row where there is one, at the first thing that is wrong.
+    """
+    began = time.perf_counter()
+    store = Store(path)
+    shards = store.info["shards"]
+    checked = _in_threads(lambda shard: (shard, checksum(store.path / shard["file"])), shards)
+    with Progress("checksums", total=len(shards), unit="shards") as bar:
+        for shard, found in checked:
+            if found != shard["sha256"]:
+                file = store.path / shard["file"]
+                raise ValueError(f"{file} does not have the checksum in store.json: {COPY_AGAIN}")
+            bar.advance(1)
+    for name, count in store.splits.items():
+        split = store.split(name)
+        if len(split) != count:
+            file = store.path / "store.json"
+            raise ValueError(
+                f"{file} says {count} pictures for {name} and {len(split)} in its shards: {COPY_AGAIN}"
+            )
+        strange = np.flatnonzero((split.labels < 0) | (split.labels >= len(store.classes)))
+        if len(strange):
+            first = int(strange[0])
+            what = f"label {split.labels[first]}, and there are {len(store.classes)} classes"
+            raise ValueError(f"{split.where(first)} has {what}: {PREPARE_AGAIN}")
+        sums = _sums_of(split, name)
+        if name == "train":
+            _check_same(store.path / "mean.npy", store.mean, sums.mean())
+            _check_same(store.path / "covariance.npy", store.covariance, sums.covariance())
+    return {
+        "store": str(path),
+        "splits": store.splits,
+        "classes": len(store.classes),
+        "shards": len(shards),
+        "bytes": sum(shard["bytes"] for shard in shards),
+        "seconds": time.perf_counter() - began,
+    }
 
 
-def _map_shard(file: Path, rows: int, batch_rows: int) -> list[_Rows]:
-    """The record batches of `file`. They keep it mapped, but not open: a large store has more shards than a process
-    may have open files."""
+def _sums_of(split: StoreSplit, name: str) -> Sums:
+    """The sums over all pictures, each of which is decoded."""
+
+    def work(part: range) -> Sums:
+        sums = Sums.none(split.size)
+        for index in part:
+            sums.add_picture(split.picture(index))
+        return sums
+
+    total = Sums.none(split.size)
+    parts = [range(start, min(start + 256, len(split))) for start in range(0, len(split), 256)]
+    with Progress(f"decoding {name}", total=len(split), unit="pictures") as bar:
+        for sums in _in_threads(work, parts):
+            total.add(sums)
+            bar.advance(sums.pictures)
+    return total
+
+
+def _in_threads(work: Callable[[Part], Result], parts: Iterable[Part]) -> Iterable[Result]:
+    """`work` of each part, in order. Hashing, decoding and numpy release the interpreter lock."""
+    pool = ThreadPoolExecutor(os.cpu_count())
     try:
-        with pa.memory_map(str(file)) as mapped, pa.ipc.open_file(mapped) as reader:
-            batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{file} cannot be read ({error}): {_PREPARE_AGAIN}") from None
-    expected = [min(batch_rows, rows - start) for start in range(0, rows, batch_rows)]
-    if [batch.num_rows for batch in batches] != expected or any(batch.schema != SCHEMA for batch in batches):
-        raise ValueError(f"{file} does not hold what store.json says: {_PREPARE_AGAIN}")
-    return [_rows(batch) for batch in batches]
+        yield from pool.map(work, parts)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def _rows(batch: pa.RecordBatch) -> _Rows:
-    image, label, key = batch.columns
-    _, offsets, images = image.buffers()
-    assert image.offset == 0 and offsets is not None  # a batch as it lies in the file is no slice
-    return _Rows(
-        memoryview(offsets).cast("B").cast("i"),
-        memoryview(images if images is not None else b""),
-        label.to_numpy(),
-        key,
-    )
+def _check_same(file: Path, stored: np.ndarray, found: np.ndarray) -> None:
+    if not np.allclose(stored, found, rtol=1e-5, atol=1e-3):
+        raise ValueError(f"{file} is not that of the training pictures: {PREPARE_AGAIN}")
+
+
+def _no_store(path: Path) -> str:
+    if path.with_name(path.name + ".partial").is_dir():
+        return f"{path} is not finished: give its `alexnet prepare` command again, it goes on where it was."
+    if path.exists():
+        return f"{path} is not a store (it has no store.json): make one with `alexnet prepare`."
+    return f"There is no store at {path}: make one with `alexnet prepare`."
+
+
+def _read_array(file: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
+    try:
+        array = np.load(file)
+    except FileNotFoundError:
+        raise ValueError(f"{file} is missing: {COPY_AGAIN}") from None
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{file} cannot be read ({error}): {COPY_AGAIN}") from None
+    if array.shape != shape or array.dtype != dtype:
+        raise ValueError(f"{file} holds {array.dtype} {array.shape} and not {shape}: {COPY_AGAIN}")
+    return array

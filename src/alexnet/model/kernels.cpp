@@ -104,13 +104,22 @@ constexpr int64_t LANES = 16;
 
 inline __mmask16 first(int64_t count) { return count >= LANES ? 0xffff : __mmask16((1u << count) - 1); }
 
-inline __m512 load(const float *from, __mmask16 lanes) { return _mm512_maskz_loadu_ps(lanes, from); }
+// Whole chunks are loaded and stored without a mask, which is faster.
+struct Whole {
+    Whole(int64_t) {}
+};
+struct Part {
+    __mmask16 lanes;
+    Part(int64_t count) : lanes(first(count)) {}
+    static Part of(__mmask16 lanes) { Part part(0); part.lanes = lanes; return part; }
+};
 
-inline __m512 load(const bfloat16 *from, __mmask16 lanes) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, from)), 16));
-}
+inline __m512 widened(__m256i bits) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16)); }
 
-inline void store(float *to, __mmask16 lanes, __m512 value) { _mm512_mask_storeu_ps(to, lanes, value); }
+inline __m512 load(const float *from, Whole) { return _mm512_loadu_ps(from); }
+inline __m512 load(const float *from, Part part) { return _mm512_maskz_loadu_ps(part.lanes, from); }
+inline __m512 load(const bfloat16 *from, Whole) { return widened(_mm256_loadu_si256((const __m256i *)from)); }
+inline __m512 load(const bfloat16 *from, Part part) { return widened(_mm256_maskz_loadu_epi16(part.lanes, from)); }
 
 inline __m256i rounded(__m512 value) {
 #ifdef __AVX512BF16__
@@ -125,7 +134,10 @@ inline __m256i rounded(__m512 value) {
 #endif
 }
 
-inline void store(bfloat16 *to, __mmask16 lanes, __m512 value) { _mm256_mask_storeu_epi16(to, lanes, rounded(value)); }
+inline void store(float *to, Whole, __m512 value) { _mm512_storeu_ps(to, value); }
+inline void store(float *to, Part part, __m512 value) { _mm512_mask_storeu_ps(to, part.lanes, value); }
+inline void store(bfloat16 *to, Whole, __m512 value) { _mm256_storeu_si256((__m256i *)to, rounded(value)); }
+inline void store(bfloat16 *to, Part part, __m512 value) { _mm256_mask_storeu_epi16(to, part.lanes, rounded(value)); }
 
 // s ** -0.75 for s > 0: a 13-bit estimate and one Newton step, error below 2e-7.
 inline __m512 power(__m512 s) {
@@ -155,48 +167,56 @@ struct Window {
     }
 };
 
+template <class Lanes, class T> void lrn_tower(const T *x, T *y, int64_t width, const Norm &n) {
+    const __m512 alpha = _mm512_set1_ps(n.alpha), k = _mm512_set1_ps(n.k);
+    Window window;
+    __m512 value = load(x, Lanes(width));
+    window.next(_mm512_mul_ps(value, value));
+    for (int64_t c = 0; c < width; c += LANES) {
+        const int64_t rest = width - c - LANES;
+        const __m512 after = rest > 0 ? load(x + c + LANES, Lanes(rest)) : _mm512_setzero_ps();
+        const __m512 s = _mm512_fmadd_ps(alpha, window.next(_mm512_mul_ps(after, after)), k);
+        store(y + c, Lanes(width - c), _mm512_mul_ps(value, power(s)));
+        value = after;
+    }
+}
+
+template <class Lanes, class T>
+void lrn_tower_gradient(const T *x, const T *g, T *dx, int64_t width, const Norm &n) {
+    const __m512 alpha = _mm512_set1_ps(n.alpha), k = _mm512_set1_ps(n.k), factor = _mm512_set1_ps(-1.5f * n.alpha);
+    Window window, shares;
+    __m512 value = load(x, Lanes(width)), weight_before = _mm512_setzero_ps(), direct_before = _mm512_setzero_ps();
+    window.next(_mm512_mul_ps(value, value));
+    for (int64_t c = 0; c < width; c += LANES) {
+        const int64_t rest = width - c - LANES;
+        const __m512 after = rest > 0 ? load(x + c + LANES, Lanes(rest)) : _mm512_setzero_ps();
+        const __m512 s = _mm512_fmadd_ps(alpha, window.next(_mm512_mul_ps(after, after)), k);
+        const __m512 t = power(s);
+        const __m512 direct = _mm512_mul_ps(load(g + c, Lanes(width - c)), t);
+        const __m512 half = _mm512_mul_ps(s, _mm512_mul_ps(t, t));  // s ** -0.5
+        const __m512 total = shares.next(_mm512_mul_ps(_mm512_mul_ps(direct, value), _mm512_mul_ps(half, half)));
+        if (c > 0) store(dx + c - LANES, Lanes(LANES), _mm512_fmadd_ps(weight_before, total, direct_before));
+        weight_before = _mm512_mul_ps(factor, value);
+        direct_before = direct;
+        value = after;
+    }
+    const int64_t last = (width - 1) / LANES * LANES;
+    const __m512 total = shares.next(_mm512_setzero_ps());
+    store(dx + last, Lanes(width - last), _mm512_fmadd_ps(weight_before, total, direct_before));
+}
+
 template <class T> void lrn_row(const T *x, T *y, const Norm &n) {
     if (n.half != 2) return lrn_row_loop(x, y, n);
     const int64_t width = n.channels / n.groups;
-    const __m512 alpha = _mm512_set1_ps(n.alpha), k = _mm512_set1_ps(n.k);
-    for (int64_t tower = 0; tower < n.groups; tower++, x += width, y += width) {
-        Window window;
-        __m512 value = load(x, first(width));
-        window.next(_mm512_mul_ps(value, value));
-        for (int64_t c = 0; c < width; c += LANES) {
-            const __m512 after = c + LANES < width ? load(x + c + LANES, first(width - c - LANES)) : _mm512_setzero_ps();
-            const __m512 s = _mm512_fmadd_ps(alpha, window.next(_mm512_mul_ps(after, after)), k);
-            store(y + c, first(width - c), _mm512_mul_ps(value, power(s)));
-            value = after;
-        }
-    }
+    const auto tower = width % LANES ? lrn_tower<Part, T> : lrn_tower<Whole, T>;
+    for (int64_t at = 0; at < n.channels; at += width) tower(x + at, y + at, width, n);
 }
 
 template <class T> void lrn_row_gradient(const T *x, const T *g, T *dx, const Norm &n) {
     if (n.half != 2) return lrn_row_gradient_loop(x, g, dx, n);
     const int64_t width = n.channels / n.groups;
-    const __m512 alpha = _mm512_set1_ps(n.alpha), k = _mm512_set1_ps(n.k), factor = _mm512_set1_ps(1.5f * n.alpha);
-    for (int64_t tower = 0; tower < n.groups; tower++, x += width, g += width, dx += width) {
-        Window window, shares;
-        __m512 value = load(x, first(width)), value_before = _mm512_setzero_ps(), direct_before = _mm512_setzero_ps();
-        window.next(_mm512_mul_ps(value, value));
-        for (int64_t c = 0; c < width + LANES; c += LANES) {  // dx lags one chunk behind
-            const __m512 after = c + LANES < width ? load(x + c + LANES, first(width - c - LANES)) : _mm512_setzero_ps();
-            const __m512 gradient = c < width ? load(g + c, first(width - c)) : _mm512_setzero_ps();
-            const __m512 s = _mm512_fmadd_ps(alpha, window.next(_mm512_mul_ps(after, after)), k);
-            const __m512 t = power(s);
-            const __m512 direct = _mm512_mul_ps(gradient, t);
-            const __m512 half = _mm512_mul_ps(s, _mm512_mul_ps(t, t));  // s ** -0.5
-            const __m512 share = _mm512_mul_ps(_mm512_mul_ps(direct, value), _mm512_mul_ps(half, half));
-            const __m512 total = shares.next(share);
-            if (c > 0)
-                store(dx + c - LANES, first(width - c + LANES),
-                      _mm512_fnmadd_ps(_mm512_mul_ps(factor, value_before), total, direct_before));
-            value_before = value;
-            direct_before = direct;
-            value = after;
-        }
-    }
+    const auto tower = width % LANES ? lrn_tower_gradient<Part, T> : lrn_tower_gradient<Whole, T>;
+    for (int64_t at = 0; at < n.channels; at += width) tower(x + at, g + at, dx + at, width, n);
 }
 #else
 template <class T> void lrn_row(const T *x, T *y, const Norm &n) { lrn_row_loop(x, y, n); }
@@ -231,7 +251,7 @@ template <class T> void pool_pixel(const T *x, T *y, uint8_t *place, const Pool 
     int64_t c = 0;
 #ifdef ALEXNET_AVX512
     for (; c < p.channels; c += LANES) {
-        const __mmask16 lanes = first(p.channels - c);
+        const Part lanes(p.channels - c);
         __m512 best = load(x + (top * p.width + left) * p.channels + c, lanes);
         __m512i where = _mm512_setzero_si512();
         for (int64_t h = top; h < bottom; h++)
@@ -244,7 +264,7 @@ template <class T> void pool_pixel(const T *x, T *y, uint8_t *place, const Pool 
                     where, better, _mm512_set1_epi32(int((h - top) * p.kernel + w - left)));
             }
         store(y + c, lanes, best);
-        if (place) _mm_mask_storeu_epi8(place + c, lanes, _mm512_cvtepi32_epi8(where));
+        if (place) _mm_mask_storeu_epi8(place + c, lanes.lanes, _mm512_cvtepi32_epi8(where));
     }
 #endif
     for (; c < p.channels; c++) {
@@ -289,9 +309,9 @@ void pool_gradient_pixel(const T *g, const uint8_t *place, T *dx, const Pool &p,
                 const char here = char((h - row * p.stride) * p.kernel + w - column * p.stride);
                 const __mmask16 mine = _mm_mask_cmpeq_epi8_mask(
                     lanes, _mm_maskz_loadu_epi8(lanes, place + at), _mm_set1_epi8(here));
-                total = _mm512_add_ps(total, load(g + at, mine));
+                total = _mm512_add_ps(total, load(g + at, Part::of(mine)));
             }
-        store(dx + c, lanes, total);
+        store(dx + c, Part::of(lanes), total);
     }
 #endif
     for (; c < p.channels; c++) {

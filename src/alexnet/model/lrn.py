@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import kernels
+from alexnet.model import kernels
 
 _MAX_SIZE = 33  # kernels.cpp, MAX_HALF
 
@@ -75,7 +75,12 @@ _lrn.register_autograd(_backward, setup_context=_keep)
 
 
 def local_response_norm(x: Tensor, size: int, alpha: float, beta: float, k: float, groups: int) -> Tensor:
-    """Local response normalisation of [B, C, H, W] by whichever form is fastest here."""
+    """Local response normalisation of [B, C, H, W] by whichever form is fastest here.
+
+    Raises ValueError when the channels do not divide into `groups` towers.
+    """
+    if x.shape[1] % groups:
+        raise ValueError(f"{x.shape[1]} channels do not divide into {groups} towers.")
     if beta == 0.75 and size % 2 == 1 and size <= _MAX_SIZE and kernels.usable(x):
         return _lrn(x, size, alpha, k, groups)
     return lrn_plain(x, size, alpha, beta, k, groups)
@@ -94,8 +99,6 @@ class LocalResponseNorm(nn.Module):
         self.size, self.alpha, self.beta, self.k, self.groups = size, alpha, beta, k, groups
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[1] % self.groups:
-            raise ValueError(f"{x.shape[1]} channels do not divide into {self.groups} towers.")
         return local_response_norm(x, self.size, self.alpha, self.beta, self.k, self.groups)
 
     def extra_repr(self) -> str:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import kernels
+from alexnet.model import kernels
 
 
 def output_size(size: int, kernel_size: int, stride: int, ceil_mode: bool) -> int:

@@ -1,8 +1,8 @@
 """Top-1 and top-5 error on a store, of one network or of several together (paper, sections 4.1 and 6).
 
 Ten views are the four corners and the centre and their mirrors; the ten softmax outputs are averaged. Several
-networks: their averaged outputs are averaged again, with weights. A label that shares its score with others gets
-the credit of a random order among them, so that a constant output scores chance.
+networks: their averaged outputs are averaged again, with weights. A label that shares its score with others
+gets the credit of a random order among them, so that a constant output scores chance.
 """
 
 import time
@@ -23,7 +23,7 @@ from alexnet.data.loader import in_order
 from alexnet.data.store import Store, StoreSplit
 from alexnet.progress import Progress
 from alexnet.study.pictures import readable
-from alexnet.study.trained import load
+from alexnet.study.trained import TrainedAlexNet, load
 from alexnet.training.device import choose_dtype, precision
 from alexnet.training.metrics import top_k_credit
 
@@ -43,14 +43,16 @@ def evaluate(
 ) -> dict[str, Any]:
     """Test the networks of `runs`, and their ensemble, on a split of a store. Errors are fractions.
 
-    `views` is 1 (centre) or 10; `weights` are those of the ensemble, one for each run (default: equal). Classes are
-    matched by wnid, whatever their order. Returns `top1_error`, `top5_error` (of the ensemble where there are
-    several runs), `views`, `pictures`, `per_class`, `confusions` and `members`.
+    `views` is 1 (centre) or 10; `weights` are those of the ensemble, one for each run (default: equal).
+    Classes are matched by wnid, whatever their order. Returns `top1_error`, `top5_error` (of the ensemble
+    where there are several runs), `views`, `pictures`, `per_class`, `confusions` and `members`.
 
     Raises ValueError where runs and store do not fit each other.
     """
     if views not in (1, 10):
-        raise ValueError(f"views is {views}; it must be 1 (centre) or 10 (corners, centre and their mirrors).")
+        raise ValueError(
+            f"views is {views}; it must be 1 (centre) or 10 (corners, centre and their mirrors)."
+        )
     data = Store(store)
     pictures = open_split(data, split)
     networks = [load(run, device) for run in runs]
@@ -77,7 +79,7 @@ def evaluate(
             guesses.append(together.argmax(1).numpy())
             bar.advance(len(batch), top1_error=f"{100 * float(1 - mean_credits(ensemble)[0]):.1f} %")
 
-    truths = labels_in_run[torch.from_numpy(pictures.labels)].numpy()
+    truths = labels_in_run.numpy()[pictures.labels]
     top1, top5 = mean_credits(ensemble)
     members = [
         {
@@ -113,7 +115,7 @@ def open_split(store: Store, split: str) -> StoreSplit:
 
 
 def matched(classes: Sequence[Class], reference: Sequence[Class], run: Path, first: Path) -> Tensor:
-    """For each class of `reference` its index in `classes`, by wnid: int64 [C]. ValueError when the sets differ."""
+    """Index in `classes` of each of `reference`, by wnid: int64 [C]. ValueError when the sets differ."""
     index = {entry.wnid: i for i, entry in enumerate(classes)}
     missing = [entry.wnid for entry in reference if entry.wnid not in index]
     if missing or len(classes) != len(reference):
@@ -125,23 +127,23 @@ def matched(classes: Sequence[Class], reference: Sequence[Class], run: Path, fir
 
 
 def store_labels(store: Store, classes: Sequence[Class], run: Path) -> Tensor:
-    """For each label of the store the label of the same wnid in the run: int64. ValueError for unknown classes."""
+    """The run's label of each label of the store, by wnid: int64. ValueError for classes it does not know."""
     index = {entry.wnid: i for i, entry in enumerate(classes)}
     unknown = [entry.wnid for entry in store.classes if entry.wnid not in index]
     if unknown:
         raise ValueError(
-            f"{store.path} has {len(unknown)} classes that {run} was not trained on, for example {unknown[0]}; "
-            "give a store whose classes the run knows."
+            f"{store.path} has {len(unknown)} classes that {run} was not trained on, as "
+            f"{unknown[0]}; give a store whose classes the run knows."
         )
     return torch.tensor([index[entry.wnid] for entry in store.classes])
 
 
-def check_size(net: Any, store: Store, run: Path) -> None:
+def check_size(net: TrainedAlexNet, store: Store, run: Path) -> None:
     """ValueError unless the store's pictures are as large as those that the run was trained on."""
     if net.preprocess.size != store.size:
         raise ValueError(
-            f"{store.path} holds pictures of {store.size} pixels, {run} was trained on {net.preprocess.size}; "
-            f"prepare the pictures again with --size {net.preprocess.size}."
+            f"{store.path} holds pictures of {store.size} pixels, {run} was trained on "
+            f"{net.preprocess.size}; prepare the pictures again with --size {net.preprocess.size}."
         )
 
 
@@ -150,16 +152,19 @@ def normalised(weights: Sequence[float] | None, count: int) -> list[float]:
     if weights is None:
         return [1 / count] * count
     if len(weights) != count or min(weights) < 0 or sum(weights) <= 0:
-        raise ValueError(f"weights are {list(weights)}; give {count} numbers, none negative and not all zero.")
+        raise ValueError(
+            f"weights are {list(weights)}; give {count} numbers, none negative and not all zero."
+        )
     return [weight / sum(weights) for weight in weights]
 
 
 @torch.inference_mode()
-def probabilities(net: Any, views: Tensor) -> Tensor:
-    """Average softmax output over the views of each picture: float32 [B, V, 3, C, C] to [B, classes] on the CPU.
+def probabilities(net: TrainedAlexNet, views: Tensor) -> Tensor:
+    """Average softmax output over the views of each picture: float32 [B, V, 3, C, C] to [B, classes] on the
+    CPU.
 
-    Runs in the run's number format on the network's device, `VIEWS_AT_ONCE` views at a time; softmax and average
-    are float32.
+    Runs in the run's number format on the network's device, `VIEWS_AT_ONCE` views at a time; softmax and
+    average are float32.
     """
     device = next(net.parameters()).device
     outputs = []
@@ -170,10 +175,10 @@ def probabilities(net: Any, views: Tensor) -> Tensor:
     return torch.cat(outputs).unflatten(0, views.shape[:2]).mean(1).cpu()
 
 
-def store_probabilities(net: Any, pictures: Tensor, views: int) -> Tensor:
-    """`probabilities` of whole pictures as the loader yields them: uint8 [B, S, S, 3] to float32 [B, classes]."""
+def store_probabilities(net: TrainedAlexNet, pictures: Tensor, views: int) -> Tensor:
+    """`probabilities` of whole pictures, uint8 [B, S, S, 3] from the loader: float32 [B, classes]."""
     device = next(net.parameters()).device
-    mean = torch.as_tensor(net.preprocess.mean).to(device)
+    mean = net.preprocess.mean.to(device)
     whole = subtract_mean(pictures.to(device), mean)  # [B, 3, S, S]
     crop = net.preprocess.crop
     return probabilities(net, centre_view(whole, crop)[:, None] if views == 1 else ten_views(whole, crop))
@@ -207,7 +212,7 @@ def per_class(credits: np.ndarray, truths: np.ndarray, classes: Sequence[Class])
 
 
 def confusions(guesses: np.ndarray, truths: np.ndarray, classes: Sequence[Class]) -> list[dict[str, Any]]:
-    """The pairs (true, predicted) that are confused most often, both int64 [N]; `of` counts the true class."""
+    """The pairs (true, predicted), both int64 [N], confused most often; `of` counts the true class."""
     sizes = np.bincount(truths, minlength=len(classes))
     wrong = guesses != truths
     pairs = Counter(zip(truths[wrong].tolist(), guesses[wrong].tolist(), strict=True))
@@ -228,7 +233,9 @@ def confusions(guesses: np.ndarray, truths: np.ndarray, classes: Sequence[Class]
 def render(result: dict[str, Any], rows: int = 20) -> RenderableType:
     """Tables for a terminal: the networks, the `rows` hardest classes, the worst confusions."""
     views = "ten views" if result["views"] == 10 else "centre view"
-    errors = Table(title=f"{result['pictures']} pictures of '{result['split']}', {views}", title_justify="left")
+    errors = Table(
+        title=f"{result['pictures']} pictures of '{result['split']}', {views}", title_justify="left"
+    )
     errors.add_column("network")
     errors.add_column("top-1 error", justify="right")
     errors.add_column("top-5 error", justify="right")
@@ -241,14 +248,19 @@ def render(result: dict[str, Any], rows: int = 20) -> RenderableType:
             f"all {len(members)} together", percent(result["top1_error"]), percent(result["top5_error"])
         )
     hardest = sorted(result["per_class"], key=lambda row: -row["top1_error"])
-    shown = f"the {rows} hardest of {len(hardest)} classes" if len(hardest) > rows else "classes, hardest first"
+    shown = (
+        f"the {rows} hardest of {len(hardest)} classes" if len(hardest) > rows else "classes, hardest first"
+    )
     classes = Table(title=shown, title_justify="left")
     classes.add_column("class")
     for heading in ("pictures", "top-1 error", "top-5 error"):
         classes.add_column(heading, justify="right")
     for row in hardest[:rows]:
         classes.add_row(
-            readable(row["name"]), str(row["pictures"]), percent(row["top1_error"]), percent(row["top5_error"])
+            readable(row["name"]),
+            str(row["pictures"]),
+            percent(row["top1_error"]),
+            percent(row["top5_error"]),
         )
     pairs = Table(title="most often confused", title_justify="left")
     pairs.add_column("it is")

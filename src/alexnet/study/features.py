@@ -1,8 +1,8 @@
 """Activations of any named stage, written as NumPy arrays with the picture names beside them.
 
-A layer name means exactly the output of the submodule of that name, as a forward hook sees it: `conv5` and `fc7` are
-outputs before the ReLU, `relu5` and `relu7` after it. All numbers are float32, whatever the run was trained in.
-Pictures are seen as in testing with one view: rescaled, cut to the centre, mean removed.
+A layer name means exactly the output of the submodule of that name, as a forward hook sees it: `conv5` and
+`fc7` are outputs before the ReLU, `relu5` and `relu7` after it. All numbers are float32, whatever the run was
+trained in. Pictures are seen as in testing with one view: rescaled, cut to the centre, mean removed.
 """
 
 import itertools
@@ -25,7 +25,7 @@ from alexnet.data.store import Store
 from alexnet.progress import Progress
 from alexnet.study.evaluate import check_size, open_split
 from alexnet.study.pictures import expand, is_picture
-from alexnet.study.trained import load
+from alexnet.study.trained import TrainedAlexNet, load
 
 
 class Batch(NamedTuple):
@@ -50,15 +50,15 @@ def features(
 ) -> dict[str, Any]:
     """Write the outputs of one stage (or of several, separated by commas) for all pictures of `source`.
 
-    `source` is a store, anything that can be prepared into one, a folder of pictures, or a picture. `split` chooses
-    one split of it; None takes all, one after the other. For OUT.npy this writes
+    `source` is a store, anything that can be prepared into one, a folder of pictures, or a picture. `split`
+    chooses one split of it; None takes all, one after the other. For OUT.npy this writes
 
     - `OUT.npy`, float32 [N, ...shape of the layer]; for several layers `OUT.conv5.npy`, `OUT.fc7.npy` ...
     - `OUT.keys.txt`, the name of each picture, a line for each row
     - `OUT.wnids.txt`, its class, where the source has classes
 
-    Arrays are memory-mapped while they are written, so that they may be larger than memory. Returns `pictures`,
-    `keys`, `wnids` and `files`: for each layer its `path` and `shape`.
+    Arrays are memory-mapped while they are written, so that they may be larger than memory. Returns
+    `pictures`, `keys`, `wnids` and `files`: for each layer its `path` and `shape`.
 
     Raises ValueError for an unknown layer, a bad picture, and where the result does not fit on the disk.
     """
@@ -138,10 +138,10 @@ def activations(net: nn.Module, views: Tensor, layers: Sequence[str]) -> dict[st
     return found
 
 
-def centre_views(net: Any, pictures: Tensor) -> Tensor:
+def centre_views(net: TrainedAlexNet, pictures: Tensor) -> Tensor:
     """What the network sees of whole pictures: uint8 [B, S, S, 3] to float32 [B, 3, C, C] on its device."""
     device = next(net.parameters()).device
-    mean = torch.as_tensor(net.preprocess.mean).to(device)
+    mean = net.preprocess.mean.to(device)
     return centre_view(subtract_mean(pictures.to(device), mean), net.preprocess.crop)
 
 
@@ -151,8 +151,8 @@ def open_rows(path: Path, shape: tuple[int, ...]) -> np.memmap:
     free = shutil.disk_usage(path.parent).free
     if needed > free:
         raise ValueError(
-            f"{path.with_suffix('.npy')} would take {needed / 1e9:.1f} GB and its disk has {free / 1e9:.1f} GB free; "
-            "choose another layer, fewer pictures or another disk."
+            f"{path.with_suffix('.npy')} would take {needed / 1e9:.1f} GB and its disk has {free / 1e9:.1f} "
+            "GB free; choose another layer, fewer pictures or another disk."
         )
     return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
 
@@ -165,7 +165,7 @@ def write_lines(path: Path, lines: list[str]) -> None:
 
 
 def open_pictures(
-    net: Any, run: Path, source: Path, split: str | None, batch_size: int
+    net: TrainedAlexNet, run: Path, source: Path, split: str | None, batch_size: int
 ) -> tuple[int, Iterator[Batch]]:
     """How many pictures there are, and all of them in batches."""
     if (source / "store.json").exists():
@@ -194,7 +194,7 @@ def open_pictures(
     return count, from_items(net, items, read, batch_size)
 
 
-def loose(net: Any, source: Path, batch_size: int) -> tuple[int, Iterator[Batch]]:
+def loose(net: TrainedAlexNet, source: Path, batch_size: int) -> tuple[int, Iterator[Batch]]:
     """A picture, or all those in a folder; keys are paths below the folder."""
     paths = expand([source])
     root = source if source.is_dir() else source.parent
@@ -212,9 +212,13 @@ def from_store(store: Store, splits: Sequence[str], batch_size: int) -> Iterator
 
 
 def from_items(
-    net: Any, items: Iterator[tuple[str, str | None, Any]], read: Callable[[Any], np.ndarray], batch_size: int
+    net: TrainedAlexNet,
+    items: Iterator[tuple[str, str | None, Any]],
+    read: Callable[[Any], np.ndarray],
+    batch_size: int,
 ) -> Iterator[Batch]:
-    """Pictures that must be decoded and rescaled first, in the background; items are (key, wnid or None, place).
+    """Pictures that must be decoded and rescaled first, in the background; items are (key, wnid or None,
+    place).
 
     ValueError naming the picture that cannot be read.
     """
@@ -238,3 +242,16 @@ def from_items(
     for pictures, positions in in_background(ranges(), net.preprocess.size, fill, workers=0):
         done = [ahead.pop(position) for position in positions]
         yield Batch(pictures, [key for key, _, _ in done], [wnid for _, wnid, _ in done if wnid])
+
+
+def render(result: dict[str, Any]) -> RenderableType:
+    """What was written, for a terminal."""
+    table = Table(title=f"{result['pictures']} pictures", title_justify="left")
+    table.add_column("file", overflow="fold")
+    table.add_column("holds")
+    for name, file in result["files"].items():
+        table.add_row(file["path"], f"{name}: float32 {' x '.join(map(str, file['shape']))}")
+    table.add_row(result["keys"], "name of each picture")
+    if result["wnids"]:
+        table.add_row(result["wnids"], "class of each picture")
+    return table

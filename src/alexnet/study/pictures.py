@@ -1,4 +1,4 @@
-"""Loose picture files: which ones are meant, which class a file says it belongs to, and what to call a class."""
+"""Loose picture files: which are meant, which class a file says it belongs to, what to call a class."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -29,11 +29,13 @@ def expand(paths: Iterable[Path | str]) -> list[Path]:
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+            files = sorted(
+                file for file in path.rglob("*") if file.is_file() and not file.name.startswith(".")
+            )
             pictures = [file for file in files if is_picture(file)]
             if not pictures:
                 raise ValueError(
-                    f"{path} holds no picture (JPEG, PNG, WebP, GIF or BMP); give a picture or a folder of them."
+                    f"{path} holds no JPEG, PNG, WebP, GIF or BMP; give a picture or a folder of them."
                 )
             found += pictures
         elif path.exists():
@@ -53,7 +55,11 @@ def true_class(path: Path, classes: Sequence[Class]) -> int | None:
     index |= {entry.name.lower(): i for i, entry in enumerate(classes)}
     index |= {entry.wnid.lower(): i for i, entry in enumerate(classes)}
     prefix = re.match(r"(n\d{8})_", path.name)
-    for word in (path.absolute().parent.name, path.absolute().parent.name.replace("_", " "), prefix and prefix[1]):
+    for word in (
+        path.absolute().parent.name,
+        path.absolute().parent.name.replace("_", " "),
+        prefix and prefix[1],
+    ):
         if word and word.lower() in index:
             return index[word.lower()]
     return None

@@ -14,10 +14,10 @@ from torch import Tensor
 from alexnet.data.classes import Class
 from alexnet.progress import Progress
 from alexnet.study.evaluate import percent, probabilities
-from alexnet.study.panels import save
 from alexnet.study.panels import predictions as draw_panel
+from alexnet.study.panels import save
 from alexnet.study.pictures import expand, readable, true_class
-from alexnet.study.trained import load
+from alexnet.study.trained import TrainedAlexNet, load
 
 PICTURES_AT_ONCE = 16
 BAR_WIDTH = 30
@@ -28,14 +28,16 @@ def predict(
 ) -> dict[str, Any]:
     """Label loose pictures; a folder stands for all pictures in it. `views` is 1 (centre) or 10.
 
-    Returns `predictions`: for each picture `path`, `top5` (`wnid`, `name`, `probability`, most probable first), and
-    `true` and `true_name` where its folder or file name says so, else None. `panel` is where to save a picture of it
-    all, as figure 4 (left).
+    Returns `predictions`: for each picture `path`, `top5` (`wnid`, `name`, `probability`, most probable
+    first), and `true` and `true_name` where its folder or file name says so, else None. `panel` is where to
+    save a picture of it all, as figure 4 (left).
 
     Raises ValueError for a path that is no picture.
     """
     if views not in (1, 10):
-        raise ValueError(f"views is {views}; it must be 1 (centre) or 10 (corners, centre and their mirrors).")
+        raise ValueError(
+            f"views is {views}; it must be 1 (centre) or 10 (corners, centre and their mirrors)."
+        )
     paths = expand(pictures)
     net = load(run, device)
     predictions: list[dict[str, Any]] = []
@@ -45,7 +47,9 @@ def predict(
             batch = torch.stack([views_of(net, path, views) for path in part])  # [B, V, 3, C, C]
             for path, scores in zip(part, probabilities(net, batch), strict=True):
                 true = true_class(path, net.classes)
-                predictions.append({"path": str(path)} | named(true, net.classes) | {"top5": top5(scores, net.classes)})
+                predictions.append(
+                    {"path": str(path)} | named(true, net.classes) | {"top5": top5(scores, net.classes)}
+                )
             bar.advance(len(part))
     result = {"run": str(run), "views": views, "predictions": predictions}
     if panel is not None:
@@ -54,7 +58,7 @@ def predict(
     return result
 
 
-def views_of(net: Any, picture: Path | np.ndarray, views: int) -> Tensor:
+def views_of(net: TrainedAlexNet, picture: Path | np.ndarray, views: int) -> Tensor:
     """The centre view or the ten views of one picture: float32 [views, 3, C, C]."""
     return net.preprocess(picture)[None] if views == 1 else net.preprocess.ten_views(picture)
 

@@ -1,8 +1,8 @@
 """The training pictures nearest to a picture, as in figure 4 (right) of the paper.
 
-Near means: small Euclidean distance between the 4096 activations of the last hidden layer, which are the outputs of
-stage `relu7` (fc7 after its ReLU), for the centre view. The activations of the whole split are computed once and
-kept in `RUN/index/`; they are computed anew when the weights or the store have changed.
+Near means: small Euclidean distance between the 4096 activations of the last hidden layer, which are the
+outputs of stage `relu7` (fc7 after its ReLU), for the centre view. The activations of the whole split are
+computed once and kept in `RUN/index/`; they are computed anew when the weights or the store have changed.
 """
 
 import hashlib
@@ -27,7 +27,8 @@ from alexnet.study.panels import save
 from alexnet.study.panels import similar as draw_panel
 from alexnet.study.pictures import expand, readable, true_class
 from alexnet.study.predict import named
-from alexnet.study.trained import load
+from alexnet.study.trained import TrainedAlexNet, load
+from alexnet.training.loop import fingerprint
 
 BATCH_SIZE = 128
 ROWS_AT_ONCE = 4096
@@ -47,9 +48,9 @@ def similar(
 ) -> dict[str, Any]:
     """For each picture the `count` nearest ones in a split of the store.
 
-    Returns `queries`: `path`, `true`, `true_name` (None where not known) and `nearest`, a list of `key`, `index` (in
-    the split), `wnid`, `name` and `distance`, nearest first. `panel` is where to save a picture of it, as figure 4
-    (right). `layer` is any named stage; its outputs are flattened.
+    Returns `queries`: `path`, `true`, `true_name` (None where not known) and `nearest`, a list of `key`,
+    `index` (in the split), `wnid`, `name` and `distance`, nearest first. `panel` is where to save a picture
+    of it, as figure 4 (right). `layer` is any named stage; its outputs are flattened.
 
     Raises ValueError for a path that is no picture, for an unknown layer, and where run and store do not fit.
     """
@@ -72,22 +73,28 @@ def similar(
             | {"distance": distance}
             for i, distance in zip(row, far, strict=True)
         ]
-        queries.append({"path": str(path)} | named(true_class(path, net.classes), net.classes) | {"nearest": found})
+        queries.append(
+            {"path": str(path)} | named(true_class(path, net.classes), net.classes) | {"nearest": found}
+        )
     result = {"run": str(run), "store": str(store), "split": split, "layer": layer, "queries": queries}
     if panel is not None:
         shown = [net.preprocess.shown(path) for path in paths]
-        save(draw_panel(shown, [[pool.picture(i) for i in row] for row in positions.tolist()], queries), panel)
+        save(
+            draw_panel(shown, [[pool.picture(i) for i in row] for row in positions.tolist()], queries), panel
+        )
         result["panel"] = str(panel)
     return result
 
 
-def points_of(net: Any, views: Tensor, layer: str) -> Tensor:
+def points_of(net: TrainedAlexNet, views: Tensor, layer: str = LAST_HIDDEN) -> Tensor:
     """Flattened activations of `layer`: [B, 3, C, C] to float32 [B, D] on the CPU."""
     return torch.from_numpy(activations(net, views, [layer])[layer]).flatten(1)
 
 
-def open_index(net: Any, run: Path, store: Store, split: str, layer: str = LAST_HIDDEN) -> np.ndarray:
-    """Activations of every picture of the split, memory-mapped float32 [N, D]; made when missing or out of date."""
+def open_index(
+    net: TrainedAlexNet, run: Path, store: Store, split: str, layer: str = LAST_HIDDEN
+) -> np.ndarray:
+    """Activations of the whole split, memory-mapped float32 [N, D]; made when missing or out of date."""
     folder = run / "index"
     name = split if layer == LAST_HIDDEN else f"{split}-{layer}"
     file, label = folder / f"{name}.npy", folder / f"{name}.json"
@@ -96,8 +103,8 @@ def open_index(net: Any, run: Path, store: Store, split: str, layer: str = LAST_
         "layer": layer,
         "split": split,
         "pictures": len(pool),
-        "weights": fingerprint(net),
-        "store": hashlib.sha256(json.dumps(store.info["shards"], sort_keys=True).encode()).hexdigest(),
+        "weights": weights_digest(net),
+        "store": fingerprint(store),
     }
     if file.exists() and label.exists() and json.loads(label.read_text(encoding="utf-8")) == made_from:
         return np.load(file, mmap_mode="r")
@@ -119,7 +126,7 @@ def open_index(net: Any, run: Path, store: Store, split: str, layer: str = LAST_
     return np.load(file, mmap_mode="r")
 
 
-def fingerprint(net: torch.nn.Module) -> str:
+def weights_digest(net: torch.nn.Module) -> str:
     """SHA-256 of all weights."""
     digest = hashlib.sha256()
     for name, value in sorted(net.state_dict().items()):
@@ -129,7 +136,8 @@ def fingerprint(net: torch.nn.Module) -> str:
 
 
 def nearest(index: np.ndarray, points: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` rows of `index` [N, D] nearest to each of `points` [Q, D]: positions int64 and distances, [Q, count].
+    """The `count` rows of `index` [N, D] nearest to each of `points` [Q, D]: positions int64 and distances,
+    [Q, count].
 
     Distances are computed from differences, so that a point is at distance 0 from itself.
     """

@@ -1,0 +1,66 @@
+"""Work on many parts by worker processes, the results in the order of the parts.
+
+The processes are spawned and not forked, on Linux as on macOS: a fork of a process that has threads may hang.
+"""
+
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import connection, get_context, parent_process
+from typing import TypeVar
+
+Part = TypeVar("Part")
+Result = TypeVar("Result")
+
+
+class Pool:
+    """`workers` processes; one is this process itself. A context manager."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._pool = None if workers == 1 else ProcessPoolExecutor(workers, get_context("spawn"), _begin)
+
+    def __enter__(self) -> "Pool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def map(self, work: Callable[[Part], Result], parts: Iterable[Part]) -> Iterator[tuple[Part, Result]]:
+        """Each part and `work` of it, in order. At most two parts per process wait, so memory is bounded.
+
+        Raises BrokenProcessPool where a process was killed.
+        """
+        if self._pool is None:
+            yield from ((part, work(part)) for part in parts)
+            return
+        waiting: deque[tuple[Part, Future[Result]]] = deque()
+        for part in parts:
+            waiting.append((part, self._pool.submit(work, part)))
+            if len(waiting) > 2 * self.workers:
+                oldest, future = waiting.popleft()
+                yield oldest, future.result()
+        for oldest, future in waiting:
+            yield oldest, future.result()
+
+
+def cores() -> int:
+    """How many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _begin() -> None:
+    """Ctrl-C is for the first process to handle; and when that one is killed, its workers end too."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

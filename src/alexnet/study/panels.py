@@ -1,0 +1,131 @@
+"""Panels of pictures with what the network makes of them (figure 4 of the paper).
+
+Functions here take arrays and plain values and return a matplotlib `Figure`; nothing touches pyplot's global
+state. Figures are 6 inches wide, 900 pixels when saved.
+"""
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from alexnet.study.pictures import readable
+
+DPI = 150
+WIDTH = 6.0
+TRUE_COLOUR, OTHER_COLOUR = "#e4572e", "#7aa6d8"
+INK, FAINT = "#222222", "#777777"
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write the figure as PNG (or what the suffix says) on white; folders on the way are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        figure.savefig(path, dpi=DPI, facecolor="white")
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be written: {error}; give a name that ends in .png.") from None
+
+
+def predictions(
+    pictures: Sequence[np.ndarray], answers: Sequence[dict[str, Any]], columns: int = 4
+) -> Figure:
+    """Figure 4, left: each picture, its true class, and its five most probable ones as bars, the true one
+    marked.
+
+    `pictures` are uint8 [H, W, 3]; `answers` have `true`, `true_name` and `top5` as `predict` returns them.
+    """
+    columns = min(columns, len(pictures))
+    lines = -(-len(pictures) // columns)
+    cell, gap, label, bars = 1.4, 0.1, 0.24, 0.92  # inches
+    height = lines * (cell + label + bars + 0.12) + gap
+    width = columns * (cell + gap) + gap
+    figure = Figure(figsize=(width, height), dpi=DPI)
+    for place, (picture, answer) in enumerate(zip(pictures, answers, strict=True)):
+        line, column = divmod(place, columns)
+        left = gap + column * (cell + gap)
+        top = height - gap - line * (cell + label + bars + 0.12)
+        image = box(figure, left, top - cell, cell, cell)
+        show(image, picture)
+        if answer["true"] is not None:
+            text(image, 0.5, -0.03, readable(answer["true_name"]), 7.5, 22, weight="bold")
+        axes = box(figure, left, top - cell - label - bars, cell, bars)
+        draw_bars(axes, answer["top5"], answer["true"])
+    return figure
+
+
+def draw_bars(axes: Axes, top5: Sequence[dict[str, Any]], true: str | None) -> None:
+    """Five horizontal bars from the top, each with its class written over it."""
+    for place, guess in enumerate(top5):
+        colour = TRUE_COLOUR if guess["wnid"] == true else OTHER_COLOUR
+        axes.barh(-place, guess["probability"], height=0.86, color=colour, linewidth=0)
+        axes.text(0.02, -place, shorten(readable(guess["name"]), 24), va="center", size=6.5, color=INK)
+    axes.set(xlim=(0, 1), ylim=(-4.5, 0.5), xticks=[], yticks=[])
+    for side, spine in axes.spines.items():
+        spine.set(visible=side == "left", color=FAINT, linewidth=0.6)
+
+
+def similar(
+    pictures: Sequence[np.ndarray],
+    neighbours: Sequence[Sequence[np.ndarray]],
+    queries: Sequence[dict[str, Any]],
+) -> Figure:
+    """Figure 4, right: in each row a picture, then the ones nearest to it with class and distance.
+
+    All pictures are uint8 [H, W, 3]; `queries` have `true`, `true_name` and `nearest` as `similar` returns
+    them.
+    """
+    columns = 1 + max(len(row) for row in neighbours)
+    gap, apart, label, head = 0.06, 0.14, 0.2, 0.24  # inches
+    cell = (WIDTH - 2 * gap - apart - (columns - 2) * gap) / columns if columns > 4 else 1.3
+    width = 2 * gap + apart + columns * cell + (columns - 2) * gap
+    height = head + len(pictures) * (cell + label) + gap
+    figure = Figure(figsize=(width, height), dpi=DPI)
+    for line, (picture, others, query) in enumerate(zip(pictures, neighbours, queries, strict=True)):
+        bottom = height - head - (line + 1) * (cell + label) + label
+        image = box(figure, gap, bottom, cell, cell)
+        show(image, picture)
+        if query["true"] is not None:
+            text(image, 0.5, -0.04, readable(query["true_name"]), 6.5, 16, weight="bold")
+        for place, (other, found) in enumerate(zip(others, query["nearest"], strict=True)):
+            axes = box(figure, gap + cell + apart + place * (cell + gap), bottom, cell, cell)
+            show(axes, other)
+            same = found["wnid"] == query["true"]
+            caption = f"{shorten(readable(found['name']), 12)} {found['distance']:.0f}"
+            text(axes, 0.5, -0.04, caption, 6, 24, color=TRUE_COLOUR if same else FAINT)
+    heads = {gap: "picture", gap + cell + apart: "nearest training pictures, and their distance"}
+    for left, heading in heads.items():
+        figure.text(left / width, 1 - 0.17 / height, heading, size=7, color=FAINT)
+    return figure
+
+
+def box(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+    """Axes at a place given in inches from the figure's lower left corner."""
+    across, up = figure.get_size_inches()
+    return figure.add_axes((left / across, bottom / up, width / across, height / up))
+
+
+def show(axes: Axes, picture: np.ndarray) -> None:
+    """A picture without ticks or frame."""
+    axes.imshow(picture, interpolation="antialiased")
+    axes.set_axis_off()
+
+
+def text(axes: Axes, x: float, y: float, words: str, size: float, longest: int, **style: Any) -> None:
+    """Words below a picture, in its own coordinates from 0 to 1."""
+    style = {"ha": "center", "va": "top", "color": INK} | style
+    axes.text(x, y, shorten(words, longest), size=size, transform=axes.transAxes, **style)
+
+
+def shorten(words: str, longest: int) -> str:
+    """At most `longest` characters."""
+    return (
+        words
+        if len(words) <= longest
+        else textwrap.shorten(words, longest, placeholder="…")
+        if (" " in words[: longest - 1])
+        else words[: longest - 1] + "…"
+    )

@@ -1,0 +1,157 @@
+"""Whether a store or a run is whole."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import RenderableType
+from rich.table import Table
+from torch import Tensor
+
+from alexnet.config import load_config
+from alexnet.data.store import verify_store
+from alexnet.model.network import AlexNet
+from alexnet.training.checkpoint import Checkpoint, checkpoints
+
+
+def verify(path: Path) -> dict[str, Any]:
+    """Check everything about a store (checksums, counts, that its pictures decode) or a run.
+
+    Returns what was found, with `kind` "store" or "run". Raises ValueError naming the first file that is
+    wrong.
+    """
+    if (path / "store.json").exists():
+        return {"kind": "store", "path": str(path)} | verify_store(path)
+    if (path / "config.json").exists():
+        return {"kind": "run", "path": str(path)} | verify_run(path)
+    raise ValueError(f"{path} is neither a store (no store.json) nor a run (no config.json).")
+
+
+def verify_run(run: Path) -> dict[str, Any]:
+    """Configuration, classes, mean picture, checkpoints and metrics of a run: they parse, fit and are finite.
+
+    Returns `classes`, `size`, `parameters`, `checkpoints` (`step`, `epoch`) and, from `metrics.jsonl`,
+    `steps` and `evaluations`.
+    """
+    config = load_config(run / "config.json")
+    with torch.device("meta"):
+        network = AlexNet(config.network)
+    shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+
+    classes = read_json(run / "classes.json")
+    if not isinstance(classes, list) or not all(
+        isinstance(entry, list) and len(entry) == 2 and all(isinstance(word, str) for word in entry)
+        for entry in classes
+    ):
+        raise ValueError(f"{run / 'classes.json'} is not a list of [wnid, name] pairs.")
+    if len(classes) != config.network.classes:
+        raise ValueError(
+            f"{run / 'classes.json'} has {len(classes)} classes, config.json says {config.network.classes}."
+        )
+    if len({wnid for wnid, _ in classes}) != len(classes):
+        raise ValueError(f"{run / 'classes.json'} names a class twice.")
+
+    size = verify_mean(run / "mean.npy", config.network.input_size)
+    found = checkpoints(run)
+    if not found:
+        raise ValueError(f"{run} has no checkpoint; train it: alexnet train STORE {run}")
+    steps, evaluations = verify_metrics(run / "metrics.jsonl")
+    return {
+        "classes": len(classes),
+        "size": size,
+        "parameters": sum(int(np.prod(shape)) for shape in shapes.values()),
+        "checkpoints": [verify_checkpoint(checkpoint, shapes) for checkpoint in found],
+        "steps": steps,
+        "evaluations": evaluations,
+    }
+
+
+def verify_mean(path: Path, crop: int) -> int:
+    """Side of the mean picture, which must be square, RGB, finite and at least `crop`."""
+    try:
+        mean = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+    side = mean.shape[0] if mean.ndim == 3 else 0
+    if mean.shape != (side, side, 3) or side < crop or not np.isfinite(mean).all():
+        raise ValueError(
+            f"{path} is not the mean picture of a store: finite, [S, S, 3] with S at least {crop}."
+        )
+    return side
+
+
+def verify_checkpoint(checkpoint: Checkpoint, shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
+    """Its step and epoch. ValueError unless weights and velocity are finite and of these names and shapes."""
+    verify_tensors(checkpoint.path / "weights.safetensors", checkpoint.weights(), shapes, complete=True)
+    verify_tensors(checkpoint.path / "velocity.safetensors", checkpoint.velocity(), shapes, complete=False)
+    state = read_json(checkpoint.path / "state.json")
+    return {"step": checkpoint.step, "epoch": state.get("epoch")}
+
+
+def verify_tensors(
+    path: Path, tensors: dict[str, Tensor], shapes: dict[str, tuple[int, ...]], complete: bool
+) -> None:
+    """ValueError unless all tensors are finite and among `shapes` (and none missing, when `complete`)."""
+    if complete and (missing := shapes.keys() - tensors.keys()):
+        raise ValueError(
+            f"{path} has no {min(missing)}; delete its folder to go on from the checkpoint before."
+        )
+    for name, value in tensors.items():
+        if shapes.get(name) != tuple(value.shape):
+            raise ValueError(
+                f"{path}: {name} is {list(value.shape)}, the network of config.json has "
+                f"{list(shapes[name]) if name in shapes else 'none of that name'}."
+            )
+        if not value.isfinite().all():
+            raise ValueError(
+                f"{path}: {name} is not finite; delete its folder to go on from the checkpoint before."
+            )
+
+
+def verify_metrics(path: Path) -> tuple[int, int]:
+    """Number of steps and of evaluations. ValueError naming the line that does not parse."""
+    steps = evaluations = 0
+    if not path.exists():
+        return 0, 0
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            line = json.loads(text)
+            evaluations += "evaluation" in line
+            steps = max(steps, int(line["step"]))
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(f"{path}, line {number}, is not an object with a step.") from None
+    return steps, evaluations
+
+
+def read_json(path: Path) -> Any:
+    """What the file holds; ValueError naming it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+
+
+def render(result: dict[str, Any]) -> RenderableType:
+    """What was found, for a terminal."""
+    table = Table(
+        title=f"{result['path']}: a whole {result['kind']}", title_justify="left", show_header=False
+    )
+    table.add_column()
+    table.add_column(overflow="fold")
+    for key, value in result.items():
+        if key not in ("kind", "path"):
+            table.add_row(key.replace("_", " "), words(value))
+    return table
+
+
+def words(value: Any) -> str:
+    """A JSON value as a person would write it."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {words(inner)}" for key, inner in value.items())
+    if isinstance(value, list):
+        return "\n".join(words(inner) for inner in value)
+    return (
+        f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
+    )

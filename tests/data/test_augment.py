@@ -1,0 +1,107 @@
+"""Crops, mirrors, views and colours, against torchvision and scikit-learn."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+from torchvision.transforms import functional as tv
+
+from alexnet.config import AugmentConfig
+from alexnet.data import augment
+
+SIZE, CROP = 40, 32
+
+
+@pytest.fixture
+def pictures() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (6, SIZE, SIZE, 3), dtype=np.uint8)
+
+
+def test_crop_and_mirror_equal_torchvision(pictures):
+    draws = augment.draw_epoch(AugmentConfig(), 6, SIZE, CROP, seed=3, epoch=0)
+    assert draws.mirrored.any() and not draws.mirrored.all()
+    for picture, offset, mirrored in zip(pictures, draws.offsets, draws.mirrored, strict=True):
+        patch = augment.crop_and_mirror(picture, offset, mirrored, CROP)
+        theirs = tv.crop(torch.from_numpy(picture).permute(2, 0, 1), int(offset[0]), int(offset[1]), CROP, CROP)
+        theirs = tv.hflip(theirs) if mirrored else theirs
+        assert torch.equal(torch.from_numpy(patch.copy()).permute(2, 0, 1), theirs)
+
+
+def test_ten_views_are_torchvisions_in_our_order(pictures):
+    x = torch.from_numpy(pictures).permute(0, 3, 1, 2)
+    ours = augment.ten_views(x, CROP)
+    assert ours.shape == (6, 10, 3, CROP, CROP)
+    top_left, top_right, bottom_left, bottom_right, centre, *mirrored = tv.ten_crop(x, [CROP, CROP])
+    for i, view in enumerate((top_left, top_right, centre, bottom_left, bottom_right)):
+        assert torch.equal(ours[:, i], view)
+        assert torch.equal(ours[:, 5 + i], tv.hflip(view))
+    assert {v.numpy().tobytes() for v in mirrored} == {ours[:, 5 + i].numpy().tobytes() for i in range(5)}
+
+
+def test_centre_view_is_torchvisions(pictures):
+    x = torch.from_numpy(pictures).permute(0, 3, 1, 2)
+    assert torch.equal(augment.centre_view(x, CROP), tv.center_crop(x, [CROP, CROP]))
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_the_mean_is_removed_where_the_patch_was(pictures, mirrored):
+    """Removing the mean from the whole picture and cutting out after it gives the same numbers."""
+    mean = np.random.default_rng(1).uniform(0, 255, (SIZE, SIZE, 3)).astype(np.float32)
+    offsets = np.random.default_rng(2).integers(0, SIZE - CROP + 1, (6, 2))
+    flags = np.full(6, mirrored)
+    patches = np.stack(
+        [augment.crop_and_mirror(p, o, mirrored, CROP) for p, o in zip(pictures, offsets, strict=True)]
+    )
+    shift = torch.arange(18, dtype=torch.float32).reshape(6, 3)
+    ours = augment.remove_mean(
+        torch.from_numpy(patches), torch.from_numpy(mean), offsets, flags, shift, torch.float32
+    )
+    for i, (top, left) in enumerate(offsets):
+        whole = pictures[i].astype(np.float32) - mean
+        patch = whole[top : top + CROP, left : left + CROP]
+        patch = (patch[:, ::-1] if mirrored else patch) + shift[i].numpy()
+        np.testing.assert_allclose(ours[i].permute(1, 2, 0).numpy(), patch, atol=1e-4)
+
+
+def test_colour_axes_are_the_principal_components():
+    random = np.random.default_rng(0)
+    pixels = random.standard_normal((5000, 3)) @ random.standard_normal((3, 3)) * 50 + 120
+    eigenvalues, axes = augment.colour_axes(np.cov(pixels.T))
+    pca = PCA().fit(pixels)
+    np.testing.assert_allclose(eigenvalues[::-1], pca.explained_variance_, rtol=1e-9)
+    np.testing.assert_allclose(np.abs(axes.T[::-1] @ pca.components_.T), np.eye(3), atol=1e-9)
+
+
+def test_colour_shift_has_the_formulas_covariance():
+    """alpha ~ N(0, 0.1) along each axis times lambda, with lambda for intensities from 0 to 1."""
+    covariance = np.array([[5000.0, 4000, 3500], [4000, 4800, 3900], [3500, 3900, 5200]])
+    draws = augment.draw_epoch(AugmentConfig(), 100_000, SIZE, CROP, seed=0, epoch=0)
+    shift = augment.colour_shift(draws.colour, covariance)
+    eigenvalues, axes = augment.colour_axes(covariance)
+    along = shift @ axes / 255  # intensities from 0 to 1
+    np.testing.assert_allclose(along.std(0), 0.1 * eigenvalues / 255**2, rtol=0.02)
+    np.testing.assert_allclose(along.mean(0), 0, atol=0.02 * 0.1 * eigenvalues.max() / 255**2)
+
+
+def test_draws_depend_on_seed_and_epoch_alone():
+    def draw(seed, epoch):
+        return augment.draw_epoch(AugmentConfig(), 500, SIZE, CROP, seed, epoch)
+
+    first, again = draw(1, 2), draw(1, 2)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    for other in (draw(1, 3), draw(2, 2)):
+        assert not any(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+    assert np.array_equal(np.sort(first.order), np.arange(500))
+    assert first.offsets.min() == 0 and first.offsets.max() == SIZE - CROP - 1
+
+
+def test_what_is_turned_off_does_not_happen():
+    draws = augment.draw_epoch(AugmentConfig(crop=False, mirror=False, colour=0), 50, SIZE, CROP, 0, 0)
+    assert (draws.offsets == (SIZE - CROP) // 2).all() and not draws.mirrored.any() and not draws.colour.any()
+
+
+def test_a_picture_of_the_networks_size_has_one_patch(pictures):
+    draws = augment.draw_epoch(AugmentConfig(), 6, SIZE, SIZE, seed=0, epoch=0)
+    assert not draws.offsets.any()
+    views = augment.ten_views(torch.from_numpy(pictures).permute(0, 3, 1, 2), SIZE)
+    assert torch.equal(views[:, 0], views[:, 4])

@@ -1,0 +1,82 @@
+"""Background batches: the right pictures, whatever the number of threads; errors where they belong."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from alexnet.config import AugmentConfig
+from alexnet.data import augment, loader
+from alexnet.data.prepare import prepare
+from alexnet.data.store import Store, StoreSplit
+
+SIZE, CROP, PICTURES = 24, 20, 30
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory: pytest.TempPathFactory) -> StoreSplit:
+    source = tmp_path_factory.mktemp("source")
+    random = np.random.default_rng(0)
+    for part, count in (("train", PICTURES // 2), ("val", 1)):
+        for name in ("a", "b"):
+            folder = source / part / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                Image.fromarray(random.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+    store: Path = source.parent / "store"
+    prepare(source, store, size=SIZE, workers=1)
+    return Store(store).split("train")
+
+
+def draw(epoch: int = 0) -> augment.Draws:
+    return augment.draw_epoch(AugmentConfig(), PICTURES, SIZE, CROP, seed=0, epoch=epoch)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_batches_hold_the_drawn_patches(split, workers):
+    draws = draw()
+    batches = list(loader.training_batches(split, draws, 8, CROP, workers=workers))
+    assert len(batches) == PICTURES // 8
+    position = 0
+    for batch in batches:
+        for patch, label in zip(batch.patches, batch.labels, strict=True):
+            row = int(draws.order[position])
+            picture = split.picture(row)
+            expected = augment.crop_and_mirror(picture, draws.offsets[position], draws.mirrored[position], CROP)
+            assert np.array_equal(patch.numpy(), expected)
+            assert label == split.labels[row]
+            position += 1
+
+
+def test_starting_late_gives_the_rest_of_the_epoch(split):
+    whole = list(loader.training_batches(split, draw(), 8, CROP, workers=2))
+    rest = list(loader.training_batches(split, draw(), 8, CROP, start=2, workers=2))
+    assert len(rest) == len(whole) - 2
+    assert torch.equal(rest[0].patches, whole[2].patches)
+    assert np.array_equal(rest[0].colour, whole[2].colour)
+
+
+def test_in_order_shows_every_picture_once(split):
+    seen = list(loader.in_order(split, 7, workers=2))
+    assert [first for _, _, first in seen] == [0, 7, 14, 21, 28]
+    pictures = torch.cat([pictures for pictures, _, _ in seen])
+    assert len(pictures) == PICTURES
+    assert all(np.array_equal(pictures[i].numpy(), split.picture(i)) for i in range(PICTURES))
+    assert torch.equal(torch.cat([labels for _, labels, _ in seen]), torch.from_numpy(split.labels))
+
+
+def test_an_error_in_a_thread_reaches_the_caller(split, monkeypatch):
+    def broken(self, row):
+        raise ValueError(f"row {row} is damaged")
+
+    monkeypatch.setattr(type(split), "picture", broken)
+    with pytest.raises(ValueError, match="is damaged"):
+        list(loader.in_order(split, 7, workers=2))
+
+
+def test_leaving_early_stops_the_threads(split):
+    batches = loader.in_order(split, 2, workers=2)
+    next(batches)
+    batches.close()

@@ -1,0 +1,152 @@
+"""Parquet files in the layout of the Hugging Face hub."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import miniature
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from alexnet.data.classes import ilsvrc2012
+from alexnet.data.sources import ParquetAt, open_source, read_bytes
+
+NAMES = ["cat", "ant", "bee"]
+
+
+def rows(count: int, seed: int = 0, classes: int = 3) -> list[tuple[bytes, int]]:
+    return [(miniature.picture(seed + n), (n * n + 1) % classes) for n in range(count)]
+
+
+def test_labels_follow_the_sorted_names_and_bytes_the_rows(tmp_path: Path) -> None:
+    train, val = rows(11), rows(5, seed=100)
+    miniature.parquet(tmp_path / "train-00000-of-00002.parquet", train[:6], NAMES)
+    miniature.parquet(tmp_path / "train-00001-of-00002.parquet", train[6:], NAMES)
+    miniature.parquet(tmp_path / "validation-00000-of-00001.parquet", val, NAMES)
+    source = open_source(tmp_path)
+    assert [each.wnid for each in source.classes] == sorted(NAMES)
+    for split, expected in (("train", train), ("val", val)):
+        found = [(read_bytes(p.location), source.classes[p.label].wnid) for p in source.splits[split]]
+        assert found == [(data, NAMES[label]) for data, label in expected]
+
+
+def test_any_row_can_be_read_in_any_order(tmp_path: Path) -> None:
+    written = rows(23)
+    file = miniature.parquet(tmp_path / "train.parquet", written, NAMES, row_group_size=5)
+    for row in [*np.random.default_rng(0).permutation(23).tolist(), 22, 0, 4, 5, 4]:
+        assert read_bytes(ParquetAt(str(file), "image.bytes", row)) == written[row][0]
+    with pytest.raises(ValueError, match="has no row 23"):
+        read_bytes(ParquetAt(str(file), "image.bytes", 23))
+
+
+@pytest.mark.parametrize("build", [miniature.hub, lambda root: miniature.hub(root) / "data"])
+def test_the_hubs_layout_is_found_from_both_folders(tmp_path: Path, build: Callable[[Path], Path]) -> None:
+    source = open_source(build(tmp_path))
+    assert source.kind == "parquet"
+    assert not any(p.key.startswith("test") for split in source.splits.values() for p in split)
+
+
+def test_a_labelled_test_split_serves_as_validation(tmp_path: Path) -> None:
+    miniature.parquet(tmp_path / "train-00000-of-00001.parquet", rows(6), NAMES)
+    miniature.parquet(tmp_path / "test-00000-of-00001.parquet", rows(3), NAMES)
+    assert open_source(tmp_path).splits["val"].count == 3
+
+
+def test_the_thousand_classes_get_their_wnids(tmp_path: Path) -> None:
+    table = ilsvrc2012()
+    words = list(table.values())
+    words[134] = "crane bird"  # lists differ in a few
+    pictures = [(miniature.picture(n), label) for n, label in enumerate((0, 999, 500))]
+    miniature.hub(tmp_path, words)
+    miniature.parquet(tmp_path / "data" / "train-00000-of-00001.parquet", pictures, words)
+    for stale in (tmp_path / "data").glob("train-*-of-00002.parquet"):
+        stale.unlink()
+    source = open_source(tmp_path)
+    assert [tuple(each) for each in source.classes] == list(table.items())
+    assert [picture.label for picture in source.splits["train"]] == [0, 999, 500]
+
+
+def test_names_that_are_wnids_are_taken_as_such(tmp_path: Path) -> None:
+    source = open_source(miniature.hub(tmp_path, ("n02119789", "n01440764")))
+    assert source.classes == (("n01440764", "tench, Tinca tinca"), ("n02119789", ilsvrc2012()["n02119789"]))
+    assert [p.label for p in source.splits["train"]][:4] == [1, 0, 1, 0]
+
+
+def test_a_schema_without_names_gives_numbers(tmp_path: Path) -> None:
+    for name in ("train", "validation"):
+        miniature.parquet(
+            tmp_path / f"{name}.parquet", [(b"x", label) for label in (7, 3, 7)], None, hub=False
+        )
+    source = open_source(tmp_path)
+    assert [each.wnid for each in source.classes] == ["3", "7"]
+    assert [p.label for p in source.splits["train"]] == [1, 0, 1]
+
+
+def test_without_validation_files_some_of_every_class_are_held_out(tmp_path: Path) -> None:
+    for shard in range(2):
+        written = [(b"x", label) for label in (0, 0, 0, 0, 0, 1, 1, 1, 1, 2)]
+        miniature.parquet(tmp_path / f"train-{shard}.parquet", written, NAMES)
+    with pytest.raises(ValueError, match="holds no validation-"):
+        open_source(tmp_path)
+    assert set(open_source(tmp_path, 0.0).splits) == {"train"}
+    source = open_source(tmp_path, 0.25)
+    everything = {p.key for p in open_source(tmp_path, 0.0).splits["train"]}
+    train, val = ({p.key for p in split} for split in source.splits.values())
+    assert train | val == everything
+    assert not train & val
+    assert (source.splits["train"].count, source.splits["val"].count) == (len(train), len(val))
+    held = [source.classes[p.label].wnid for p in source.splits["val"]]
+    assert {name: held.count(name) for name in NAMES} == {"cat": 2, "ant": 2, "bee": 1}
+    assert {p.key for p in open_source(tmp_path, 0.25).splits["val"]} == val
+    assert {p.key for p in open_source(tmp_path, 0.25, seed=1).splits["val"]} != val
+
+
+def test_a_row_without_a_picture_is_a_bad_picture(tmp_path: Path) -> None:
+    file = miniature.parquet(tmp_path / "train.parquet", [(None, 0), (b"x", 1)], NAMES)
+    with pytest.raises(ValueError, match="the row holds no picture"):
+        read_bytes(ParquetAt(str(file), "image.bytes", 0))
+    assert read_bytes(ParquetAt(str(file), "image.bytes", 1)) == b"x"
+
+
+def test_a_label_that_is_no_class_is_refused(tmp_path: Path) -> None:
+    miniature.hub(tmp_path)
+    file = miniature.parquet(tmp_path / "data/train-00001-of-00002.parquet", [(b"x", 0), (b"x", 3)], "abc")
+    with pytest.raises(ValueError, match=f"{file}, row 1: label 3 is none of the 3 classes"):
+        list(open_source(tmp_path).splits["train"])
+
+
+def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
+    data = miniature.hub(tmp_path) / "data"
+    second = data / "train-00001-of-00002.parquet"
+    content = second.read_bytes()
+    second.unlink()
+    with pytest.raises(ValueError, match=r"has 1 of the 2 files that train-00000-.* belongs to"):
+        open_source(tmp_path)
+    second.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=f"{second} is no whole Parquet file .*: download it again"):
+        list(open_source(tmp_path).splits["train"])
+    for file in data.glob("train*"):
+        file.unlink()
+    with pytest.raises(ValueError, match=r"holds test-.* but no train-\*.parquet"):
+        open_source(tmp_path)
+
+
+def test_a_table_without_pictures_is_refused(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"text": ["a"], "label": [0]}), tmp_path / "train.parquet")
+    with pytest.raises(ValueError, match=r"has no column 'image' .it has text, label."):
+        open_source(tmp_path)
+
+
+def test_memory_does_not_grow_with_the_row_group(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).bytes(200_000)
+    count = 200
+    file = miniature.parquet(
+        tmp_path / "train.parquet", [(noise, 0)] * (count - 1) + [(b"x", 1)], NAMES, count
+    )
+    before, most = pa.total_allocated_bytes(), 0
+    for row in range(count - 1):
+        assert read_bytes(ParquetAt(str(file), "image.bytes", row)) == noise
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert most < 16_000_000  # the row group has 40 million

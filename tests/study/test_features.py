@@ -1,0 +1,130 @@
+"""Activations as arrays."""
+
+import shutil
+from collections import namedtuple
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+from torchvision.models.feature_extraction import create_feature_extractor
+
+from alexnet.data.store import Store
+from alexnet.study import features as study
+from alexnet.study.features import features
+from alexnet.study.trained import load
+
+
+@pytest.mark.parametrize("layer", ["conv1", "norm1", "pool2", "relu5", "fc7", "relu7", "fc8"])
+def test_a_row_is_what_a_forward_hook_on_the_layer_sees(
+    run: Path, store: Path, tmp_path: Path, layer: str
+) -> None:
+    result = features(run, store, tmp_path / "out.npy", layer=layer, split="val", device="cpu")
+    found = np.load(tmp_path / "out.npy")
+    net = load(run, "cpu")
+    pool = Store(store).split("val")
+    seen: list[torch.Tensor] = []
+    net.get_submodule(layer).register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    with torch.inference_mode():
+        net(torch.stack([net.preprocess(pool.picture(i)) for i in range(len(pool))]))
+    assert found.dtype == np.float32
+    assert np.allclose(found, seen[0].numpy(), rtol=1e-4, atol=1e-4)
+    assert result["files"] == {layer: {"path": str(tmp_path / "out.npy"), "shape": list(seen[0].shape)}}
+    keys = (tmp_path / "out.keys.txt").read_text().splitlines()
+    assert keys == [pool.key(i) for i in range(len(pool))]
+    wnids = (tmp_path / "out.wnids.txt").read_text().splitlines()
+    assert wnids == [Store(store).classes[label].wnid for label in pool.labels]
+
+
+def test_convolutions_and_fc_layers_are_before_their_relu(run: Path, store: Path, tmp_path: Path) -> None:
+    features(run, store, tmp_path / "out.npy", layer="conv5,relu5,fc7, relu7", device="cpu")
+    for before, after in (("conv5", "relu5"), ("fc7", "relu7")):
+        linear, rectified = (np.load(tmp_path / f"out.{name}.npy") for name in (before, after))
+        assert linear.min() < 0
+        assert np.array_equal(linear.clip(min=0), rectified)
+    assert not (tmp_path / "out.npy").exists()
+
+
+def test_torchvision_extracts_the_same_from_a_loaded_network(run: Path, source: Path, tmp_path: Path) -> None:
+    path = source / "val" / "n03000684" / "n03000684_1.png"
+    names = ["conv1", "norm1", "conv5", "fc7", "relu7"]
+    features(run, path, tmp_path / "out.npy", layer=",".join(names), device="cpu")
+    net = load(run, "cpu")
+    extractor = create_feature_extractor(net, names)
+    with torch.inference_mode():
+        found = extractor(net.preprocess(path)[None])
+    for name in names:
+        assert np.allclose(found[name].numpy(), np.load(tmp_path / f"out.{name}.npy"), atol=1e-4), name
+
+
+def test_store_source_folder_and_pictures_give_the_same_rows(
+    run: Path, source: Path, store: Path, tmp_path: Path
+) -> None:
+    def rows(place: Path, **options: Any) -> dict[str, np.ndarray]:
+        out = tmp_path / "rows.npy"
+        features(run, place, out, device="cpu", batch_size=7, **options)
+        keys = out.with_suffix(".keys.txt").read_text().splitlines()
+        return {Path(key).name: row for key, row in zip(keys, np.load(out), strict=True)}
+
+    everything = rows(store)
+    assert len(everything) == 36  # names repeat: val comes after train
+    val = rows(store, split="val")
+    assert len(val) == 18
+    for place, options in ((source, {"split": "val"}), (source / "val", {}), (store, {})):
+        again = rows(place, **options)
+        for name, row in val.items():
+            assert np.allclose(again[name], row, rtol=1e-4, atol=1e-4), (place, name)
+    picture = source / "val" / "n01440764" / "n01440764_2.png"
+    assert np.allclose(rows(picture)[picture.name], val[picture.name], rtol=1e-4, atol=1e-4)
+    loose = rows(picture.parent)
+    assert list(loose) == sorted(loose)
+    assert np.allclose(loose[picture.name], val[picture.name], rtol=1e-4, atol=1e-4)
+    assert not (tmp_path / "rows.wnids.txt").exists()
+
+
+def test_rows_do_not_depend_on_the_batch_size(run: Path, store: Path, tmp_path: Path) -> None:
+    for size in (1, 5, 64):
+        features(run, store, tmp_path / f"{size}.npy", layer="pool5", device="cpu", batch_size=size)
+    first, *others = (np.load(tmp_path / f"{size}.npy") for size in (1, 5, 64))
+    assert first.shape[0] == 54
+    assert all(np.allclose(first, other, rtol=1e-4, atol=1e-4) for other in others)
+
+
+def test_mistakes_get_a_sentence_and_leave_nothing_behind(
+    run: Path, source: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out.npy"
+    with pytest.raises(ValueError, match=r"no layer 'fc9'.* conv1, .* fc8"):
+        features(run, store, out, layer="fc9", device="cpu")
+    with pytest.raises(ValueError, match=r"must end in \.npy"):
+        features(run, store, tmp_path / "out.h5", device="cpu")
+    folder = Path(shutil.copytree(source / "val" / "n01440764", tmp_path / "loose"))
+    (folder / "n01440764_9.png").write_bytes((folder / "n01440764_0.png").read_bytes()[:300])
+    with pytest.raises(ValueError, match=r"n01440764_9\.png"):
+        features(run, folder, out, device="cpu", batch_size=2)
+    with pytest.raises(ValueError, match="nowhere"):
+        features(run, tmp_path / "nowhere", out, device="cpu")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="empty"):
+        features(run, tmp_path / "empty", out, device="cpu")
+    with pytest.raises(ValueError, match="'test'"):
+        features(run, source, out, split="test", device="cpu")
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(study.shutil, "disk_usage", lambda path: usage(100, 0, 100))
+    with pytest.raises(ValueError, match="GB free"):
+        features(run, store, out, device="cpu")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "loose"]
+
+
+def test_a_large_picture_is_rescaled_first(run: Path, tmp_path: Path) -> None:
+    Image.fromarray(np.full((300, 500, 3), 200, np.uint8)).save(tmp_path / "large.bmp")
+    Image.fromarray(np.full((56, 56, 3), 200, np.uint8)).save(tmp_path / "small.bmp")
+    result = features(run, tmp_path, tmp_path / "out.npy", layer="conv1", device="cpu")
+    large, small = np.load(tmp_path / "out.npy")
+    assert np.allclose(large, small, atol=1e-3)
+    console = Console(record=True, width=100, quiet=True)
+    console.print(study.render(result))
+    assert "conv1: float32 2 x 8 x 11 x 11" in console.export_text()

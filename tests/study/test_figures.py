@@ -1,0 +1,132 @@
+"""Figures from arrays, and the files of a run."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from alexnet.study import figures as study
+from alexnet.study import panels, plots
+from alexnet.study.figures import figures, from_different_classes
+
+
+def pixels(path: Path | str) -> np.ndarray:
+    """uint8 [H, W, 3]."""
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def test_every_figure_is_written_on_white_and_about_900_pixels_wide(own_run: Path, store: Path) -> None:
+    result = figures(own_run, store, layer="conv1,fc7", device="cpu")
+    assert set(result["figures"]) == {
+        "conv1_kernels",
+        "learning_curves",
+        "activations_conv1",
+        "activations_fc7",
+        "predictions",
+        "similar",
+    }
+    assert json.loads(json.dumps(result)) == result
+    for name, path in result["figures"].items():
+        assert Path(path).parent == own_run / "figures"
+        picture = pixels(path)
+        assert (picture[:2] == 255).all(), name
+        assert picture.std() > 5, name
+        if name != "conv1_kernels":  # this one has only 8 kernels here
+            assert 850 < picture.shape[1] < 950, name
+    console = Console(record=True, width=150, quiet=True)
+    console.print(study.render(result))
+    assert "learning curves" in console.export_text()
+
+
+def test_without_a_store_the_network_is_drawn_and_what_it_does_to_a_given_picture(
+    own_run: Path, source: Path
+) -> None:
+    assert set(figures(own_run, device="cpu")["figures"]) == {"conv1_kernels", "learning_curves"}
+    picture = source / "val" / "n01440764" / "n01440764_0.png"
+    assert "activations_pool5" in figures(own_run, picture=picture, layer="pool5", device="cpu")["figures"]
+    with pytest.raises(ValueError, match="no layer"):
+        figures(own_run, picture=picture, layer="pool9", device="cpu")
+
+
+def test_kernels_show_zero_as_grey_and_keep_sign_and_hue(tmp_path: Path) -> None:
+    weights = np.zeros((96, 3, 11, 11), np.float32)
+    weights[1, 0] = 3.0  # red
+    weights[50, 1] = -0.5  # less green: magenta
+    weights[2] = 0.001  # learned nothing
+    panels.save(plots.kernels(weights), tmp_path / "kernels.png")
+    picture = pixels(tmp_path / "kernels.png").astype(int)
+    assert 800 < picture.shape[1] <= 900
+    colours = {tuple(colour) for colour in np.unique(picture[:, 60:].reshape(-1, 3), axis=0).tolist()}
+    assert (255, 128, 128) in colours
+    assert (128, 0, 128) in colours
+    # 12 columns and 4 lines of 11 x 11 kernels in each of 2 towers; the gaps are white
+    assert colours == {(255, 255, 255), (128, 128, 128), (255, 128, 128), (128, 0, 128)}
+    red = np.argwhere((picture == (255, 128, 128)).all(axis=2))
+    magenta = np.argwhere((picture == (128, 0, 128)).all(axis=2))
+    assert red[:, 0].max() < picture.shape[0] / 2 < magenta[:, 0].min()
+    assert len(red) == len(magenta)
+
+
+def test_a_montage_holds_every_tile_once_in_order() -> None:
+    tiles = np.arange(1, 8)[:, None, None] * np.ones((7, 2, 3))
+    whole = plots.montage(tiles, columns=3, white=0, gap=1)
+    assert whole.shape == (8, 11)
+    assert [whole[0, 0], whole[0, 4], whole[0, 8], whole[3, 0], whole[6, 0]] == [1, 2, 3, 4, 7]
+    assert [(whole == i).sum() for i in range(1, 8)] == [6] * 7
+
+
+@pytest.mark.parametrize("shape", [(96, 55, 55), (7, 3, 3), (1, 2, 2), (4096,), (10,)])
+def test_maps_of_any_shape_can_be_drawn(shape: tuple[int, ...], tmp_path: Path) -> None:
+    picture = np.full((20, 20, 3), 90, np.uint8)
+    random = np.random.default_rng(0)
+    for maps in (random.normal(size=shape), np.abs(random.normal(size=shape)), np.zeros(shape)):
+        panels.save(plots.activations(maps.astype(np.float32), picture, "any"), tmp_path / "maps.png")
+        assert pixels(tmp_path / "maps.png").shape[1] == 900
+
+
+def test_drops_are_where_the_rate_falls_at_once() -> None:
+    rates = [0.001, 0.01, 0.01, 0.0099, 0.001, 0.001, 0.0001]
+    steps = [{"epoch": i / 2, "learning_rate": rate, "loss": 1.0} for i, rate in enumerate(rates)]
+    assert plots.drops(steps) == [(1.5, 0.001), (2.5, 0.0001)]
+
+
+def test_smoothing_keeps_the_mean() -> None:
+    random = np.random.default_rng(0)
+    x, y = np.arange(2000.0), random.normal(size=2000)
+    smooth_x, smooth_y = plots.smoothed(x, y)
+    assert len(smooth_x) == plots.STEPS_IN_MEAN
+    assert smooth_y.mean() == pytest.approx(y.mean())
+    assert smooth_y.std() < y.std() / 2
+    few = plots.smoothed(x[:20], y[:20])
+    assert np.array_equal(few[0], x[:20])
+    assert np.array_equal(few[1], y[:20])
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_curves_of_a_run_that_has_just_begun_can_be_drawn(count: int, tmp_path: Path) -> None:
+    steps = [{"step": i, "epoch": i / 9, "loss": 2.0, "learning_rate": 0.01} for i in range(1, count + 1)]
+    panels.save(plots.learning_curves(steps, []), tmp_path / "curves.png")
+    assert pixels(tmp_path / "curves.png").shape[1] == 900
+
+
+def test_chosen_pictures_come_from_different_classes() -> None:
+    labels = np.repeat(np.arange(5), [30, 1, 10, 3, 6])
+    chosen = from_different_classes(labels, 5, seed=1)
+    assert sorted(labels[chosen]) == [0, 1, 2, 3, 4]
+    assert chosen == from_different_classes(labels, 5, seed=1)
+    assert chosen != from_different_classes(labels, 5, seed=2)
+    more = from_different_classes(labels, 8, seed=1)
+    assert len(set(more)) == 8
+    assert more[:5] == chosen
+    assert len(from_different_classes(labels, 100, seed=1)) == 50
+
+
+def test_long_names_are_shortened() -> None:
+    assert panels.shorten("tench", 10) == "tench"
+    for words in ("West Highland white terrier", "a-very-long-word-without-spaces"):
+        assert len(panels.shorten(words, 12)) <= 12
+        assert panels.shorten(words, 12).endswith("…")

@@ -1,0 +1,113 @@
+"""Labels for loose pictures."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+
+from alexnet.data.classes import Class
+from alexnet.study import predict as study
+from alexnet.study.pictures import expand, readable, true_class
+from alexnet.study.predict import predict
+from alexnet.study.trained import load
+
+
+@pytest.mark.parametrize("views", [1, 10])
+def test_the_five_most_probable_classes_in_order(run: Path, source: Path, views: int) -> None:
+    path = source / "val" / "n02102040" / "n02102040_0.png"
+    (answer,) = predict(run, [path], views=views, device="cpu")["predictions"]
+    net = load(run, "cpu")
+    shown = net.preprocess(path)[None] if views == 1 else net.preprocess.ten_views(path)
+    with torch.inference_mode():
+        scores = net(shown).softmax(1).mean(0)
+    found = {guess["wnid"]: guess["probability"] for guess in answer["top5"]}
+    expected = sorted(zip(scores.tolist(), net.classes, strict=True), reverse=True)[:5]
+    assert list(found) == [entry.wnid for _, entry in expected]
+    assert list(found.values()) == pytest.approx([score for score, _ in expected], abs=1e-5)
+    assert answer["true"] == "n02102040"
+
+
+def test_a_folder_stands_for_the_pictures_in_it_whatever_they_are_called(
+    run: Path, source: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mixed"
+    (folder / "below").mkdir(parents=True)
+    one = source / "val" / "n01440764" / "n01440764_0.png"
+    shutil.copy(one, folder / "b.png")
+    shutil.copy(one, folder / "a-picture-without-suffix")
+    Image.open(one).save(folder / "below" / "c.jpg")
+    (folder / "notes.txt").write_text("not a picture")
+    (folder / ".hidden.png").write_bytes(one.read_bytes())
+    paths = [entry["path"] for entry in predict(run, [folder, one], views=1, device="cpu")["predictions"]]
+    names = ("a-picture-without-suffix", "b.png", "below/c.jpg")
+    assert paths == [*(str(folder / name) for name in names), str(one)]
+    assert predict(run, [folder / "b.png"], device="cpu")["predictions"][0]["true"] is None
+
+
+def test_what_is_no_picture_is_named(run: Path, tmp_path: Path) -> None:
+    text = tmp_path / "cat.jpg"
+    text.write_text("not a picture")
+    with pytest.raises(ValueError, match=r"cat\.jpg"):
+        predict(run, [text], device="cpu")
+    with pytest.raises(ValueError, match=r"dog\.jpg does not exist"):
+        predict(run, [tmp_path / "dog.jpg"], device="cpu")
+    with pytest.raises(ValueError, match="holds no"):
+        predict(run, [tmp_path], device="cpu")
+    with pytest.raises(ValueError, match="views is 2"):
+        predict(run, [text], views=2, device="cpu")
+
+
+def test_the_true_class_comes_from_the_folder_or_the_file_name() -> None:
+    classes = [
+        Class("n01440764", "tench, Tinca tinca"),
+        Class("n03888257", "parachute, chute"),
+        Class("red", "red"),
+    ]
+    assert true_class(Path("val/n03888257/x.jpg"), classes) == 1
+    assert true_class(Path("pictures/Parachute/x.jpg"), classes) == 1
+    assert true_class(Path("red/n01440764_1.JPEG"), classes) == 2
+    assert true_class(Path("anywhere/n01440764_10026.JPEG"), classes) == 0
+    assert true_class(Path("anywhere/n00000001_1.JPEG"), classes) is None
+    assert true_class(Path("anywhere/red.jpg"), classes) is None
+    assert readable("tench, Tinca tinca") == "tench"
+
+
+def test_files_in_a_folder_are_sorted(tmp_path: Path) -> None:
+    for name in ("b", "c", "a"):
+        Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / f"{name}.webp")
+    assert [path.name for path in expand([tmp_path])] == ["a.webp", "b.webp", "c.webp"]
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "BMP", "WEBP"])
+def test_a_picture_is_known_by_its_content(tmp_path: Path, format: str) -> None:
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "x", format)
+    assert expand([tmp_path]) == [tmp_path / "x"]
+
+
+def test_bars_are_as_long_as_the_probability() -> None:
+    assert study.bar(1, 30) == "█" * 30
+    assert study.bar(0, 30) == ""
+    assert study.bar(0.5, 3) == "█▌"
+    lengths = [len(study.bar(fraction, 20)) for fraction in np.linspace(0, 1, 50)]
+    assert lengths == sorted(lengths)
+
+
+def test_results_are_json_and_can_be_read_on_a_terminal(run: Path, source: Path, tmp_path: Path) -> None:
+    panel = tmp_path / "new" / "panel.png"
+    result = predict(run, [source / "val"], views=1, device="cpu", panel=panel)
+    assert json.loads(json.dumps(result)) == result
+    console = Console(record=True, width=80, quiet=True)
+    console.print(study.render(result))
+    text = console.export_text()
+    assert "English springer" in text
+    assert "█" in text
+    with Image.open(panel) as picture:
+        assert picture.getpixel((0, 0))[:3] == (255, 255, 255)  # type: ignore[index]
+        assert 850 < picture.width < 950
+    with pytest.raises(ValueError, match=r"panel\.txt"):
+        predict(run, [source / "val" / "n01440764"], views=1, device="cpu", panel=tmp_path / "panel.txt")

@@ -1,0 +1,155 @@
+"""Whole and damaged stores and runs."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file, save_file
+
+from alexnet.study import verify as study
+from alexnet.study.verify import verify
+
+
+def tensors(run: Path, name: str = "weights") -> Path:
+    (file,) = run.glob(f"checkpoints/*/{name}.safetensors")
+    return file
+
+
+def spoil_number(run: Path) -> str:
+    file = tensors(run)
+    weights = load_file(file)
+    weights["conv3.weight"][0, 0, 0, 0] = torch.nan
+    save_file(weights, file)
+    return "conv3.weight is not finite"
+
+
+def spoil_shape(run: Path) -> str:
+    file = tensors(run, "velocity")
+    velocity = load_file(file)
+    velocity["fc6.bias"] = velocity["fc6.bias"][1:].clone()
+    save_file(velocity, file)
+    return "velocity.safetensors: fc6.bias is"
+
+
+def lose_layer(run: Path) -> str:
+    file = tensors(run)
+    weights = load_file(file)
+    del weights["fc8.bias"]
+    save_file(weights, file)
+    return "has no fc8.bias"
+
+
+def truncate_weights(run: Path) -> str:
+    tensors(run).write_bytes(tensors(run).read_bytes()[:-5])
+    return "weights.safetensors cannot be read"
+
+
+def truncate_metrics(run: Path) -> str:
+    file = run / "metrics.jsonl"
+    file.write_text(file.read_text()[:-5])
+    return "metrics.jsonl, line 8"
+
+
+def lose_class(run: Path) -> str:
+    file = run / "classes.json"
+    file.write_text(json.dumps(json.loads(file.read_text())[1:]))
+    return "classes.json has 5 classes"
+
+
+def repeat_class(run: Path) -> str:
+    file = run / "classes.json"
+    classes = json.loads(file.read_text())
+    file.write_text(json.dumps([classes[0], *classes[:-1]]))
+    return "names a class twice"
+
+
+def flatten_classes(run: Path) -> str:
+    (run / "classes.json").write_text('["tench"]')
+    return "not a list of"
+
+
+def spoil_mean(run: Path) -> str:
+    np.save(run / "mean.npy", np.zeros((30, 30, 3), np.float32))
+    return "mean.npy is not the mean picture"
+
+
+def lose_mean(run: Path) -> str:
+    (run / "mean.npy").unlink()
+    return "mean.npy cannot be read"
+
+
+def spoil_state(run: Path) -> str:
+    (tensors(run).parent / "state.json").write_text("{")
+    return "state.json cannot be read"
+
+
+def lose_checkpoints(run: Path) -> str:
+    shutil.rmtree(run / "checkpoints")
+    return "has no checkpoint"
+
+
+def unknown_setting(run: Path) -> str:
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"epoch": 3}))
+    return "did you mean 'epochs'"
+
+
+DAMAGES = (
+    spoil_number,
+    spoil_shape,
+    lose_layer,
+    truncate_weights,
+    truncate_metrics,
+    lose_class,
+    repeat_class,
+    flatten_classes,
+    spoil_mean,
+    lose_mean,
+    spoil_state,
+    lose_checkpoints,
+    unknown_setting,
+)
+
+
+def test_a_whole_run_passes_and_is_described(run: Path) -> None:
+    result = verify(run)
+    assert result["kind"] == "run"
+    assert (result["classes"], result["size"], result["steps"], result["evaluations"]) == (6, 56, 6, 2)
+    assert result["checkpoints"] == [{"step": 6, "epoch": 2.0}]
+    assert json.loads(json.dumps(result)) == result
+    console = Console(record=True, width=100, quiet=True)
+    console.print(study.render(result))
+    assert "a whole run" in console.export_text()
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_run_is_noticed(own_run: Path, damage: Callable[[Path], str]) -> None:
+    sentence = damage(own_run)
+    with pytest.raises(ValueError, match=sentence.replace(".", r"\.")):
+        verify(own_run)
+
+
+def test_a_store_is_checked_too(store: Path, tmp_path: Path) -> None:
+    result = verify(store)
+    assert result["kind"] == "store"
+    assert json.loads(json.dumps(result)) == result
+    console = Console(record=True, width=100, quiet=True)
+    console.print(study.render(result))
+    assert "a whole store" in console.export_text()
+    broken = Path(shutil.copytree(store, tmp_path / "broken"))
+    shard = sorted(broken.glob("*.arrow"))[0]
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    with pytest.raises(ValueError, match=shard.name):
+        verify(broken)
+
+
+def test_anything_else_is_neither(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="neither a store"):
+        verify(tmp_path)

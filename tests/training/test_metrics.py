@@ -1,0 +1,59 @@
+"""Errors with ties, and the log of a run."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import top_k_accuracy_score
+
+from alexnet.training.metrics import MetricsLog, read_lines, top_k_credit
+
+
+@pytest.mark.parametrize("k", [1, 5])
+def test_without_ties_it_is_top_k_accuracy(k):
+    scores = torch.randn(200, 12, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(200) % 12
+    theirs = top_k_accuracy_score(labels.numpy(), scores.numpy(), k=k)
+    assert top_k_credit(scores, labels, k).mean().item() == pytest.approx(theirs)
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 8])
+def test_ties_earn_what_a_random_order_would(k):
+    """The credit is the chance to be among the first k when ties are broken at random."""
+    random = np.random.default_rng(0)
+    scores = random.integers(0, 4, (40, 8))
+    labels = random.integers(0, 8, 40)
+    hits = np.zeros(40)
+    for _ in range(4000):
+        order = np.lexsort((random.random(scores.shape), -scores), axis=1)
+        hits += (order[:, :k] == labels[:, None]).any(1)
+    credit = top_k_credit(torch.from_numpy(scores).float(), torch.from_numpy(labels), k)
+    np.testing.assert_allclose(credit, hits / 4000, atol=0.04)
+
+
+def test_a_constant_output_scores_chance():
+    credit = [top_k_credit(torch.zeros(6, 10), torch.arange(6), k) for k in (1, 5)]
+    assert credit[0].tolist() == [0.1] * 6 and credit[1].tolist() == [0.5] * 6
+
+
+def test_a_broken_output_earns_nothing():
+    scores = torch.tensor([[1.0, float("nan"), 0.0], [float("nan")] * 3])
+    assert not top_k_credit(scores, torch.tensor([0, 1]), 5).any()
+
+
+def test_a_continued_log_drops_what_will_be_made_again(tmp_path):
+    log = MetricsLog(tmp_path, 0)
+    for step in range(1, 6):
+        log.write(step, step / 2, {"loss": 1 / step})
+    log.close()
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 6, "lo')  # cut off by a crash
+    log = MetricsLog(tmp_path, 3)
+    log.write(4, 2, {"evaluation": "val", "top1_error": 0.5})
+    log.close()
+    lines = read_lines(tmp_path / "metrics.jsonl")
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    assert lines[-1] == {"step": 4, "epoch": 2, "evaluation": "val", "top1_error": 0.5}
+    assert all(json.dumps(line) for line in lines)
+    assert list((tmp_path / "tensorboard").iterdir())

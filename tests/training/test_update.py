@@ -1,0 +1,72 @@
+"""The update rule, against a float64 loop and torch.optim.SGD."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from alexnet.config import OptimConfig
+from alexnet.training.update import MomentumSGD
+
+RATES = (0.1, 0.1, 0.01, 0.01, 0.01, 0.1)
+
+
+def gradient(step: int) -> torch.Tensor:
+    return torch.randn(7, 5, generator=torch.Generator().manual_seed(step), dtype=torch.float64)
+
+
+def run(rates: tuple[float, ...]) -> tuple[nn.Parameter, MomentumSGD]:
+    w = nn.Parameter(torch.ones(7, 5, dtype=torch.float64))
+    optimizer = MomentumSGD([w], OptimConfig(weight_decay=0.05))
+    for step, rate in enumerate(rates):
+        optimizer.param_groups[0]["lr"] = rate
+        w.grad = gradient(step)
+        optimizer.step()
+    return w, optimizer
+
+
+def test_it_is_the_papers_rule():
+    w, v = np.ones((7, 5)), np.zeros((7, 5))
+    for step, rate in enumerate(RATES):
+        v = 0.9 * v - 0.05 * rate * w - rate * gradient(step).numpy()
+        w = w + v
+    ours, optimizer = run(RATES)
+    np.testing.assert_allclose(ours.detach().numpy(), w, rtol=1e-12)
+    np.testing.assert_allclose(optimizer.state[ours]["velocity"].numpy(), v, rtol=1e-12)
+
+
+def test_it_is_torchs_sgd_with_its_buffer_rescaled_at_each_drop():
+    w = nn.Parameter(torch.ones(7, 5, dtype=torch.float64))
+    sgd = torch.optim.SGD([w], lr=RATES[0], momentum=0.9, weight_decay=0.05)
+    before = RATES[0]
+    for step, rate in enumerate(RATES):
+        if rate != before:
+            sgd.state[w]["momentum_buffer"] *= before / rate
+        sgd.param_groups[0]["lr"] = before = rate
+        w.grad = gradient(step)
+        sgd.step()
+    torch.testing.assert_close(run(RATES)[0].detach(), w.detach())
+
+
+def test_a_layer_at_rate_zero_is_frozen():
+    moving, _ = run(RATES[:3])
+    frozen, optimizer = run((*RATES[:3], 0.0, 0.0))
+    assert torch.equal(moving, frozen)
+    assert optimizer.state[frozen]["velocity"].any()
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_float32_weights_in_any_layout_follow_float64(memory_format):
+    layer = nn.Conv2d(20, 30, 3).to(memory_format=memory_format)  # type: ignore[call-overload]
+    exact = copy.deepcopy(layer).double()
+    for network in (layer, exact):
+        optimizer = MomentumSGD(network.parameters(), OptimConfig(lr=0.1))
+        for step in range(4):
+            random = torch.Generator().manual_seed(step)
+            for w in network.parameters():
+                w.grad = torch.randn(w.shape, generator=random).to(w)
+            optimizer.step()
+    for ours, theirs in zip(layer.parameters(), exact.parameters(), strict=True):
+        torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-6)
