@@ -41,10 +41,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def store(pictures: Path) -> Path:
     path = pictures.parent / "store"
-    assert (
-        main(["prepare", str(pictures), str(path), "--size", str(SIZE), "--workers", "1", "--max-bad", "0.1"])
-        == 0
-    )
+    line = ["prepare", str(pictures), str(path), "--size", str(SIZE), "--workers", "1", "--max-bad", "0.1"]
+    assert main(line) == 0
     return path
 
 
@@ -200,8 +198,14 @@ def test_what_is_whole_verifies_and_what_is_not_does_not(
 
 def test_results_are_shown_to_people_too(run: Path, store: Path, pictures: Path, capsys: Streams) -> None:
     picture = next((pictures / "val" / CLASSES[3]).glob("*.jpg"))
-    for line in (["evaluate", run, "--data", store], ["predict", run, picture], ["similar", run, picture, "--data", store],
-                 ["figures", run], ["verify", run]):  # fmt: skip
+    lines = [
+        ["evaluate", run, "--data", store],
+        ["predict", run, picture],
+        ["similar", run, picture, "--data", store],
+        ["figures", run],
+        ["verify", run],
+    ]
+    for line in lines:
         assert main([str(word) for word in line]) == 0
         assert len(capsys.readouterr().out.splitlines()) > 1, line
 

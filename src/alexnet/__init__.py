@@ -8,17 +8,12 @@ up on first use, so that importing the package (and answering `alexnet --help`) 
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .model.network import AlexNet
     from .study.trained import load
-
-# Large tensors in large memory pages (Linux): a training step on a CPU otherwise spends a fifth of its time on page
-# faults. PyTorch reads this at its first allocation.
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 __version__ = "0.1.0"
 __all__ = ["AlexNet", "load"]

@@ -19,7 +19,7 @@ SIZE, CROP, PICTURES = 24, 20, 30
 def split(tmp_path_factory: pytest.TempPathFactory) -> StoreSplit:
     source = tmp_path_factory.mktemp("source")
     random = np.random.default_rng(0)
-    for part, count in (("train", PICTURES // 2), ("val", 1)):
+    for part, count in (("train", PICTURES // 2), ("val", 2)):
         for name in ("a", "b"):
             folder = source / part / name
             folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A tiny store and tiny runs: six classes told apart by colour and stripes, a network of a twelfth of the width."""
+"""A tiny store and tiny runs: six classes of coloured stripes, a network of a twelfth of the width."""
 
 import json
 import shutil

@@ -1,5 +1,6 @@
 """Errors on a store, of one network and of several."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -179,7 +180,7 @@ def test_a_network_may_know_more_classes_than_the_store_has(
 def test_results_are_json_and_can_be_read_on_a_terminal(run: Path, store: Path) -> None:
     result = evaluate([run, run], store, device="cpu")
     assert json.loads(json.dumps(result)) == result
-    console = Console(record=True, width=80, quiet=True)
+    console = Console(record=True, width=80, file=io.StringIO())
     console.print(study.render(result))
     text = console.export_text()
     assert f"{100 * result['top1_error']:.1f} %" in text

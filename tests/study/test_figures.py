@@ -1,5 +1,6 @@
 """Figures from arrays, and the files of a run."""
 
+import io
 import json
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def test_every_figure_is_written_on_white_and_about_900_pixels_wide(own_run: Pat
         assert picture.std() > 5, name
         if name != "conv1_kernels":  # this one has only 8 kernels here
             assert 850 < picture.shape[1] < 950, name
-    console = Console(record=True, width=150, quiet=True)
+    console = Console(record=True, width=150, file=io.StringIO())
     console.print(study.render(result))
     assert "learning curves" in console.export_text()
 

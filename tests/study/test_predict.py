@@ -1,5 +1,6 @@
 """Labels for loose pictures."""
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -101,7 +102,7 @@ def test_results_are_json_and_can_be_read_on_a_terminal(run: Path, source: Path,
     panel = tmp_path / "new" / "panel.png"
     result = predict(run, [source / "val"], views=1, device="cpu", panel=panel)
     assert json.loads(json.dumps(result)) == result
-    console = Console(record=True, width=80, quiet=True)
+    console = Console(record=True, width=80, file=io.StringIO())
     console.print(study.render(result))
     text = console.export_text()
     assert "English springer" in text

@@ -1,5 +1,6 @@
 """Nearest training pictures."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -137,7 +138,7 @@ def test_results_are_json_and_can_be_read_on_a_terminal(
     paths = [source / "val" / "n03000684", source / "val" / "n02102040" / "n02102040_0.png"]
     result = similar(own_run, paths, store, panel=panel, device="cpu")
     assert json.loads(json.dumps(result)) == result
-    console = Console(record=True, width=100, quiet=True)
+    console = Console(record=True, width=100, file=io.StringIO())
     console.print(study.render(result))
     assert result["queries"][0]["nearest"][0]["key"] in console.export_text()
     with Image.open(panel) as picture:

@@ -1,5 +1,6 @@
 """Whole and damaged stores and runs."""
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -122,7 +123,7 @@ def test_a_whole_run_passes_and_is_described(run: Path) -> None:
     assert (result["classes"], result["size"], result["steps"], result["evaluations"]) == (6, 56, 6, 2)
     assert result["checkpoints"] == [{"step": 6, "epoch": 2.0}]
     assert json.loads(json.dumps(result)) == result
-    console = Console(record=True, width=100, quiet=True)
+    console = Console(record=True, width=100, file=io.StringIO())
     console.print(study.render(result))
     assert "a whole run" in console.export_text()
 
@@ -138,7 +139,7 @@ def test_a_store_is_checked_too(store: Path, tmp_path: Path) -> None:
     result = verify(store)
     assert result["kind"] == "store"
     assert json.loads(json.dumps(result)) == result
-    console = Console(record=True, width=100, quiet=True)
+    console = Console(record=True, width=100, file=io.StringIO())
     console.print(study.render(result))
     assert "a whole store" in console.export_text()
     broken = Path(shutil.copytree(store, tmp_path / "broken"))

@@ -12,15 +12,15 @@ pixels, clipped to one pixel of transition.
 import colorsys
 import json
 import math
-import multiprocessing
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from alexnet.data.pool import Pool, cores
+from alexnet.progress import Progress
 
 COLOURS = ("red", "blue")
 PATTERNS = ("striped", "dotted")
@@ -29,6 +29,7 @@ CLASSES = tuple(sorted(f"{c}_{p}_{s}" for c in COLOURS for p in PATTERNS for s i
 
 SPLITS = ("train", "val")
 RECORD = "drawings.json"  # what was drawn, beside train/ and val/
+AT_ONCE = 32  # pictures that a worker process is handed at a time
 HUES = {"red": 0.0, "blue": 0.61}  # centres on the colour circle (0..1)
 HALF_WIDTHS = {"disc": 1.0, "square": math.sqrt(math.pi) / 2, "triangle": math.sqrt(math.pi / 27**0.5)}  # equal areas
 
@@ -66,76 +67,58 @@ def picture(label: int, split: str, index: int, seed: int = 0) -> np.ndarray:
     return (canvas.transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8)
 
 
-def labels(count: int) -> Iterator[int]:
-    """Labels of pictures 0 .. count - 1: the classes in turn, so that they are equally frequent."""
-    return (index % len(CLASSES) for index in range(count))
+def draw_set(out: Path, *, train: int = 2400, val: int = 504, seed: int = 0, workers: int = 0) -> dict[str, Any]:
+    """Write `train/<class>/*.jpg` and `val/<class>/*.jpg` under `out`, unless they are there already.
 
-
-def draw_set(
-    out: Path,
-    *,
-    train: int = 2400,
-    val: int = 504,
-    seed: int = 0,
-    workers: int = 0,
-    advance: Callable[[int], object] = lambda count: None,
-) -> dict:
-    """Writes `train/<class>/*.jpg` and `val/<class>/*.jpg` under `out`, unless they are there already.
-
-    `workers`: processes, 0 for one per core. `advance` hears of every so many pictures written.
-    Returns what was drawn: {"seed", "train", "val", "classes", "complete"}. Raises `ValueError` if `out` holds
-    another set.
+    Classes are equally frequent: picture i is of class i modulo 12. `workers`: processes, 0 for one per core.
+    Returns what was drawn: `seed`, `train`, `val`, `classes`, `complete`. ValueError where `out` holds something
+    else.
     """
-    out = Path(out)
     wanted = {"seed": seed, "train": train, "val": val, "classes": list(CLASSES), "complete": True}
     found = _record(out)
     if found == wanted:
-        return found
+        return wanted
     if found is not None and found | {"complete": True} != wanted:
-        raise ValueError(f"{out} already holds another set of drawn pictures: delete it or choose another folder.")
-    if found is None and any((out / split).exists() for split in SPLITS):
-        raise ValueError(f"{out} already holds pictures that were not drawn here: choose another folder.")
+        raise ValueError(f"{out} holds another set of drawn pictures: delete it, or choose another folder.")
+    if found is None and out.exists() and any(out.iterdir()):
+        raise ValueError(f"{out} holds something that was not drawn here: choose another folder.")
 
     for split in SPLITS:
         for name in CLASSES:
             (out / split / name).mkdir(parents=True, exist_ok=True)
-    (out / RECORD).write_text(json.dumps(wanted | {"complete": False}))
+    _write_record(out, wanted | {"complete": False})
     jobs = [(split, index) for split, count in (("train", train), ("val", val)) for index in range(count)]
-    batches = [jobs[start : start + 50] for start in range(0, len(jobs), 50)]
-    workers = workers or _cores()
-    draw = partial(_draw_files, out, seed)
-    if workers == 1:
-        for batch in batches:
-            advance(draw(batch))
-    else:
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-            for count in pool.map(draw, batches):
-                advance(count)
-    temporary = out / (RECORD + ".part")
-    temporary.write_text(json.dumps(wanted, indent=1))
-    temporary.replace(out / RECORD)
+    parts = [jobs[start : start + AT_ONCE] for start in range(0, len(jobs), AT_ONCE)]
+    with (
+        Pool(max(1, min(workers or cores(), len(parts)))) as pool,
+        Progress("drawing", len(jobs), "pictures") as bar,
+    ):
+        for part, _ in pool.map(partial(_draw_files, out, seed), parts):
+            bar.advance(len(part))
+    _write_record(out, wanted)
     return wanted
 
 
-def _draw_files(out: Path, seed: int, jobs: list[tuple[str, int]]) -> int:
+def _draw_files(out: Path, seed: int, jobs: list[tuple[str, int]]) -> None:
     for split, index in jobs:
         label = index % len(CLASSES)
         pixels = picture(label, split, index, seed)
         Image.fromarray(pixels).save(out / split / CLASSES[label] / f"{index:05d}.jpg", quality=92)
-    return len(jobs)
 
 
-def _record(out: Path) -> dict | None:
+def _record(out: Path) -> dict[str, Any] | None:
     try:
-        return json.loads((out / RECORD).read_text())
+        return json.loads((out / RECORD).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except json.JSONDecodeError:
-        raise ValueError(f"{out / RECORD} is damaged: delete the folder {out} and draw again.") from None
+    except ValueError:
+        raise ValueError(f"{out / RECORD} is damaged: delete {out}, or choose another folder.") from None
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _write_record(out: Path, record: dict[str, Any]) -> None:
+    part = out / f"{RECORD}.part"
+    part.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    part.replace(out / RECORD)
 
 
 # Shapes and patterns: coordinates in pixels in, coverage 0..1 out (float32, the shape of the coordinates).
@@ -229,7 +212,7 @@ def _paint_object(
     centre: np.ndarray,
 ) -> None:
     """What the picture is a picture of, with its shadow."""
-    angle, stretch = rng.uniform(0, 2 * math.pi), rng.uniform(0.9, 1.1)
+    angle, stretch = rng.uniform(-0.4, 0.4), rng.uniform(0.9, 1.1)
     u, v = _local(x, y, centre, angle, stretch)
     inside = _distance(shape, u, v, radius)
 
@@ -237,7 +220,7 @@ def _paint_object(
     shadow = np.clip(0.5 - _distance(shape, *_local(x, y, centre + shift, angle, stretch), radius) / 8, 0, 1)
     canvas *= 1 - shadow * np.float32(rng.uniform(0, 0.6))
 
-    turned = rng.uniform(0, math.pi)  # the pattern has its own angle and place on the object
+    turned = rng.uniform(-0.2, 0.2)  # the pattern has its own angle and place on the object
     u, v = _local(u, v, rng.uniform(-20, 20, 2), turned)
     period = rng.uniform(11, 19)
     coverage = _stripes(u, v, period, 0.5) if pattern == "striped" else _dots(u, v, period, 0.42)

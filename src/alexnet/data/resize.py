@@ -9,21 +9,28 @@ format, and whatever libjpeg-turbo finds odd about a JPEG, through Pillow, which
 and refuses a truncated file. A picture that ends early is an error and never a picture with a grey bottom.
 """
 
-from __future__ import annotations
-
 import io
 import warnings
 from typing import Final, cast
 
 import numpy as np
 import simplejpeg
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, WebPImagePlugin
 
-FORMATS: Final = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP")
-MOST_PIXELS: Final = 178_956_970  # half a gigabyte of RGB; where Pillow refuses a "decompression bomb"
-JPEG_FROM: Final = (
-    128  # smaller pictures are stored lossless: there JPEG's 8x8 blocks are as large as what is shown
-)
+Image.preinit()
+assert (
+    WebPImagePlugin
+)  # this format is known once its plugin is imported, the other four once preinit has run
+
+FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+"""No others: Pillow knows dozens, and starts other programs for some."""
+
+MOST_PIXELS: Final = 178_956_970
+"""Half a gigabyte of RGB; beyond, Pillow too suspects a decompression bomb."""
+
+JPEG_FROM: Final = 128
+"""Size from which pictures are stored as JPEG; below, its 8x8 blocks would be too large a part of the picture."""
+
 JPEG_START: Final = b"\xff\xd8\xff"
 """The first bytes of every JPEG file."""
 
@@ -134,9 +141,7 @@ def _decode_with_pillow(data: memoryview) -> np.ndarray:
             raise ValueError(str(error)) from None
         except ValueError:
             raise
-        except (
-            Exception
-        ) as error:  # a damaged file raises nearly anything: OSError, SyntaxError, struct.error ...
+        except Exception as error:  # a damaged file raises nearly anything
             raise ValueError(f"it cannot be decoded: {error}") from None
 
 

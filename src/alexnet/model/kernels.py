@@ -1,4 +1,4 @@
-"""Compiles, loads and calls `kernels.cpp`: the memory-bound layers for CPUs.
+"""Compiles, loads and calls `native/kernels.cpp`: the memory-bound layers for CPUs.
 
 Built at first use (about three seconds, once per machine and version) with the C++ compiler that `CXX` names, or g++,
 clang++ or c++, into a cache folder that only the user can write; without a compiler everything runs in plain PyTorch.
@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-SOURCE = Path(__file__).with_name("kernels.cpp")
+SOURCE = Path(__file__).with_name("native") / "kernels.cpp"
 _BASIC = ("-O3", "-std=c++17", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 # The first that the compiler accepts: all processor features and all cores, then less.
 FLAGS = tuple((*_BASIC, *more) for more in (("-march=native", "-fopenmp"), ("-fopenmp",), ("-march=native",), ()))
@@ -40,6 +40,8 @@ _ARGUMENTS = {
             "lrn_gradient": (_pointer,) * 3 + (_size,) * 4 + (_real,) * 2 + (_threads,),
             "pool": (_pointer,) * 3 + (_size,) * 8 + (_threads,),
             "pool_gradient": (_pointer,) * 3 + (_size,) * 8 + (_threads,),
+            "stage": (_pointer,) * 3 + (_size,) * 10 + (_real,) * 2 + (_threads,),
+            "stage_gradient": (_pointer,) * 4 + (_size,) * 10 + (_real,) * 2 + (_threads,),
         }.items()
     },
 }
@@ -73,7 +75,8 @@ def library_name(command: list[str]) -> str:
     """A name that changes with the source, the compiler, the flags and the processor."""
     program = os.stat(command[0])
     identity = (command, program.st_size, program.st_mtime_ns, FLAGS, _processor())
-    return "kernels-" + hashlib.sha256(SOURCE.read_bytes() + repr(identity).encode()).hexdigest()[:16] + ".so"
+    sources = b"".join(path.read_bytes() for path in sorted(SOURCE.parent.glob("*.[ch]*")))
+    return "kernels-" + hashlib.sha256(sources + repr(identity).encode()).hexdigest()[:16] + ".so"
 
 
 def _is_private(path: Path) -> bool:
@@ -198,7 +201,7 @@ def reuse_memory() -> bool:
     a training step takes about 30 % less with this. For the whole process, and for good.
     """
     m_trim_threshold, m_mmap_max = -1, -4  # <malloc.h>
-    if platform.libc_ver()[0] != "glibc":
+    if not hasattr(os, "confstr") or "CS_GNU_LIBC_VERSION" not in os.confstr_names:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     return bool(mallopt(m_mmap_max, 0) and mallopt(m_trim_threshold, 2**31 - 1))

@@ -3,7 +3,7 @@
 y_i = x_i * (k + alpha * sum_j x_j^2) ** -beta, j over the `size` neighbouring channels of the same tower, the window
 clipped at the tower's ends. `torch.nn.LocalResponseNorm` divides alpha by size and knows no towers.
 
-Two forms of the same: plain PyTorch, and one pass over memory each way in `kernels.cpp` (CPU, float32 and bfloat16,
+Two forms of the same: plain PyTorch, and one pass over memory each way in `native/kernels.cpp` (CPU, float32 and bfloat16,
 beta 3/4, odd sizes). The second keeps only x for the gradient and gives its result in channels last.
 """
 
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from alexnet.model import kernels
 
-_MAX_SIZE = 33  # kernels.cpp, MAX_HALF
+MAX_SIZE = 33  # native/lrn.h, MAX_HALF
 
 
 def lrn_plain(x: Tensor, size: int, alpha: float, beta: float, k: float, groups: int) -> Tensor:
@@ -81,7 +81,7 @@ def local_response_norm(x: Tensor, size: int, alpha: float, beta: float, k: floa
     """
     if x.shape[1] % groups:
         raise ValueError(f"{x.shape[1]} channels do not divide into {groups} towers.")
-    if beta == 0.75 and size % 2 == 1 and size <= _MAX_SIZE and kernels.usable(x):
+    if beta == 0.75 and size % 2 == 1 and size <= MAX_SIZE and kernels.usable(x):
         return _lrn(x, size, alpha, k, groups)
     return lrn_plain(x, size, alpha, beta, k, groups)
 

@@ -10,6 +10,7 @@ import math
 from typing import Self
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 
 from alexnet.config import NetworkConfig
@@ -18,6 +19,16 @@ from alexnet.model.pooling import MaxPool2d
 from alexnet.recipes import NETWORKS
 
 WEIGHT_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
+
+
+def dropout(x: Tensor, p: float, training: bool) -> Tensor:
+    """Dropout as in 2012, see the module `Dropout`."""
+    if training:
+        return x * torch.empty_like(x).bernoulli_(1 - p)
+    return x * (1 - p)
+
+
+torch.fx.wrap("dropout")  # one node in a traced network, in training and in testing alike
 
 
 class Dropout(nn.Module):
@@ -32,9 +43,7 @@ class Dropout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape in, the same shape out."""
-        if self.training:
-            return x * torch.empty_like(x).bernoulli_(1 - self.p)
-        return x * (1 - self.p)
+        return dropout(x, self.p, self.training)
 
     def extra_repr(self) -> str:
         return f"p={self.p}"

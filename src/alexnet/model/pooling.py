@@ -1,6 +1,6 @@
 """Max pooling with windows clipped at the far edges (overlapping pooling: section 3.4 of the paper).
 
-On the CPU `kernels.cpp` keeps the place of each maximum in one byte, where torch keeps eight.
+On the CPU `native/kernels.cpp` keeps the place of each maximum in one byte, where torch keeps eight.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alexnet.model import kernels
+
+MAX_KERNEL = 16  # a place in the window fits into one byte
 
 
 def output_size(size: int, kernel_size: int, stride: int, ceil_mode: bool) -> int:
@@ -24,7 +26,7 @@ def output_size(size: int, kernel_size: int, stride: int, ceil_mode: bool) -> in
 @torch.library.custom_op("alexnet::max_pool", mutates_args=())
 def _max_pool(x: Tensor, kernel_size: int, stride: int, height: int, width: int) -> tuple[Tensor, Tensor]:
     x = x.contiguous(memory_format=torch.channels_last)
-    y, place = _empty(x, height, width)
+    y, place = empty_pooled(x, height, width)
     b, c, h, w = x.shape
     kernels.call("pool", x.dtype, x, y, place, b, h, w, c, height, width, kernel_size, stride)
     return y, place
@@ -34,14 +36,15 @@ def _max_pool(x: Tensor, kernel_size: int, stride: int, height: int, width: int)
 def _max_pool_gradient(g: Tensor, place: Tensor, kernel_size: int, stride: int, height: int, width: int) -> Tensor:
     g = g.contiguous(memory_format=torch.channels_last)
     b, c, out_height, out_width = g.shape
-    dx, _ = _empty(g, height, width)
+    dx, _ = empty_pooled(g, height, width)
     kernels.call(
         "pool_gradient", g.dtype, g, place, dx, b, height, width, c, out_height, out_width, kernel_size, stride
     )
     return dx
 
 
-def _empty(like: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+def empty_pooled(like: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Room for height x width pixels with the batch and channels of `like`, and one byte for each value."""
     shape = (*like.shape[:2], height, width)
     channels_last = torch.channels_last
     return (
@@ -52,12 +55,12 @@ def _empty(like: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
 
 @_max_pool.register_fake
 def _(x: Tensor, kernel_size: int, stride: int, height: int, width: int) -> tuple[Tensor, Tensor]:
-    return _empty(x, height, width)
+    return empty_pooled(x, height, width)
 
 
 @_max_pool_gradient.register_fake
 def _(g: Tensor, place: Tensor, kernel_size: int, stride: int, height: int, width: int) -> Tensor:
-    return _empty(g, height, width)[0]
+    return empty_pooled(g, height, width)[0]
 
 
 def _keep(ctx, inputs, output) -> None:
@@ -76,7 +79,7 @@ _max_pool.register_autograd(_backward, setup_context=_keep)
 
 def max_pool(x: Tensor, kernel_size: int, stride: int, ceil_mode: bool) -> Tensor:
     """Max pooling of [B, C, H, W] without padding, by whichever form is fastest here."""
-    if kernel_size <= min(16, *x.shape[2:]) and kernels.usable(x):
+    if kernel_size <= min(MAX_KERNEL, *x.shape[2:]) and kernels.usable(x):
         height, width = (output_size(size, kernel_size, stride, ceil_mode) for size in x.shape[2:])
         return _max_pool(x, kernel_size, stride, height, width)[0]
     return F.max_pool2d(x, kernel_size, stride, ceil_mode=ceil_mode)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 from torch import Tensor
 
 from alexnet.data.augment import centre_view, subtract_mean, ten_views
@@ -233,44 +234,48 @@ def confusions(guesses: np.ndarray, truths: np.ndarray, classes: Sequence[Class]
 def render(result: dict[str, Any], rows: int = 20) -> RenderableType:
     """Tables for a terminal: the networks, the `rows` hardest classes, the worst confusions."""
     views = "ten views" if result["views"] == 10 else "centre view"
-    errors = Table(
-        title=f"{result['pictures']} pictures of '{result['split']}', {views}", title_justify="left"
-    )
-    errors.add_column("network")
-    errors.add_column("top-1 error", justify="right")
-    errors.add_column("top-5 error", justify="right")
     members = result["members"]
+    errors = table("network", "top-1 error", "top-5 error")
     for member in members:
         errors.add_row(member["run"], percent(member["top1_error"]), percent(member["top5_error"]))
     if len(members) > 1:
         errors.add_section()
-        errors.add_row(
-            f"all {len(members)} together", percent(result["top1_error"]), percent(result["top5_error"])
-        )
+        all_of_them = f"all {len(members)} together"
+        errors.add_row(all_of_them, percent(result["top1_error"]), percent(result["top5_error"]))
+    parts = [heading(f"{result['pictures']} pictures of '{result['split']}', {views}"), errors]
+
     hardest = sorted(result["per_class"], key=lambda row: -row["top1_error"])
-    shown = (
-        f"the {rows} hardest of {len(hardest)} classes" if len(hardest) > rows else "classes, hardest first"
-    )
-    classes = Table(title=shown, title_justify="left")
-    classes.add_column("class")
-    for heading in ("pictures", "top-1 error", "top-5 error"):
-        classes.add_column(heading, justify="right")
+    classes = table("class", "pictures", "top-1 error", "top-5 error")
     for row in hardest[:rows]:
-        classes.add_row(
-            readable(row["name"]),
-            str(row["pictures"]),
-            percent(row["top1_error"]),
-            percent(row["top5_error"]),
-        )
-    pairs = Table(title="most often confused", title_justify="left")
-    pairs.add_column("it is")
-    pairs.add_column("taken for")
-    pairs.add_column("times", justify="right")
+        numbers = (str(row["pictures"]), percent(row["top1_error"]), percent(row["top5_error"]))
+        classes.add_row(readable(row["name"]), *numbers)
+    some = (
+        f"The {rows} hardest of {len(hardest)} classes" if len(hardest) > rows else "Classes, hardest first"
+    )
+    parts += [heading(some), classes]
+
+    pairs = table("it is", "times", "taken for")
+    pairs.columns[2].justify = "left"
     for pair in result["confusions"]:
-        pairs.add_row(
-            readable(pair["true_name"]), readable(pair["predicted_name"]), f"{pair['count']} of {pair['of']}"
-        )
-    return Group(errors, classes, pairs) if result["confusions"] else Group(errors, classes)
+        times = f"{pair['count']} of {pair['of']}"
+        pairs.add_row(readable(pair["true_name"]), times, readable(pair["predicted_name"]))
+    if result["confusions"]:
+        parts += [heading("Most often confused"), pairs]
+    return Group(*parts)
+
+
+def heading(words: str) -> Text:
+    """A line over a table; a table's own title would be broken to its width."""
+    return Text(words, style="bold")
+
+
+def table(first: str, *others: str) -> Table:
+    """An empty table: words in the first column, numbers in the others."""
+    empty = Table()
+    empty.add_column(first, overflow="fold")
+    for name in others:
+        empty.add_column(name, justify="right")
+    return empty
 
 
 def percent(fraction: float) -> str:

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 from torch import Tensor, nn
 
 from alexnet.data.augment import centre_view, subtract_mean
@@ -246,7 +247,7 @@ def from_items(
 
 def render(result: dict[str, Any]) -> RenderableType:
     """What was written, for a terminal."""
-    table = Table(title=f"{result['pictures']} pictures", title_justify="left")
+    table = Table()
     table.add_column("file", overflow="fold")
     table.add_column("holds")
     for name, file in result["files"].items():
@@ -254,4 +255,4 @@ def render(result: dict[str, Any]) -> RenderableType:
     table.add_row(result["keys"], "name of each picture")
     if result["wnids"]:
         table.add_row(result["wnids"], "class of each picture")
-    return table
+    return Group(Text(f"{result['pictures']} pictures", style="bold"), table)

@@ -17,7 +17,8 @@ from alexnet.study.pictures import readable
 
 DPI = 150
 WIDTH = 6.0
-TRUE_COLOUR, OTHER_COLOUR = "#e4572e", "#7aa6d8"
+TRUE_COLOUR, OTHER_COLOUR = "#f2836b", "#8fb6e0"
+SAME_COLOUR = "#c8391b"
 INK, FAINT = "#222222", "#777777"
 
 
@@ -40,7 +41,7 @@ def predictions(
     """
     columns = min(columns, len(pictures))
     lines = -(-len(pictures) // columns)
-    cell, gap, label, bars = 1.4, 0.1, 0.24, 0.92  # inches
+    cell, gap, label, bars = 1.375, 0.1, 0.21, 0.92  # inches
     height = lines * (cell + label + bars + 0.12) + gap
     width = columns * (cell + gap) + gap
     figure = Figure(figsize=(width, height), dpi=DPI)
@@ -79,7 +80,7 @@ def similar(
     them.
     """
     columns = 1 + max(len(row) for row in neighbours)
-    gap, apart, label, head = 0.06, 0.14, 0.2, 0.24  # inches
+    gap, apart, label, head = 0.06, 0.14, 0.29, 0.24  # inches
     cell = (WIDTH - 2 * gap - apart - (columns - 2) * gap) / columns if columns > 4 else 1.3
     width = 2 * gap + apart + columns * cell + (columns - 2) * gap
     height = head + len(pictures) * (cell + label) + gap
@@ -94,9 +95,12 @@ def similar(
             axes = box(figure, gap + cell + apart + place * (cell + gap), bottom, cell, cell)
             show(axes, other)
             same = found["wnid"] == query["true"]
-            caption = f"{shorten(readable(found['name']), 12)} {found['distance']:.0f}"
-            text(axes, 0.5, -0.04, caption, 6, 24, color=TRUE_COLOUR if same else FAINT)
-    heads = {gap: "picture", gap + cell + apart: "nearest training pictures, and their distance"}
+            text(axes, 0.5, -0.04, readable(found["name"]), 6, 18, color=SAME_COLOUR if same else FAINT)
+            text(axes, 0.5, -0.17, f"{found['distance']:.1f}", 5.5, 12, color=FAINT)
+    heads = {
+        gap: "picture",
+        gap + cell + apart: "nearest pictures and their distances (red: same class)",
+    }
     for left, heading in heads.items():
         figure.text(left / width, 1 - 0.17 / height, heading, size=7, color=FAINT)
     return figure

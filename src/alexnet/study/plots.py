@@ -12,11 +12,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alexnet.study.panels import DPI, FAINT, INK, OTHER_COLOUR, TRUE_COLOUR, WIDTH, box, show
+from alexnet.study.panels import DPI, FAINT, INK, OTHER_COLOUR, SAME_COLOUR, WIDTH, box, show
 
 PIXELS = round(WIDTH * DPI)
 GAP = 4
 """Pixels between two tiles."""
+MARGIN, SPACE = 48, 16
+"""Pixels on the left of the kernels, for their label, and on the other sides."""
 STEPS_IN_MEAN = 200
 """The smoothed training loss has about this many independent points."""
 
@@ -31,15 +33,17 @@ def kernels(weights: np.ndarray, towers: int = 2) -> Figure:
     largest = np.abs(weights).max(axis=(1, 2, 3), keepdims=True)
     scale = np.maximum(largest, 0.1 * largest.max()).clip(min=1e-12)
     tiles = np.rint(127.5 + 127.5 * weights / scale).astype(np.uint8).transpose(0, 2, 3, 1)  # [K, H, W, 3]
-    columns = min(12, max(1, len(tiles) // towers))
-    zoom = max(1, min(10, (PIXELS - 70) // columns // tiles.shape[1]))
+    towers = towers if len(tiles) % towers == 0 else 1
+    columns = even_columns(len(tiles) // towers, 12)
+    room = PIXELS - MARGIN - SPACE + GAP
+    zoom = max(1, min(10, (room // columns - GAP) // tiles.shape[1]))
     tiles = tiles.repeat(zoom, axis=1).repeat(zoom, axis=2)
     grids = [montage(part, columns, white=255) for part in np.split(tiles, towers)]
     return stacked(grids, [f"tower {i + 1}" for i in range(towers)])
 
 
 def activations(maps: np.ndarray, picture: np.ndarray, layer: str, towers: int = 2) -> Figure:
-    """The maps of one stage, float [C, H, W] (or [C], drawn as one square), with the picture, uint8 [H, W,
+    """The maps of one stage, float [C, H, W] (or [C], drawn row by row), with the picture, uint8 [H, W,
     3], above.
 
     One colour scale for all maps: from 0 for a stage without negative outputs, otherwise symmetric around 0
@@ -47,11 +51,12 @@ def activations(maps: np.ndarray, picture: np.ndarray, layer: str, towers: int =
     """
     flat = maps.ndim == 1
     if flat:
-        side = math.ceil(math.sqrt(len(maps)))
-        maps = np.pad(maps, (0, side * side - len(maps)), constant_values=np.nan).reshape(1, side, side)
+        outputs, wide = len(maps), math.ceil(math.sqrt(2 * len(maps)))
+        lines = math.ceil(outputs / wide)
+        maps = np.pad(maps, (0, lines * wide - outputs), constant_values=np.nan).reshape(1, lines, wide)
         towers = 1
     towers = towers if len(maps) % towers == 0 else 1
-    columns = 1 if flat else min(len(maps) // towers, max(1, round(math.sqrt(1.5 * len(maps)))))
+    columns = even_columns(len(maps) // towers, round(math.sqrt(2 * len(maps))))
     size = maps.shape[1]
     high = max(float(np.nanquantile(np.abs(maps), 0.999)), 1e-12)
     signed = bool(np.nanmin(maps) < 0)
@@ -59,15 +64,13 @@ def activations(maps: np.ndarray, picture: np.ndarray, layer: str, towers: int =
     grids = [montage(part, columns, white=np.nan, gap=gap) for part in np.split(maps, towers)]
 
     edge, head, between, side = 0.08, 1.3, 0.24, WIDTH - 0.16  # inches
-    if flat:
-        side = 3.6
     heights = [side * grid.shape[0] / grid.shape[1] for grid in grids]
     height = edge + head + sum(heights) + between * len(grids) + edge
     figure = Figure(figsize=(WIDTH, height), dpi=DPI)
     show(box(figure, edge, height - edge - head, head, head), picture)
-    what = f"{maps.size if flat else len(maps)} {'outputs' if flat else 'maps'} of {layer}"
-    if not flat:
-        what += f", {maps.shape[1]} x {maps.shape[2]} each"
+    what = f"{len(maps)} maps of {layer}, {maps.shape[1]} x {maps.shape[2]} each"
+    if flat:
+        what = f"{outputs} outputs of {layer}"
     figure.text((2 * edge + head) / WIDTH, 1 - 0.28 / height, what, size=9, color=INK, va="center")
     top = height - edge - head
     for number, (grid, tall) in enumerate(zip(grids, heights, strict=True), start=1):
@@ -111,13 +114,13 @@ def learning_curves(
             *smoothed(*np.array(known).T),
             color=FAINT,
             linewidth=0.9,
-            label="top-1, training batches",
+            label="top-1, training (with dropout)",
             zorder=1,
         )
     at = [evaluation["epoch"] for evaluation in evaluations]
     dots = "." if len(at) < 40 else ""
     for key, label, colour in (
-        ("top1_error", "top-1, validation", TRUE_COLOUR),
+        ("top1_error", "top-1, validation", SAME_COLOUR),
         ("top5_error", "top-5, validation", "#f0a202"),
     ):
         if at:
@@ -142,7 +145,7 @@ def learning_curves(
                     transform=axes.get_xaxis_transform(),
                 )
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=6.5, frameon=False, labelcolor=INK, loc="upper right")
+            axes.legend(fontsize=6.5, framealpha=1, edgecolor="white", labelcolor=INK, loc="upper right")
     if name:
         figure.suptitle(name, size=9, color=INK, x=0.01, ha="left")
     figure.set_layout_engine("tight")
@@ -187,19 +190,24 @@ def montage(tiles: np.ndarray, columns: int, white: float, gap: int = GAP) -> np
     return whole
 
 
+def even_columns(count: int, most: int) -> int:
+    """At most `most` columns for `count` tiles, up to half fewer where that leaves no row ragged."""
+    most = max(1, min(count, most))
+    return next((columns for columns in range(most, most // 2, -1) if count % columns == 0), most)
+
+
 def stacked(grids: Sequence[np.ndarray], labels: Sequence[str]) -> Figure:
     """Grids of pixels, uint8 [H, W, 3], below each other with a label on the left, every pixel one dot."""
-    margin, space = 56, 16
-    width = max(grid.shape[1] for grid in grids) + margin + space
-    height = sum(grid.shape[0] + space for grid in grids) + space
+    width = max(grid.shape[1] for grid in grids) + MARGIN + SPACE
+    height = sum(grid.shape[0] + SPACE for grid in grids) + SPACE
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
-    top = height - space
+    top = height - SPACE
     for grid, label in zip(grids, labels, strict=True):
         bottom = top - grid.shape[0]
-        figure.figimage(grid, margin, bottom, origin="upper")
+        figure.figimage(grid, MARGIN, bottom, origin="upper")
         figure.text(
-            margin / 2 / width, (top + bottom) / 2 / height, label, size=8, color=INK, rotation=90,
+            MARGIN / 2 / width, (top + bottom) / 2 / height, label, size=8, color=INK, rotation=90,
             ha="center", va="center",
         )  # fmt: skip
-        top = bottom - space
+        top = bottom - SPACE
     return figure

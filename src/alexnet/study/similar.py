@@ -157,12 +157,12 @@ def render(result: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = []
     for query in result["queries"]:
         title = query["path"] + (f" ({readable(query['true_name'])})" if query["true"] else "")
-        table = Table(title=title, title_justify="left", title_style="bold")
+        table = Table()
         table.add_column("distance", justify="right")
         table.add_column("class")
         table.add_column("picture", overflow="fold")
         for found in query["nearest"]:
             same = "green" if found["wnid"] == query["true"] else ""
             table.add_row(f"{found['distance']:.1f}", Text(readable(found["name"]), style=same), found["key"])
-        parts.append(table)
+        parts += [Text(title, style="bold"), table]
     return Group(*parts)

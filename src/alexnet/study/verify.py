@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 from torch import Tensor
 
 from alexnet.config import load_config
@@ -143,7 +144,7 @@ def render(result: dict[str, Any]) -> RenderableType:
     for key, value in result.items():
         if key not in ("kind", "path"):
             table.add_row(key.replace("_", " "), words(value))
-    return table
+    return Group(Text(f"{result['path']}: a whole {result['kind']}", style="bold"), table)
 
 
 def words(value: Any) -> str:

@@ -23,7 +23,7 @@ from alexnet.data.store import Store, StoreSplit
 from alexnet.model.network import AlexNet
 from alexnet.progress import Progress
 from alexnet.training import checkpoint, health
-from alexnet.training.device import choose_device, choose_dtype, precision
+from alexnet.training.device import choose_device, choose_dtype, keep_freed_memory, precision
 from alexnet.training.metrics import MetricsLog, errors, top_k_credit
 from alexnet.training.schedule import Schedule
 from alexnet.training.update import MomentumSGD
@@ -51,6 +51,8 @@ def train(store_path: Path, run: Path, config: TrainConfig) -> dict:
     config = fit_to_store(config, store)
     device = choose_device(config.device)
     dtype = choose_dtype(config.dtype, device)
+    if device.type == "cpu":
+        keep_freed_memory()
     open_run(run, config, store)
     split, crop = store.split("train"), config.network.input_size
     steps_per_epoch = len(split) // config.batch_size

@@ -1,0 +1,147 @@
+// The memory-bound layers of AlexNet for CPUs: local response normalisation, max pooling, both of them with the ReLU
+// before in one pass, and the momentum update.
+//
+// Activations are channels last ([pictures, height, width, channels] in memory), float32 or bfloat16; arithmetic is
+// float32, results are rounded to nearest even. Built by kernels.py at first use and called through ctypes, hence no
+// torch headers. Vector code is AVX-512; everything has a plain loop for other processors.
+
+#include <cstdint>
+#include <vector>
+
+#include "lrn.h"
+#include "pool.h"
+
+namespace {
+
+constexpr int64_t BAND = 8;  // rows of pooled output made together from one buffer
+
+template <class T> void lrn(const T *x, T *y, int64_t pixels, const Norm &n, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t i = 0; i < pixels; i++) lrn_pixel<false>(x + i * n.channels, y + i * n.channels, n);
+}
+
+template <class T> void lrn_gradient(const T *x, const T *g, T *dx, int64_t pixels, const Norm &n, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t i = 0; i < pixels; i++) {
+        const int64_t at = i * n.channels;
+        lrn_pixel_gradient<false>(x + at, g + at, dx + at, n);
+    }
+}
+
+template <class T> void pool(const T *x, T *y, uint8_t *place, int64_t batch, const Pool &p, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t line = 0; line < batch * p.out_height; line++) {
+        const T *picture = x + line / p.out_height * p.height * p.width * p.channels;
+        for (int64_t column = 0; column < p.out_width; column++) {
+            const int64_t at = (line * p.out_width + column) * p.channels;
+            pool_pixel(picture, y + at, place + at, p, line % p.out_height, column);
+        }
+    }
+}
+
+template <class T>
+void pool_gradient(const T *g, const uint8_t *place, T *dx, int64_t batch, const Pool &p, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t line = 0; line < batch * p.height; line++) {
+        const int64_t picture = line / p.height * p.out_height * p.out_width * p.channels;
+        for (int64_t w = 0; w < p.width; w++)
+            pool_pixel_gradient(
+                g + picture, place + picture, dx + (line * p.width + w) * p.channels, p, line % p.height, w);
+    }
+}
+
+// ReLU, normalisation and pooling: the rows under a line of windows are normalised into a buffer that stays in cache.
+template <class T>
+void stage(const T *x, T *y, uint8_t *place, int64_t batch, const Norm &n, const Pool &p, int threads) {
+    const int64_t bands = (p.out_height + BAND - 1) / BAND, row_size = p.width * p.channels;
+#pragma omp parallel num_threads(threads)
+    {
+        std::vector<T> buffer(p.kernel * row_size);  // the picture's rows from `top` up to `end`
+        Pool line = p;                               // one line of windows, over the buffer
+#pragma omp for schedule(static)
+        for (int64_t band = 0; band < batch * bands; band++) {
+            const int64_t picture = band / bands, first = band % bands * BAND;
+            int64_t top = first * p.stride, end = top;
+            for (int64_t row = first; row < std::min(first + BAND, p.out_height); row++) {
+                const int64_t next = row * p.stride;
+                if (end > next) std::copy(&buffer[(next - top) * row_size], &buffer[(end - top) * row_size], &buffer[0]);
+                top = next;
+                line.height = std::min(p.kernel, p.height - top);
+                for (end = std::max(end, top); end < top + line.height; end++)
+                    for (int64_t w = 0; w < p.width; w++) {
+                        const int64_t pixel = (picture * p.height + end) * p.width + w;
+                        lrn_pixel<true>(x + pixel * p.channels, &buffer[((end - top) * p.width + w) * p.channels], n);
+                    }
+                for (int64_t column = 0; column < p.out_width; column++) {
+                    const int64_t at = ((picture * p.out_height + row) * p.out_width + column) * p.channels;
+                    pool_pixel(buffer.data(), y + at, place + at, line, 0, column);
+                }
+            }
+        }
+    }
+}
+
+template <class T>
+void stage_gradient(const T *x, const T *g, const uint8_t *place, T *dx, int64_t batch, const Norm &n, const Pool &p,
+                    int threads) {
+#pragma omp parallel num_threads(threads)
+    {
+        std::vector<float> normed(p.channels);  // the gradient of one pixel after normalisation
+#pragma omp for schedule(static)
+        for (int64_t line = 0; line < batch * p.height; line++) {
+            const int64_t picture = line / p.height * p.out_height * p.out_width * p.channels;
+            for (int64_t w = 0; w < p.width; w++) {
+                const int64_t at = (line * p.width + w) * p.channels;
+                pool_pixel_gradient(g + picture, place + picture, normed.data(), p, line % p.height, w);
+                lrn_pixel_gradient<true>(x + at, normed.data(), dx + at, n);
+            }
+        }
+    }
+}
+
+}  // namespace
+
+#define ALEXNET_NORM int64_t groups, int64_t half, float alpha, float k
+#define ALEXNET_POOL                                                                                           \
+    int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t out_height, int64_t out_width,     \
+        int64_t kernel, int64_t stride
+#define ALEXNET_LAYERS(NAME, T)                                                                                \
+    void lrn_##NAME(const T *x, T *y, int64_t pixels, int64_t channels, ALEXNET_NORM, int threads) {           \
+        lrn(x, y, pixels, Norm{channels, groups, half, alpha, k}, threads);                                    \
+    }                                                                                                          \
+    void lrn_gradient_##NAME(const T *x, const T *g, T *dx, int64_t pixels, int64_t channels, ALEXNET_NORM,    \
+                             int threads) {                                                                    \
+        lrn_gradient(x, g, dx, pixels, Norm{channels, groups, half, alpha, k}, threads);                       \
+    }                                                                                                          \
+    void pool_##NAME(const T *x, T *y, uint8_t *place, ALEXNET_POOL, int threads) {                            \
+        pool(x, y, place, batch, Pool{height, width, channels, out_height, out_width, kernel, stride}, threads); \
+    }                                                                                                          \
+    void pool_gradient_##NAME(const T *g, const uint8_t *place, T *dx, ALEXNET_POOL, int threads) {            \
+        pool_gradient(g, place, dx, batch, Pool{height, width, channels, out_height, out_width, kernel, stride}, \
+                      threads);                                                                                \
+    }                                                                                                          \
+    void stage_##NAME(const T *x, T *y, uint8_t *place, ALEXNET_POOL, ALEXNET_NORM, int threads) {             \
+        stage(x, y, place, batch, Norm{channels, groups, half, alpha, k},                                      \
+              Pool{height, width, channels, out_height, out_width, kernel, stride}, threads);                  \
+    }                                                                                                          \
+    void stage_gradient_##NAME(const T *x, const T *g, const uint8_t *place, T *dx, ALEXNET_POOL,              \
+                               ALEXNET_NORM, int threads) {                                                    \
+        stage_gradient(x, g, place, dx, batch, Norm{channels, groups, half, alpha, k},                         \
+                       Pool{height, width, channels, out_height, out_width, kernel, stride}, threads);         \
+    }
+
+extern "C" {
+
+ALEXNET_LAYERS(float32, float)
+ALEXNET_LAYERS(bfloat16, bfloat16)
+
+// v <- momentum v - decay w - rate g; w <- w + v (decay is the weight decay times the rate).
+void momentum_update(float *w, float *v, const float *g, int64_t count, float rate, float momentum, float decay,
+                     int threads) {
+#pragma omp parallel for simd num_threads(threads) schedule(static)
+    for (int64_t i = 0; i < count; i++) {
+        v[i] = momentum * v[i] - decay * w[i] - rate * g[i];
+        w[i] += v[i];
+    }
+}
+}

@@ -1,0 +1,102 @@
+// Max pooling of one pixel of the output, and of one pixel of the input for the gradient. The place of the maximum
+// within its window is kept in one byte.
+#pragma once
+
+#include <algorithm>
+
+#include "vector.h"
+
+namespace {
+
+struct Pool {
+    int64_t height, width, channels, out_height, out_width, kernel, stride;
+};
+
+// The first maximum of `rows` x `columns` pixels at x; NaN wins, as in torch.
+template <class T>
+inline __attribute__((always_inline)) void pool_window(
+    const T *x, T *y, uint8_t *place, const Pool &p, int64_t kernel, int64_t rows, int64_t columns) {
+    int64_t c = 0;
+#ifdef ALEXNET_AVX512
+    const auto chunk = [&](auto lanes) {
+        __m512 best = load(x + c, lanes);
+        __m128i where = _mm_setzero_si128();
+        for (int64_t h = 0; h < rows; h++)
+            for (int64_t w = 0; w < columns; w++) {
+                const __m512 value = load(x + (h * p.width + w) * p.channels + c, lanes);
+                const __mmask16 better =
+                    _mm512_cmp_ps_mask(value, best, _CMP_GT_OQ) | _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
+                best = _mm512_mask_mov_ps(best, better, value);
+                where = _mm_mask_mov_epi8(where, better, _mm_set1_epi8(char(h * kernel + w)));
+            }
+        store(y + c, lanes, best);
+        _mm_mask_storeu_epi8(place + c, lanes, where);
+    };
+    for (; c + LANES <= p.channels; c += LANES) chunk(Whole(LANES));
+    if (c < p.channels) chunk(Part(p.channels - c));
+    c = p.channels;
+#endif
+    for (; c < p.channels; c++) {
+        float best = widen(x[c]);
+        int64_t where = 0;
+        for (int64_t h = 0; h < rows; h++)
+            for (int64_t w = 0; w < columns; w++) {
+                const float value = widen(x[(h * p.width + w) * p.channels + c]);
+                if (value > best || value != value) best = value, where = h * kernel + w;
+            }
+        narrow(best, y[c]);
+        place[c] = uint8_t(where);
+    }
+}
+
+// One pixel of the output; x is the whole picture, y and place the pixel's.
+template <class T> void pool_pixel(const T *x, T *y, uint8_t *place, const Pool &p, int64_t row, int64_t column) {
+    const int64_t top = row * p.stride, left = column * p.stride;
+    const int64_t rows = std::min(p.kernel, p.height - top), columns = std::min(p.kernel, p.width - left);
+    x += (top * p.width + left) * p.channels;
+    if (rows == 3 && columns == 3 && p.kernel == 3)
+        pool_window(x, y, place, p, 3, 3, 3);  // unrolled
+    else
+        pool_window(x, y, place, p, p.kernel, rows, columns);
+}
+
+// What the pixel (h, w) receives from the windows in which it was the maximum; g and place are the whole picture's.
+template <class T, class D>
+void pool_pixel_gradient(const T *g, const uint8_t *place, D *dx, const Pool &p, int64_t h, int64_t w) {
+    const int64_t top = h < p.kernel ? 0 : (h - p.kernel) / p.stride + 1;
+    const int64_t bottom = std::min(h / p.stride, p.out_height - 1);
+    const int64_t left = w < p.kernel ? 0 : (w - p.kernel) / p.stride + 1;
+    const int64_t right = std::min(w / p.stride, p.out_width - 1);
+    const auto here = [&](int64_t row, int64_t column) {  // this pixel's place in that window
+        return (h - row * p.stride) * p.kernel + w - column * p.stride;
+    };
+    int64_t c = 0;
+#ifdef ALEXNET_AVX512
+    const auto chunk = [&](auto lanes) {
+        __m512 total = _mm512_setzero_ps();
+        for (int64_t row = top; row <= bottom; row++)
+            for (int64_t column = left; column <= right; column++) {
+                const int64_t at = (row * p.out_width + column) * p.channels + c;
+                const __m128i places = _mm_maskz_loadu_epi8(lanes, place + at);
+                const __mmask16 mine =
+                    _mm_mask_cmpeq_epi8_mask(lanes, places, _mm_set1_epi8(char(here(row, column))));
+                total = _mm512_mask_add_ps(total, mine, total, load(g + at, lanes));
+            }
+        store(dx + c, lanes, total);
+    };
+    for (; c + LANES <= p.channels; c += LANES) chunk(Whole(LANES));
+    if (c < p.channels) chunk(Part(p.channels - c));
+    c = p.channels;
+#endif
+    for (; c < p.channels; c++) {
+        float total = 0;
+        for (int64_t row = top; row <= bottom; row++)
+            for (int64_t column = left; column <= right; column++) {
+                const int64_t at = (row * p.out_width + column) * p.channels + c;
+                if (place[at] == here(row, column)) total += widen(g[at]);
+            }
+        narrow(total, dx[c]);
+    }
+}
+
+}  // namespace

@@ -1,0 +1,83 @@
+// Numbers: bfloat16 beside float32, one at a time and, with AVX-512, sixteen at a time.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
+#include <immintrin.h>
+#define ALEXNET_AVX512
+#endif
+
+namespace {
+
+struct bfloat16 {
+    uint16_t bits;
+};
+
+inline float widen(float value) { return value; }
+
+inline float widen(bfloat16 value) {
+    const uint32_t bits = uint32_t(value.bits) << 16;
+    float result;
+    std::memcpy(&result, &bits, 4);
+    return result;
+}
+
+inline void narrow(float value, float &to) { to = value; }
+
+inline void narrow(float value, bfloat16 &to) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, 4);
+    to.bits = value != value ? 0x7fc0 : uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);  // ties to even
+}
+
+// max(x, 0); NaN stays.
+inline float rectified(float value) { return value < 0 ? 0 : value; }
+
+#ifdef ALEXNET_AVX512
+constexpr int64_t LANES = 16;
+
+// Which of sixteen lanes there are: all of them (known when compiling, and faster), or some.
+struct Whole {
+    Whole(int64_t) {}
+    operator __mmask16() const { return 0xffff; }
+};
+
+struct Part {
+    __mmask16 lanes;
+    Part(int64_t count) : lanes(count >= LANES ? 0xffff : (1u << count) - 1) {}
+    operator __mmask16() const { return lanes; }
+};
+
+inline __m512 widen(__m256i bits) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+}
+
+inline __m512 load(const float *from, Whole) { return _mm512_loadu_ps(from); }
+inline __m512 load(const float *from, __mmask16 lanes) { return _mm512_maskz_loadu_ps(lanes, from); }
+inline __m512 load(const bfloat16 *from, Whole) { return widen(_mm256_loadu_si256((const __m256i *)from)); }
+inline __m512 load(const bfloat16 *from, __mmask16 lanes) { return widen(_mm256_maskz_loadu_epi16(lanes, from)); }
+
+inline __m256i narrow(__m512 value) {
+#ifdef __AVX512BF16__
+    return (__m256i)_mm512_cvtneps_pbh(value);
+#else
+    const __m512i bits = _mm512_castps_si512(value);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    const __m512i nearest = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+    const __mmask16 nan = _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
+    return _mm512_cvtepi32_epi16(
+        _mm512_mask_mov_epi32(_mm512_srli_epi32(nearest, 16), nan, _mm512_set1_epi32(0x7fc0)));
+#endif
+}
+
+inline void store(float *to, Whole, __m512 value) { _mm512_storeu_ps(to, value); }
+inline void store(float *to, Part lanes, __m512 value) { _mm512_mask_storeu_ps(to, lanes, value); }
+inline void store(bfloat16 *to, Whole, __m512 value) { _mm256_storeu_si256((__m256i *)to, narrow(value)); }
+inline void store(bfloat16 *to, Part lanes, __m512 value) { _mm256_mask_storeu_epi16(to, lanes, narrow(value)); }
+
+inline __m512 rectified(__m512 value) { return _mm512_max_ps(_mm512_setzero_ps(), value); }
+#endif
+
+}  // namespace

@@ -1,0 +1,218 @@
+"""A report as one HTML file: numbers, bars, tables, figures and commands, readable without network or scripts.
+
+Knows nothing of networks: it takes words, numbers and pictures. Everything is escaped; pictures are inlined as
+PNG. Colours follow the reader's light or dark setting.
+"""
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+@dataclass(frozen=True)
+class Number:
+    """One measured number, shown large: `value` with its unit, what it is, and in small what to know of it."""
+
+    value: str
+    what: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One line of a comparison: `fraction` (0..1) of the whole width, its label, and the value as text."""
+
+    label: str
+    fraction: float
+    value: str
+    marked: bool = False
+
+
+@dataclass(frozen=True)
+class Bars:
+    """A comparison of fractions."""
+
+    bars: Sequence[Bar]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under headings; all columns but the first are aligned to the right where `numeric`."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure: a PNG file, or pixels uint8 [H, W, 3]; `alt` says in words what is to be seen."""
+
+    source: Path | np.ndarray
+    alt: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Commands:
+    """Lines to type, each with a sentence on what it does."""
+
+    lines: Sequence[tuple[str, str]]
+
+
+Block = str | Bars | Table | Picture | Commands
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands under it; a plain string is a paragraph."""
+
+    heading: str
+    blocks: Sequence[Block]
+
+
+def write_report(
+    path: Path,
+    *,
+    title: str,
+    lead: str,
+    numbers: Sequence[Number] = (),
+    sections: Sequence[Section] = (),
+    footer: str = "",
+) -> None:
+    """Write the page to `path`, whole or not at all. ValueError where a picture's file is not a PNG."""
+    tiles = "".join(_tile(number) for number in numbers)
+    body = "".join(
+        f'<section aria-labelledby="s{i}"><h2 id="s{i}">{_text(section.heading)}</h2>'
+        f"{''.join(map(_block, section.blocks))}</section>\n"
+        for i, section in enumerate(sections, start=1)
+    )
+    page = (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta name="color-scheme" content="light dark">\n'
+        f"<title>{_text(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"<header><h1>{_text(title)}</h1><p>{_text(lead)}</p></header>\n<main>\n"
+        + (f'<dl class="numbers">{tiles}</dl>\n' if tiles else "")
+        + body
+        + "</main>\n"
+        + (f"<footer><p>{_text(footer)}</p></footer>\n" if footer else "")
+        + "</body>\n</html>\n"
+    )
+    part = path.with_name(path.name + ".part")
+    part.write_text(page, encoding="utf-8")
+    part.replace(path)
+
+
+def _text(words: str) -> str:
+    return html.escape(words)
+
+
+def _tile(number: Number) -> str:
+    note = f"<dd class='note'>{_text(number.note)}</dd>" if number.note else ""
+    return f"<div><dt>{_text(number.what)}</dt><dd>{_text(number.value)}</dd>{note}</div>"
+
+
+def _block(block: Block) -> str:
+    match block:
+        case str():
+            return f"<p>{_text(block)}</p>"
+        case Bars():
+            return f'<table class="bars"><tbody>{"".join(map(_bar, block.bars))}</tbody></table>'
+        case Table():
+            return _table(block)
+        case Picture():
+            return _picture(block)
+        case Commands():
+            lines = "".join(f"<p>{_text(why)}</p><pre><code>{_text(line)}</code></pre>" for line, why in block.lines)
+            return f'<div class="commands">{lines}</div>'
+
+
+def _bar(bar: Bar) -> str:
+    width = 100 * min(max(bar.fraction, 0), 1)
+    kind = "bar marked" if bar.marked else "bar"
+    return (
+        f'<tr><th scope="row">{_text(bar.label)}</th><td class="room"><div class="{kind}" style="width:{width:.2f}%">'
+        f'</div></td><td class="value">{_text(bar.value)}</td></tr>'
+    )
+
+
+def _table(table: Table) -> str:
+    heads = "".join(f'<th scope="col">{_text(heading)}</th>' for heading in table.headings)
+    rows = "".join(
+        f'<tr><th scope="row">{_text(first)}</th>{"".join(f"<td>{_text(cell)}</td>" for cell in rest)}</tr>'
+        for first, *rest in table.rows
+    )
+    kind = ' class="numeric"' if table.numeric else ""
+    return f'<div class="wide"><table{kind}><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _picture(picture: Picture) -> str:
+    data, width, height = _png(picture.source)
+    caption = f"<figcaption>{_text(picture.caption)}</figcaption>" if picture.caption else ""
+    return (
+        f'<figure><img src="data:image/png;base64,{base64.b64encode(data).decode()}" alt="{_text(picture.alt)}" '
+        f'width="{width}" height="{height}">{caption}</figure>'
+    )
+
+
+def _png(source: Path | np.ndarray) -> tuple[bytes, int, int]:
+    if isinstance(source, np.ndarray):
+        file = io.BytesIO()
+        Image.fromarray(source).save(file, "PNG", optimize=True)
+        return file.getvalue(), source.shape[1], source.shape[0]
+    data = source.read_bytes()
+    with Image.open(io.BytesIO(data)) as image:
+        if image.format != "PNG":
+            raise ValueError(f"{source} is {image.format} and not PNG; save the figure with a name that ends in .png.")
+        return data, image.width, image.height
+
+
+STYLE = """
+:root { --ink: #1d2330; --faint: #5c6575; --ground: #f6f7f9; --card: #ffffff; --line: #dde1e8; --mark: #c2410c;
+  --bar: #8aa4c8; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e8eaf0; --faint: #a3abba; --ground: #14171d; --card: #1e232c; --line: #343b48; --mark: #fb923c;
+    --bar: #4f6f9f; }
+}
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 62rem; padding: 2rem 1.25rem 4rem; background: var(--ground); color: var(--ink);
+  font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif; }
+h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .6rem; }
+h2 { font-size: 1.25rem; margin: 0 0 .7rem; }
+header p { font-size: 1.1rem; max-width: 46rem; margin: 0 0 1.6rem; }
+p { margin: .5rem 0; max-width: 46rem; }
+section { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: 1.3rem 1.4rem;
+  margin: 1.2rem 0; }
+.numbers { display: grid; grid-template-columns: repeat(auto-fit, minmax(10.5rem, 1fr)); gap: .8rem; margin: 0; }
+.numbers div { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .9rem 1rem;
+  display: flex; flex-direction: column; }
+.numbers dt { font-size: .85rem; color: var(--faint); order: 2; }
+.numbers dd { margin: 0; font-size: 1.7rem; font-weight: 650; font-variant-numeric: tabular-nums; order: 1; }
+.numbers dd.note { font-size: .8rem; font-weight: 400; color: var(--faint); order: 3; }
+table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem 1rem .3rem 0; text-align: left; vertical-align: top; font-weight: 400; }
+thead th { color: var(--faint); border-bottom: 1px solid var(--line); }
+.numeric th:not(:first-child), .numeric td { text-align: right; }
+.wide { overflow-x: auto; margin: .6rem 0; }
+.bars { width: 100%; margin: .4rem 0; }
+.bars th, .bars .value { white-space: nowrap; vertical-align: middle; }
+.bars .room { width: 100%; vertical-align: middle; }
+.bars .value { text-align: right; padding-right: 0; }
+.bar { height: 1.1rem; min-width: 2px; border-radius: .2rem; background: var(--bar); }
+.bar.marked { background: var(--mark); }
+figure { margin: .8rem 0 .4rem; }
+img { max-width: 100%; height: auto; display: block; background: #ffffff; border-radius: .4rem; }
+figcaption { font-size: .88rem; color: var(--faint); margin-top: .5rem; max-width: 46rem; }
+pre { background: var(--ground); border: 1px solid var(--line); border-radius: .4rem; padding: .6rem .8rem;
+  margin: .2rem 0 .9rem; overflow-x: auto; font: .88rem/1.45 ui-monospace, "SF Mono", Menlo, "DejaVu Sans Mono", monospace; }
+code { font: inherit; }
+footer { color: var(--faint); font-size: .85rem; }
+@media print { body { background: #ffffff; } section, figure { break-inside: avoid; } }
+"""

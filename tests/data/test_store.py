@@ -1,0 +1,274 @@
+"""What is in a store comes out of it, by any reader; what is wrong with one is said."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from stores import CLASSES, pictures, rows, write_store
+
+from alexnet.data.chunk import Row
+from alexnet.data.resize import encode
+from alexnet.data.store import Store, verify_store
+
+TRAIN, VAL = pictures(17), pictures(4, seed=1)
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three training shards of 7, 9 and 1 rows in batches of 3, and one of validation."""
+    for module in ("shard", "partial"):
+        monkeypatch.setattr(f"alexnet.data.{module}.BATCH_ROWS", 3)
+    every = rows(TRAIN)
+    path = tmp_path / "store"
+    write_store(path, [every[:7], every[7:16], every[16:]], [rows(VAL)], TRAIN)
+    return path
+
+
+def edit(path: Path, change: Callable[[dict], object]) -> None:
+    info = json.loads((path / "store.json").read_text())
+    change(info)
+    (path / "store.json").write_text(json.dumps(info))
+
+
+def flip_byte(file: Path, at: int) -> None:
+    data = bytearray(file.read_bytes())
+    data[at] ^= 0xFF
+    file.write_bytes(data)
+
+
+def test_every_row_comes_back_in_its_place(store: Path) -> None:
+    opened = Store(store)
+    assert opened.splits == {"train": 17, "val": 4}
+    assert [list(each) for each in opened.classes] == CLASSES
+    for name, content in (("train", TRAIN), ("val", VAL)):
+        split = opened.split(name)
+        assert len(split) == len(content)
+        for index in np.random.default_rng(0).permutation(len(content)):
+            assert bytes(split.image(index)) == encode(content[index])
+            assert np.array_equal(split.picture(index), content[index])
+            assert split.key(index) == f"picture {index}"
+        assert split.labels.dtype == np.int64
+        assert split.labels.tolist() == [index % 3 for index in range(len(content))]
+
+
+def test_mean_and_covariance_are_those_of_the_pictures(store: Path) -> None:
+    opened = Store(store)
+    np.testing.assert_allclose(opened.mean, TRAIN.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(opened.covariance, np.cov(TRAIN.reshape(-1, 3).T, bias=True), rtol=1e-12)
+    assert opened.mean.dtype == np.float32
+
+
+def test_images_are_the_files_own_memory_and_no_file_stays_open(store: Path) -> None:
+    before = len(os.listdir("/dev/fd"))
+    split = Store(store).split("train")
+    for index in range(len(split)):
+        once, again = (np.frombuffer(split.image(index), np.uint8) for _ in range(2))
+        assert once.ctypes.data == again.ctypes.data
+        assert not once.flags.writeable
+    assert split.labels.sum() > 0
+    assert len(os.listdir("/dev/fd")) == before
+
+
+def test_labels_cannot_be_written(store: Path) -> None:
+    labels = Store(store).split("val").labels
+    with pytest.raises(ValueError, match="read-only"):
+        labels[0] = 1
+
+
+def test_many_threads_may_read_at_once(store: Path) -> None:
+    split = Store(store).split("train")
+    order = np.random.default_rng(0).integers(0, len(split), 2000)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda index: (bytes(split.image(index)), int(split.labels[index])), order))
+    assert found == [(encode(TRAIN[index]), index % 3) for index in order]
+
+
+@pytest.mark.parametrize("index", [-1, 17, 10**9])
+def test_there_is_no_picture_beyond_the_ends(store: Path, index: int) -> None:
+    with pytest.raises(IndexError, match=f"{index} of 17"):
+        Store(store).split("train").image(index)
+
+
+def test_pyarrow_reads_it(store: Path) -> None:
+    tables = [
+        pa.ipc.open_file(pa.memory_map(str(file))).read_all() for file in sorted(store.glob("train-*.arrow"))
+    ]
+    table = pa.concat_tables(tables)
+    assert table.schema.names == ["image", "label", "key"]
+    assert table["image"].to_pylist() == [encode(picture) for picture in TRAIN]
+    assert table["label"].to_pylist() == Store(store).split("train").labels.tolist()
+
+
+@pytest.mark.filterwarnings("default")  # of what datasets itself does
+def test_hugging_face_datasets_reads_it(store: Path, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    datasets.disable_progress_bars()
+    files = {name: str(store / f"{name}-*.arrow") for name in ("train", "val")}
+    loaded = datasets.load_dataset("arrow", data_files=files, cache_dir=str(tmp_path / "cache"))
+    loaded = loaded.cast_column("image", datasets.Image())
+    assert {name: len(split) for name, split in loaded.items()} == {"train": 17, "val": 4}
+    for index in (0, 8, 16):
+        row = loaded["train"][index]
+        assert np.array_equal(np.asarray(row["image"]), TRAIN[index])
+        assert (row["label"], row["key"]) == (index % 3, f"picture {index}")
+
+
+FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no store.json": (lambda path: (path / "store.json").unlink(), "is not a store"),
+    "another version": (lambda path: edit(path, lambda info: info.update(version=2)), "version 2"),
+    "no version": (lambda path: (path / "store.json").write_text("[]"), "version None"),
+    "broken store.json": (
+        lambda path: (path / "store.json").write_text('{"version": 1'),
+        "store.json cannot",
+    ),
+    "missing shard": (lambda path: (path / "train-00001.arrow").unlink(), "train-00001.arrow is missing"),
+    "short shard": (lambda path: os.truncate(path / "val-00000.arrow", 900), "val-00000.arrow has 900 bytes"),
+    "missing mean": (lambda path: (path / "mean.npy").unlink(), "mean.npy is missing"),
+    "cut mean": (lambda path: os.truncate(path / "mean.npy", 500), "mean.npy cannot be read"),
+    "empty covariance": (
+        lambda path: os.truncate(path / "covariance.npy", 0),
+        "covariance.npy cannot be read",
+    ),
+    "wrong mean": (lambda path: np.save(path / "mean.npy", np.zeros((3, 3))), "mean.npy holds float64"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_damaged_store_does_not_open_and_says_why(store: Path, fault: str) -> None:
+    damage, message = FAULTS[fault]
+    Store(store)
+    damage(store)
+    with pytest.raises(ValueError, match=message) as caught:
+        Store(store)
+    assert str(store) in str(caught.value)
+    assert "prepare" in str(caught.value)
+
+
+def test_a_store_that_is_not_there(store: Path) -> None:
+    with pytest.raises(ValueError, match="There is no store at"):
+        Store(store / "elsewhere")
+    with pytest.raises(ValueError, match="is not a store"):
+        Store(store / "store.json")
+    store.rename(store.with_name("other.partial"))
+    with pytest.raises(ValueError, match="other is not finished: .* it goes on"):
+        Store(store.with_name("other"))
+
+
+def test_a_split_that_is_not_there(store: Path) -> None:
+    with pytest.raises(ValueError, match="no split 'test', only train and val"):
+        Store(store).split("test")
+
+
+@pytest.mark.parametrize("name", ["train-00000.arrow", "train-00002.arrow"])
+def test_a_shard_that_is_another_file_is_named(store: Path, name: str) -> None:
+    length = (store / name).stat().st_size
+    (store / name).write_bytes(bytes(length))
+    split = Store(store).split("train")
+    with pytest.raises(ValueError, match=f"{name} cannot be read"):
+        _ = split.labels
+
+
+def test_shards_that_changed_places_are_noticed(store: Path) -> None:
+    edit(store, lambda info: [shard.update(rows=8) for shard in info["shards"][:2]])
+    with pytest.raises(ValueError, match=r"train-00000.arrow does not hold 8 rows"):
+        Store(store).split("train").image(0)
+
+
+def bad_row(path: Path, image: bytes, label: int = 0) -> None:
+    """A store whose eleventh training row, the fourth of the second shard, is this one."""
+    every = rows(TRAIN)
+    every[10] = Row(image, label, "picture 10")
+    write_store(path, [every[:7], every[7:]], [rows(VAL)], TRAIN)
+
+
+def test_a_picture_that_does_not_decode_is_named_by_shard_and_row(tmp_path: Path) -> None:
+    bad_row(tmp_path / "noise", encode(TRAIN[10])[:-40])
+    bad_row(tmp_path / "large", encode(pictures(1, 20)[0]))
+    for name, reason in (("noise", "cannot be decoded"), ("large", "is 20x20 and not 16x16")):
+        split = Store(tmp_path / name).split("train")
+        split.picture(9)
+        for read in (lambda split=split: split.picture(10), lambda name=name: verify_store(tmp_path / name)):
+            with pytest.raises(ValueError, match=f"train-00001.arrow, row 3, {reason}"):
+                read()
+
+
+def test_verify_reads_all_of_a_whole_store(store: Path) -> None:
+    found = verify_store(store)
+    assert found["splits"] == {"train": 17, "val": 4}
+    assert (found["classes"], found["shards"]) == (3, 4)
+    assert found["bytes"] == sum(file.stat().st_size for file in store.glob("*.arrow"))
+
+
+@pytest.mark.parametrize("name", ["train-00001.arrow", "val-00000.arrow"])
+def test_verify_notices_one_changed_byte_anywhere(store: Path, name: str) -> None:
+    for at in np.random.default_rng(0).integers(0, (store / name).stat().st_size, 5):
+        flip_byte(store / name, at)
+        with pytest.raises(ValueError, match=f"{name} does not have the checksum"):
+            verify_store(store)
+        flip_byte(store / name, at)
+    verify_store(store)
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_verify_notices_a_label_that_is_no_class(tmp_path: Path, label: int) -> None:
+    bad_row(tmp_path / "store", encode(TRAIN[10]), label)
+    with pytest.raises(
+        ValueError, match=f"train-00001.arrow, row 3, has label {label}, and there are 3 classes"
+    ):
+        verify_store(tmp_path / "store")
+
+
+@pytest.mark.parametrize("name", ["mean", "covariance"])
+def test_verify_notices_a_mean_of_other_pictures(store: Path, name: str) -> None:
+    np.save(store / f"{name}.npy", np.load(store / f"{name}.npy") + 1)
+    with pytest.raises(ValueError, match=f"{name}.npy is not that of the training pictures"):
+        verify_store(store)
+
+
+def test_verify_notices_counts_that_do_not_agree(store: Path) -> None:
+    edit(store, lambda info: info["splits"]["val"].update(pictures=5))
+    with pytest.raises(ValueError, match="5 pictures for val and 4 in its shards"):
+        verify_store(store)
+
+
+OPEN_LARGE = """
+import resource, sys, time
+import numpy as np
+from alexnet.data.store import Store
+began = time.process_time()
+split = Store(sys.argv[1]).split("train")
+opened = time.process_time() - began
+first = split.image(len(split) - 1)
+labels = split.labels
+for index in np.random.default_rng(0).integers(0, len(split), 3000):
+    assert len(split.image(index)) == 700
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+print(len(split), int(labels.sum()), opened, peak)
+"""
+
+
+def test_a_million_rows_open_at_once_in_little_memory(tmp_path: Path) -> None:
+    shards = 635
+    every = [Row(bytes(700), number % 3, f"picture {number}") for number in range(2048)]
+    store = tmp_path / "store"
+    write_store(store, [every], [every[:1]], pictures(1))
+    for number in range(1, shards):  # 1.3 million rows in the space of 2048
+        os.link(store / "train-00000.arrow", store / f"train-{number:05}.arrow")
+    first = json.loads((store / "store.json").read_text())["shards"][0]
+    many = [{**first, "file": f"train-{number:05}.arrow"} for number in range(shards)]
+    edit(
+        store,
+        lambda info: info.update(shards=many, splits={"train": {"pictures": shards * 2048, "skipped": 0}}),
+    )
+    command = [sys.executable, "-c", OPEN_LARGE, str(store)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert [int(each) for each in answer[:2]] == [1_300_480, shards * sum(row.label for row in every)]
+    assert float(answer[2]) < 1
+    assert int(answer[3]) < 200 * 2**20
