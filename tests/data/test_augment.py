@@ -22,7 +22,9 @@ def test_crop_and_mirror_equal_torchvision(pictures):
     assert draws.mirrored.any() and not draws.mirrored.all()
     for picture, offset, mirrored in zip(pictures, draws.offsets, draws.mirrored, strict=True):
         patch = augment.crop_and_mirror(picture, offset, mirrored, CROP)
-        theirs = tv.crop(torch.from_numpy(picture).permute(2, 0, 1), int(offset[0]), int(offset[1]), CROP, CROP)
+        theirs = tv.crop(
+            torch.from_numpy(picture).permute(2, 0, 1), int(offset[0]), int(offset[1]), CROP, CROP
+        )
         theirs = tv.hflip(theirs) if mirrored else theirs
         assert torch.equal(torch.from_numpy(patch.copy()).permute(2, 0, 1), theirs)
 

@@ -28,7 +28,11 @@ def test_a_row_is_what_a_forward_hook_on_the_layer_sees(
     net = load(run, "cpu")
     pool = Store(store).split("val")
     seen: list[torch.Tensor] = []
-    net.get_submodule(layer).register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+
+    def keep(_module: torch.nn.Module, _inputs: Any, output: torch.Tensor) -> None:
+        seen.append(output)
+
+    net.get_submodule(layer).register_forward_hook(keep)
     with torch.inference_mode():
         net(torch.stack([net.preprocess(pool.picture(i)) for i in range(len(pool))]))
     assert found.dtype == np.float32
@@ -54,8 +58,7 @@ def test_torchvision_extracts_the_same_from_a_loaded_network(run: Path, source: 
     names = ["conv1", "norm1", "conv5", "fc7", "relu7"]
     features(run, path, tmp_path / "out.npy", layer=",".join(names), device="cpu")
     net = load(run, "cpu")
-    # Dropout is more steps in training than in testing, which torchvision would warn of.
-    extractor = create_feature_extractor(net, names, suppress_diff_warning=True)
+    extractor = create_feature_extractor(net, names)
     with torch.inference_mode():
         found = extractor(net.preprocess(path)[None])
     for name in names:

@@ -31,7 +31,11 @@ SPLITS = ("train", "val")
 RECORD = "drawings.json"  # what was drawn, beside train/ and val/
 AT_ONCE = 32  # pictures that a worker process is handed at a time
 HUES = {"red": 0.0, "blue": 0.61}  # centres on the colour circle (0..1)
-HALF_WIDTHS = {"disc": 1.0, "square": math.sqrt(math.pi) / 2, "triangle": math.sqrt(math.pi / 27**0.5)}  # equal areas
+HALF_WIDTHS = {
+    "disc": 1.0,
+    "square": math.sqrt(math.pi) / 2,
+    "triangle": math.sqrt(math.pi / 27**0.5),
+}  # equal areas
 
 Rng = np.random.Generator
 
@@ -47,7 +51,9 @@ def picture(label: int, split: str, index: int, seed: int = 0) -> np.ndarray:
 
     canvas = _background(rng, x, y)
     for _ in range(rng.integers(2, 8)):
-        _paint_clutter(rng, canvas, x, y, side * rng.uniform(0.04, 0.13), rng.uniform(0, 1, 2) * (width, height))
+        _paint_clutter(
+            rng, canvas, x, y, side * rng.uniform(0.04, 0.13), rng.uniform(0, 1, 2) * (width, height)
+        )
 
     # All of it within the central square, which is what preparing a picture keeps; 1.5 radii hold any of the shapes.
     radius = side * rng.uniform(0.22, 0.32)
@@ -67,7 +73,9 @@ def picture(label: int, split: str, index: int, seed: int = 0) -> np.ndarray:
     return (canvas.transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8)
 
 
-def draw_set(out: Path, *, train: int = 2400, val: int = 504, seed: int = 0, workers: int = 0) -> dict[str, Any]:
+def draw_set(
+    out: Path, *, train: int = 2400, val: int = 504, seed: int = 0, workers: int = 0
+) -> dict[str, Any]:
     """Write `train/<class>/*.jpg` and `val/<class>/*.jpg` under `out`, unless they are there already.
 
     Classes are equally frequent: picture i is of class i modulo 12. `workers`: processes, 0 for one per core.
@@ -155,7 +163,9 @@ def _checks(u: np.ndarray, v: np.ndarray, period: float, share: float) -> np.nda
     return a + b - 2 * a * b
 
 
-def _local(x: np.ndarray, y: np.ndarray, centre, angle: float, stretch: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+def _local(
+    x: np.ndarray, y: np.ndarray, centre, angle: float, stretch: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates around `centre`, turned by `angle`, longer by `stretch` one way and shorter the other."""
     dx, dy = x - np.float32(centre[0]), y - np.float32(centre[1])
     c, s = np.float32(math.cos(angle)), np.float32(math.sin(angle))
@@ -197,7 +207,11 @@ def _paint_clutter(
     if right <= left or bottom <= top:
         return
     u, v = _local(x[:, left:right], y[top:bottom], centre, rng.uniform(0, 2 * math.pi), stretch)
-    _paint(canvas[:, top:bottom, left:right], _covered(_distance(rng.choice(SHAPES), u, v, radius)), _any_colour(rng))
+    _paint(
+        canvas[:, top:bottom, left:right],
+        _covered(_distance(rng.choice(SHAPES), u, v, radius)),
+        _any_colour(rng),
+    )
 
 
 def _paint_object(

@@ -1,8 +1,8 @@
 """Compiles, loads and calls `native/kernels.cpp`: the memory-bound layers for CPUs.
 
-Built at first use (about three seconds, once per machine and version) with the C++ compiler that `CXX` names, or g++,
-clang++ or c++, into a cache folder that only the user can write; without a compiler everything runs in plain PyTorch.
-`ALEXNET_KERNELS=off` asks for plain PyTorch.
+Built at first use (about three seconds, once per machine and version) with the C++ compiler that `CXX` names, or
+g++, clang++ or c++, into a cache folder that only the user can write; without a compiler everything runs in plain
+PyTorch. `ALEXNET_KERNELS=off` asks for plain PyTorch.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ import torch
 from torch import Tensor
 
 SOURCE = Path(__file__).with_name("native") / "kernels.cpp"
-_BASIC = ("-O3", "-std=c++17", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
+_BASIC = "-O3 -std=c++17 -ffp-contract=fast -fno-math-errno -fno-trapping-math -shared -fPIC".split()
 # The first that the compiler accepts: all processor features and all cores, then less.
-FLAGS = tuple((*_BASIC, *more) for more in (("-march=native", "-fopenmp"), ("-fopenmp",), ("-march=native",), ()))
+_MORE = (("-march=native", "-fopenmp"), ("-fopenmp",), ("-march=native",), ())
+FLAGS = tuple((*_BASIC, *more) for more in _MORE)
 DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 
 _pointer, _size, _real, _threads = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float, ctypes.c_int
@@ -47,7 +48,7 @@ _ARGUMENTS = {
 }
 
 
-class KernelsUnavailable(Exception):
+class KernelsUnavailableError(Exception):
     """Why the kernels could not be built, in one clause."""
 
 
@@ -68,7 +69,8 @@ def _processor() -> str:
     except OSError:
         lines = []
     wanted = ("flags", "Features", "model name", "CPU part")
-    return repr([platform.machine(), platform.processor(), sorted({s for s in lines if s.startswith(wanted)})])
+    features = sorted({line for line in lines if line.startswith(wanted)})
+    return repr([platform.machine(), platform.processor(), features])
 
 
 def library_name(command: list[str]) -> str:
@@ -84,13 +86,12 @@ def _is_private(path: Path) -> bool:
     status = path.lstat()
     if status.st_uid != os.getuid() or stat.S_ISLNK(status.st_mode) or status.st_mode & 0o022:
         return False
-    return not any(
-        parent.stat().st_mode & stat.S_IWOTH and not parent.stat().st_mode & stat.S_ISVTX for parent in path.parents
-    )
+    modes = [parent.stat().st_mode for parent in path.parents]
+    return not any(mode & stat.S_IWOTH and not mode & stat.S_ISVTX for mode in modes)
 
 
 def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/alexnet`, mode 0700; a folder for this process alone where that is not the user's own."""
+    """`$XDG_CACHE_HOME/alexnet`, mode 0700; a folder for this process alone where that is not only the user's."""
     home = os.environ.get("XDG_CACHE_HOME", "")
     try:
         folder = (Path(home) if os.path.isabs(home) else Path.home() / ".cache").resolve() / "alexnet"
@@ -111,7 +112,7 @@ def _process_folder() -> tempfile.TemporaryDirectory[str]:
 def build(command: list[str], to: Path) -> None:
     """Compiles the kernels into the file `to`, which appears whole or not at all.
 
-    Raises KernelsUnavailable when the compiler fails with every set of flags.
+    Raises KernelsUnavailableError when the compiler fails with every set of flags.
     """
     message = ""
     for flags in FLAGS:
@@ -128,19 +129,19 @@ def build(command: list[str], to: Path) -> None:
                 return
             message = next((s for s in done.stderr.splitlines() if "error" in s), "no message")
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise KernelsUnavailable(f"{command[0]} could not be run ({error})") from error
+            raise KernelsUnavailableError(f"{command[0]} could not be run ({error})") from error
         finally:
             Path(temporary).unlink(missing_ok=True)
-    raise KernelsUnavailable(f"{command[0]} failed ({message})")
+    raise KernelsUnavailableError(f"{command[0]} failed ({message})")
 
 
 def load() -> ctypes.CDLL:
-    """The compiled kernels, built where the cache has none. Raises KernelsUnavailable."""
+    """The compiled kernels, built where the cache has none. Raises KernelsUnavailableError."""
     if os.name != "posix":
-        raise KernelsUnavailable("they are built on Linux and macOS only")
+        raise KernelsUnavailableError("they are built on Linux and macOS only")
     command = compiler()
     if command is None:
-        raise KernelsUnavailable("there is no C++ compiler (install g++, or name one in CXX)")
+        raise KernelsUnavailableError("there is no C++ compiler (install g++, or name one in CXX)")
     try:
         path = cache_folder() / library_name(command)
         if not (path.exists() and _is_private(path)):
@@ -150,7 +151,7 @@ def load() -> ctypes.CDLL:
             function = getattr(kernels, name)
             function.argtypes, function.restype = arguments, None
     except (OSError, AttributeError) as error:
-        raise KernelsUnavailable(str(error)) from error
+        raise KernelsUnavailableError(str(error)) from error
     return kernels
 
 
@@ -158,10 +159,10 @@ def load() -> ctypes.CDLL:
 def _loaded() -> ctypes.CDLL | None:
     try:
         return load()
-    except KernelsUnavailable as error:
+    except KernelsUnavailableError as error:
         warnings.warn(
-            "Local response normalisation, max pooling and the update run in plain PyTorch, several times slower: "
-            f"the compiled kernels are not available, {error}. ALEXNET_KERNELS=off silences this.",
+            "Local response normalisation, max pooling and the update run in plain PyTorch, several times "
+            f"slower: the compiled kernels are not available, {error}. ALEXNET_KERNELS=off silences this.",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -181,8 +182,15 @@ def available() -> bool:
 
 def usable(x: Tensor) -> bool:
     """Whether the kernels take this tensor; never while the network is being exported to another format."""
-    exporting = torch.jit.is_tracing() or getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)()
-    return x.device.type == "cpu" and x.dtype in DTYPES and not exporting and available()
+    return x.device.type == "cpu" and x.dtype in DTYPES and not _exporting() and available()
+
+
+def _exporting() -> bool:
+    compiler = torch.compiler
+    return bool(
+        getattr(compiler, "is_exporting", compiler.is_compiling)()  # torch 2.6 cannot tell the two apart
+        or torch._C._get_tracing_state()  # the older exporter of ONNX
+    )
 
 
 def call(name: str, dtype: torch.dtype | None, *arguments: Tensor | int | float | None) -> None:
@@ -197,8 +205,8 @@ def call(name: str, dtype: torch.dtype | None, *arguments: Tensor | int | float 
 def reuse_memory() -> bool:
     """Keeps freed memory for the next tensor instead of giving it back to the system; False where it cannot.
 
-    The GNU C library maps every large tensor anew, and touching fresh pages costs more than computing the layers:
-    a training step takes about 30 % less with this. For the whole process, and for good.
+    The GNU C library maps every large tensor anew, and touching fresh pages costs more than computing ReLU,
+    normalisation and pooling: a training step takes about 30 % less with this. For the whole process, and for good.
     """
     m_trim_threshold, m_mmap_max = -1, -4  # <malloc.h>
     if not hasattr(os, "confstr") or "CS_GNU_LIBC_VERSION" not in os.confstr_names:

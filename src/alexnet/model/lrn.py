@@ -1,10 +1,10 @@
 """Local response normalisation (section 3.3 of the paper), per tower as on the paper's two GPUs.
 
-y_i = x_i * (k + alpha * sum_j x_j^2) ** -beta, j over the `size` neighbouring channels of the same tower, the window
-clipped at the tower's ends. `torch.nn.LocalResponseNorm` divides alpha by size and knows no towers.
+y_i = x_i * (k + alpha * sum_j x_j^2) ** -beta, j over the `size` neighbouring channels of the same tower, the
+window clipped at the tower's ends. `torch.nn.LocalResponseNorm` divides alpha by size and knows no towers.
 
-Two forms of the same: plain PyTorch, and one pass over memory each way in `native/kernels.cpp` (CPU, float32 and bfloat16,
-beta 3/4, odd sizes). The second keeps only x for the gradient and gives its result in channels last.
+Two forms of the same: plain PyTorch, and one pass over memory each way in `native/kernels.cpp` (CPU, float32 and
+bfloat16, beta 3/4, odd sizes). The second keeps only x for the gradient and gives its result in channels last.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_SIZE = 33  # native/lrn.h, MAX_HALF
 
 
 def lrn_plain(x: Tensor, size: int, alpha: float, beta: float, k: float, groups: int) -> Tensor:
-    """The formula in plain operations, for [B, C, H, W] of any floating type; computed in float32 at least."""
+    """The formula in plain operations for [B, C, H, W] of any floating type; computed at least in float32."""
     wide = x if x.dtype == torch.float64 else x.float()
     squares = wide.square().unflatten(1, (groups, -1))  # [B, groups, C / groups, H, W]
     per_tower = squares.shape[2]
@@ -37,7 +37,8 @@ def _lrn(x: Tensor, size: int, alpha: float, k: float, groups: int) -> Tensor:
     x = x.contiguous(memory_format=torch.channels_last)
     y = torch.empty_like(x)
     channels = x.shape[1]
-    kernels.call("lrn", x.dtype, x, y, x.numel() // channels, channels, groups, size // 2, alpha, k)
+    pixels = x.numel() // channels
+    kernels.call("lrn", x.dtype, x, y, pixels, channels, groups, size // 2, alpha, k)
     return y
 
 
@@ -47,7 +48,8 @@ def _lrn_gradient(x: Tensor, g: Tensor, size: int, alpha: float, k: float, group
     g = g.contiguous(memory_format=torch.channels_last)
     dx = torch.empty_like(x)
     channels = x.shape[1]
-    kernels.call("lrn_gradient", x.dtype, x, g, dx, x.numel() // channels, channels, groups, size // 2, alpha, k)
+    pixels = x.numel() // channels
+    kernels.call("lrn_gradient", x.dtype, x, g, dx, pixels, channels, groups, size // 2, alpha, k)
     return dx
 
 

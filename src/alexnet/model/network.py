@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from alexnet.config import NetworkConfig
 from alexnet.model.lrn import LocalResponseNorm
 from alexnet.model.pooling import MaxPool2d
+from alexnet.model.stage import relu_norm_pool
 from alexnet.recipes import NETWORKS
 
 WEIGHT_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
@@ -132,8 +133,10 @@ class AlexNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Sizes on the right are those of the paper's 224x224 input."""
-        x = self.pool1(self.norm1(self.relu1(self.conv1(self.pad1(x)))))  # [B, 96, 27, 27]
-        x = self.pool2(self.norm2(self.relu2(self.conv2(x))))  # [B, 256, 13, 13]
+        x = self.conv1(self.pad1(x))  # [B, 96, 55, 55]
+        x = relu_norm_pool(x, self.relu1, self.norm1, self.pool1)  # [B, 96, 27, 27]
+        x = self.conv2(x)  # [B, 256, 27, 27]
+        x = relu_norm_pool(x, self.relu2, self.norm2, self.pool2)  # [B, 256, 13, 13]
         x = self.relu3(self.conv3(x))  # [B, 384, 13, 13]
         x = self.relu4(self.conv4(x))  # [B, 384, 13, 13]
         x = self.pool5(self.relu5(self.conv5(x)))  # [B, 256, 6, 6]

@@ -33,12 +33,26 @@ def _max_pool(x: Tensor, kernel_size: int, stride: int, height: int, width: int)
 
 
 @torch.library.custom_op("alexnet::max_pool_gradient", mutates_args=())
-def _max_pool_gradient(g: Tensor, place: Tensor, kernel_size: int, stride: int, height: int, width: int) -> Tensor:
+def _max_pool_gradient(
+    g: Tensor, place: Tensor, kernel_size: int, stride: int, height: int, width: int
+) -> Tensor:
     g = g.contiguous(memory_format=torch.channels_last)
     b, c, out_height, out_width = g.shape
     dx, _ = empty_pooled(g, height, width)
     kernels.call(
-        "pool_gradient", g.dtype, g, place, dx, b, height, width, c, out_height, out_width, kernel_size, stride
+        "pool_gradient",
+        g.dtype,
+        g,
+        place,
+        dx,
+        b,
+        height,
+        width,
+        c,
+        out_height,
+        out_width,
+        kernel_size,
+        stride,
     )
     return dx
 
@@ -89,7 +103,7 @@ torch.fx.wrap("max_pool")
 
 
 class MaxPool2d(nn.Module):
-    """`torch.nn.MaxPool2d(kernel_size, stride, ceil_mode=ceil_mode)`: the same values, faster in channels last."""
+    """`torch.nn.MaxPool2d(kernel_size, stride, ceil_mode=ceil_mode)`: the same values and gradients, faster."""
 
     def __init__(self, kernel_size: int = 3, stride: int = 2, ceil_mode: bool = True) -> None:
         super().__init__()

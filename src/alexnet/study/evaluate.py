@@ -237,7 +237,7 @@ def render(result: dict[str, Any], rows: int = 20) -> RenderableType:
     members = result["members"]
     errors = table("network", "top-1 error", "top-5 error")
     for member in members:
-        errors.add_row(member["run"], percent(member["top1_error"]), percent(member["top5_error"]))
+        errors.add_row(Text(member["run"]), percent(member["top1_error"]), percent(member["top5_error"]))
     if len(members) > 1:
         errors.add_section()
         all_of_them = f"all {len(members)} together"
@@ -248,7 +248,7 @@ def render(result: dict[str, Any], rows: int = 20) -> RenderableType:
     classes = table("class", "pictures", "top-1 error", "top-5 error")
     for row in hardest[:rows]:
         numbers = (str(row["pictures"]), percent(row["top1_error"]), percent(row["top5_error"]))
-        classes.add_row(readable(row["name"]), *numbers)
+        classes.add_row(Text(readable(row["name"])), *numbers)
     some = (
         f"The {rows} hardest of {len(hardest)} classes" if len(hardest) > rows else "Classes, hardest first"
     )
@@ -258,7 +258,7 @@ def render(result: dict[str, Any], rows: int = 20) -> RenderableType:
     pairs.columns[2].justify = "left"
     for pair in result["confusions"]:
         times = f"{pair['count']} of {pair['of']}"
-        pairs.add_row(readable(pair["true_name"]), times, readable(pair["predicted_name"]))
+        pairs.add_row(Text(readable(pair["true_name"])), times, Text(readable(pair["predicted_name"])))
     if result["confusions"]:
         parts += [heading("Most often confused"), pairs]
     return Group(*parts)

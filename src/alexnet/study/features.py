@@ -251,8 +251,8 @@ def render(result: dict[str, Any]) -> RenderableType:
     table.add_column("file", overflow="fold")
     table.add_column("holds")
     for name, file in result["files"].items():
-        table.add_row(file["path"], f"{name}: float32 {' x '.join(map(str, file['shape']))}")
-    table.add_row(result["keys"], "name of each picture")
+        table.add_row(Text(file["path"]), f"{name}: float32 {' x '.join(map(str, file['shape']))}")
+    table.add_row(Text(result["keys"]), "name of each picture")
     if result["wnids"]:
-        table.add_row(result["wnids"], "class of each picture")
+        table.add_row(Text(result["wnids"]), "class of each picture")
     return Group(Text(f"{result['pictures']} pictures", style="bold"), table)

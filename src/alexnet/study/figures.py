@@ -12,6 +12,7 @@ import torch
 from matplotlib.figure import Figure
 from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from alexnet.data.store import Store, StoreSplit
 from alexnet.study import panels, plots
@@ -143,5 +144,5 @@ def render(result: dict[str, Any]) -> RenderableType:
     table.add_column("figure")
     table.add_column("file", overflow="fold")
     for name, path in result["figures"].items():
-        table.add_row(name.replace("_", " "), path)
+        table.add_row(name.replace("_", " "), Text(path))
     return table

@@ -87,7 +87,7 @@ def render(result: dict[str, Any]) -> RenderableType:
         if prediction["true"] is not None:
             title.append(f"  ({readable(prediction['true_name'])})", style="green")
         bars = Table.grid(padding=(0, 1))
-        bars.add_column(justify="right", max_width=28, no_wrap=True)
+        bars.add_column(justify="right", min_width=22, max_width=28, no_wrap=True)
         bars.add_column(width=BAR_WIDTH)
         bars.add_column(justify="right")
         for guess in prediction["top5"]:

@@ -163,6 +163,8 @@ def render(result: dict[str, Any]) -> RenderableType:
         table.add_column("picture", overflow="fold")
         for found in query["nearest"]:
             same = "green" if found["wnid"] == query["true"] else ""
-            table.add_row(f"{found['distance']:.1f}", Text(readable(found["name"]), style=same), found["key"])
+            table.add_row(
+                f"{found['distance']:.1f}", Text(readable(found["name"]), style=same), Text(found["key"])
+            )
         parts += [Text(title, style="bold"), table]
     return Group(*parts)

@@ -136,14 +136,12 @@ def read_json(path: Path) -> Any:
 
 def render(result: dict[str, Any]) -> RenderableType:
     """What was found, for a terminal."""
-    table = Table(
-        title=f"{result['path']}: a whole {result['kind']}", title_justify="left", show_header=False
-    )
+    table = Table(show_header=False)
     table.add_column()
     table.add_column(overflow="fold")
     for key, value in result.items():
         if key not in ("kind", "path"):
-            table.add_row(key.replace("_", " "), words(value))
+            table.add_row(key.replace("_", " "), Text(words(value)))
     return Group(Text(f"{result['path']}: a whole {result['kind']}", style="bold"), table)
 
 
