@@ -21,8 +21,8 @@ demo: $(DEMO_MADE)
 	@echo "The report is $(CURDIR)/demo/report.html"
 
 $(DEMO_MADE): | $(VENV)/installed
+	@if ls demo/.made-* >/dev/null 2>&1; then echo "The program has changed: another demonstration."; rm -rf demo; fi
 	$(BIN)/alexnet demo --out demo
-	@rm -f demo/.made-*
 	@touch $@
 
 test: $(TESTS_PASSED)

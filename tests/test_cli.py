@@ -72,12 +72,12 @@ def test_every_parameter_is_explained() -> None:
             assert f"\n    {parameter.name}: " in explained or annotated, f"{name} {parameter.name}"
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("demo", "train")])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "train"])
 def test_defaults_are_those_of_the_function_that_does_the_work(name: str) -> None:
     module = importlib.import_module(f"alexnet.{'data' if name == 'prepare' else 'study'}.{name}")
     worker = inspect.signature(getattr(module, name)).parameters
     for parameter in inspect.signature(COMMANDS[name]).parameters.values():
-        if parameter.kind is parameter.KEYWORD_ONLY and parameter.name != "data":
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in ("data", "out"):
             assert parameter.default == worker[parameter.name].default, parameter.name
 
 
@@ -95,7 +95,7 @@ def test_a_misspelt_command_is_put_right(capsys: Streams) -> None:
     out, err = capsys.readouterr()
     assert out == ""
     assert "evalute" in one_line(err)
-    assert "evaluate" in err
+    assert "did you mean 'evaluate'?" in err
 
 
 def test_a_command_is_needed(capsys: Streams) -> None:
@@ -207,6 +207,13 @@ def test_what_is_missing_is_named(
     assert out == ""
     assert str(missing) in one_line(err)
     assert list(tmp_path.iterdir()) == []  # and nothing is left behind
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path, capsys: Streams) -> None:
+    (tmp_path / "letter.txt").write_text("mine")
+    assert main(["demo", "--out", str(tmp_path)]) == 1
+    assert str(tmp_path) in one_line(capsys.readouterr().err)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
 def run_fake(error: BaseException | None, *options: str) -> int:

@@ -21,18 +21,22 @@ MoreRuns = Annotated[tuple[Path, ...], arg(metavar="[RUN ...]", help="More run f
 MorePictures = Annotated[tuple[Path, ...], arg(metavar="[PICTURE ...]", help="More pictures.")]
 
 
-def demo(*, out: Path = Path("demo")) -> Answer:
+def demo(*, out: Path = Path("demo"), seed: int = 0, workers: int = 0) -> Answer:
     """Draw labelled pictures, prepare, train, evaluate and report: no data needed.
+
+    Started again after an interruption, it goes on where it was.
 
     Example:
       alexnet demo --out demo
 
     Args:
         out: Folder for the pictures, the store, the run and report.html.
+        seed: The pictures and the training are functions of this number.
+        workers: Processes that draw and rescale; 0 means one per processor core.
     """
     from .study import demo as study
 
-    return study.demo(out), study.render
+    return study.demo(out, seed=seed, workers=workers), study.render
 
 
 def prepare(

@@ -3,6 +3,7 @@
 Plain functions. Those that write take the folder or file to write, which need not exist, and return it.
 """
 
+import hashlib
 import io
 import json
 import tarfile
@@ -35,6 +36,11 @@ def picture(
     file = io.BytesIO()
     image.save(file, format)
     return file.getvalue()
+
+
+def fingerprint(data: bytes) -> str:
+    """A short stand-in for bytes in comparisons: pytest takes minutes to show how long bytes differ."""
+    return hashlib.sha256(data).hexdigest()[:12]
 
 
 def odd_pictures() -> dict[str, bytes]:

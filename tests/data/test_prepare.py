@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def content(store: Path) -> dict[str, bytes]:
 
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, chunk: int, error: BaseException) -> list[str]:
-    """Makes `error` happen in place of this chunk, once; returns the keys of the pictures that are worked on."""
+    """Makes `error` happen in place of this chunk, once; returns the keys of the pictures worked on."""
     worked, left = [], [chunk]
 
     def work(pictures, form, summed):
@@ -220,7 +221,7 @@ def test_it_stops_as_soon_as_too_many_are_certain(
 
 def test_a_split_of_which_nothing_can_be_read(source: Path, tmp_path: Path) -> None:
     spoil(source, [f"val/{wnid}/{number:02}.png" for wnid in ("ant", "bee", "cat") for number in range(3)])
-    with pytest.raises(ValueError, match="No picture of the val split of .*pictures can be read"):
+    with pytest.raises(ValueError, match=r"No picture of the val split of .*pictures can be read"):
         prepare(source, tmp_path / "store", size=16, workers=1, max_bad=1)
 
 
@@ -267,7 +268,7 @@ def test_an_empty_folder_may_become_the_store(source: Path, tmp_path: Path) -> N
     ],
 )
 def test_half_a_store_is_not_finished_with_other_options(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, int], message: str
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], message: str
 ) -> None:
     interrupt_at(monkeypatch, 4, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
@@ -292,21 +293,21 @@ def test_half_a_store_is_not_finished_from_changed_pictures(
     else:
         for split in ("train", "val"):
             (source / split / "ant").rename(source / split / "ape")
-    with pytest.raises(ValueError, match="store.partial .*delete it"):
+    with pytest.raises(ValueError, match=r"store.partial .*delete it"):
         prepare(source, tmp_path / "store", size=16, workers=1)
 
 
 def test_two_do_not_write_one_store(source: Path, tmp_path: Path) -> None:
     with (
         Partial(tmp_path / "store", 16, {}),
-        pytest.raises(ValueError, match="Another alexnet prepare is writing .*store.partial"),
+        pytest.raises(ValueError, match=r"Another alexnet prepare is writing .*store.partial"),
     ):
         prepare(source, tmp_path / "store", size=16, workers=1)
     prepare(source, tmp_path / "store", size=16, workers=1)
 
 
 def test_a_store_is_not_put_among_the_pictures(source: Path) -> None:
-    with pytest.raises(ValueError, match="lies in .*pictures, where it would be taken for a class"):
+    with pytest.raises(ValueError, match=r"lies in .*pictures, where it would be taken for a class"):
         prepare(source, source / "store", size=16, workers=1)
 
 
@@ -314,7 +315,7 @@ def test_a_store_is_not_put_among_the_pictures(source: Path) -> None:
     ("option", "value"),
     [("size", 0), ("workers", -1), ("max_bad", 1.5), ("max_bad", -0.1), ("quality", 0), ("quality", 101)],
 )
-def test_impossible_options_are_named(source: Path, tmp_path: Path, option: str, value: float) -> None:
+def test_impossible_options_are_named(source: Path, tmp_path: Path, option: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"--{option.replace('_', '-')} is {value}"):
         prepare(source, tmp_path / "store", **{option: value})
     assert list(tmp_path.iterdir()) == [source]

@@ -52,7 +52,8 @@ def test_every_kind_of_jpeg_is_what_pillow_sees(mode: str, options: dict[str, ob
     expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     found = decode(data)
     assert found.shape == (90, 120, 3)
-    assert np.abs(found.astype(int) - expected).max() <= 2  # of two builds of libjpeg-turbo
+    # Two builds of libjpeg-turbo may round differently; only Pillow is trusted with CMYK.
+    assert np.abs(found.astype(int) - expected).max() <= (0 if mode == "CMYK" else 2)
 
 
 def test_palette_pictures_and_the_first_frame_of_an_animation() -> None:
@@ -132,8 +133,8 @@ def test_a_huge_picture_is_refused_before_it_is_decoded() -> None:
         + chunk(b"IEND", b"")
     )
     jpeg = claiming(written(scene(), "JPEG"), 60_000, 60_000)
-    for data in (png, jpeg):
-        with pytest.raises(ValueError, match="pixels"):
+    for data, message in ((png, "exceeds limit of"), (jpeg, "it claims 60000x60000 pixels")):
+        with pytest.raises(ValueError, match=message):
             decode(data, 256)
 
 

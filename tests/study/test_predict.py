@@ -110,5 +110,7 @@ def test_results_are_json_and_can_be_read_on_a_terminal(run: Path, source: Path,
     with Image.open(panel) as picture:
         assert picture.getpixel((0, 0))[:3] == (255, 255, 255)  # type: ignore[index]
         assert 850 < picture.width < 950
+    with pytest.raises(ValueError, match="at most 40"):
+        predict(run, [source / "val"] * 3, views=1, device="cpu", panel=panel)
     with pytest.raises(ValueError, match=r"panel\.txt"):
         predict(run, [source / "val" / "n01440764"], views=1, device="cpu", panel=tmp_path / "panel.txt")

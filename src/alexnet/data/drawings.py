@@ -1,17 +1,18 @@
 """The built-in demonstration pictures: a labelled set drawn from nothing, for trying everything without data.
 
-Twelve classes: one of two colours, two patterns and three shapes (`red_striped_disc`, `blue_dotted_triangle`, ...).
-Each cue alone leaves at least four classes, any two leave at least two, so a classifier needs colour, pattern and
-shape together. Everything else varies: size, place, angle, stretch, light, background and clutter (plain shapes in any
-colour, patterned backgrounds), which is what keeps a linear classifier on pixels far behind.
+Twelve classes: one of two colours, of two patterns and of three shapes (`red_striped_disc`, ...). Each cue
+alone leaves at least four classes, any two leave at least two: it takes colour, pattern and shape together.
+Everything else varies: size, place, angle, stretch, light, background and clutter (plain shapes of any
+colour, patterned backgrounds), which keeps a linear classifier on pixels far behind.
 
-Every picture is a pure function of (seed, split, index). Edges are anti-aliased by coverage: a signed distance in
-pixels, clipped to one pixel of transition.
+Every picture is a pure function of (seed, split, index). Edges are anti-aliased by coverage: a signed
+distance in pixels, clipped to one pixel of transition.
 """
 
 import colorsys
 import json
 import math
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,11 +52,10 @@ def picture(label: int, split: str, index: int, seed: int = 0) -> np.ndarray:
 
     canvas = _background(rng, x, y)
     for _ in range(rng.integers(2, 8)):
-        _paint_clutter(
-            rng, canvas, x, y, side * rng.uniform(0.04, 0.13), rng.uniform(0, 1, 2) * (width, height)
-        )
+        place = rng.uniform(0, 1, 2) * (width, height)
+        _paint_clutter(rng, canvas, x, y, side * rng.uniform(0.04, 0.13), place)
 
-    # All of it within the central square, which is what preparing a picture keeps; 1.5 radii hold any of the shapes.
+    # All of it within the central square, which preparing keeps; 1.5 radii hold any of the shapes.
     radius = side * rng.uniform(0.22, 0.32)
     reach = side / 2 - 1.5 * radius
     centre = np.array((width, height)) / 2 + rng.uniform(-reach, reach, 2)
@@ -79,8 +79,8 @@ def draw_set(
     """Write `train/<class>/*.jpg` and `val/<class>/*.jpg` under `out`, unless they are there already.
 
     Classes are equally frequent: picture i is of class i modulo 12. `workers`: processes, 0 for one per core.
-    Returns what was drawn: `seed`, `train`, `val`, `classes`, `complete`. ValueError where `out` holds something
-    else.
+    Returns what was drawn: `seed`, `train`, `val`, `classes`, `complete`. ValueError where `out` holds
+    something else.
     """
     wanted = {"seed": seed, "train": train, "val": val, "classes": list(CLASSES), "complete": True}
     found = _record(out)
@@ -164,7 +164,7 @@ def _checks(u: np.ndarray, v: np.ndarray, period: float, share: float) -> np.nda
 
 
 def _local(
-    x: np.ndarray, y: np.ndarray, centre, angle: float, stretch: float = 1.0
+    x: np.ndarray, y: np.ndarray, centre: Sequence[float] | np.ndarray, angle: float, stretch: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates around `centre`, turned by `angle`, longer by `stretch` one way and shorter the other."""
     dx, dy = x - np.float32(centre[0]), y - np.float32(centre[1])
@@ -172,7 +172,7 @@ def _local(
     return (c * dx + s * dy) / np.float32(stretch), (c * dy - s * dx) * np.float32(stretch)
 
 
-# Painting: `canvas` is float32 [3, H, W], 0..1, changed in place, a plane at a time (small temporaries are fast).
+# Painting: `canvas` is float32 [3, H, W], 0..1, changed in place, plane by plane (that is fast).
 
 
 def _paint(canvas: np.ndarray, coverage: np.ndarray, colour: np.ndarray) -> None:

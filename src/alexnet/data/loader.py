@@ -3,7 +3,6 @@
 Decoding releases Python's lock, so threads use all cores without copies between processes.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from alexnet.data.augment import Draws, crop_and_mirror
+from alexnet.data.pool import cores
 from alexnet.data.store import StoreSplit
 
 PICTURES_PER_TASK = 16
@@ -33,12 +33,6 @@ class Batch(NamedTuple):
     """bool [B]."""
     colour: np.ndarray
     """float32 [B, 3]: multiples of the principal components."""
-
-
-def default_workers() -> int:
-    """One thread per core that this process may use, at most 8."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(8, cores)
 
 
 def training_batches(
@@ -92,7 +86,7 @@ def in_background(
 
     An error in a worker is raised here, at the batch that it belongs to.
     """
-    with ThreadPoolExecutor(workers or default_workers(), thread_name_prefix="pictures") as pool:
+    with ThreadPoolExecutor(workers or min(8, cores()), thread_name_prefix="pictures") as pool:
         ahead: deque[tuple[Tensor, range, list[Future[None]]]] = deque()
 
         def submit() -> None:

@@ -52,8 +52,9 @@ def open_parquet(
     columns = _find_columns(files["train"][0])
     names = columns.names or _distinct(files["train"], columns.label)
     if len(names) < 2 or len(set(names)) < len(names):
+        found = f"{len(names)} labels with {len(set(names))} different names"
         raise ValueError(
-            f"{files['train'][0]} names {len(set(names))} different classes for {len(names)} labels"
+            f"{files['train'][0]} has {found}: at least two classes are needed, each of its own name"
         )
     classes = _classes(names)
     wnids = [each.wnid for each in classes]

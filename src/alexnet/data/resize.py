@@ -29,7 +29,7 @@ MOST_PIXELS: Final = 178_956_970
 """Half a gigabyte of RGB; beyond, Pillow too suspects a decompression bomb."""
 
 JPEG_FROM: Final = 128
-"""Size from which pictures are stored as JPEG; below, its 8x8 blocks would be too large a part of the picture."""
+"""Size from which pictures are stored as JPEG; below, its 8x8 blocks are too large a part of the picture."""
 
 JPEG_START: Final = b"\xff\xd8\xff"
 """The first bytes of every JPEG file."""
@@ -102,7 +102,7 @@ def decode_into(data: Bytes, out: np.ndarray) -> None:
             )
         out[...] = picture
         return
-    height, width = simplejpeg.decode_jpeg_header(data)[:2]
+    height, width, _, _ = simplejpeg.decode_jpeg_header(data)
     if (height, width, 3) != out.shape:
         raise ValueError(f"it is {width}x{height} and not {out.shape[1]}x{out.shape[0]}")
     simplejpeg.decode_jpeg(data, buffer=out)
@@ -114,13 +114,15 @@ def _decode_jpeg(data: memoryview, shorter_side: int | None) -> np.ndarray | Non
         height, width, colours, _ = cast(tuple[int, int, str, str], simplejpeg.decode_jpeg_header(data))
     except ValueError:
         return None
-    _refuse_huge(width, height)
+    if width * height > MOST_PIXELS:
+        raise ValueError(f"it claims {width}x{height} pixels, more than the {MOST_PIXELS:,} that are decoded")
     if colours not in ("YCbCr", "Gray", "RGB"):
         return None
     # Halving or quartering inside the inverse DCT costs less than decoding every pixel. Twice the wanted size
     # is left, so that the last step, which antialiases, is the one that decides.
-    scaled = shorter_side is not None and min(height, width) >= 4 * shorter_side
-    least, factor = (2 * shorter_side, 2) if scaled and shorter_side is not None else (0, 1)
+    least, factor = 0, 1
+    if shorter_side is not None and min(height, width) >= 4 * shorter_side:
+        least, factor = 2 * shorter_side, 2
     try:
         return simplejpeg.decode_jpeg(data, min_height=least, min_width=least, min_factor=factor)
     except ValueError:
@@ -133,22 +135,15 @@ def _decode_with_pillow(data: memoryview) -> np.ndarray:
         warnings.simplefilter("ignore")
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-                _refuse_huge(*picture.size)
                 return _rgb(picture)
         except UnidentifiedImageError:
             raise ValueError("it is no JPEG, PNG, WebP, GIF or BMP picture") from None
-        except Image.DecompressionBombError as error:
-            raise ValueError(str(error)) from None
-        except ValueError:
-            raise
         except Exception as error:  # a damaged file raises nearly anything
             raise ValueError(f"it cannot be decoded: {error}") from None
 
 
 def _rgb(picture: Image.Image) -> np.ndarray:
-    if (
-        picture.mode.startswith("I") or picture.mode == "F"
-    ):  # 16 bits a sample, which convert() would clip at 255
+    if picture.mode.startswith("I"):  # 16 bits a sample, which convert() would clip at 255
         grey = np.asarray(picture).astype(np.float64) / 257
         eight = np.clip(np.rint(grey), 0, 255).astype(np.uint8)
         return np.repeat(eight[:, :, None], 3, axis=2)
@@ -156,11 +151,6 @@ def _rgb(picture: Image.Image) -> np.ndarray:
         white = Image.new("RGBA", picture.size, "white")
         return np.asarray(Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB"))
     return np.asarray(picture.convert("RGB"))
-
-
-def _refuse_huge(width: int, height: int) -> None:
-    if width * height > MOST_PIXELS:
-        raise ValueError(f"it claims {width}x{height} pixels, more than the {MOST_PIXELS:,} that are decoded")
 
 
 def _orientation(data: memoryview) -> int:

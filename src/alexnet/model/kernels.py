@@ -1,8 +1,8 @@
 """Compiles, loads and calls `native/kernels.cpp`: the memory-bound layers for CPUs.
 
-Built at first use (about three seconds, once per machine and version) with the C++ compiler that `CXX` names, or
-g++, clang++ or c++, into a cache folder that only the user can write; without a compiler everything runs in plain
-PyTorch. `ALEXNET_KERNELS=off` asks for plain PyTorch.
+Built at first use (about three seconds, once per machine and version) with the C++ compiler that `CXX` names,
+or g++, clang++ or c++, into a cache folder that only the user can write. Without a compiler everything runs
+in plain PyTorch; `ALEXNET_KERNELS=off` asks for that.
 """
 
 from __future__ import annotations
@@ -24,27 +24,21 @@ import torch
 from torch import Tensor
 
 SOURCE = Path(__file__).with_name("native") / "kernels.cpp"
-_BASIC = "-O3 -std=c++17 -ffp-contract=fast -fno-math-errno -fno-trapping-math -shared -fPIC".split()
+_BASIC = ("-O3", "-std=c++17", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
 # The first that the compiler accepts: all processor features and all cores, then less.
 _MORE = (("-march=native", "-fopenmp"), ("-fopenmp",), ("-march=native",), ())
-FLAGS = tuple((*_BASIC, *more) for more in _MORE)
+FLAGS = tuple((*_BASIC, "-shared", "-fPIC", *more) for more in _MORE)
 DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 
 _pointer, _size, _real, _threads = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float, ctypes.c_int
 _ARGUMENTS = {
-    "momentum_update": (_pointer,) * 3 + (_size,) + (_real,) * 3 + (_threads,),
-    **{
-        f"{function}_{dtype}": arguments
-        for dtype in DTYPES.values()
-        for function, arguments in {
-            "lrn": (_pointer,) * 2 + (_size,) * 4 + (_real,) * 2 + (_threads,),
-            "lrn_gradient": (_pointer,) * 3 + (_size,) * 4 + (_real,) * 2 + (_threads,),
-            "pool": (_pointer,) * 3 + (_size,) * 8 + (_threads,),
-            "pool_gradient": (_pointer,) * 3 + (_size,) * 8 + (_threads,),
-            "stage": (_pointer,) * 3 + (_size,) * 10 + (_real,) * 2 + (_threads,),
-            "stage_gradient": (_pointer,) * 4 + (_size,) * 10 + (_real,) * 2 + (_threads,),
-        }.items()
-    },
+    "lrn": (_pointer,) * 2 + (_size,) * 4 + (_real,) * 2,
+    "lrn_gradient": (_pointer,) * 3 + (_size,) * 4 + (_real,) * 2,
+    "pool": (_pointer,) * 3 + (_size,) * 8,
+    "pool_gradient": (_pointer,) * 3 + (_size,) * 8,
+    "stage": (_pointer,) * 3 + (_size,) * 10 + (_real,) * 2,
+    "stage_gradient": (_pointer,) * 4 + (_size,) * 10 + (_real,) * 2,
+    "momentum_update": (_pointer,) * 4 + (_size,) + (_real,) * 3,
 }
 
 
@@ -91,13 +85,14 @@ def _is_private(path: Path) -> bool:
 
 
 def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/alexnet`, mode 0700; a folder for this process alone where that is not only the user's."""
+    """`$XDG_CACHE_HOME/alexnet`, mode 0700; where others could write there, one for this process alone."""
     home = os.environ.get("XDG_CACHE_HOME", "")
     try:
         folder = (Path(home) if os.path.isabs(home) else Path.home() / ".cache").resolve() / "alexnet"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if _is_private(folder) and os.access(folder, os.W_OK):
+        if folder.lstat().st_uid == os.getuid() and not folder.is_symlink():
             folder.chmod(0o700)
+        if _is_private(folder) and os.access(folder, os.W_OK):
             return folder
     except (OSError, RuntimeError):  # read-only, or no home at all
         pass
@@ -148,8 +143,9 @@ def load() -> ctypes.CDLL:
             build(command, path)
         kernels = ctypes.CDLL(str(path))  # uses the OpenMP library that torch has loaded
         for name, arguments in _ARGUMENTS.items():
-            function = getattr(kernels, name)
-            function.argtypes, function.restype = arguments, None
+            for dtype in DTYPES.values():
+                function = getattr(kernels, f"{name}_{dtype}")
+                function.argtypes, function.restype = (*arguments, _threads), None
     except (OSError, AttributeError) as error:
         raise KernelsUnavailableError(str(error)) from error
     return kernels
@@ -193,20 +189,19 @@ def _exporting() -> bool:
     )
 
 
-def call(name: str, dtype: torch.dtype | None, *arguments: Tensor | int | float | None) -> None:
-    """Runs `name` (for activations of `dtype`) on as many threads as torch uses."""
+def call(name: str, dtype: torch.dtype, *arguments: Tensor | int | float | None) -> None:
+    """Runs the kernel `name` for activations (or gradients) of `dtype` on as many threads as torch uses."""
     kernels = library()
     assert kernels is not None
-    function = getattr(kernels, name if dtype is None else f"{name}_{DTYPES[dtype]}")
-    plain = (a.data_ptr() if isinstance(a, Tensor) else a for a in arguments)
-    function(*plain, torch.get_num_threads())
+    plain = (each.data_ptr() if isinstance(each, Tensor) else each for each in arguments)
+    getattr(kernels, f"{name}_{DTYPES[dtype]}")(*plain, torch.get_num_threads())
 
 
 def reuse_memory() -> bool:
     """Keeps freed memory for the next tensor instead of giving it back to the system; False where it cannot.
 
-    The GNU C library maps every large tensor anew, and touching fresh pages costs more than computing ReLU,
-    normalisation and pooling: a training step takes about 30 % less with this. For the whole process, and for good.
+    The GNU C library maps every large tensor anew, and touching fresh pages costs more than ReLU,
+    normalisation and pooling do: a training step takes about 30 % less with this. It holds for the process.
     """
     m_trim_threshold, m_mmap_max = -1, -4  # <malloc.h>
     if not hasattr(os, "confstr") or "CS_GNU_LIBC_VERSION" not in os.confstr_names:
@@ -217,22 +212,33 @@ def reuse_memory() -> bool:
 
 @torch.no_grad()
 def momentum_update_(
-    w: Tensor, v: Tensor, g: Tensor, learning_rate: float, momentum: float, weight_decay: float
+    w: Tensor,
+    v: Tensor,
+    g: Tensor,
+    learning_rate: float,
+    momentum: float,
+    weight_decay: float,
+    copy: Tensor | None = None,
 ) -> None:
     """The paper's update (section 5), in place, in one pass over memory.
 
-    v <- momentum v - weight_decay learning_rate w - learning_rate g; w <- w + v, all three of one shape.
+    v <- momentum v - weight_decay learning_rate w - learning_rate g; w <- w + v; copy <- w, rounded.
+    All of one shape; w and v float32, g float32 or bfloat16, copy bfloat16 (what a bfloat16 network uses).
     """
-    assert w.shape == v.shape == g.shape
-    if all(t.dtype == torch.float32 and usable(t) for t in (w, v, g)) and _same_dense_layout(w, v, g):
+    tensors = [w, v, g] if copy is None else [w, v, g, copy]
+    assert all(t.shape == w.shape for t in tensors)
+    typed = w.dtype == v.dtype == torch.float32 and (copy is None or copy.dtype == torch.bfloat16)
+    if typed and all(usable(t) for t in tensors) and _same_dense_layout(tensors):
         decay = weight_decay * learning_rate
-        call("momentum_update", None, w, v, g, w.numel(), learning_rate, momentum, decay)
-        torch.autograd.graph.increment_version((w, v))
-    else:
-        v.mul_(momentum).add_(w, alpha=-weight_decay * learning_rate).add_(g, alpha=-learning_rate)
-        w.add_(v)
+        call("momentum_update", g.dtype, w, v, g, copy, w.numel(), learning_rate, momentum, decay)
+        torch.autograd.graph.increment_version([w, v, *tensors[3:]])
+        return
+    v.mul_(momentum).add_(w, alpha=-weight_decay * learning_rate).add_(g, alpha=-learning_rate)
+    w.add_(v)
+    if copy is not None:
+        copy.copy_(w)
 
 
-def _same_dense_layout(*tensors: Tensor) -> bool:
+def _same_dense_layout(tensors: list[Tensor]) -> bool:
     dense = tensors[0].is_contiguous() or tensors[0].is_contiguous(memory_format=torch.channels_last)
     return dense and len({t.stride() for t in tensors}) == 1

@@ -93,7 +93,7 @@ _max_pool.register_autograd(_backward, setup_context=_keep)
 
 def max_pool(x: Tensor, kernel_size: int, stride: int, ceil_mode: bool) -> Tensor:
     """Max pooling of [B, C, H, W] without padding, by whichever form is fastest here."""
-    if kernel_size <= min(MAX_KERNEL, *x.shape[2:]) and kernels.usable(x):
+    if x.dim() == 4 and kernel_size <= min(MAX_KERNEL, *x.shape[2:]) and kernels.usable(x):
         height, width = (output_size(size, kernel_size, stride, ceil_mode) for size in x.shape[2:])
         return _max_pool(x, kernel_size, stride, height, width)[0]
     return F.max_pool2d(x, kernel_size, stride, ceil_mode=ceil_mode)
@@ -103,7 +103,7 @@ torch.fx.wrap("max_pool")
 
 
 class MaxPool2d(nn.Module):
-    """`torch.nn.MaxPool2d(kernel_size, stride, ceil_mode=ceil_mode)`: the same values and gradients, faster."""
+    """`torch.nn.MaxPool2d(kernel_size, stride, ceil_mode=ceil_mode)`: the same values and gradients."""
 
     def __init__(self, kernel_size: int = 3, stride: int = 2, ceil_mode: bool = True) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """ReLU, normalisation and overlapping pooling after conv1 and conv2 (section 3.5 of the paper), in one pass.
 
-On the CPU, `native/kernels.cpp` normalises three rows at a time into a buffer that stays in cache and pools from
-there; the gradient recomputes what it needs from the convolution's output: nothing between is ever in memory.
+On the CPU, `native/kernels.cpp` normalises three rows at a time into a buffer that stays in cache and pools
+from there; the gradient recomputes what it needs from the convolution's output, the only thing kept.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from torch.nn.modules import module as nn_module
 from alexnet.model import kernels, pooling
 from alexnet.model.lrn import MAX_SIZE, LocalResponseNorm
 from alexnet.model.pooling import MAX_KERNEL, MaxPool2d, empty_pooled
-
 
 # `pool` is its kernel size and stride; groups, size, alpha and k are those of the normalisation.
 
@@ -76,7 +75,7 @@ _stage.register_autograd(_backward, setup_context=_keep)
 
 
 def relu_norm_pool(x: Tensor, relu: nn.ReLU, norm: LocalResponseNorm, pool: MaxPool2d) -> Tensor:
-    """pool(norm(relu(x))) of a convolution's output [B, C, H, W], in one pass where nobody looks in between."""
+    """pool(norm(relu(x))) of a convolution's output [B, C, H, W], in one pass where nobody looks between."""
     if not (isinstance(x, Tensor) and _fusible(x, relu, norm, pool)):
         return pool(norm(relu(x)))
     out_size = [pooling.output_size(n, pool.kernel_size, pool.stride, pool.ceil_mode) for n in x.shape[2:]]
@@ -92,6 +91,7 @@ def _fusible(x: Tensor, relu: nn.Module, norm: nn.Module, pool: nn.Module) -> bo
         and norm.beta == 0.75
         and norm.size % 2 == 1
         and norm.size <= MAX_SIZE
+        and x.dim() == 4
         and x.shape[1] % norm.groups == 0
         and pool.kernel_size <= min(MAX_KERNEL, *x.shape[2:])
         and kernels.usable(x)

@@ -1,9 +1,9 @@
 """`alexnet demo`: from nothing to a trained network and a report on it.
 
-Draws its own labelled pictures (`data.drawings`), prepares them, trains a small AlexNet, tests it with ten views on
-pictures that it never saw, and sets a linear classifier beside it. OUT receives `pictures/`, `store/`, `run/`,
-`demo.json` (the numbers) and `report.html`. Started again, it goes on where it was; finished, it answers from
-`demo.json`.
+Draws its own labelled pictures (`data.drawings`), prepares them, trains a small AlexNet, tests it with ten
+views on pictures that it never saw, and sets a linear classifier beside it. OUT receives `pictures/`,
+`store/`, `run/`, `demo.json` (the numbers) and `report.html`. Started again, it goes on where it was;
+finished, it answers from `demo.json`.
 """
 
 import dataclasses
@@ -43,9 +43,9 @@ def demo(
 ) -> dict[str, Any]:
     """Do it all in `out`; `config` is the recipe `demo` unless given.
 
-    Returns `report` (the page), `top1_error`, `top5_error`, `views`, `pictures`, `classes`, `centre_top1_error`,
-    `linear` and `chance_top1_error`, `seconds` by stage and in `total_seconds`, and the folders `store` and `run`.
-    Raises ValueError where `out` holds something else.
+    Returns `report` (the page), `top1_error`, `top5_error`, `views`, `pictures`, `classes`,
+    `centre_top1_error`, `linear` (what a linear classifier reaches), `chance_top1_error`, `seconds` by
+    stage, `total_seconds`, and the folders `store` and `run`. ValueError where `out` holds something else.
     """
     config = dataclasses.replace(config or recipe("demo"), seed=seed)
     record = Record(
@@ -100,7 +100,7 @@ def demo(
 
 
 class Record:
-    """`OUT/demo.json`: the settings, the seconds that each stage has taken so far, and in the end the result."""
+    """`OUT/demo.json`: the settings, the seconds that each stage has taken, and in the end the result."""
 
     def __init__(self, out: Path, settings: dict[str, Any]) -> None:
         """Open what is in `out`, or begin; ValueError where something else is there."""

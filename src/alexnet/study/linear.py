@@ -20,9 +20,9 @@ ITERATIONS = 60
 def linear_classifier(store_path: Path, *, side: int = SIDE) -> dict[str, Any]:
     """Fit softmax regression to the pixels of the training pictures, test it on the validation pictures.
 
-    Pictures are averaged down to `side` x `side` x 3, the training mean removed. The best of four penalties on the
-    weights is chosen on the validation pictures themselves, in the classifier's favour. Returns `top1_error`,
-    `train_top1_error` (fractions), `penalty`, `side`, `pictures`.
+    Pictures are averaged down to `side` x `side` x 3, the training mean removed. The best of four penalties
+    on the weights is chosen on the validation pictures themselves, in the classifier's favour. Returns
+    `top1_error`, `train_top1_error` (fractions), `penalty`, `side`, `pictures`.
     """
     store = Store(store_path)
     x, labels = _pixels(store.split("train"), side)
@@ -45,7 +45,7 @@ def linear_classifier(store_path: Path, *, side: int = SIDE) -> dict[str, Any]:
 
 
 def fit(x: Tensor, labels: Tensor, classes: int, penalty: float) -> tuple[Tensor, Tensor]:
-    """Weights [D, classes] and biases [classes] that minimise cross-entropy + penalty / 2 |weights|^2 (L-BFGS)."""
+    """Weights [D, classes] and biases [classes]: least cross-entropy + penalty/2 |weights|^2, by L-BFGS."""
     weights = torch.zeros(x.shape[1], classes, requires_grad=True)
     bias = torch.zeros(classes, requires_grad=True)
     search = torch.optim.LBFGS([weights, bias], max_iter=ITERATIONS, line_search_fn="strong_wolfe")

@@ -22,6 +22,17 @@ SAME_COLOUR = "#c8391b"
 INK, FAINT = "#222222", "#777777"
 
 
+MOST_PICTURES = 40
+
+
+def check_panel(pictures: Sequence[object]) -> None:
+    """ValueError for more pictures than a panel can show."""
+    if len(pictures) > MOST_PICTURES:
+        raise ValueError(
+            f"A panel shows at most {MOST_PICTURES} pictures, not {len(pictures)}; give fewer or no --panel."
+        )
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write the figure as PNG (or what the suffix says) on white; folders on the way are made."""
     path.parent.mkdir(parents=True, exist_ok=True)

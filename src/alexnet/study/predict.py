@@ -14,8 +14,8 @@ from torch import Tensor
 from alexnet.data.classes import Class
 from alexnet.progress import Progress
 from alexnet.study.evaluate import percent, probabilities
+from alexnet.study.panels import check_panel, save
 from alexnet.study.panels import predictions as draw_panel
-from alexnet.study.panels import save
 from alexnet.study.pictures import expand, readable, true_class
 from alexnet.study.trained import TrainedAlexNet, load
 
@@ -39,6 +39,8 @@ def predict(
             f"views is {views}; it must be 1 (centre) or 10 (corners, centre and their mirrors)."
         )
     paths = expand(pictures)
+    if panel is not None:
+        check_panel(paths)
     net = load(run, device)
     predictions: list[dict[str, Any]] = []
     with Progress("labelling", total=len(paths), unit="pictures") as bar:

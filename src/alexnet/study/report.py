@@ -1,7 +1,7 @@
-"""A report as one HTML file: numbers, bars, tables, figures and commands, readable without network or scripts.
+"""A report as one HTML file: numbers, bars, tables, figures and commands, without network or scripts.
 
-Knows nothing of networks: it takes words, numbers and pictures. Everything is escaped; pictures are inlined as
-PNG. Colours follow the reader's light or dark setting.
+Knows nothing of neural networks: it takes words, numbers and pictures. Everything is escaped; pictures are
+inlined as PNG. Colours follow the reader's light or dark setting.
 """
 
 import base64
@@ -17,7 +17,7 @@ from PIL import Image
 
 @dataclass(frozen=True)
 class Number:
-    """One measured number, shown large: `value` with its unit, what it is, and in small what to know of it."""
+    """One measured number, shown large: `value` with its unit, what it is, and a small note."""
 
     value: str
     what: str
@@ -140,15 +140,16 @@ def _bar(bar: Bar) -> str:
     width = 100 * min(max(bar.fraction, 0), 1)
     kind = "bar marked" if bar.marked else "bar"
     return (
-        f'<tr><th scope="row">{_text(bar.label)}</th><td class="room"><div class="{kind}" style="width:{width:.2f}%">'
-        f'</div></td><td class="value">{_text(bar.value)}</td></tr>'
+        f'<tr><th scope="row">{_text(bar.label)}</th>'
+        f'<td class="room"><div class="{kind}" style="width:{width:.2f}%"></div></td>'
+        f'<td class="value">{_text(bar.value)}</td></tr>'
     )
 
 
 def _table(table: Table) -> str:
     heads = "".join(f'<th scope="col">{_text(heading)}</th>' for heading in table.headings)
     rows = "".join(
-        f'<tr><th scope="row">{_text(first)}</th>{"".join(f"<td>{_text(cell)}</td>" for cell in rest)}</tr>'
+        f'<tr><th >{_text(first)}</th>{"".join(f"<td>{_text(cell)}</td>" for cell in rest)}</tr>'
         for first, *rest in table.rows
     )
     kind = ' class="numeric"' if table.numeric else ""
@@ -160,10 +161,9 @@ def _table(table: Table) -> str:
 def _picture(picture: Picture) -> str:
     data, width, height = _png(picture.source)
     caption = f"<figcaption>{_text(picture.caption)}</figcaption>" if picture.caption else ""
-    return (
-        f'<figure><img src="data:image/png;base64,{base64.b64encode(data).decode()}" alt="{_text(picture.alt)}" '
-        f'width="{width}" height="{height}">{caption}</figure>'
-    )
+    inline = f"data:image/png;base64,{base64.b64encode(data).decode()}"
+    size = f'width="{width}" height="{height}"'
+    return f'<figure><img src="{inline}" alt="{_text(picture.alt)}" {size}>{caption}</figure>'
 
 
 def _png(source: Path | np.ndarray) -> tuple[bytes, int, int]:
@@ -181,44 +181,46 @@ def _png(source: Path | np.ndarray) -> tuple[bytes, int, int]:
 
 
 STYLE = """
-:root { --ink: #1d2330; --faint: #5c6575; --ground: #f6f7f9; --card: #ffffff; --line: #dde1e8; --mark: #c2410c;
-  --bar: #8aa4c8; }
+:root { --ink: #1d2330; --faint: #5c6575; --ground: #f6f7f9; --card: #ffffff; --line: #dde1e8;
+  --mark: #c2410c; --bar: #8aa4c8; }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e8eaf0; --faint: #a3abba; --ground: #14171d; --card: #1e232c; --line: #343b48; --mark: #fb923c;
-    --bar: #4f6f9f; }
+  :root { --ink: #e8eaf0; --faint: #a3abba; --ground: #14171d; --card: #1e232c; --line: #343b48;
+    --mark: #fb923c; --bar: #4f6f9f; }
 }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 62rem; padding: 2rem 1.25rem 4rem; background: var(--ground); color: var(--ink);
-  font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif; }
+body { margin: 0 auto; max-width: 60rem; padding: 2rem 1.25rem 4rem;
+  background: var(--ground); color: var(--ink);
+  font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .6rem; }
 h2 { font-size: 1.25rem; margin: 0 0 .7rem; }
-header p { font-size: 1.1rem; max-width: 46rem; margin: 0 0 1.6rem; }
 p { margin: .5rem 0; max-width: 46rem; }
-section { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: 1.3rem 1.4rem;
-  margin: 1.2rem 0; }
-.numbers { display: grid; grid-template-columns: repeat(auto-fit, minmax(10.5rem, 1fr)); gap: .8rem; margin: 0; }
-.numbers div { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .9rem 1rem;
-  display: flex; flex-direction: column; }
-.numbers dt { font-size: .85rem; color: var(--faint); order: 2; }
-.numbers dd { margin: 0; font-size: 1.7rem; font-weight: 650; font-variant-numeric: tabular-nums; order: 1; }
+header p { font-size: 1.1rem; margin: 0 0 1.6rem; }
+section, .numbers div { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; }
+section { padding: 1.3rem 1.4rem; margin: 1.2rem 0; }
+.numbers { display: grid; grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); gap: .8rem;
+  margin: 0; }
+.numbers div { padding: .9rem 1rem; display: flex; flex-direction: column; }
+.numbers dt { font-size: .9rem; order: 2; }
+.numbers dd { margin: 0; font-size: 1.6rem; font-weight: 650; order: 1; font-variant-numeric: tabular-nums; }
 .numbers dd.note { font-size: .8rem; font-weight: 400; color: var(--faint); order: 3; }
 table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem 1rem .3rem 0; text-align: left; vertical-align: top; font-weight: 400; }
+th, td { padding: .3rem 1.6rem .3rem 0; text-align: left; vertical-align: top; font-weight: 400; }
 thead th { color: var(--faint); border-bottom: 1px solid var(--line); }
 .numeric th:not(:first-child), .numeric td { text-align: right; }
 .wide { overflow-x: auto; margin: .6rem 0; }
 .bars { width: 100%; margin: .4rem 0; }
-.bars th, .bars .value { white-space: nowrap; vertical-align: middle; }
-.bars .room { width: 100%; vertical-align: middle; }
+.bars th, .bars td { white-space: nowrap; vertical-align: middle; padding-right: .8rem; }
+.bars .room { width: 100%; }
 .bars .value { text-align: right; padding-right: 0; }
 .bar { height: 1.1rem; min-width: 2px; border-radius: .2rem; background: var(--bar); }
 .bar.marked { background: var(--mark); }
 figure { margin: .8rem 0 .4rem; }
 img { max-width: 100%; height: auto; display: block; background: #ffffff; border-radius: .4rem; }
 figcaption { font-size: .88rem; color: var(--faint); margin-top: .5rem; max-width: 46rem; }
-pre { background: var(--ground); border: 1px solid var(--line); border-radius: .4rem; padding: .6rem .8rem;
-  margin: .2rem 0 .9rem; overflow-x: auto; font: .88rem/1.45 ui-monospace, "SF Mono", Menlo, "DejaVu Sans Mono", monospace; }
+pre { background: var(--ground); border: 1px solid var(--line); border-radius: .4rem; overflow-x: auto;
+  padding: .6rem .8rem; margin: .2rem 0 .9rem;
+  font: .88rem/1.45 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
 code { font: inherit; }
 footer { color: var(--faint); font-size: .85rem; }
-@media print { body { background: #ffffff; } section, figure { break-inside: avoid; } }
+@media print { body { background: #ffffff; } figure, tr { break-inside: avoid; } }
 """

@@ -23,7 +23,7 @@ from alexnet.data.store import Store
 from alexnet.progress import Progress
 from alexnet.study.evaluate import check_size, open_split
 from alexnet.study.features import activations, centre_views, check_layer, open_rows
-from alexnet.study.panels import save
+from alexnet.study.panels import check_panel, save
 from alexnet.study.panels import similar as draw_panel
 from alexnet.study.pictures import expand, readable, true_class
 from alexnet.study.predict import named
@@ -57,6 +57,8 @@ def similar(
     if count < 1:
         raise ValueError(f"count is {count}; ask for at least one picture.")
     paths = expand(pictures)
+    if panel is not None:
+        check_panel(paths)
     net = load(run, device)
     check_layer(net, layer)
     data = Store(store)

@@ -13,7 +13,8 @@
 
 namespace {
 
-constexpr int64_t BAND = 8;  // rows of pooled output made together from one buffer
+constexpr int64_t BAND = 8;      // rows of pooled output made together from one buffer
+constexpr int64_t CHUNK = 2048;  // weights updated together
 
 template <class T> void lrn(const T *x, T *y, int64_t pixels, const Norm &n, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
@@ -99,6 +100,24 @@ void stage_gradient(const T *x, const T *g, const uint8_t *place, T *dx, int64_t
     }
 }
 
+// v <- momentum v - decay w - rate g; w <- w + v (decay is the weight decay times the rate); copy <- w where wanted.
+template <class G>
+void momentum_update(float *w, float *v, const G *g, bfloat16 *copy, int64_t count, float rate, float momentum,
+                     float decay, int threads) {
+    const int64_t chunks = (count + CHUNK - 1) / CHUNK;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t chunk = 0; chunk < chunks; chunk++) {
+        const int64_t start = chunk * CHUNK, end = std::min(start + CHUNK, count);
+#pragma omp simd
+        for (int64_t i = start; i < end; i++) {
+            v[i] = momentum * v[i] - decay * w[i] - rate * widen(g[i]);
+            w[i] += v[i];
+        }
+        if (copy)
+            for (int64_t i = start; i < end; i++) narrow(w[i], copy[i]);
+    }
+}
+
 }  // namespace
 
 #define ALEXNET_NORM int64_t groups, int64_t half, float alpha, float k
@@ -135,13 +154,12 @@ extern "C" {
 ALEXNET_LAYERS(float32, float)
 ALEXNET_LAYERS(bfloat16, bfloat16)
 
-// v <- momentum v - decay w - rate g; w <- w + v (decay is the weight decay times the rate).
-void momentum_update(float *w, float *v, const float *g, int64_t count, float rate, float momentum, float decay,
-                     int threads) {
-#pragma omp parallel for simd num_threads(threads) schedule(static)
-    for (int64_t i = 0; i < count; i++) {
-        v[i] = momentum * v[i] - decay * w[i] - rate * g[i];
-        w[i] += v[i];
-    }
+void momentum_update_float32(float *w, float *v, const float *g, bfloat16 *copy, int64_t count, float rate,
+                             float momentum, float decay, int threads) {
+    momentum_update(w, v, g, copy, count, rate, momentum, decay, threads);
+}
+void momentum_update_bfloat16(float *w, float *v, const bfloat16 *g, bfloat16 *copy, int64_t count, float rate,
+                              float momentum, float decay, int threads) {
+    momentum_update(w, v, g, copy, count, rate, momentum, decay, threads);
 }
 }

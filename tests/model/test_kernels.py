@@ -1,0 +1,249 @@
+"""Building, keeping and calling the compiled kernels, and the update that they hold."""
+
+import os
+import shutil
+import subprocess
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from alexnet.model import kernels
+from alexnet.model.lrn import LocalResponseNorm
+from alexnet.model.pooling import MaxPool2d
+from alexnet.model.stage import relu_norm_pool
+
+needs_kernels = pytest.mark.skipif(not kernels.available(), reason="no compiled kernels here")
+needs_posix = pytest.mark.skipif(os.name != "posix", reason="kernels are built on Linux and macOS only")
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, and a process that has not loaded the kernels yet."""
+    monkeypatch.delenv("ALEXNET_KERNELS", raising=False)
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    kernels._loaded.cache_clear()
+    yield tmp_path
+    kernels._loaded.cache_clear()
+
+
+@pytest.fixture
+def quick_compiler(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A compiler that copies kernels built before and notes each time it is called in the file returned."""
+    command = kernels.compiler()
+    if command is None:
+        pytest.skip("no C++ compiler")
+    with pytest.MonkeyPatch.context() as elsewhere:
+        elsewhere.delenv("XDG_CACHE_HOME")
+        built = kernels.cache_folder() / kernels.library_name(command)
+        if not built.exists():
+            kernels.build(command, built)
+    calls, script = fresh / "calls", fresh / "compiler"
+    calls.touch()
+    script.write_text(f'#!/bin/sh\necho called >> "{calls}"\nfor last; do :; done\ncp "{built}" "$last"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("CXX", str(script))
+    return calls
+
+
+def times(calls: Path) -> int:
+    return len(calls.read_text().splitlines())
+
+
+# ---- The update ----
+
+
+def update_in_float64(w: Tensor, v: Tensor, g: Tensor, rate: float, momentum: float, decay: float):
+    v = momentum * v.double() - decay * rate * w.double() - rate * g.double()
+    return w.double() + v, v
+
+
+@pytest.mark.parametrize("on", [pytest.param("", marks=needs_kernels), "off"])
+@pytest.mark.parametrize("shape", [(1,), (4099,), (7, 5), (6, 4, 3, 3), (0,)])
+def test_update_is_the_papers_rule(on: str, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ALEXNET_KERNELS", on)
+    for dtype in (torch.float32, torch.bfloat16):
+        w, v = torch.randn(shape), torch.randn(shape)
+        g, copy = torch.randn(shape).to(dtype), torch.zeros(shape, dtype=torch.bfloat16)
+        if len(shape) == 4:
+            w, v, g, copy = (t.contiguous(memory_format=torch.channels_last) for t in (w, v, g, copy))
+        wanted_w, wanted_v = update_in_float64(w, v, g, 0.01, 0.9, 0.0005)
+        before = w._version, v._version, copy._version
+        kernels.momentum_update_(w, v, g, 0.01, 0.9, 0.0005, copy)
+        torch.testing.assert_close(w.double(), wanted_w, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(v.double(), wanted_v, rtol=1e-6, atol=1e-6)
+        assert torch.equal(copy, w.bfloat16())
+        assert w._version > before[0]  # autograd knows that they have changed
+        assert v._version > before[1]
+        assert copy._version > before[2]
+
+
+@pytest.mark.parametrize("on", ["", "off"])
+def test_update_of_other_layouts_and_types(on: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ALEXNET_KERNELS", on)
+    w, v, g = torch.randn(8, 6), torch.zeros(8, 6), torch.randn(8, 6)
+    wanted, _ = update_in_float64(w, v, g, 0.01, 0.9, 0.0005)
+    for change in (
+        lambda t: t.T.contiguous().T,
+        lambda t: t.double(),
+        lambda t: torch.stack([t, t], 2)[..., 0],
+    ):
+        copy = change(w).clone(memory_format=torch.preserve_format)
+        kernels.momentum_update_(copy, v.clone(), change(g), 0.01, 0.9, 0.0005)
+        torch.testing.assert_close(copy.double(), wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_update_of_a_parameter_needs_no_gradient_of_its_own():
+    w = torch.nn.Parameter(torch.ones(3))
+    kernels.momentum_update_(w, torch.zeros(3), torch.ones(3), 0.5, 0.9, 0.0)
+    assert w.tolist() == [0.5, 0.5, 0.5]
+    assert w.requires_grad
+    assert w.grad_fn is None
+
+
+def test_freed_memory_is_kept_where_the_c_library_is_gnus():
+    if sys.platform != "linux":
+        assert kernels.reuse_memory() in (True, False)
+        return
+    code = "from alexnet.model.kernels import reuse_memory; print(reuse_memory())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    gnu = "CS_GNU_LIBC_VERSION" in os.confstr_names and os.confstr("CS_GNU_LIBC_VERSION")
+    assert done.stdout.strip() == str(bool(gnu))
+
+
+# ---- Building and keeping ----
+
+
+@needs_posix
+def test_kernels_are_built_once_and_kept_where_only_the_user_writes(quick_compiler: Path, fresh: Path):
+    kernels.load()
+    kernels.load()
+    folder = fresh / "cache" / "alexnet"
+    (built,) = folder.iterdir()  # and nothing half-made beside it
+    assert times(quick_compiler) == 1
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert built.stat().st_mode & 0o777 == 0o700
+
+
+@needs_posix
+def test_a_folder_that_was_open_is_closed_and_its_files_are_not_trusted(quick_compiler: Path, fresh: Path):
+    kernels.load()
+    folder = fresh / "cache" / "alexnet"
+    (built,) = folder.iterdir()
+    folder.chmod(0o777)
+    built.chmod(0o777)
+    kernels.load()
+    assert times(quick_compiler) == 2
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert built.stat().st_mode & 0o777 == 0o700
+
+
+@needs_posix
+@pytest.mark.parametrize("why", ["open parent", "link", "a file is there", "relative"])
+def test_nothing_is_loaded_from_a_place_that_others_can_change(
+    quick_compiler: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch, why: str
+):
+    cache = fresh / "cache"
+    cache.mkdir()
+    if why == "open parent":
+        cache.chmod(0o777)
+    elif why == "link":
+        (fresh / "elsewhere").mkdir()
+        (cache / "alexnet").symlink_to(fresh / "elsewhere")
+    elif why == "a file is there":
+        (cache / "alexnet").touch()
+    elif why == "relative":
+        monkeypatch.setenv("XDG_CACHE_HOME", "cache")
+        monkeypatch.chdir(fresh)
+    folder = kernels.cache_folder()
+    assert not folder.is_relative_to(fresh)
+    assert folder.stat().st_uid == os.getuid()
+    assert folder.stat().st_mode & 0o077 == 0
+
+
+@needs_posix
+def test_two_that_build_at_once_both_get_whole_kernels(quick_compiler: Path):
+    with ThreadPoolExecutor(4) as pool:
+        loaded = list(pool.map(lambda _: kernels.load(), range(4)))
+    assert all(each.lrn_float32 for each in loaded)
+    assert times(quick_compiler) >= 1
+
+
+@needs_posix
+def test_another_source_or_compiler_is_another_file(
+    quick_compiler: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch
+):
+    command = kernels.compiler()
+    assert command is not None
+    names = {kernels.library_name(command), kernels.library_name([*command, "-g"])}
+    shutil.copytree(kernels.SOURCE.parent, fresh / "native")
+    monkeypatch.setattr(kernels, "SOURCE", fresh / "native" / "kernels.cpp")
+    assert kernels.library_name(command) in names
+    with (fresh / "native" / "lrn.h").open("a") as header:
+        header.write("\n")
+    names.add(kernels.library_name(command))
+    Path(command[0]).write_text("#!/bin/sh\n")
+    names.add(kernels.library_name(command))
+    assert len(names) == 4
+
+
+@needs_posix
+@pytest.mark.parametrize("how", ["missing", "fails", "makes nothing that loads"])
+def test_without_a_working_compiler_everything_runs_and_says_so_once(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch, how: str
+):
+    script = fresh / "compiler"
+    script.write_text("#!/bin/sh\n" + ("echo 'error: no' >&2; exit 1\n" if how == "fails" else ""))
+    script.chmod(0o755)
+    monkeypatch.setenv("CXX", str(fresh / "nowhere") if how == "missing" else str(script))
+    x = torch.randn(2, 20, 9, 9).requires_grad_()
+    with pytest.warns(RuntimeWarning, match="plain PyTorch") as said:
+        y = MaxPool2d()(LocalResponseNorm()(x))
+    assert {"missing": "no C++ compiler", "fails": "error: no"}.get(how, "") in str(said[0].message)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(MaxPool2d()(LocalResponseNorm()(x)), y)
+        y.sum().backward()
+    assert not kernels.available()
+
+
+def test_turned_off_means_not_even_looked_for(fresh: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ALEXNET_KERNELS", "off")
+    monkeypatch.setattr(kernels, "load", lambda: pytest.fail("looked for"))
+    assert kernels.library() is None
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    "flags", [kernels.FLAGS[-1], (*kernels.FLAGS[1], "-DNDEBUG")], ids=["bare", "openmp"]
+)
+def test_kernels_for_any_processor_give_the_same(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]
+):
+    x = (torch.randn(2, 70, 9, 10) * 40).contiguous(memory_format=torch.channels_last)
+
+    def everything() -> list[Tensor]:
+        norm, pool = LocalResponseNorm(), MaxPool2d()
+        results = []
+        for dtype in (torch.float32, torch.bfloat16):
+            for function in (norm, pool, lambda x: relu_norm_pool(x, torch.nn.ReLU(), norm, pool)):
+                leaf = x.to(dtype).requires_grad_()
+                y = function(leaf)
+                results += [y.detach().float(), torch.autograd.grad(y.square().sum(), leaf)[0].float()]
+        return results
+
+    with pytest.MonkeyPatch.context() as elsewhere:
+        elsewhere.delenv("XDG_CACHE_HOME")
+        expected = everything()
+    kernels._loaded.cache_clear()
+    monkeypatch.setattr(kernels, "FLAGS", (flags,))
+    found = everything()
+    assert len(list((fresh / "cache" / "alexnet").iterdir())) == 1
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=2**-7, atol=2**-7)
+        assert (ours - theirs).abs().mean() <= 1e-4 * theirs.abs().mean()

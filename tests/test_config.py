@@ -1,0 +1,75 @@
+"""Settings: written, read back, and refused with the right word."""
+
+import ast
+import itertools
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from alexnet import config, recipes
+from alexnet.config import TrainConfig, load_config, save_config
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_every_recipe_survives_writing_and_reading(name, tmp_path):
+    made = recipes.recipe(name)
+    save_config(made, tmp_path / "config.json")
+    assert load_config(tmp_path / "config.json") == made
+    assert made.recipe == name
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_every_recipe_says_its_command_cost_and_result(name):
+    text = recipes.RECIPES[name].__doc__ or ""
+    assert re.search(r"Command: `alexnet ", text) and "Cost" in text and re.search("[Rr]esult", text)
+
+
+def test_the_defaults_are_the_paper():
+    assert recipes.recipe("paper") == TrainConfig()
+    assert (TrainConfig().batch_size, TrainConfig().optim.lr, TrainConfig().optim.momentum) == (128, 0.01, 0.9)
+
+
+def test_every_field_has_a_docstring():
+    """The docstring under a field is its help on the command line."""
+    tree = ast.parse(Path(config.__file__).read_text(encoding="utf-8"))
+    for cls in (node for node in tree.body if isinstance(node, ast.ClassDef)):
+        for field, after in itertools.pairwise([*cls.body, ast.Pass()]):
+            if isinstance(field, ast.AnnAssign) and not ast.unparse(field.annotation).endswith("Config"):
+                assert isinstance(after, ast.Expr), f"{cls.name}: {ast.unparse(field)}"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"batchsize": 3}, "unknown setting 'batchsize'; did you mean 'batch_size'"),
+        ({"optim": {"learning": 1.0}}, "unknown setting 'learning'"),
+        ({"epochs": "3"}, "epochs must be of type int"),
+        ({"compile": 1}, "compile must be of type bool"),
+        ({"epochs": True}, "epochs must be of type int"),
+        ({"epochs": 0}, "at least 1"),
+        ({"dtype": "float16"}, "dtype must be one of auto, float32, bfloat16"),
+        ({"schedule": {"drops": 3}}, "drops must be a list of numbers"),
+        ({"network": {"dropout": 1.0}}, "network.dropout is 1.0"),
+        ({"optim": {"lr": -1}}, "cannot be negative"),
+        ({"optim": 3}, "expected an object"),
+    ],
+)
+def test_what_does_not_fit_is_said(change, sentence, tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(change))
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        load_config(path)
+
+
+def test_a_file_that_is_no_json_is_named(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text("{")
+    with pytest.raises(ValueError, match=r"config\.json is not a configuration"):
+        load_config(path)
+
+
+def test_the_nearest_recipe_is_suggested():
+    with pytest.raises(ValueError, match="did you mean 'small'"):
+        recipes.recipe("smal")

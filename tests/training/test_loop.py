@@ -1,0 +1,260 @@
+"""Training: it learns, it continues exactly, it keeps its folder in order, it says what is wrong."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from alexnet import load
+from alexnet.config import CheckpointConfig, NetworkConfig, OptimConfig, ScheduleConfig, TrainConfig
+from alexnet.data.prepare import prepare
+from alexnet.training import checkpoint, loop
+from alexnet.training.metrics import read_lines
+
+SIZE, CROP = 56, 51
+CONFIG = TrainConfig(
+    epochs=3,
+    batch_size=8,
+    dtype="float32",
+    device="cpu",
+    workers=2,
+    network=NetworkConfig(input_size=CROP, width=1 / 12, initial_std=(0.02, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1)),
+    optim=OptimConfig(lr=0.001),
+    schedule=ScheduleConfig(kind="epochs", drops=(2,), warmup_steps=3),
+)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of noise in red, green and blue: 36 training and 12 validation pictures."""
+    source = tmp_path_factory.mktemp("source")
+    random = np.random.default_rng(0)
+    for split, count in (("train", 12), ("val", 4)):
+        for label, name in enumerate(("red", "green", "blue")):
+            folder = source / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                picture = random.integers(0, 120, (SIZE, SIZE, 3))
+                picture[..., label] += 120
+                Image.fromarray(picture.astype(np.uint8)).save(folder / f"{i}.png")
+    path = source.parent / "store"
+    prepare(source, path, size=SIZE, workers=1)
+    return path
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    last = checkpoint.find(run, "last")
+    velocity = load_file(last.path / "velocity.safetensors")
+    return load_file(last.path / "weights.safetensors") | {f"velocity of {k}": v for k, v in velocity.items()}
+
+
+def assert_same_run(ours: Path, theirs: Path) -> None:
+    a, b = weights(ours), weights(theirs)
+    assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+    assert read_lines(ours / "metrics.jsonl") == read_lines(theirs / "metrics.jsonl")
+    assert checkpoint.find(ours, "last").state() == checkpoint.find(theirs, "last").state()
+
+
+@pytest.fixture(scope="module")
+def finished(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run of three epochs."""
+    run = tmp_path_factory.mktemp("runs") / "finished"
+    loop.train(store, run, CONFIG)
+    return run
+
+
+def test_a_run_folder_holds_what_was_promised(finished):
+    names = {path.name for path in finished.iterdir()}
+    assert names == {"config.json", "classes.json", "mean.npy", "metrics.jsonl", "tensorboard", "checkpoints"}
+    lines = read_lines(finished / "metrics.jsonl")
+    steps = [line for line in lines if "evaluation" not in line]
+    evaluations = [line for line in lines if "evaluation" in line]
+    assert [line["step"] for line in steps] == list(range(1, 13))
+    assert all({"step", "epoch", "loss", "learning_rate"} <= line.keys() for line in steps)
+    rates = [line["learning_rate"] for line in steps]
+    assert rates == pytest.approx([0.001 / 3, 0.002 / 3, 0.001, *[0.001] * 5, *[0.0001] * 4])
+    assert [line["epoch"] for line in evaluations] == [1, 2, 3]
+    assert all({"top1_error", "top5_error", "loss"} <= line.keys() for line in evaluations)
+
+
+def test_it_learns(store, tmp_path):
+    config = dataclasses.replace(CONFIG, epochs=15, evaluate_every=15)
+    summary = loop.train(store, tmp_path / "run", config)
+    assert summary["top1_error"] < 0.2  # guessing: 0.67
+    assert summary["steps"] == 60 and summary["warnings"] == []
+    assert f"top-1 error {summary['top1_error']:.2%}" in loop.render(summary)
+
+
+def test_the_trained_network_loads_and_knows_its_classes(finished, store):
+    network = load(finished, device="cpu")
+    assert [c.name for c in network.classes] == ["blue", "green", "red"]
+    assert not network.training
+    picture = np.full((80, 60, 3), 128, np.uint8)
+    x = network.preprocess(picture)
+    assert x.shape == (3, CROP, CROP) and network(x[None]).shape == (1, 3)
+    views = network.preprocess.ten_views(picture)
+    assert views.shape == (10, 3, CROP, CROP)
+    from alexnet.data.store import Store
+
+    mean = torch.from_numpy(Store(store).mean)
+    whole = (128 - mean).permute(2, 0, 1)
+    edge = (SIZE - CROP) // 2
+    torch.testing.assert_close(x, whole[:, edge : edge + CROP, edge : edge + CROP])
+
+
+@pytest.mark.parametrize("stop_after", [1, 6, 8])
+def test_a_stopped_run_continues_bit_for_bit(finished, store, tmp_path, monkeypatch, stop_after):
+    """Stopped by Ctrl-C inside an epoch and at its end: weights, velocities and metrics are the same in the end."""
+    run = tmp_path / "run"
+    observe, seen = loop.health.LossWatch.observe, []
+
+    def press_ctrl_c(self, loss):
+        seen.append(loss)
+        if len(seen) == stop_after:
+            os.kill(os.getpid(), signal.SIGINT)
+        return observe(self, loss)
+
+    monkeypatch.setattr(loop.health.LossWatch, "observe", press_ctrl_c)
+    with pytest.raises(KeyboardInterrupt, match=f"after step {stop_after}, .*the same command continues"):
+        loop.train(store, run, CONFIG)
+    assert checkpoint.find(run, "last").step == stop_after
+    loop.train(store, run, dataclasses.replace(CONFIG, workers=1))
+    assert_same_run(run, finished)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("evaluation", [1, 2])
+def test_a_run_that_died_continues_from_its_last_checkpoint(finished, store, tmp_path, monkeypatch, evaluation):
+    run, observed, observe = tmp_path / "run", [], loop.Schedule.observe
+
+    def die(self, config, error):
+        observed.append(error)
+        if len(observed) == evaluation:
+            raise MemoryError
+        return observe(self, config, error)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Schedule, "observe", die)
+        with pytest.raises(MemoryError):
+            loop.train(store, run, CONFIG)
+    assert len(checkpoint.checkpoints(run)) == evaluation - 1
+    loop.train(store, run, CONFIG)
+    assert_same_run(run, finished)
+
+
+def test_a_finished_run_has_nothing_left_to_do(finished, store, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    summary = loop.train(store, run, CONFIG)
+    assert summary["steps"] == 12
+    assert_same_run(run, finished)
+
+
+def test_more_epochs_go_on_where_it_ended(finished, store, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    assert loop.train(store, run, dataclasses.replace(CONFIG, epochs=4))["steps"] == 16
+
+
+def test_the_seed_decides(finished, store, tmp_path):
+    loop.train(store, tmp_path / "again", CONFIG)
+    assert_same_run(tmp_path / "again", finished)
+    loop.train(store, tmp_path / "other", dataclasses.replace(CONFIG, seed=1))
+    assert not torch.equal(weights(tmp_path / "other")["conv1.weight"], weights(finished)["conv1.weight"])
+
+
+def test_the_best_checkpoint_is_that_of_the_lowest_validation_error(store, tmp_path, monkeypatch):
+    errors = iter([0.5, 0.2, 0.4])
+    monkeypatch.setattr(
+        loop, "validate", lambda *a: ({"top1_error": next(errors), "top5_error": 0.0, "loss": 1.0}, {})
+    )
+    summary = loop.train(store, tmp_path / "run", CONFIG)
+    assert (summary["best_step"], summary["top1_error"]) == (8, 0.2)
+    assert [c.step for c in checkpoint.checkpoints(tmp_path / "run")] == [8, 12]
+
+
+def test_the_plateau_ends_the_training(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "validate", lambda *a: ({"top1_error": 0.5, "top5_error": 0.0, "loss": 1.0}, {}))
+    schedule = ScheduleConfig(patience=1, max_drops=1)
+    summary = loop.train(store, tmp_path / "run", dataclasses.replace(CONFIG, epochs=50, schedule=schedule))
+    assert summary["epochs"] == 3  # best, drop, end
+    lines = read_lines(tmp_path / "run" / "metrics.jsonl")
+    rates = [line["learning_rate"] for line in lines if "evaluation" not in line]
+    assert rates == pytest.approx([0.001] * 8 + [0.0001] * 4)
+    assert checkpoint.find(tmp_path / "run", "last").step == 12
+
+
+def test_a_loss_that_is_not_a_number_stops_with_the_layer_and_the_way_back(store, tmp_path):
+    config = dataclasses.replace(
+        CONFIG, optim=OptimConfig(lr=1e12), schedule=ScheduleConfig(kind="epochs"), checkpoint=CheckpointConfig(1)
+    )
+    with pytest.raises(FloatingPointError, match=r"not a number at step \d+; .* is not finite.*--optim.lr 5e\+11"):
+        loop.train(store, tmp_path / "run", config)
+
+
+def test_without_a_validation_split_it_trains_by_epochs(store, tmp_path):
+    source = tmp_path / "source"
+    random = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (source / "train" / name).mkdir(parents=True)
+        for i in range(8):
+            Image.fromarray(random.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)).save(
+                source / "train" / name / f"{i}.png"
+            )
+    prepare(source, tmp_path / "store", size=SIZE, workers=1, val_fraction=0)
+    with pytest.raises(ValueError, match="no validation split, which --schedule.kind plateau needs"):
+        loop.train(tmp_path / "store", tmp_path / "run", dataclasses.replace(CONFIG, schedule=ScheduleConfig()))
+    summary = loop.train(tmp_path / "store", tmp_path / "run", dataclasses.replace(CONFIG, epochs=1))
+    assert summary["top1_error"] is None and checkpoint.find(tmp_path / "run").step == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"network": dataclasses.replace(CONFIG.network, input_size=64)}, "takes pictures of 64 pixels"),
+        ({"batch_size": 64}, "fewer than one batch"),
+        ({"device": "tpu"}, "no device 'tpu'"),
+    ],
+)
+def test_settings_that_do_not_fit_are_said_before_anything_is_written(store, tmp_path, change, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        loop.train(store, tmp_path / "run", dataclasses.replace(CONFIG, **change))
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_network_or_folder_is_refused(finished, store, tmp_path):
+    with pytest.raises(ValueError, match="another setting of batch_size"):
+        loop.train(store, finished, dataclasses.replace(CONFIG, batch_size=4))
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "dear.txt").write_text("Dear")
+    with pytest.raises(ValueError, match="not empty and holds no run"):
+        loop.train(store, tmp_path / "letters", CONFIG)
+
+
+def test_bfloat16_and_float32_learn_alike(store, tmp_path):
+    losses = {}
+    for dtype in ("float32", "bfloat16"):
+        loop.train(store, tmp_path / dtype, dataclasses.replace(CONFIG, dtype=dtype, epochs=1))
+        losses[dtype] = [
+            line["loss"] for line in read_lines(tmp_path / dtype / "metrics.jsonl") if "evaluation" not in line
+        ]
+    np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=0.05)
+
+
+def test_training_outside_the_main_thread_works(store, tmp_path):
+    done = []
+    thread = threading.Thread(
+        target=lambda: done.append(loop.train(store, tmp_path / "run", dataclasses.replace(CONFIG, epochs=1)))
+    )
+    thread.start()
+    thread.join()
+    assert done and json.dumps(done[0])
