@@ -22,7 +22,8 @@ from torch.nn import functional as F
 
 from alexnet import AlexNet
 from alexnet.config import OptimConfig
-from alexnet.training.device import keep_freed_memory, precision
+from alexnet.model import kernels
+from alexnet.training.device import precision
 from alexnet.training.update import MomentumSGD
 
 CPU = torch.device("cpu")
@@ -104,7 +105,7 @@ def main() -> None:
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
     arguments = parser.parse_args()
     batch = arguments.batch_size
-    keep_freed_memory()
+    kernels.reuse_memory()
     results: dict[str, dict[str, dict[str, float]]] = {}
     for name in arguments.dtypes:
         dtype = getattr(torch, name)

@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import inspect
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -62,6 +63,36 @@ def test_the_examples_in_the_help_are_understood(
         line = _parse_train(options) if name == "train" else parse(name, COMMANDS[name], options)
         assert not line.json
         assert not line.debug
+
+
+def documented() -> list[str]:
+    """Command lines in README.md, docs and recipes: lines of code blocks, and whole ones in the text."""
+    root = Path(__file__).parents[1]
+    texts = [
+        path.read_text(encoding="utf-8") for path in (root / "README.md", *sorted(root.glob("docs/*.md")))
+    ]
+    texts += [recipe.__doc__ or "" for recipe in RECIPES.values()]
+    lines = [
+        line for text in texts for line in re.findall(r"^alexnet .*$|(?<=`)alexnet [^`]+(?=`)", text, re.M)
+    ]
+    return [line for line in lines if not line.endswith("--help") and re.search(r"/|STORE|RUN", line)]
+
+
+def test_documented_commands_are_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = documented()
+    assert {line.split()[1] for line in lines} >= {
+        "prepare",
+        "train",
+        "evaluate",
+        "predict",
+        "similar",
+        "verify",
+    }
+    for line in lines:
+        _, name, *options = shlex.split(line.replace(" ...", "").replace("NAME", "small"), comments=True)
+        understood = _parse_train(options) if name == "train" else parse(name, COMMANDS[name], options)
+        assert not understood.json, line
 
 
 def test_every_parameter_is_explained() -> None:

@@ -1,5 +1,6 @@
 """ILSVRC-2012 as published, against torchvision's reading of it."""
 
+import gzip
 import io
 import shutil
 import tarfile
@@ -142,10 +143,18 @@ def test_a_damaged_header_is_not_taken_for_the_end(archives: Path) -> None:
         read_all(open_source(archives))
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", miniature.tar_bytes([("a", b"b")])])
-def test_a_devkit_that_is_none_is_refused(archives: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is damaged or cut off"),
+        (b"no archive", "is damaged or cut off"),
+        (gzip.compress(miniature.tar_bytes([("a", b"b")])), "does not contain meta.mat"),
+    ],
+    ids=["empty", "text", "another archive"],
+)
+def test_a_devkit_that_is_none_is_refused(archives: Path, content: bytes, message: str) -> None:
     (archives / DEVKIT).write_bytes(content)
-    with pytest.raises(ValueError, match=rf"{DEVKIT}.*download"):
+    with pytest.raises(ValueError, match=f"{DEVKIT} {message}.*download"):
         open_source(archives)
 
 

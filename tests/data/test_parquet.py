@@ -54,6 +54,9 @@ def test_a_labelled_test_split_serves_as_validation(tmp_path: Path) -> None:
     miniature.parquet(tmp_path / "train-00000-of-00001.parquet", rows(6), NAMES)
     miniature.parquet(tmp_path / "test-00000-of-00001.parquet", rows(3), NAMES)
     assert open_source(tmp_path).splits["val"].count == 3
+    miniature.parquet(tmp_path / "test-00000-of-00001.parquet", [(b"x", -1)] * 3, NAMES)
+    with pytest.raises(ValueError, match="holds no validation-"):
+        open_source(tmp_path)
 
 
 def test_the_thousand_classes_get_their_wnids(tmp_path: Path) -> None:

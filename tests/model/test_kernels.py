@@ -244,6 +244,9 @@ def test_kernels_for_any_processor_give_the_same(
     monkeypatch.setattr(kernels, "FLAGS", (flags,))
     found = everything()
     assert len(list((fresh / "cache" / "alexnet").iterdir())) == 1
-    for ours, theirs in zip(found, expected, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=2**-7, atol=2**-7)
+    for i, (ours, theirs) in enumerate(zip(found, expected, strict=True)):
+        tolerance = (
+            1e-5 if i < len(found) // 2 else 2**-5
+        )  # a bfloat16 rounded the other way changes what follows
+        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
         assert (ours - theirs).abs().mean() <= 1e-4 * theirs.abs().mean()

@@ -119,12 +119,27 @@ def test_hooks_see_what_each_stage_gave():
     assert out["fc8"].shape == (2, 7)
 
 
-def test_channels_last_and_compiled_forms_agree():
+def test_channels_last_gives_the_same():
     network = AlexNet(**NARROW, input_size=67).eval()
     x = torch.randn(2, 3, 67, 67) * 60
     expected = network(x)
     last = network.to(memory_format=torch.channels_last)(x.contiguous(memory_format=torch.channels_last))  # type: ignore[call-overload]
     torch.testing.assert_close(last, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_compiled_network_gives_the_same_outputs_and_gradients():
+    network = AlexNet(**NARROW, input_size=67, dropout=0.0, initial_std=(0.02, *[0.1] * 7)).train()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    x = (torch.randn(4, 3, 67, 67) * 60).contiguous(memory_format=torch.channels_last)
+    found = []
+    for form in (network, torch.compile(network)):
+        network.zero_grad()
+        logits = form(x)
+        F.cross_entropy(logits, torch.arange(4)).backward()
+        found.append([logits.detach(), *(w.grad.clone() for w in network.parameters() if w.grad is not None)])
+    assert len(found[0]) == 17
+    for eager, compiled in zip(*found, strict=True):
+        torch.testing.assert_close(compiled, eager, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(

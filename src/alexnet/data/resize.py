@@ -153,19 +153,18 @@ def _rgb(picture: Image.Image) -> np.ndarray:
     return np.asarray(picture.convert("RGB"))
 
 
-def _orientation(data: memoryview) -> int:
-    """The EXIF orientation, 1 to 8; 1 (upright) where there is none, or none that can be read."""
+def _orientation(data: memoryview) -> object:
+    """The EXIF orientation, 2 to 8; anything else means upright."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-                value = picture.getexif().get(_ORIENTATION_TAG, 1)
-        except Exception:  # broken EXIF is common and raises nearly anything
-            return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+                return picture.getexif().get(_ORIENTATION_TAG)
+        except Exception:  # some versions of Pillow raise nearly anything for broken EXIF
+            return None
 
 
-def _upright(picture: np.ndarray, orientation: int) -> np.ndarray:
+def _upright(picture: np.ndarray, orientation: object) -> np.ndarray:
     if orientation in _NEEDS_TRANSPOSE:
         picture = picture.transpose(1, 0, 2)
     if orientation in _NEEDS_MIRROR:

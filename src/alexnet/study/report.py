@@ -149,7 +149,7 @@ def _bar(bar: Bar) -> str:
 def _table(table: Table) -> str:
     heads = "".join(f'<th scope="col">{_text(heading)}</th>' for heading in table.headings)
     rows = "".join(
-        f'<tr><th >{_text(first)}</th>{"".join(f"<td>{_text(cell)}</td>" for cell in rest)}</tr>'
+        f'<tr><th scope="row">{_text(first)}</th>{"".join(f"<td>{_text(cell)}</td>" for cell in rest)}</tr>'
         for first, *rest in table.rows
     )
     kind = ' class="numeric"' if table.numeric else ""

@@ -45,7 +45,7 @@ class Preprocess:
             pixels = picture
         else:
             pixels = np.asarray(picture.convert("RGB"))
-        return resize.rescale(pixels, self.size)
+        return resize.rescale(pixels, self.size).copy()  # PIL's memory is read-only
 
     def whole(self, picture: "str | Path | bytes | Image | np.ndarray") -> Tensor:
         """float32 [3, size, size], mean removed, before any view is cut out."""

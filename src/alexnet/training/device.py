@@ -1,8 +1,6 @@
 """Where to compute, and in which number format."""
 
 import contextlib
-import ctypes
-import platform
 from contextlib import AbstractContextManager
 
 import torch
@@ -43,18 +41,3 @@ def precision(device: torch.device, dtype: torch.dtype) -> AbstractContextManage
     if dtype == torch.float32:
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype)
-
-
-def keep_freed_memory() -> None:
-    """Let this process keep the memory it frees, for the next step to use (Linux with glibc; elsewhere nothing).
-
-    Otherwise every large tensor is given back to the system and fetched again as fresh pages at each step, which
-    takes about a seventh of a training step's time on a CPU.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return
-    libc = ctypes.CDLL(None)
-    mmap_max, trim_threshold, top_pad = -4, -1, -2  # names in malloc.h, with M_ before them
-    libc.mallopt(mmap_max, 0)
-    libc.mallopt(trim_threshold, 2**31 - 1)
-    libc.mallopt(top_pad, 2**27)

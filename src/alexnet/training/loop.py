@@ -20,10 +20,11 @@ from torch.nn import functional as F
 from alexnet.config import TrainConfig, load_config, save_config
 from alexnet.data import augment, loader
 from alexnet.data.store import Store, StoreSplit
+from alexnet.model import kernels
 from alexnet.model.network import AlexNet
 from alexnet.progress import Progress
 from alexnet.training import checkpoint, health
-from alexnet.training.device import choose_device, choose_dtype, keep_freed_memory, precision
+from alexnet.training.device import choose_device, choose_dtype, precision
 from alexnet.training.metrics import MetricsLog, errors, top_k_credit
 from alexnet.training.schedule import Schedule
 from alexnet.training.update import MomentumSGD
@@ -52,7 +53,9 @@ def train(store_path: Path, run: Path, config: TrainConfig) -> dict:
     device = choose_device(config.device)
     dtype = choose_dtype(config.dtype, device)
     if device.type == "cpu":
-        keep_freed_memory()
+        kernels.reuse_memory()
+        if config.compile and kernels.compiler() is None:
+            raise ValueError("--compile needs a C++ compiler such as g++; install one, or leave --compile out.")
     open_run(run, config, store)
     split, crop = store.split("train"), config.network.input_size
     steps_per_epoch = len(split) // config.batch_size
