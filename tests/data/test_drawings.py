@@ -37,7 +37,11 @@ def test_no_two_cues_are_enough() -> None:
 def test_a_picture_is_a_function_of_seed_split_and_index() -> None:
     one = picture(3, "train", 5, seed=1)
     np.testing.assert_array_equal(one, picture(3, "train", 5, seed=1))
-    for other in (picture(3, "train", 5, seed=2), picture(3, "val", 5, seed=1), picture(3, "train", 6, seed=1)):
+    for other in (
+        picture(3, "train", 5, seed=2),
+        picture(3, "val", 5, seed=1),
+        picture(3, "train", 6, seed=1),
+    ):
         assert other.shape != one.shape or (other != one).mean() > 0.5
 
 
@@ -134,7 +138,9 @@ def test_what_is_there_is_not_drawn_again(drawn: Path, monkeypatch: pytest.Monke
     assert draw_set(drawn, train=TRAIN, val=VAL)["complete"]
 
 
-def test_an_interrupted_set_is_completed(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_set_is_completed(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stop(label: int, split: str, index: int, seed: int) -> np.ndarray:
         if split == "val":
             raise KeyboardInterrupt

@@ -1,7 +1,5 @@
 """Background batches: the right pictures, whatever the number of threads; errors where they belong."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -27,7 +25,7 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> StoreSplit:
                 Image.fromarray(random.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)).save(
                     folder / f"{i}.png"
                 )
-    store: Path = source.parent / "store"
+    store = tmp_path_factory.mktemp("loader") / "store"
     prepare(source, store, size=SIZE, workers=1)
     return Store(store).split("train")
 
@@ -68,7 +66,7 @@ def test_in_order_shows_every_picture_once(split):
     pictures = torch.cat([pictures for pictures, _, _ in seen])
     assert len(pictures) == PICTURES
     assert all(np.array_equal(pictures[i].numpy(), split.picture(i)) for i in range(PICTURES))
-    assert torch.equal(torch.cat([labels for _, labels, _ in seen]), torch.from_numpy(split.labels))
+    assert torch.equal(torch.cat([labels for _, labels, _ in seen]), torch.tensor(split.labels))
 
 
 def test_an_error_in_a_thread_reaches_the_caller(split, monkeypatch):

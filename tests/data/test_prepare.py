@@ -212,11 +212,11 @@ def test_it_stops_as_soon_as_too_many_are_certain(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoil(source, [f"train/ant/{number:02}.png" for number in range(7)])
-    monkeypatch.setattr(module, "SEEN_BEFORE_STOPPING", 6)
+    monkeypatch.setattr(module, "SEEN_BEFORE_STOPPING", 9)
     worked = interrupt_at(monkeypatch, -1, KeyboardInterrupt())
-    with pytest.raises(ValueError, match="6 pictures cannot be read, and --max-bad allows 3"):
+    with pytest.raises(ValueError, match="7 pictures cannot be read, and --max-bad allows 3"):
         prepare(source, tmp_path / "store", size=16, workers=1, max_bad=0.1)
-    assert len(worked) == 6
+    assert len(worked) == 9
 
 
 def test_a_split_of_which_nothing_can_be_read(source: Path, tmp_path: Path) -> None:

@@ -246,7 +246,7 @@ def test_kernels_for_any_processor_give_the_same(
     assert len(list((fresh / "cache" / "alexnet").iterdir())) == 1
     for i, (ours, theirs) in enumerate(zip(found, expected, strict=True)):
         tolerance = (
-            1e-5 if i < len(found) // 2 else 2**-5
+            2e-5 if i < len(found) // 2 else 2**-5
         )  # a bfloat16 rounded the other way changes what follows
         torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
         assert (ours - theirs).abs().mean() <= 1e-4 * theirs.abs().mean()

@@ -46,7 +46,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 picture = random.integers(0, 120, (SIZE, SIZE, 3))
                 picture[..., label] += 120
                 Image.fromarray(picture.astype(np.uint8)).save(folder / f"{i}.png")
-    path = source.parent / "store"
+    path = tmp_path_factory.mktemp("loop") / "store"
     prepare(source, path, size=SIZE, workers=1)
     return path
 

@@ -66,7 +66,8 @@ def demo(
     with record.stage("draw"):
         draw_set(pictures, train=train_pictures, val=val_pictures, seed=seed, workers=workers)
     with record.stage("prepare"):
-        prepare(pictures, store, size=size, workers=workers)
+        if not store.exists():  # a demonstration that was moved since is still the same
+            prepare(pictures, store, size=size, workers=workers)
     with record.stage("train"):
         trained = train(store, run, config)
     with record.stage("evaluate"):

@@ -56,7 +56,7 @@ def write(path: Path, result: dict[str, Any], store: Path, run: Path, figures: d
             Section("How it was made", how(result, config)),
         ),
         footer=f"alexnet {__version__}, PyTorch {torch.__version__}, Python {platform.python_version()}, "
-        f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads.",
+        f"{platform.system()} {platform.machine()}, threads: {torch.get_num_threads()}.",
     )
 
 
@@ -80,7 +80,7 @@ def numbers(result: dict[str, Any], config: TrainConfig) -> tuple[Number, ...]:
         Number(percent(1 - result["top5_error"]), "right among five", "top-5, ten views"),
         Number(percent(1 - result["linear"]["top1_error"]), "linear classifier", "top-1, same pictures"),
         Number(minutes(result["seconds"]["train"]), "training", f"of {total} in all"),
-        Number(f"{parameters / 1e6:.2f} million", "parameters", f"{width:g} of the paper's width"),
+        Number(f"{parameters:,}", "parameters", f"{width:g} of the paper's width"),
     )
 
 

@@ -201,8 +201,8 @@ section { padding: 1.3rem 1.4rem; margin: 1.2rem 0; }
   margin: 0; }
 .numbers div { padding: .9rem 1rem; display: flex; flex-direction: column; }
 .numbers dt { font-size: .9rem; order: 2; }
-.numbers dd { margin: 0; font-size: 1.6rem; font-weight: 650; order: 1; font-variant-numeric: tabular-nums; }
-.numbers dd.note { font-size: .8rem; font-weight: 400; color: var(--faint); order: 3; }
+.numbers dd { margin: 0; font-size: 1.45rem; font-weight: 650; order: 1; white-space: nowrap; }
+.numbers dd.note { font-size: .8rem; font-weight: 400; color: var(--faint); order: 3; white-space: normal; }
 table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem 1.6rem .3rem 0; text-align: left; vertical-align: top; font-weight: 400; }
 thead th { color: var(--faint); border-bottom: 1px solid var(--line); }
