@@ -120,6 +120,8 @@ def test_stopped_anywhere_it_goes_on_and_counts_its_time(
     shutil.copytree(out, copy)
     record = json.loads((copy / "demo.json").read_text()) | {"result": None}
     (copy / "demo.json").write_text(json.dumps(record))
+    if stage == "prepare":
+        shutil.rmtree(copy / "store")
     with monkeypatch.context() as patch:
 
         def stop(*args: object, **options: object) -> None:

@@ -131,27 +131,30 @@ def train(store_path: Path, run: Path, config: TrainConfig) -> dict:
                 bar.advance(len(labels), epoch=f"{epoch + 1}/{config.epochs}", loss=f"{value:.3f}")
                 warn(watch.observe(value))
                 if stop_requested.is_set():
-                    save()
-                    raise KeyboardInterrupt(
-                        f"Stopped after step {step}, with a checkpoint; the same command continues {run}."
-                    )
+                    break
 
-            epoch, improved = step // steps_per_epoch, False
-            at_end = epoch == config.epochs
-            if "val" in store.splits and (epoch % config.evaluate_every == 0 or at_end):
-                result, dead = validate(network, store.split("val"), mean, config)
-                log.write(step, epoch, {"evaluation": "val"} | result)
-                bar.advance(0, val_top1_error=f"{result['top1_error']:.1%}")
-                improved = best["top1_error"] is None or result["top1_error"] < best["top1_error"]
-                if improved:
-                    best = {"best_step": step} | {k: result[k] for k in ("top1_error", "top5_error")}
-                if schedule.observe(config.schedule, result["top1_error"]):
-                    print(f"The validation error has stopped improving: learning rate / {config.schedule.factor:g}.",
-                          file=sys.stderr)  # fmt: skip
-                if epoch <= config.evaluate_every:
-                    warn(health.dead_warning(dead))
-            if improved or at_end or schedule.finished or epoch % config.checkpoint.every_epochs == 0:
+            if step % steps_per_epoch == 0:  # else: asked to stop inside the epoch
+                epoch, improved = step // steps_per_epoch, False
+                at_end = epoch == config.epochs
+                if "val" in store.splits and (epoch % config.evaluate_every == 0 or at_end):
+                    result, dead = validate(network, store.split("val"), mean, config)
+                    log.write(step, epoch, {"evaluation": "val"} | result)
+                    bar.advance(0, val_top1_error=f"{result['top1_error']:.1%}")
+                    improved = best["top1_error"] is None or result["top1_error"] < best["top1_error"]
+                    if improved:
+                        best = {"best_step": step} | {k: result[k] for k in ("top1_error", "top5_error")}
+                    if schedule.observe(config.schedule, result["top1_error"]):
+                        print(f"The validation error has stopped improving: learning rate / {config.schedule.factor:g}.",
+                              file=sys.stderr)  # fmt: skip
+                    if epoch <= config.evaluate_every:
+                        warn(health.dead_warning(dead))
+                if improved or at_end or schedule.finished or epoch % config.checkpoint.every_epochs == 0:
+                    save()
+            if stop_requested.is_set() and step < config.epochs * steps_per_epoch:
                 save()
+                raise KeyboardInterrupt(
+                    f"Stopped after step {step}, with a checkpoint; the same command continues {run}."
+                )
     log.close()
     seconds = time.monotonic() - began
     return best | {
