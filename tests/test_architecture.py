@@ -89,9 +89,7 @@ def test_data_flows_from_left_to_right() -> None:
     for order in LEFT_TO_RIGHT:
         for i, left in enumerate(order):
             for right in order[i + 1 :]:
-                assert f"alexnet.data.{right}" not in reachable(f"alexnet.data.{left}"), (
-                    f"{left} uses {right}"
-                )
+                assert f"alexnet.data.{right}" not in reachable(f"alexnet.data.{left}"), f"{left} uses {right}"
 
 
 def outside(name: str) -> set[str]:

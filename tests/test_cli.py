@@ -54,9 +54,7 @@ def examples(name: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_examples_in_the_help_are_understood(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_examples_in_the_help_are_understood(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert examples(name)
     for options in examples(name):
@@ -68,13 +66,9 @@ def test_the_examples_in_the_help_are_understood(
 def documented() -> list[str]:
     """Command lines in README.md, docs and recipes: lines of code blocks, and whole ones in the text."""
     root = Path(__file__).parents[1]
-    texts = [
-        path.read_text(encoding="utf-8") for path in (root / "README.md", *sorted(root.glob("docs/*.md")))
-    ]
+    texts = [path.read_text(encoding="utf-8") for path in (root / "README.md", *sorted(root.glob("docs/*.md")))]
     texts += [recipe.__doc__ or "" for recipe in RECIPES.values()]
-    lines = [
-        line for text in texts for line in re.findall(r"^alexnet .*$|(?<=`)alexnet [^`]+(?=`)", text, re.M)
-    ]
+    lines = [line for text in texts for line in re.findall(r"^alexnet .*$|(?<=`)alexnet [^`]+(?=`)", text, re.M)]
     return [line for line in lines if not line.endswith("--help") and re.search(r"/|STORE|RUN", line)]
 
 
@@ -171,9 +165,7 @@ def settings(*options: str) -> TrainConfig:
 def test_a_recipe_gives_the_defaults_and_options_go_over_them(name: str, tmp_path: Path) -> None:
     line = [str(tmp_path / "store"), str(tmp_path / "run"), "--recipe", name]
     assert settings(*line) == recipe(name)
-    changed = settings(
-        *line, "--optim.lr", "0.125", "--epochs", "3", "--batch-size", "7", "--network.width", "0.5"
-    )
+    changed = settings(*line, "--optim.lr", "0.125", "--epochs", "3", "--batch-size", "7", "--network.width", "0.5")
     assert (changed.optim.lr, changed.epochs, changed.batch_size, changed.network.width) == (0.125, 3, 7, 0.5)
     back = dataclasses.replace(
         changed,
@@ -281,9 +273,7 @@ def test_results_are_rendered_or_one_json_object(capsys: Streams) -> None:
         (KeyboardInterrupt("Stopped after step 3."), 130, "alexnet fake: Stopped after step 3."),
     ],
 )
-def test_failures_are_one_line_without_traceback(
-    error: BaseException, code: int, said: str, capsys: Streams
-) -> None:
+def test_failures_are_one_line_without_traceback(error: BaseException, code: int, said: str, capsys: Streams) -> None:
     assert run_fake(error) == code
     out, err = capsys.readouterr()
     assert out == ""

@@ -53,12 +53,8 @@ def run(store: Path) -> Path:
     return path
 
 
-def test_pictures_become_a_store_and_bad_ones_are_listed(
-    store: Path, pictures: Path, capsys: Streams
-) -> None:
-    summary = alexnet(
-        "prepare", pictures, store, "--size", SIZE, "--workers", 1, "--max-bad", 0.1, capture=capsys
-    )
+def test_pictures_become_a_store_and_bad_ones_are_listed(store: Path, pictures: Path, capsys: Streams) -> None:
+    summary = alexnet("prepare", pictures, store, "--size", SIZE, "--workers", 1, "--max-bad", 0.1, capture=capsys)
     assert summary["splits"]["train"] == {"pictures": TRAIN, "skipped": 1}
     assert summary["splits"]["val"] == {"pictures": VAL, "skipped": 0}
     assert summary["classes"] == len(CLASSES)
@@ -82,14 +78,10 @@ def test_a_training_leaves_its_record_and_goes_on_where_it_stopped(
     config = json.loads((more / "config.json").read_text())
     assert (config["epochs"], config["seed"], config["batch_size"]) == (3, 7, BATCH)
     assert metrics(more)[: len(lines)] == lines
-    assert [line["step"] for line in metrics(more) if "learning_rate" in line] == list(
-        range(1, 3 * steps + 1)
-    )
+    assert [line["step"] for line in metrics(more) if "learning_rate" in line] == list(range(1, 3 * steps + 1))
 
 
-def test_a_stopped_training_ends_where_an_undisturbed_one_does(
-    run: Path, store: Path, tmp_path: Path
-) -> None:
+def test_a_stopped_training_ends_where_an_undisturbed_one_does(run: Path, store: Path, tmp_path: Path) -> None:
     for epochs in ("1", "2"):
         line = ["train", str(store), str(tmp_path / "run"), *SMALL.split(), "--seed", "7", "--epochs", epochs]
         assert main(line) == 0
@@ -139,9 +131,7 @@ def test_pictures_get_their_five_most_probable_labels(
         assert min(image.size) > 100
 
 
-def test_a_stored_picture_is_nearest_to_itself(
-    run: Path, store: Path, tmp_path: Path, capsys: Streams
-) -> None:
+def test_a_stored_picture_is_nearest_to_itself(run: Path, store: Path, tmp_path: Path, capsys: Streams) -> None:
     split = Store(store).split("train")
     picture = tmp_path / "stored.png"
     Image.fromarray(np.asarray(split.picture(5))).save(picture)
@@ -211,9 +201,7 @@ def test_results_are_shown_to_people_too(run: Path, store: Path, pictures: Path,
         assert len(capsys.readouterr().out.splitlines()) > 1, line
 
 
-@pytest.mark.parametrize(
-    "command", ["predict RUN BAD", "similar RUN BAD --data STORE", "features RUN BAD fc7.npy"]
-)
+@pytest.mark.parametrize("command", ["predict RUN BAD", "similar RUN BAD --data STORE", "features RUN BAD fc7.npy"])
 def test_what_is_no_picture_is_named(
     command: str, run: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Streams
 ) -> None:

@@ -98,9 +98,7 @@ def parse(name: str, command: Command, argv: list[str]) -> Line:
     @dataclass(frozen=True)
     class WholeLine(Line):
         call: Annotated[Any, arg(name="", constructor=bind)]
-        json: Annotated[Flag, arg(help="Print one JSON object, and nothing else, on standard output.")] = (
-            False
-        )
+        json: Annotated[Flag, arg(help="Print one JSON object, and nothing else, on standard output.")] = False
         debug: Annotated[Flag, arg(help="Show the traceback of a failure.")] = False
 
     function = command.func if isinstance(command, functools.partial) else command

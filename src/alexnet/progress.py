@@ -38,9 +38,7 @@ class Progress:
                 console=console,
             )
             self.bar.start()
-            self.task = self.bar.add_task(
-                self.description, total=self.total, completed=self.start, rate="", extra=""
-            )
+            self.task = self.bar.add_task(self.description, total=self.total, completed=self.start, rate="", extra="")
         return self
 
     def __exit__(

@@ -22,13 +22,15 @@ def small() -> TrainConfig:
     """Data of some thousand pictures: the paper's network, made to leave its starting plateau within an epoch.
 
     Command: `alexnet train stores/imagenette runs/imagenette --recipe small`
-    Cost and result: not yet measured.
+    Cost: 80 minutes on two cores of an AMD EPYC (AVX-512, bfloat16), shared with other work (2026-11-23, one run).
+    Result: Imagenette validation, ten views: 18.4 % top-1, 1.9 % top-5 error; centre view 20.3 % and 2.6 %.
 
     Differences and their reasons:
     - Initial weights of conv3, conv4 and conv5 with standard deviation 0.03, as in the original program, instead of
-      0.01: with 0.01 the signal that reaches fc6 drowns in the biases of 1, and the loss stays at chance for epochs.
+      0.01: with 0.01 the signal that reaches fc6 drowns in the biases of 1. The loss is at 1.6 after two epochs.
     - Batches of 64: twice as many updates from the same pictures.
-    - The rate rises over the first 100 steps, so that the larger weights do not overshoot.
+    - The rate rises over the first 100 steps, so that the larger weights do not overshoot (loss of the first 25 steps
+      2.46 instead of 2.93; after 150 steps nothing is gained).
     - 33 epochs with drops after 26 and 31: with few pictures the validation error is too noisy to wait for plateaus.
       Earlier drops fit the training pictures sooner and the others less well.
     """

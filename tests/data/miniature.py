@@ -27,9 +27,7 @@ TRUTH = (3, 1, 5, 2, 4, 3, 2, 5)
 """ILSVRC2012_ID of the validation pictures in turn."""
 
 
-def picture(
-    seed: int = 0, width: int = 40, height: int = 30, format: str = "JPEG", mode: str = "RGB"
-) -> bytes:
+def picture(seed: int = 0, width: int = 40, height: int = 30, format: str = "JPEG", mode: str = "RGB") -> bytes:
     """An encoded picture of soft random colours; the same seed gives the same one."""
     noise = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
     image = Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC).convert(mode)
@@ -89,9 +87,7 @@ def val_files() -> dict[str, bytes]:
     return {f"ILSVRC2012_val_{n:08}.JPEG": picture(10_000 + n) for n in range(1, len(TRUTH) + 1)}
 
 
-def meta_mat(
-    leaves: Sequence[tuple[int, str, str]] = LEAVES, inner: Sequence[tuple[int, str, str]] = INNER
-) -> bytes:
+def meta_mat(leaves: Sequence[tuple[int, str, str]] = LEAVES, inner: Sequence[tuple[int, str, str]] = INNER) -> bytes:
     """A `meta.mat` as the published one: a column of structs `synsets`, leaves first, then inner ones."""
     from scipy.io import savemat
 

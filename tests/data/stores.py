@@ -19,14 +19,10 @@ def pictures(count: int, size: int = 16, seed: int = 0) -> np.ndarray:
 
 def rows(content: np.ndarray, start: int = 0) -> list[Row]:
     """Row i has label i modulo 3 and key "picture i"."""
-    return [
-        Row(encode(picture), number % 3, f"picture {number}") for number, picture in enumerate(content, start)
-    ]
+    return [Row(encode(picture), number % 3, f"picture {number}") for number, picture in enumerate(content, start)]
 
 
-def write_store(
-    store: Path, train: Sequence[list[Row]], val: Sequence[list[Row]], content: np.ndarray
-) -> None:
+def write_store(store: Path, train: Sequence[list[Row]], val: Sequence[list[Row]], content: np.ndarray) -> None:
     """A store of shards of these rows. `content` are the training pictures, for their mean and covariance."""
     size = content.shape[1]
     sums = Sums.none(size)

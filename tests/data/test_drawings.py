@@ -138,9 +138,7 @@ def test_what_is_there_is_not_drawn_again(drawn: Path, monkeypatch: pytest.Monke
     assert draw_set(drawn, train=TRAIN, val=VAL)["complete"]
 
 
-def test_an_interrupted_set_is_completed(
-    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_set_is_completed(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(label: int, split: str, index: int, seed: int) -> np.ndarray:
         if split == "val":
             raise KeyboardInterrupt

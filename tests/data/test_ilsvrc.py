@@ -28,9 +28,7 @@ def read_all(source: Source) -> None:
             read_bytes(picture.location)
 
 
-@pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning"
-)  # torchvision unpacks tars without saying which filter
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torchvision unpacks tars without saying which filter
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_labels_and_pictures_are_those_of_torchvision(
     archives: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: str
@@ -43,9 +41,7 @@ def test_labels_and_pictures_are_those_of_torchvision(
     source = open_source(archives)
     assert [each.wnid for each in source.classes] == theirs.wnids
     assert [tuple(each.name.split(", ")) for each in source.classes] == theirs.classes
-    expected = {
-        Path(file).name: (label, fingerprint(Path(file).read_bytes())) for file, label in theirs.samples
-    }
+    expected = {Path(file).name: (label, fingerprint(Path(file).read_bytes())) for file, label in theirs.samples}
     found = {Path(p.key).name: (p.label, fingerprint(read_bytes(p.location))) for p in source.splits[split]}
     assert found == expected
     assert len(expected) == len(list(source.splits[split])) == source.splits[split].count
@@ -69,8 +65,7 @@ def test_the_order_of_the_devkit_and_of_the_archives_does_not_matter(archives: P
     other = tmp_path / "other"
     other.mkdir()
     train = {
-        f"{wnid}.tar": miniature.tar_bytes(files.items())
-        for wnid, files in reversed(miniature.train_files().items())
+        f"{wnid}.tar": miniature.tar_bytes(files.items()) for wnid, files in reversed(miniature.train_files().items())
     }
     (other / TRAIN).write_bytes(miniature.tar_bytes(train.items()))
     (other / VAL).write_bytes(miniature.tar_bytes(reversed(miniature.val_files().items())))
@@ -217,9 +212,7 @@ def test_members_of_all_tar_formats_are_found(tmp_path: Path, format: int) -> No
     outer = tmp_path / "outer.tar"
     outer.write_bytes(miniature.tar_bytes([("before", b".."), ("inner.tar", inner.getvalue())]))
     (_, start, size) = list(members(outer))[1]
-    found = {
-        name: outer.read_bytes()[offset : offset + size] for name, offset, size in members(outer, start, size)
-    }
+    found = {name: outer.read_bytes()[offset : offset + size] for name, offset, size in members(outer, start, size)}
     assert found == {long: b"first", "short": b"second"}
 
 

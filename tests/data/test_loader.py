@@ -22,9 +22,7 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> StoreSplit:
             folder = source / part / name
             folder.mkdir(parents=True)
             for i in range(count):
-                Image.fromarray(random.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)).save(
-                    folder / f"{i}.png"
-                )
+                Image.fromarray(random.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)).save(folder / f"{i}.png")
     store = tmp_path_factory.mktemp("loader") / "store"
     prepare(source, store, size=SIZE, workers=1)
     return Store(store).split("train")
@@ -44,9 +42,7 @@ def test_batches_hold_the_drawn_patches(split, workers):
         for patch, label in zip(batch.patches, batch.labels, strict=True):
             row = int(draws.order[position])
             picture = split.picture(row)
-            expected = augment.crop_and_mirror(
-                picture, draws.offsets[position], draws.mirrored[position], CROP
-            )
+            expected = augment.crop_and_mirror(picture, draws.offsets[position], draws.mirrored[position], CROP)
             assert np.array_equal(patch.numpy(), expected)
             assert label == split.labels[row]
             position += 1

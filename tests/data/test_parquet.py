@@ -27,9 +27,7 @@ def test_labels_follow_the_sorted_names_and_bytes_the_rows(tmp_path: Path) -> No
     source = open_source(tmp_path)
     assert [each.wnid for each in source.classes] == sorted(NAMES)
     for split, expected in (("train", train), ("val", val)):
-        found = [
-            (fingerprint(read_bytes(p.location)), source.classes[p.label].wnid) for p in source.splits[split]
-        ]
+        found = [(fingerprint(read_bytes(p.location)), source.classes[p.label].wnid) for p in source.splits[split]]
         assert found == [(fingerprint(data), NAMES[label]) for data, label in expected]
 
 
@@ -81,9 +79,7 @@ def test_names_that_are_wnids_are_taken_as_such(tmp_path: Path) -> None:
 
 def test_a_schema_without_names_gives_numbers(tmp_path: Path) -> None:
     for name in ("train", "validation"):
-        miniature.parquet(
-            tmp_path / f"{name}.parquet", [(b"x", label) for label in (7, 3, 7)], None, hub=False
-        )
+        miniature.parquet(tmp_path / f"{name}.parquet", [(b"x", label) for label in (7, 3, 7)], None, hub=False)
     source = open_source(tmp_path)
     assert [each.wnid for each in source.classes] == ["3", "7"]
     assert [p.label for p in source.splits["train"]] == [1, 0, 1]
@@ -155,9 +151,7 @@ def test_a_table_without_pictures_is_refused(tmp_path: Path) -> None:
 def test_memory_does_not_grow_with_the_row_group(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).bytes(200_000)
     count = 200
-    file = miniature.parquet(
-        tmp_path / "train.parquet", [(noise, 0)] * (count - 1) + [(b"x", 1)], NAMES, count
-    )
+    file = miniature.parquet(tmp_path / "train.parquet", [(noise, 0)] * (count - 1) + [(b"x", 1)], NAMES, count)
     before, most = pa.total_allocated_bytes(), 0
     for row in range(count - 1):
         assert len(read_bytes(ParquetAt(str(file), "image.bytes", row))) == len(noise)

@@ -180,11 +180,7 @@ def test_bad_pictures_are_left_out_and_listed(source: Path, tmp_path: Path) -> N
     assert [(each["split"], each["key"]) for each in skipped] == [(key.split("/")[0], key) for key in BAD]
     assert {each["reason"] for each in skipped} == {"it is no JPEG, PNG, WebP, GIF or BMP picture"}
     assert summary["skipped_reasons"] == skipped
-    keys = {
-        Store(tmp_path / "store").split(name).key(i)
-        for name, n in (("train", 19), ("val", 8))
-        for i in range(n)
-    }
+    keys = {Store(tmp_path / "store").split(name).key(i) for name, n in (("train", 19), ("val", 8)) for i in range(n)}
     assert keys.isdisjoint(BAD)
     verify_store(tmp_path / "store")
 

@@ -133,12 +133,7 @@ def test_damaged_bytes_give_a_picture_or_a_reason() -> None:
 
 def test_a_huge_picture_is_refused_before_it_is_decoded() -> None:
     header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
-    png = (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(b""))
-        + chunk(b"IEND", b"")
-    )
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
     jpeg = claiming(written(scene(), "JPEG"), 60_000, 60_000)
     for data, message in ((png, "exceeds limit of"), (jpeg, "it claims 60000x60000 pixels")):
         with pytest.raises(ValueError, match=message):
@@ -162,10 +157,7 @@ NONSENSE = {
     "beyond the end": b"II*\0\xff\xff\xff\x7f",
     "endless": b"MM\0*\0\0\0\x08\xff\xff" + bytes(range(40)),
     "text": b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\x04abc\0\0\0\0\0",
-    "six by nothing": b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x05\0\0\0\x01\0\0\0\x1a"
-    + bytes(7)
-    + b"\6"
-    + bytes(4),
+    "six by nothing": b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x05\0\0\0\x01\0\0\0\x1a" + bytes(7) + b"\6" + bytes(4),
     "nine": b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x09\0\0\0\0\0\0",
 }
 

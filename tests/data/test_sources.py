@@ -51,9 +51,7 @@ def test_every_source_is_told_apart_and_keeps_its_promises(tmp_path: Path, kind:
 
 def test_the_label_is_the_place_of_the_folder_among_the_sorted_folders(tmp_path: Path) -> None:
     names = ["b", "a b", "Z", "n02100735"]
-    source = open_source(
-        miniature.folder(tmp_path, {f"train/{n}": 2 for n in names} | {f"val/{n}": 1 for n in names})
-    )
+    source = open_source(miniature.folder(tmp_path, {f"train/{n}": 2 for n in names} | {f"val/{n}": 1 for n in names}))
     assert [each.wnid for each in source.classes] == sorted(names)
     assert {each.wnid: each.name for each in source.classes}["n02100735"] == "English setter"
     for split in source.splits.values():
@@ -65,9 +63,7 @@ def test_the_label_is_the_place_of_the_folder_among_the_sorted_folders(tmp_path:
 
 @pytest.mark.parametrize("name", ["val", "valid", "validation", "test", "Val"])
 def test_the_validation_folder_has_many_names(tmp_path: Path, name: str) -> None:
-    source = open_source(
-        miniature.folder(tmp_path, {"train/a": 2, "train/b": 2, f"{name}/a": 1, f"{name}/b": 1})
-    )
+    source = open_source(miniature.folder(tmp_path, {"train/a": 2, "train/b": 2, f"{name}/a": 1, f"{name}/b": 1}))
     assert keys(source, "val") == {f"{name}/a/000.jpg", f"{name}/b/000.jpg"}
 
 
@@ -92,9 +88,7 @@ def test_a_part_of_every_class_is_held_out(tmp_path: Path, fraction: float | Non
     assert source.splits["train"].count == len(train)
     assert source.splits["val"].count == len(val)
     held = Counter(source.classes[picture.label].wnid for picture in source.splits["val"])
-    expected = {
-        n: max(1, round(c * (0.1 if fraction is None else fraction))) for n, c in sizes.items() if c > 1
-    }
+    expected = {n: max(1, round(c * (0.1 if fraction is None else fraction))) for n, c in sizes.items() if c > 1}
     assert held == expected
     assert keys(open_source(tmp_path, fraction), "val") == val
     assert keys(open_source(tmp_path, fraction, seed=1), "val") != val
@@ -126,17 +120,13 @@ def test_only_hidden_files_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "train" / "README").write_text("of no class")
     source = open_source(tmp_path)
     expected = {"000.jpg", "001.jpg", "notes.txt", "no_suffix", "deeper/still/x.jpg"}
-    assert {k for k in keys(source, "train") if k.startswith("train/a/")} == {
-        f"train/a/{n}" for n in expected
-    }
+    assert {k for k in keys(source, "train") if k.startswith("train/a/")} == {f"train/a/{n}" for n in expected}
     assert [each.wnid for each in source.classes] == ["a", "b"]
 
 
 def test_an_empty_class_stays_a_class(tmp_path: Path) -> None:
     source = open_source(
-        miniature.folder(
-            tmp_path, {"train/a": 2, "train/b": 0, "train/c": 1, "val/a": 1, "val/b": 0, "val/c": 1}
-        )
+        miniature.folder(tmp_path, {"train/a": 2, "train/b": 0, "train/c": 1, "val/a": 1, "val/b": 0, "val/c": 1})
     )
     assert [each.wnid for each in source.classes] == ["a", "b", "c"]
     assert {picture.label for picture in source.splits["train"]} == {0, 2}

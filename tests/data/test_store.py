@@ -97,9 +97,7 @@ def test_there_is_no_picture_beyond_the_ends(store: Path, index: int) -> None:
 
 
 def test_pyarrow_reads_it(store: Path) -> None:
-    tables = [
-        pa.ipc.open_file(pa.memory_map(str(file))).read_all() for file in sorted(store.glob("train-*.arrow"))
-    ]
+    tables = [pa.ipc.open_file(pa.memory_map(str(file))).read_all() for file in sorted(store.glob("train-*.arrow"))]
     table = pa.concat_tables(tables)
     assert table.schema == pa.schema({"image": pa.binary(), "label": pa.int32(), "key": pa.string()})
     assert table["image"].to_pylist() == [encode(picture) for picture in TRAIN]
@@ -219,9 +217,7 @@ def test_verify_notices_one_changed_byte_anywhere(store: Path, name: str) -> Non
 @pytest.mark.parametrize("label", [-1, 3])
 def test_verify_notices_a_label_that_is_no_class(tmp_path: Path, label: int) -> None:
     bad_row(tmp_path / "store", encode(TRAIN[10]), label)
-    with pytest.raises(
-        ValueError, match=f"train-00001.arrow, row 3, has label {label}, and there are 3 classes"
-    ):
+    with pytest.raises(ValueError, match=f"train-00001.arrow, row 3, has label {label}, and there are 3 classes"):
         verify_store(tmp_path / "store")
 
 

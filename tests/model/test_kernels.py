@@ -175,9 +175,7 @@ def test_two_that_build_at_once_both_get_whole_kernels(quick_compiler: Path):
 
 
 @needs_posix
-def test_another_source_or_compiler_is_another_file(
-    quick_compiler: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_another_source_or_compiler_is_another_file(quick_compiler: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch):
     command = kernels.compiler()
     assert command is not None
     names = {kernels.library_name(command), kernels.library_name([*command, "-g"])}
@@ -219,12 +217,8 @@ def test_turned_off_means_not_even_looked_for(fresh: Path, monkeypatch: pytest.M
 
 
 @needs_kernels
-@pytest.mark.parametrize(
-    "flags", [kernels.FLAGS[-1], (*kernels.FLAGS[1], "-DNDEBUG")], ids=["bare", "openmp"]
-)
-def test_kernels_for_any_processor_give_the_same(
-    fresh: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]
-):
+@pytest.mark.parametrize("flags", [kernels.FLAGS[-1], (*kernels.FLAGS[1], "-DNDEBUG")], ids=["bare", "openmp"])
+def test_kernels_for_any_processor_give_the_same(fresh: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]):
     x = (torch.randn(2, 70, 9, 10) * 40).contiguous(memory_format=torch.channels_last)
 
     def everything() -> list[Tensor]:
@@ -245,8 +239,6 @@ def test_kernels_for_any_processor_give_the_same(
     found = everything()
     assert len(list((fresh / "cache" / "alexnet").iterdir())) == 1
     for i, (ours, theirs) in enumerate(zip(found, expected, strict=True)):
-        tolerance = (
-            2e-5 if i < len(found) // 2 else 2**-5
-        )  # a bfloat16 rounded the other way changes what follows
+        tolerance = 2e-5 if i < len(found) // 2 else 2**-5  # a bfloat16 rounded the other way changes what follows
         torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
         assert (ours - theirs).abs().mean() <= 1e-4 * theirs.abs().mean()

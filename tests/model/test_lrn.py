@@ -74,9 +74,7 @@ def test_kernels_equal_the_formula_in_float32(channels: int, groups: int, size: 
     x = pictures(channels)
     g = torch.randn_like(x)
     y, dx = with_gradient(lambda x: local_response_norm(x, size, alpha, 0.75, 2.0, groups), x, g)
-    expected, slope = with_gradient(
-        lambda x: lrn_plain(x, size, alpha, 0.75, 2.0, groups), x.double(), g.double()
-    )
+    expected, slope = with_gradient(lambda x: lrn_plain(x, size, alpha, 0.75, 2.0, groups), x.double(), g.double())
     torch.testing.assert_close(y.double(), expected, rtol=1e-6, atol=1e-9)
     torch.testing.assert_close(dx.double(), slope, rtol=1e-6, atol=1e-6 * float(slope.abs().max()))
 
@@ -87,9 +85,7 @@ def test_kernels_round_bfloat16_once(channels: int, groups: int, size: int):
     x = pictures(channels, torch.bfloat16)
     g = torch.randn_like(x)
     y, dx = with_gradient(lambda x: local_response_norm(x, size, 1e-4, 0.75, 2.0, groups), x, g)
-    expected, slope = with_gradient(
-        lambda x: lrn_plain(x, size, 1e-4, 0.75, 2.0, groups), x.double(), g.double()
-    )
+    expected, slope = with_gradient(lambda x: lrn_plain(x, size, 1e-4, 0.75, 2.0, groups), x.double(), g.double())
     half_a_step = 2**-8 * 1.001  # of a number just above a power of two
     assert y.dtype == dx.dtype == torch.bfloat16
     assert ((y.double() - expected).abs() <= half_a_step * expected.abs()).all()

@@ -26,9 +26,7 @@ def pictures(channels: int, height: int, width: int, dtype: torch.dtype) -> Tens
 def with_gradient(function, x: Tensor) -> tuple[Tensor, Tensor]:
     x = x.detach().requires_grad_()
     y = function(x)
-    g = torch.randint(-8, 9, y.shape, generator=torch.Generator().manual_seed(1)).to(
-        y.dtype
-    )  # sums are exact
+    g = torch.randint(-8, 9, y.shape, generator=torch.Generator().manual_seed(1)).to(y.dtype)  # sums are exact
     return y.detach(), torch.autograd.grad(y, x, g)[0]
 
 
@@ -39,9 +37,7 @@ def test_values_and_gradients_are_torchs(kernel_size: int, stride: int, ceil_mod
     for channels, (height, width) in itertools.product((32, 21, 3), SIZES):
         x = pictures(channels, height, width, dtype)
         y, dx = with_gradient(lambda x: max_pool(x, kernel_size, stride, ceil_mode), x)
-        expected, slope = with_gradient(
-            lambda x: F.max_pool2d(x, kernel_size, stride, ceil_mode=ceil_mode), x
-        )
+        expected, slope = with_gradient(lambda x: F.max_pool2d(x, kernel_size, stride, ceil_mode=ceil_mode), x)
         assert torch.equal(y, expected)
         assert torch.equal(dx, slope)
 

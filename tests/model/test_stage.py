@@ -74,9 +74,7 @@ def test_hooks_see_every_stage_and_its_gradient():
     assert torch.equal(y, stage.apart(x))
 
 
-@pytest.mark.parametrize(
-    "kind", ["forward_hook", "forward_pre_hook", "full_backward_hook", "full_backward_pre_hook"]
-)
+@pytest.mark.parametrize("kind", ["forward_hook", "forward_pre_hook", "full_backward_hook", "full_backward_pre_hook"])
 @pytest.mark.parametrize("name", ["relu", "norm", "pool"])
 def test_every_kind_of_hook_is_called(kind: str, name: str):
     stage = Stage()

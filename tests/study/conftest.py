@@ -29,11 +29,7 @@ def drawn(label: int, number: int, split: str) -> np.ndarray:
     rows, columns = np.mgrid[:height, :width]
     stripes = np.sin((rows + (label % 3) * columns) * (0.3 + 0.2 * label))[..., None]
     colour = np.eye(3)[label % 3] * 160 + 40
-    return (
-        (128 + 0.4 * colour * stripes + random.normal(0, 20, (height, width, 3)))
-        .clip(0, 255)
-        .astype(np.uint8)
-    )
+    return (128 + 0.4 * colour * stripes + random.normal(0, 20, (height, width, 3))).clip(0, 255).astype(np.uint8)
 
 
 @pytest.fixture(scope="session")

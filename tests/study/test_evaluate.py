@@ -85,9 +85,7 @@ def test_confusions_are_counted_worst_first(run: Path, store: Path, monkeypatch:
     assert all(pair["of"] == 3 for pair in result["confusions"])
 
 
-def test_a_constant_network_scores_chance(
-    write_run: Callable[..., Path], store: Path, tmp_path: Path
-) -> None:
+def test_a_constant_network_scores_chance(write_run: Callable[..., Path], store: Path, tmp_path: Path) -> None:
     constant = write_run(tmp_path / "constant", constant=True)
     result = evaluate([constant], store, device="cpu")
     assert result["top1_error"] == pytest.approx(5 / 6, abs=1e-12)

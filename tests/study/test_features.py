@@ -20,9 +20,7 @@ from alexnet.study.trained import load
 
 
 @pytest.mark.parametrize("layer", ["conv1", "norm1", "pool2", "relu5", "fc7", "relu7", "fc8"])
-def test_a_row_is_what_a_forward_hook_on_the_layer_sees(
-    run: Path, store: Path, tmp_path: Path, layer: str
-) -> None:
+def test_a_row_is_what_a_forward_hook_on_the_layer_sees(run: Path, store: Path, tmp_path: Path, layer: str) -> None:
     result = features(run, store, tmp_path / "out.npy", layer=layer, split="val", device="cpu")
     found = np.load(tmp_path / "out.npy")
     net = load(run, "cpu")

@@ -43,9 +43,7 @@ def test_every_figure_is_written_on_white_and_about_900_pixels_wide(own_run: Pat
     assert "learning curves" in console.export_text()
 
 
-def test_without_a_store_the_network_is_drawn_and_what_it_does_to_a_given_picture(
-    own_run: Path, source: Path
-) -> None:
+def test_without_a_store_the_network_is_drawn_and_what_it_does_to_a_given_picture(own_run: Path, source: Path) -> None:
     assert set(figures(own_run, device="cpu")["figures"]) == {"conv1_kernels", "learning_curves"}
     picture = source / "val" / "n01440764" / "n01440764_0.png"
     assert "activations_pool5" in figures(own_run, picture=picture, layer="pool5", device="cpu")["figures"]

@@ -148,7 +148,5 @@ def test_a_figure_that_is_no_png_is_refused_by_name(tmp_path: Path, pixels: np.n
     file = tmp_path / "figure.jpg"
     Image.fromarray(pixels).save(file)
     with pytest.raises(ValueError, match=r"figure\.jpg"):
-        write_report(
-            tmp_path / "r.html", title="t", lead="l", sections=[Section("s", [Picture(file, "alt")])]
-        )
+        write_report(tmp_path / "r.html", title="t", lead="l", sections=[Section("s", [Picture(file, "alt")])])
     assert not (tmp_path / "r.html").exists()

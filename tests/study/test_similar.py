@@ -34,9 +34,7 @@ def test_a_picture_of_the_store_is_nearest_to_itself(own_run: Path, store: Path,
         assert len(others) == 5
 
 
-def test_distances_are_euclidean_between_activations_after_the_relu(
-    own_run: Path, source: Path, store: Path
-) -> None:
+def test_distances_are_euclidean_between_activations_after_the_relu(own_run: Path, source: Path, store: Path) -> None:
     path = source / "val" / "n03000684" / "n03000684_1.png"
     net = load(own_run, "cpu")
     pool = Store(store).split("train")

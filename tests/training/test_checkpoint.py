@@ -62,7 +62,7 @@ def test_an_empty_run_and_a_damaged_file_are_named(tmp_path):
         checkpoint.find(tmp_path)
     written = save(tmp_path, 1)
     (written.path / "weights.safetensors").write_bytes(b"no tensors")
-    with pytest.raises(ValueError, match="step-00000001/weights.safetensors cannot be read"):
+    with pytest.raises(ValueError, match=r"step-00000001/weights\.safetensors cannot be read"):
         written.weights()
 
 

@@ -174,9 +174,7 @@ def test_the_seed_decides(finished, store, tmp_path):
 
 def test_the_best_checkpoint_is_that_of_the_lowest_validation_error(store, tmp_path, monkeypatch):
     errors = iter([0.5, 0.2, 0.4])
-    monkeypatch.setattr(
-        loop, "validate", lambda *a: ({"top1_error": next(errors), "top5_error": 0.0, "loss": 1.0}, {})
-    )
+    monkeypatch.setattr(loop, "validate", lambda *a: ({"top1_error": next(errors), "top5_error": 0.0, "loss": 1.0}, {}))
     summary = loop.train(store, tmp_path / "run", CONFIG)
     assert (summary["best_step"], summary["top1_error"]) == (8, 0.2)
     assert [c.step for c in checkpoint.checkpoints(tmp_path / "run")] == [8, 12]
@@ -211,7 +209,7 @@ def test_without_a_validation_split_it_trains_by_epochs(store, tmp_path):
                 source / "train" / name / f"{i}.png"
             )
     prepare(source, tmp_path / "store", size=SIZE, workers=1, val_fraction=0)
-    with pytest.raises(ValueError, match="no validation split, which --schedule.kind plateau needs"):
+    with pytest.raises(ValueError, match=r"no validation split, which --schedule\.kind plateau needs"):
         loop.train(tmp_path / "store", tmp_path / "run", dataclasses.replace(CONFIG, schedule=ScheduleConfig()))
     summary = loop.train(tmp_path / "store", tmp_path / "run", dataclasses.replace(CONFIG, epochs=1))
     assert summary["top1_error"] is None and checkpoint.find(tmp_path / "run").step == 2

@@ -74,8 +74,7 @@ class Sums:
         first = [int(value) for value in self.values.sum(axis=(0, 1))]
         # In Python's whole numbers, rounded once: the squares of such sums do not fit in 64 bits.
         rows = [
-            [(pixels * int(self.products[a, b]) - first[a] * first[b]) / pixels**2 for b in range(3)]
-            for a in range(3)
+            [(pixels * int(self.products[a, b]) - first[a] * first[b]) / pixels**2 for b in range(3)] for a in range(3)
         ]
         return np.array(rows, np.float64)
 

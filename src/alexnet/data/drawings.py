@@ -73,9 +73,7 @@ def picture(label: int, split: str, index: int, seed: int = 0) -> np.ndarray:
     return (canvas.transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8)
 
 
-def draw_set(
-    out: Path, *, train: int = 2400, val: int = 504, seed: int = 0, workers: int = 0
-) -> dict[str, Any]:
+def draw_set(out: Path, *, train: int = 2400, val: int = 504, seed: int = 0, workers: int = 0) -> dict[str, Any]:
     """Write `train/<class>/*.jpg` and `val/<class>/*.jpg` under `out`, unless they are there already.
 
     Classes are equally frequent: picture i is of class i modulo 12. `workers`: processes, 0 for one per core.

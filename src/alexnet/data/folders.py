@@ -17,9 +17,7 @@ VALIDATION_NAMES = ("val", "valid", "validation", "test")
 def subfolders(folder: Path) -> dict[str, Path]:
     """The folders in a folder, name to path, sorted; without hidden ones and macOS's `__MACOSX`."""
     with os.scandir(folder) as entries:
-        found = [
-            e.name for e in entries if not e.name.startswith(".") and e.name != "__MACOSX" and _is_folder(e)
-        ]
+        found = [e.name for e in entries if not e.name.startswith(".") and e.name != "__MACOSX" and _is_folder(e)]
     return {printable(name): folder / name for name in sorted(found, key=printable)}
 
 
@@ -84,9 +82,7 @@ def held_out_splits(
 
     def count(held_out: bool) -> int:
         counts = [sum(1 for _ in files_below(folder)) for folder in folders.values()]
-        return sum(
-            held_out_count(n, fraction) if held_out else n - held_out_count(n, fraction) for n in counts
-        )
+        return sum(held_out_count(n, fraction) if held_out else n - held_out_count(n, fraction) for n in counts)
 
     return {
         "train": Split(lambda: pictures(False), lambda: count(False)),
@@ -142,25 +138,19 @@ def _check_classes(path: Path, train: Path, folders: Mapping[str, Path]) -> None
     if len(folders) > 1:
         for folder in folders.values():
             if {"train", "val"} <= subfolders(folder).keys():
-                raise ValueError(
-                    f"{folder} is no class folder but a data set of its own: give that, not {path}"
-                )
+                raise ValueError(f"{folder} is no class folder but a data set of its own: give that, not {path}")
         return
     inside = [folder for folder in folders.values() if subfolders(folder)]
     hint = f"; did you mean {inside[0]}?" if inside else ""
     if folders:
-        raise ValueError(
-            f"{train} holds only one class folder, {next(iter(folders))}, and two are the least{hint}"
-        )
+        raise ValueError(f"{train} holds only one class folder, {next(iter(folders))}, and two are the least{hint}")
     raise ValueError(
         f"{train} holds no classes: expected train/<class>/* and val/<class>/*, a folder of class folders, "
         "the three ILSVRC2012 archives, Kaggle's ILSVRC folder or train-*.parquet files"
     )
 
 
-def _check_same(
-    train: Path, folders: Mapping[str, Path], validation: Path, others: Mapping[str, Path]
-) -> None:
+def _check_same(train: Path, folders: Mapping[str, Path], validation: Path, others: Mapping[str, Path]) -> None:
     if unknown := others.keys() - folders.keys():
         raise ValueError(f"{validation} has classes that {train} has not: {some(unknown)}")
     if missing := folders.keys() - others.keys():

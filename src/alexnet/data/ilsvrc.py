@@ -56,9 +56,7 @@ def open_ilsvrc(path: Path, val_fraction: float | None = None, seed: int = 0) ->
             "val": Split(lambda: _val_pictures(path / VAL, labels), lambda: len(labels)),
         }
     elif val_fraction == 0:
-        splits = {
-            "train": Split(lambda: _train_pictures(train, archives, label_of), lambda: sum(counts.values()))
-        }
+        splits = {"train": Split(lambda: _train_pictures(train, archives, label_of), lambda: sum(counts.values()))}
     else:
         fraction = val_fraction or 0.0
         held = sum(held_out_count(count, fraction) for count in counts.values())
@@ -67,9 +65,7 @@ def open_ilsvrc(path: Path, val_fraction: float | None = None, seed: int = 0) ->
                 lambda: _held_out_pictures(train, archives, label_of, fraction, seed, False),
                 lambda: sum(counts.values()) - held,
             ),
-            "val": Split(
-                lambda: _held_out_pictures(train, archives, label_of, fraction, seed, True), lambda: held
-            ),
+            "val": Split(lambda: _held_out_pictures(train, archives, label_of, fraction, seed, True), lambda: held),
         }
     return Source("ilsvrc2012", path, classes, splits)
 
@@ -88,21 +84,16 @@ def read_devkit(path: Path) -> tuple[list[Synset], list[int]]:
     for name, content in wanted.items():
         if not content:
             raise ValueError(
-                f"{path} does not contain {name}: it is not the development kit of tasks 1 and 2; "
-                "download that"
+                f"{path} does not contain {name}: it is not the development kit of tasks 1 and 2; download that"
             )
     meta, truth_text = wanted.values()
     try:
         synsets = _read_meta(meta)
         truth = [int(line) for line in truth_text.split()]
     except Exception as error:  # scipy raises whatever it stumbles over in a damaged file
-        raise ValueError(
-            f"the development kit {path} cannot be understood ({error}): download it again"
-        ) from error
+        raise ValueError(f"the development kit {path} cannot be understood ({error}): download it again") from error
     if unknown := set(truth) - {each.number for each in synsets}:
-        raise ValueError(
-            f"{path}: the validation ground truth names class {min(unknown)}, which meta.mat has not"
-        )
+        raise ValueError(f"{path}: the validation ground truth names class {min(unknown)}, which meta.mat has not")
     return synsets, truth
 
 
@@ -111,9 +102,7 @@ def _read_meta(content: bytes) -> list[Synset]:
     import numpy as np
     from scipy.io import loadmat
 
-    records = np.atleast_1d(
-        loadmat(io.BytesIO(content), squeeze_me=True, variable_names=["synsets"])["synsets"]
-    )
+    records = np.atleast_1d(loadmat(io.BytesIO(content), squeeze_me=True, variable_names=["synsets"])["synsets"])
     synsets = [
         Synset(int(r["ILSVRC2012_ID"]), str(r["WNID"]), str(r["words"]), int(r["num_train_images"]))
         for r in records
@@ -134,9 +123,7 @@ def members(path: Path, start: int = 0, size: int | None = None) -> Iterator[tup
         window = file if size is None else _Window(file, start, size)
         try:
             # tarfile itself takes a header that is cut off or damaged for the end of the archive.
-            with tarfile.open(
-                fileobj=window, mode="r:", encoding="utf-8", errors="surrogateescape"
-            ) as archive:
+            with tarfile.open(fileobj=window, mode="r:", encoding="utf-8", errors="surrogateescape") as archive:
                 while (member := archive.next()) is not None:
                     archive.members = []  # pyright: ignore[reportAttributeAccessIssue]  # it would grow without end
                     if member.isreg() and not member.name.rpartition("/")[2].startswith("."):
@@ -181,9 +168,7 @@ def _class_archives(path: Path, label_of: dict[str, int]) -> Iterator[tuple[str,
     for name, offset, size in members(path):
         wnid = printable(name).rpartition("/")[2].removesuffix(".tar")
         if wnid not in label_of:
-            raise ValueError(
-                f"{path} holds {printable(name)}, which is no class of the development kit beside it"
-            )
+            raise ValueError(f"{path} holds {printable(name)}, which is no class of the development kit beside it")
         yield wnid, offset, size
 
 
@@ -196,9 +181,7 @@ def _check_end(path: Path) -> None:
             raise ValueError(f"{path} is damaged or cut off: download it again")
 
 
-def _train_pictures(
-    path: Path, archives: list[tuple[str, int, int]], label_of: dict[str, int]
-) -> Iterator[Picture]:
+def _train_pictures(path: Path, archives: list[tuple[str, int, int]], label_of: dict[str, int]) -> Iterator[Picture]:
     for wnid, start, size in archives:
         for name, *place in members(path, start, size):
             yield Picture(f"train/{wnid}/{printable(name)}", label_of[wnid], TarAt(str(path), *place))
@@ -226,7 +209,5 @@ def _val_pictures(path: Path, labels: list[int]) -> Iterator[Picture]:
         key = printable(name)
         number = re.search(r"(\d{8})\.\w+$", key)
         if number is None or not 1 <= int(number[1]) <= len(labels):
-            raise ValueError(
-                f"{path} holds {key}, for which the {len(labels)} lines of the ground truth have no label"
-            )
+            raise ValueError(f"{path} holds {key}, for which the {len(labels)} lines of the ground truth have no label")
         yield Picture(f"val/{key}", labels[int(number[1]) - 1], TarAt(str(path), *place))

@@ -19,11 +19,7 @@ def find_kaggle(path: Path) -> Path | None:
     """The folder `CLS-LOC`, where `path` is that, the folder above `ILSVRC`, or any between; else None."""
     for inside in ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC", "CLS-LOC", "."):
         pictures = path / inside
-        if (
-            pictures.absolute().name == "CLS-LOC"
-            and (pictures / "train").is_dir()
-            and (pictures / "val").is_dir()
-        ):
+        if pictures.absolute().name == "CLS-LOC" and (pictures / "train").is_dir() and (pictures / "val").is_dir():
             # Who sorted the validation pictures into class folders needs no list of labels.
             return None if subfolders(pictures / "val") else pictures
     return None
@@ -33,19 +29,13 @@ def open_kaggle(path: Path, pictures: Path) -> Source:
     """The pictures under `pictures`, the folder that `find_kaggle` found for `path`."""
     labels = _find(pictures, LABELS)
     if labels is None:
-        raise ValueError(
-            f"{LABELS} with the labels of {pictures / 'val'} is missing: put it beside the ILSVRC folder"
-        )
+        raise ValueError(f"{LABELS} with the labels of {pictures / 'val'} is missing: put it beside the ILSVRC folder")
     folders = subfolders(pictures / "train")
     names = _read_names(_find(pictures, NAMES)) or {wnid: known_name(wnid) for wnid in folders}
     if len(folders) < 2:
-        raise ValueError(
-            f"{pictures / 'train'} holds {len(folders)} class folders, and two classes are the least"
-        )
+        raise ValueError(f"{pictures / 'train'} holds {len(folders)} class folders, and two classes are the least")
     if unknown := folders.keys() - names.keys():
-        raise ValueError(
-            f"{pictures / 'train'} has class folders that {NAMES} does not name: {some(unknown)}"
-        )
+        raise ValueError(f"{pictures / 'train'} has class folders that {NAMES} does not name: {some(unknown)}")
     classes = tuple(Class(wnid, names[wnid]) for wnid in sorted(names))
     truth = _read_labels(labels, {wnid: label for label, (wnid, _) in enumerate(classes)})
 
@@ -82,8 +72,6 @@ def _read_labels(path: Path, label_of: dict[str, int]) -> list[tuple[str, int]]:
                 continue
             wnid = row[1].split(" ", 1)[0] if len(row) > 1 else ""
             if wnid not in label_of:
-                raise ValueError(
-                    f"{path}, line {number}: {wnid or 'nothing'!r} is no class of the training folder"
-                )
+                raise ValueError(f"{path}, line {number}: {wnid or 'nothing'!r} is no class of the training folder")
             found.append((printable(row[0]), label_of[wnid]))
     return sorted(found)

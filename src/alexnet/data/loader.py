@@ -96,9 +96,7 @@ def in_background(
             pictures = torch.empty((len(positions), side, side, 3), dtype=torch.uint8)
             array = pictures.numpy()
             tasks = [
-                pool.submit(
-                    fill, array[i : i + PICTURES_PER_TASK], positions[i : i + PICTURES_PER_TASK]
-                )
+                pool.submit(fill, array[i : i + PICTURES_PER_TASK], positions[i : i + PICTURES_PER_TASK])
                 for i in range(0, len(positions), PICTURES_PER_TASK)
             ]
             ahead.append((pictures, positions, tasks))

@@ -39,36 +39,24 @@ def find_parquet(path: Path) -> dict[str, list[Path]]:
     return {}
 
 
-def open_parquet(
-    path: Path, files: dict[str, list[Path]], val_fraction: float | None = None, seed: int = 0
-) -> Source:
+def open_parquet(path: Path, files: dict[str, list[Path]], val_fraction: float | None = None, seed: int = 0) -> Source:
     """The splits that `find_parquet` found; `val_fraction` must be given where none of them is validation."""
     if "train" not in files:
-        raise ValueError(
-            f"{path} holds {files[min(files)][0].name} but no train-*.parquet: put these there too"
-        )
+        raise ValueError(f"{path} holds {files[min(files)][0].name} but no train-*.parquet: put these there too")
     for shards in files.values():
         _check_shards(shards)
     columns = _find_columns(files["train"][0])
     names = columns.names or _distinct(files["train"], columns.label)
     if len(names) < 2 or len(set(names)) < len(names):
         found = f"{len(names)} labels with {len(set(names))} different names"
-        raise ValueError(
-            f"{files['train'][0]} has {found}: at least two classes are needed, each of its own name"
-        )
+        raise ValueError(f"{files['train'][0]} has {found}: at least two classes are needed, each of its own name")
     classes = _classes(names)
     wnids = [each.wnid for each in classes]
     order = sorted(range(len(names)), key=lambda index: wnids[index])
-    label_of = {
-        (names[index] if columns.names is None else index): label for label, index in enumerate(order)
-    }
+    label_of = {(names[index] if columns.names is None else index): label for label, index in enumerate(order)}
     train = _File(files["train"], columns, label_of)
     validation = next(
-        (
-            files[n]
-            for n in ("validation", "valid", "val", "test")
-            if n in files and _labelled(files[n], columns)
-        ),
+        (files[n] for n in ("validation", "valid", "val", "test") if n in files and _labelled(files[n], columns)),
         None,
     )
     if validation is not None:
@@ -105,9 +93,7 @@ class _File:
 
     def split(self, fraction: float = 0.0, seed: int = 0, held_out: bool = False) -> Split:
         if fraction == 0:
-            return Split(
-                lambda: (picture for _, picture in self.pictures()), lambda: sum(map(_rows, self.shards))
-            )
+            return Split(lambda: (picture for _, picture in self.pictures()), lambda: sum(map(_rows, self.shards)))
 
         def pictures() -> Iterator[Picture]:
             held = self.held_out(fraction, seed)
@@ -228,26 +214,20 @@ def _find_columns(path: Path) -> _Columns:
 
     with _open(path) as file:
         schema = file.schema_arrow
-    described = (
-        json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    )
+    described = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
     kinds = {name: feature.get("_type") for name, feature in described.items() if isinstance(feature, dict)}
     image = next((name for name, kind in kinds.items() if kind == "Image"), "image")
     label = next((name for name, kind in kinds.items() if kind == "ClassLabel"), "label")
     for name in (image, label):
         if name not in schema.names:
-            raise ValueError(
-                f"{path} has no column {name!r} (it has {', '.join(schema.names)}): no labelled pictures"
-            )
+            raise ValueError(f"{path} has no column {name!r} (it has {', '.join(schema.names)}): no labelled pictures")
     names = described[label].get("names") if kinds.get(label) == "ClassLabel" else None
     kind = schema.field(image).type
     if not pa.types.is_struct(kind):
         return _Columns(image, None, label, names)
     fields = {kind.field(index).name for index in range(kind.num_fields)}
     if "bytes" not in fields:
-        raise ValueError(
-            f"{path}: the column {image!r} has no field 'bytes', so that the pictures are not in the file"
-        )
+        raise ValueError(f"{path}: the column {image!r} has no field 'bytes', so that the pictures are not in the file")
     return _Columns(f"{image}.bytes", f"{image}.path" if "path" in fields else None, label, names)
 
 

@@ -61,9 +61,7 @@ class Partial:
             shard.abandon()
             raise
 
-    def commit(
-        self, split: str, shard: Shard, bad: Iterable[Bad], sums: Sums | None, seen: int, last: str
-    ) -> None:
+    def commit(self, split: str, shard: Shard, bad: Iterable[Bad], sums: Sums | None, seen: int, last: str) -> None:
         """Closes `shard` and records that `seen` pictures of `split`, the last with key `last`, are done."""
         info = shard.close(split)
         if shard.rows:
@@ -121,9 +119,7 @@ class Partial:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ValueError(
-                f"Another alexnet prepare is writing {self.folder}: wait until it is done."
-            ) from None
+            raise ValueError(f"Another alexnet prepare is writing {self.folder}: wait until it is done.") from None
         except OSError:  # a file system without locks
             pass
 

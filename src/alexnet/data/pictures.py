@@ -89,9 +89,7 @@ def hold_out(names: Iterable[str], wnid: str, fraction: float, seed: int) -> set
     The names are ranked by a hash of seed, class and name: neither other classes nor the order of the names
     matter, and a picture added later moves few of the others. A class of one picture keeps it for training.
     """
-    ranked = sorted(
-        names, key=lambda name: hashlib.blake2b(f"{seed}\0{wnid}\0{printable(name)}".encode()).digest()
-    )
+    ranked = sorted(names, key=lambda name: hashlib.blake2b(f"{seed}\0{wnid}\0{printable(name)}".encode()).digest())
     return set(ranked[: held_out_count(len(ranked), fraction)])
 
 

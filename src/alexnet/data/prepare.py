@@ -68,9 +68,7 @@ def prepare(
         return _summary(store, there, 0, 0.0) | {"already_there": True}
     opened = open_source(source, val_fraction, seed)
     if opened.kind == "folder" and store.resolve().is_relative_to(source.resolve()):
-        raise ValueError(
-            f"{store} lies in {source}, where it would be taken for a class: choose another place."
-        )
+        raise ValueError(f"{store} lies in {source}, where it would be taken for a class: choose another place.")
     plan = {
         "source": {"kind": opened.kind, "path": str(source.resolve())},
         "options": options,
@@ -140,9 +138,7 @@ def _pass_over(pictures: Iterator[Picture], seen: int, last: str | None, folder:
     if seen:
         picture = next(islice(pictures, seen - 1, None), None)
         if picture is None or picture.key != last:
-            raise ValueError(
-                f"The pictures have changed since {folder} was begun: delete it and begin again."
-            )
+            raise ValueError(f"The pictures have changed since {folder} was begun: delete it and begin again.")
 
 
 def _chunks(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
@@ -206,9 +202,7 @@ def _already_there(source: Path, store: Path, options: dict[str, Any]) -> StoreI
     info = read_info(store)
     if info["source"]["path"] == str(source.resolve()) and info["options"] == options:
         return info
-    given = [
-        f"{name.replace('_', ' ')} {value}" for name, value in info["options"].items() if value is not None
-    ]
+    given = [f"{name.replace('_', ' ')} {value}" for name, value in info["options"].items() if value is not None]
     raise ValueError(
         f"{store} exists, made from {info['source']['path']} with {', '.join(given)}: "
         "choose another name, or delete it."
@@ -232,8 +226,6 @@ def _check_options(size: int, workers: int, max_bad: float, quality: int) -> Non
     if workers < 0:
         raise ValueError(f"--workers is {workers}: give a number of processes, or 0 for one per core.")
     if not 0 <= max_bad <= 1:
-        raise ValueError(
-            f"--max-bad is {max_bad}: give the part of the pictures that may be bad, from 0 to 1."
-        )
+        raise ValueError(f"--max-bad is {max_bad}: give the part of the pictures that may be bad, from 0 to 1.")
     if not 1 <= quality <= 100:
         raise ValueError(f"--quality is {quality}: give a JPEG quality from 1 to 100.")

@@ -18,9 +18,7 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError, WebPImagePlugin
 
 Image.preinit()
-assert (
-    WebPImagePlugin
-)  # this format is known once its plugin is imported, the other four once preinit has run
+assert WebPImagePlugin  # this format is known once its plugin is imported, the other four once preinit has run
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 """No others: Pillow knows dozens, and starts other programs for some."""
@@ -97,9 +95,7 @@ def decode_into(data: Bytes, out: np.ndarray) -> None:
     if bytes(memoryview(data)[:3]) != JPEG_START:
         picture = decode_stored(data)
         if picture.shape != out.shape:
-            raise ValueError(
-                f"it is {picture.shape[1]}x{picture.shape[0]} and not {out.shape[1]}x{out.shape[0]}"
-            )
+            raise ValueError(f"it is {picture.shape[1]}x{picture.shape[0]} and not {out.shape[1]}x{out.shape[0]}")
         out[...] = picture
         return
     height, width, _, _ = simplejpeg.decode_jpeg_header(data)

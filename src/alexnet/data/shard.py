@@ -104,9 +104,7 @@ def map_shard(file: Path, rows: int, batch_rows: int) -> list[Rows]:
         raise ValueError(f"cannot be read ({' '.join(str(error).split())})") from None
     if schema != SCHEMA:
         raise ValueError(f"has the columns {', '.join(schema.names)} and not {', '.join(SCHEMA.names)}")
-    if [batch.num_rows for batch in batches] != [
-        min(batch_rows, rows - start) for start in range(0, rows, batch_rows)
-    ]:
+    if [batch.num_rows for batch in batches] != [min(batch_rows, rows - start) for start in range(0, rows, batch_rows)]:
         raise ValueError(f"does not hold {rows} rows in batches of {batch_rows}")
     return [_rows(batch) for batch in batches]
 

@@ -209,9 +209,7 @@ def verify_store(path: Path | str) -> dict[str, Any]:
         split = store.split(name)
         if len(split) != count:
             file = store.path / "store.json"
-            raise ValueError(
-                f"{file} says {count} pictures for {name} and {len(split)} in its shards: {COPY_AGAIN}"
-            )
+            raise ValueError(f"{file} says {count} pictures for {name} and {len(split)} in its shards: {COPY_AGAIN}")
         strange = np.flatnonzero((split.labels < 0) | (split.labels >= len(store.classes)))
         if len(strange):
             first = int(strange[0])

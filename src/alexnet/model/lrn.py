@@ -94,9 +94,7 @@ torch.fx.wrap("local_response_norm")
 class LocalResponseNorm(nn.Module):
     """Local response normalisation over the channels of [B, C, H, W]; see the module for the formula."""
 
-    def __init__(
-        self, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0, groups: int = 2
-    ) -> None:
+    def __init__(self, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0, groups: int = 2) -> None:
         super().__init__()
         self.size, self.alpha, self.beta, self.k, self.groups = size, alpha, beta, k, groups
 

@@ -87,7 +87,9 @@ class AlexNet(nn.Module):
         overhang = (after_conv1 - 1) * 4 + 11 - network.input_size
         last = pooled(pooled(pooled(after_conv1)))
         if network.input_size < 11 or last < 1:
-            raise ValueError(f"network.input_size is {network.input_size}; AlexNet needs pictures of at least 36 pixels.")
+            raise ValueError(
+                f"network.input_size is {network.input_size}; AlexNet needs pictures of at least 36 pixels."
+            )
 
         self.pad1 = nn.ZeroPad2d((0, overhang, 0, overhang))
         self.conv1 = nn.Conv2d(3, c1, kernel_size=11, stride=4)
@@ -117,9 +119,7 @@ class AlexNet(nn.Module):
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw Gaussian weights and set the biases (section 5)."""
-        for name, std, bias in zip(
-            WEIGHT_LAYERS, self.network.initial_std, self.network.initial_bias, strict=True
-        ):
+        for name, std, bias in zip(WEIGHT_LAYERS, self.network.initial_std, self.network.initial_bias, strict=True):
             layer = self.get_submodule(name)
             layer.weight.normal_(0, std, generator=generator)  # type: ignore[union-attr,operator]
             layer.bias.fill_(bias)  # type: ignore[union-attr,operator]

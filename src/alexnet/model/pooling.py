@@ -33,9 +33,7 @@ def _max_pool(x: Tensor, kernel_size: int, stride: int, height: int, width: int)
 
 
 @torch.library.custom_op("alexnet::max_pool_gradient", mutates_args=())
-def _max_pool_gradient(
-    g: Tensor, place: Tensor, kernel_size: int, stride: int, height: int, width: int
-) -> Tensor:
+def _max_pool_gradient(g: Tensor, place: Tensor, kernel_size: int, stride: int, height: int, width: int) -> Tensor:
     g = g.contiguous(memory_format=torch.channels_last)
     b, c, out_height, out_width = g.shape
     dx, _ = empty_pooled(g, height, width)

@@ -41,9 +41,7 @@ def _stage_gradient(
     dx = torch.empty_like(x)
     b, c, h, w = x.shape
     out_size = g.shape[2:]
-    kernels.call(
-        "stage_gradient", x.dtype, x, g, place, dx, b, h, w, c, *out_size, *pool, groups, size // 2, alpha, k
-    )
+    kernels.call("stage_gradient", x.dtype, x, g, place, dx, b, h, w, c, *out_size, *pool, groups, size // 2, alpha, k)
     return dx
 
 

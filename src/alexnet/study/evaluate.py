@@ -51,9 +51,7 @@ def evaluate(
     Raises ValueError where runs and store do not fit each other.
     """
     if views not in (1, 10):
-        raise ValueError(
-            f"views is {views}; it must be 1 (centre) or 10 (corners, centre and their mirrors)."
-        )
+        raise ValueError(f"views is {views}; it must be 1 (centre) or 10 (corners, centre and their mirrors).")
     data = Store(store)
     pictures = open_split(data, split)
     networks = [load(run, device) for run in runs]
@@ -153,9 +151,7 @@ def normalised(weights: Sequence[float] | None, count: int) -> list[float]:
     if weights is None:
         return [1 / count] * count
     if len(weights) != count or min(weights) < 0 or sum(weights) <= 0:
-        raise ValueError(
-            f"weights are {list(weights)}; give {count} numbers, none negative and not all zero."
-        )
+        raise ValueError(f"weights are {list(weights)}; give {count} numbers, none negative and not all zero.")
     return [weight / sum(weights) for weight in weights]
 
 
@@ -249,9 +245,7 @@ def render(result: dict[str, Any], rows: int = 20) -> RenderableType:
     for row in hardest[:rows]:
         numbers = (str(row["pictures"]), percent(row["top1_error"]), percent(row["top5_error"]))
         classes.add_row(Text(readable(row["name"])), *numbers)
-    some = (
-        f"The {rows} hardest of {len(hardest)} classes" if len(hardest) > rows else "Classes, hardest first"
-    )
+    some = f"The {rows} hardest of {len(hardest)} classes" if len(hardest) > rows else "Classes, hardest first"
     parts += [heading(some), classes]
 
     pairs = table("it is", "times", "taken for")

@@ -100,9 +100,7 @@ def from_different_classes(labels: np.ndarray, count: int, seed: int) -> list[in
     return [rounds[i][1] for i in order[:count]]
 
 
-def predictions_panel(
-    net: TrainedAlexNet, pool: StoreSplit, labels: Sequence[int], chosen: Sequence[int]
-) -> Figure:
+def predictions_panel(net: TrainedAlexNet, pool: StoreSplit, labels: Sequence[int], chosen: Sequence[int]) -> Figure:
     """Figure 4, left, for pictures of a store; `labels` are the run's for each of the store's."""
     pictures = [pool.picture(i) for i in chosen]
     answers = []

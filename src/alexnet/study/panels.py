@@ -42,9 +42,7 @@ def save(figure: Figure, path: Path) -> None:
         raise ValueError(f"{path} cannot be written: {error}; give a name that ends in .png.") from None
 
 
-def predictions(
-    pictures: Sequence[np.ndarray], answers: Sequence[dict[str, Any]], columns: int = 4
-) -> Figure:
+def predictions(pictures: Sequence[np.ndarray], answers: Sequence[dict[str, Any]], columns: int = 4) -> Figure:
     """Figure 4, left: each picture, its true class, and its five most probable ones as bars, the true one
     marked.
 

@@ -29,14 +29,10 @@ def expand(paths: Iterable[Path | str]) -> list[Path]:
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            files = sorted(
-                file for file in path.rglob("*") if file.is_file() and not file.name.startswith(".")
-            )
+            files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
             pictures = [file for file in files if is_picture(file)]
             if not pictures:
-                raise ValueError(
-                    f"{path} holds no JPEG, PNG, WebP, GIF or BMP; give a picture or a folder of them."
-                )
+                raise ValueError(f"{path} holds no JPEG, PNG, WebP, GIF or BMP; give a picture or a folder of them.")
             found += pictures
         elif path.exists():
             found.append(path)

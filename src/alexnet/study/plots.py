@@ -107,9 +107,7 @@ def learning_curves(
         top = max(np.quantile(losses, 0.995), losses[-1]) * 1.08
         left.set(ylim=(0, top if math.isfinite(top) and top > 0 else 1))
     if any("train_top1_error" in step for step in steps):
-        known = [
-            (step["epoch"], 100 * step["train_top1_error"]) for step in steps if "train_top1_error" in step
-        ]
+        known = [(step["epoch"], 100 * step["train_top1_error"]) for step in steps if "train_top1_error" in step]
         right.plot(
             *smoothed(*np.array(known).T),
             color=FAINT,

@@ -35,9 +35,7 @@ def predict(
     Raises ValueError for a path that is no picture.
     """
     if views not in (1, 10):
-        raise ValueError(
-            f"views is {views}; it must be 1 (centre) or 10 (corners, centre and their mirrors)."
-        )
+        raise ValueError(f"views is {views}; it must be 1 (centre) or 10 (corners, centre and their mirrors).")
     paths = expand(pictures)
     if panel is not None:
         check_panel(paths)
@@ -49,9 +47,7 @@ def predict(
             batch = torch.stack([views_of(net, path, views) for path in part])  # [B, V, 3, C, C]
             for path, scores in zip(part, probabilities(net, batch), strict=True):
                 true = true_class(path, net.classes)
-                predictions.append(
-                    {"path": str(path)} | named(true, net.classes) | {"top5": top5(scores, net.classes)}
-                )
+                predictions.append({"path": str(path)} | named(true, net.classes) | {"top5": top5(scores, net.classes)})
             bar.advance(len(part))
     result = {"run": str(run), "views": views, "predictions": predictions}
     if panel is not None:

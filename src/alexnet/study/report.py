@@ -130,9 +130,7 @@ def _block(block: Block) -> str:
         case Picture():
             return _picture(block)
         case Commands():
-            lines = "".join(
-                f"<p>{_text(why)}</p><pre><code>{_text(line)}</code></pre>" for line, why in block.lines
-            )
+            lines = "".join(f"<p>{_text(why)}</p><pre><code>{_text(line)}</code></pre>" for line, why in block.lines)
             return f'<div class="commands">{lines}</div>'
 
 
@@ -153,9 +151,7 @@ def _table(table: Table) -> str:
         for first, *rest in table.rows
     )
     kind = ' class="numeric"' if table.numeric else ""
-    return (
-        f'<div class="wide"><table{kind}><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
-    )
+    return f'<div class="wide"><table{kind}><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
 def _picture(picture: Picture) -> str:
@@ -174,9 +170,7 @@ def _png(source: Path | np.ndarray) -> tuple[bytes, int, int]:
     data = source.read_bytes()
     with Image.open(io.BytesIO(data)) as image:
         if image.format != "PNG":
-            raise ValueError(
-                f"{source} is {image.format} and not PNG; save the figure with a name that ends in .png."
-            )
+            raise ValueError(f"{source} is {image.format} and not PNG; save the figure with a name that ends in .png.")
         return data, image.width, image.height
 
 

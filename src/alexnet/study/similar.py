@@ -70,20 +70,14 @@ def similar(
     queries = []
     for path, row, far in zip(paths, positions.tolist(), distances.tolist(), strict=True):
         found = [
-            {"key": pool.key(i), "index": i}
-            | data.classes[int(pool.labels[i])]._asdict()
-            | {"distance": distance}
+            {"key": pool.key(i), "index": i} | data.classes[int(pool.labels[i])]._asdict() | {"distance": distance}
             for i, distance in zip(row, far, strict=True)
         ]
-        queries.append(
-            {"path": str(path)} | named(true_class(path, net.classes), net.classes) | {"nearest": found}
-        )
+        queries.append({"path": str(path)} | named(true_class(path, net.classes), net.classes) | {"nearest": found})
     result = {"run": str(run), "store": str(store), "split": split, "layer": layer, "queries": queries}
     if panel is not None:
         shown = [net.preprocess.shown(path) for path in paths]
-        save(
-            draw_panel(shown, [[pool.picture(i) for i in row] for row in positions.tolist()], queries), panel
-        )
+        save(draw_panel(shown, [[pool.picture(i) for i in row] for row in positions.tolist()], queries), panel)
         result["panel"] = str(panel)
     return result
 
@@ -93,9 +87,7 @@ def points_of(net: TrainedAlexNet, views: Tensor, layer: str = LAST_HIDDEN) -> T
     return torch.from_numpy(activations(net, views, [layer])[layer]).flatten(1)
 
 
-def open_index(
-    net: TrainedAlexNet, run: Path, store: Store, split: str, layer: str = LAST_HIDDEN
-) -> np.ndarray:
+def open_index(net: TrainedAlexNet, run: Path, store: Store, split: str, layer: str = LAST_HIDDEN) -> np.ndarray:
     """Activations of the whole split, memory-mapped float32 [N, D]; made when missing or out of date."""
     folder = run / "index"
     name = split if layer == LAST_HIDDEN else f"{split}-{layer}"
@@ -165,8 +157,6 @@ def render(result: dict[str, Any]) -> RenderableType:
         table.add_column("picture", overflow="fold")
         for found in query["nearest"]:
             same = "green" if found["wnid"] == query["true"] else ""
-            table.add_row(
-                f"{found['distance']:.1f}", Text(readable(found["name"]), style=same), Text(found["key"])
-            )
+            table.add_row(f"{found['distance']:.1f}", Text(readable(found["name"]), style=same), Text(found["key"]))
         parts += [Text(title, style="bold"), table]
     return Group(*parts)

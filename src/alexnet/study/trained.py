@@ -18,6 +18,7 @@ from alexnet.training.device import choose_device
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+
 class Preprocess:
     """From any picture to what the network takes: shorter side to `size`, central square, mean removed, views."""
 

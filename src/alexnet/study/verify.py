@@ -77,9 +77,7 @@ def verify_mean(path: Path, crop: int) -> int:
         raise ValueError(f"{path} cannot be read: {error}") from None
     side = mean.shape[0] if mean.ndim == 3 else 0
     if mean.shape != (side, side, 3) or side < crop or not np.isfinite(mean).all():
-        raise ValueError(
-            f"{path} is not the mean picture of a store: finite, [S, S, 3] with S at least {crop}."
-        )
+        raise ValueError(f"{path} is not the mean picture of a store: finite, [S, S, 3] with S at least {crop}.")
     return side
 
 
@@ -91,14 +89,10 @@ def verify_checkpoint(checkpoint: Checkpoint, shapes: dict[str, tuple[int, ...]]
     return {"step": checkpoint.step, "epoch": state.get("epoch")}
 
 
-def verify_tensors(
-    path: Path, tensors: dict[str, Tensor], shapes: dict[str, tuple[int, ...]], complete: bool
-) -> None:
+def verify_tensors(path: Path, tensors: dict[str, Tensor], shapes: dict[str, tuple[int, ...]], complete: bool) -> None:
     """ValueError unless all tensors are finite and among `shapes` (and none missing, when `complete`)."""
     if complete and (missing := shapes.keys() - tensors.keys()):
-        raise ValueError(
-            f"{path} has no {min(missing)}; delete its folder to go on from the checkpoint before."
-        )
+        raise ValueError(f"{path} has no {min(missing)}; delete its folder to go on from the checkpoint before.")
     for name, value in tensors.items():
         if shapes.get(name) != tuple(value.shape):
             raise ValueError(
@@ -106,9 +100,7 @@ def verify_tensors(
                 f"{list(shapes[name]) if name in shapes else 'none of that name'}."
             )
         if not value.isfinite().all():
-            raise ValueError(
-                f"{path}: {name} is not finite; delete its folder to go on from the checkpoint before."
-            )
+            raise ValueError(f"{path}: {name} is not finite; delete its folder to go on from the checkpoint before.")
 
 
 def verify_metrics(path: Path) -> tuple[int, int]:
@@ -151,6 +143,4 @@ def words(value: Any) -> str:
         return ", ".join(f"{key} {words(inner)}" for key, inner in value.items())
     if isinstance(value, list):
         return "\n".join(words(inner) for inner in value)
-    return (
-        f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
-    )
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)

@@ -144,8 +144,8 @@ def train(store_path: Path, run: Path, config: TrainConfig) -> dict:
                     if improved:
                         best = {"best_step": step} | {k: result[k] for k in ("top1_error", "top5_error")}
                     if schedule.observe(config.schedule, result["top1_error"]):
-                        print(f"The validation error has stopped improving: learning rate / {config.schedule.factor:g}.",
-                              file=sys.stderr)  # fmt: skip
+                        factor = config.schedule.factor
+                        print(f"The validation error no longer falls: learning rate / {factor:g}.", file=sys.stderr)
                     if epoch <= config.evaluate_every:
                         warn(health.dead_warning(dead))
                 if improved or at_end or schedule.finished or epoch % config.checkpoint.every_epochs == 0:

@@ -40,6 +40,4 @@ class MomentumSGD(torch.optim.Optimizer):
                 state = self.state[w]
                 if not state:
                     state["velocity"] = torch.zeros_like(w)
-                momentum_update_(
-                    w, state["velocity"], w.grad, group["lr"], group["momentum"], group["weight_decay"]
-                )
+                momentum_update_(w, state["velocity"], w.grad, group["lr"], group["momentum"], group["weight_decay"])
