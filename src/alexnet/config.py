@@ -27,7 +27,9 @@ class NetworkConfig:
     """Response normalisation: factor on the sum of squares over 5 neighbouring kernels (not divided by 5)."""
     dropout: float = 0.5
     """Probability that a unit of fc6 and fc7 is set to 0 in training; outputs are scaled by the rest in testing."""
-    initial_std: tuple[float, float, float, float, float, float, float, float] = (0.01,) * 8
+    initial_std: tuple[float, float, float, float, float, float, float, float] = (
+        0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01
+    )  # fmt: skip
     """Standard deviation of the Gaussian initial weights of conv1 ... conv5, fc6, fc7, fc8."""
     initial_bias: tuple[float, float, float, float, float, float, float, float] = (0, 1, 0, 1, 1, 1, 1, 0)
     """Initial biases of conv1 ... conv5, fc6, fc7, fc8."""

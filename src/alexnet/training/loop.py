@@ -142,7 +142,7 @@ def train(store_path: Path, run: Path, config: TrainConfig) -> dict:
                     bar.advance(0, val_top1_error=f"{result['top1_error']:.1%}")
                     improved = best["top1_error"] is None or result["top1_error"] < best["top1_error"]
                     if improved:
-                        best = {"best_step": step} | {k: result[k] for k in ("top1_error", "top5_error")}
+                        best.update(best_step=step, top1_error=result["top1_error"], top5_error=result["top5_error"])
                     if schedule.observe(config.schedule, result["top1_error"]):
                         factor = config.schedule.factor
                         print(f"The validation error no longer falls: learning rate / {factor:g}.", file=sys.stderr)

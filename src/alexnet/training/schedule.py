@@ -46,7 +46,7 @@ class Schedule:
         self.drops += 1
         return True
 
-    def state(self) -> dict[str, float | int | bool]:
+    def state(self) -> dict[str, float | int | bool | None]:
         """The fields, for a checkpoint (`best` is null before the first evaluation)."""
         values = asdict(self)
         return values | {"best": None if self.best == float("inf") else self.best}
