@@ -1,5 +1,6 @@
 """The training loop (paper, section 5), from a store to a run folder."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -97,6 +98,7 @@ def train(store_path: Path, run: Path, config: TrainConfig) -> dict:
 
     pictures = config.batch_size * steps_per_epoch * config.epochs
     with (
+        contextlib.closing(log),
         Progress(f"training {run}", pictures, start=step * config.batch_size) as bar,
         stop_requests() as stop_requested,
     ):
@@ -155,7 +157,6 @@ def train(store_path: Path, run: Path, config: TrainConfig) -> dict:
                 raise KeyboardInterrupt(
                     f"Stopped after step {step}, with a checkpoint; the same command continues {run}."
                 )
-    log.close()
     seconds = time.monotonic() - began
     return best | {
         "run": str(run),
