@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,7 +23,7 @@ needs_posix = pytest.mark.skipif(os.name != "posix", reason="kernels are built o
 
 
 @pytest.fixture
-def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty cache, and a process that has not loaded the kernels yet."""
     monkeypatch.delenv("ALEXNET_KERNELS", raising=False)
     monkeypatch.delenv("CXX", raising=False)

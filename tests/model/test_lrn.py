@@ -96,14 +96,18 @@ def test_kernels_round_bfloat16_once(channels: int, groups: int, size: int):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_any_memory_layout_gives_the_same(dtype: torch.dtype):
     x = pictures(20, dtype, height=4, width=6)
-    expected = local_response_norm(x, 5, 1e-4, 0.75, 2.0, 2)
-    spread = torch.zeros(2, 40, 8, 6, dtype=dtype)
-    spread[:, ::2, ::2] = x
-    for same in (x.contiguous(), spread[:, ::2, ::2], x.flip(3).contiguous().flip(3)):
-        g = torch.ones_like(x).expand_as(x)
-        y, dx = with_gradient(lambda x: local_response_norm(x, 5, 1e-4, 0.75, 2.0, 2), same, g)
+    g = torch.randn_like(x)
+    expected, slope = with_gradient(lambda x: local_response_norm(x, 5, 1e-4, 0.75, 2.0, 2), x, g)
+
+    def spread(t: Tensor) -> Tensor:
+        wide = torch.zeros(2, 40, 8, 6, dtype=dtype)
+        wide[:, ::2, ::2] = t
+        return wide[:, ::2, ::2]
+
+    for change in (lambda t: t.contiguous(), spread, lambda t: t.flip(3).contiguous().flip(3)):
+        y, dx = with_gradient(lambda x: local_response_norm(x, 5, 1e-4, 0.75, 2.0, 2), change(x), change(g))
         assert torch.equal(y, expected)
-        assert dx.shape == x.shape
+        assert torch.equal(dx, slope)
     row = x[:, :, :1]
     assert torch.equal(local_response_norm(row, 5, 1e-4, 0.75, 2.0, 2), expected[:, :, :1])
     turned = local_response_norm(x.transpose(2, 3), 5, 1e-4, 0.75, 2.0, 2)
@@ -149,7 +153,7 @@ def test_equals_onnx_reference(size: int, beta: float):
     node = onnx.helper.make_node("LRN", ["x"], ["y"], size=size, alpha=5e-3, beta=beta, bias=2.0)
     (expected,) = ReferenceEvaluator(node).run(None, {"x": x})
     y = LocalResponseNorm(size, alpha=5e-3 / size, beta=beta, k=2.0, groups=1)(torch.from_numpy(x))
-    np.testing.assert_allclose(y.numpy(), expected, rtol=1e-6)
+    np.testing.assert_allclose(y.numpy(), np.asarray(expected), rtol=1e-6)
 
 
 def test_everything_else_runs_in_plain_form(monkeypatch: pytest.MonkeyPatch):

@@ -78,7 +78,7 @@ def library_name(command: list[str]) -> str:
 def _is_private(path: Path) -> bool:
     """Whether nobody but the user (and root) can have put this here."""
     status = path.lstat()
-    if status.st_uid != os.getuid() or stat.S_ISLNK(status.st_mode) or status.st_mode & 0o022:
+    if status.st_uid != os.getuid() or status.st_mode & 0o022:  # links are open to all
         return False
     modes = [parent.stat().st_mode for parent in path.parents]
     return not any(mode & stat.S_IWOTH and not mode & stat.S_ISVTX for mode in modes)

@@ -56,7 +56,7 @@ def write(path: Path, result: dict[str, Any], store: Path, run: Path, figures: d
             Section("How it was made", how(result, config)),
         ),
         footer=f"alexnet {__version__}, PyTorch {torch.__version__}, Python {platform.python_version()}, "
-        f"{platform.system()} {platform.machine()}, threads: {torch.get_num_threads()}.",
+        f"{platform.system()} {platform.machine()}.",
     )
 
 
