@@ -10,41 +10,90 @@ import difflib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The network (paper, section 3). Eight layers with weights: conv1 ... conv5, fc6, fc7, fc8."""
+    """The network (paper, section 3). Eight layers with weights: conv1 ... conv5, fc6, fc7, fc8.
 
+    Layers of which all have one setting (kernels, padding, initial values) list it first to last.
+    """
+
+    form: Literal["eight-layer", "four-layer"] = "eight-layer"
+    """eight-layer: the network of the paper; four-layer: the one it used on CIFAR-10 (conv1, conv2, local3, local4)."""
     classes: int = 1000
     """Number of classes; a training takes it from its store."""
     input_size: int = 224
     """Height and width of the picture that the network sees, in pixels."""
     width: float = 1.0
-    """Factor on the kernels of conv1 to conv5 and the units of fc6 and fc7, rounded to whole kernels per tower."""
+    """Factor on the kernels of the convolutions and the units of fc6 and fc7, rounded to whole kernels per tower."""
+    towers: int = 2
+    """Parts that see only themselves in conv2, conv4 and conv5 (paper: one per GPU). 1: every layer sees all."""
+    exchange: bool = True
+    """Whether conv3, fc6 and fc7 see both towers; without, only fc8 does."""
+    kernels: tuple[int, ...] = (96, 256, 384, 384, 256)
+    """Kernels of conv1 ... conv5, all towers together."""
+    units: int = 4096
+    """Units of fc6 and of fc7, all towers together."""
+    padding: tuple[int, ...] = (0, 2, 1, 1, 1)
+    """Zeros around the input of conv1 ... conv5."""
+    overhang: bool = True
+    """Whether conv1's last window may reach past the right and lower edge, over zeros (224 pixels: 55 outputs)."""
+    activation: Literal["relu", "tanh"] = "relu"
+    """Nonlinearity after each layer but the last (paper, section 3.1)."""
+    conv1_order: Literal["activation, norm, pool", "norm, pool, activation"] = "activation, norm, pool"
+    """What follows conv1, in this order; conv2 is always activated first."""
+    norm: Literal["per tower", "across towers", "none"] = "per tower"
+    """Local response normalisation after conv1 and conv2 (paper, section 3.3), and whether windows cross the towers."""
     lrn_alpha: float = 1e-4
     """Response normalisation: factor on the sum of squares over 5 neighbouring kernels (not divided by 5)."""
+    lrn_k: float = 2.0
+    """Response normalisation: constant added to the sum of squares."""
+    spatial_norm: float = 0.0
+    """Normalisation within each map after norm2: factor on the mean square of its 5x5 window; 0 for none."""
+    pool_size: int = 3
+    """Height and width of the pooling windows (paper, section 3.4)."""
+    pool_stride: int = 2
+    """Pixels between pooling windows; less than `pool_size`: they overlap."""
+    pool_clipped: bool = True
+    """Whether a last window that is cut off by the edge counts."""
+    sixth_conv: bool = False
+    """Whether a sixth convolution over pool5, as wide as conv5, goes before fc6 (paper, section 6)."""
+    without: tuple[str, ...] = ()
+    """Layers left out, of conv2 ... conv5, fc6 and fc7."""
     dropout: float = 0.5
-    """Probability that a unit of fc6 and fc7 is set to 0 in training; outputs are scaled by the rest in testing."""
-    initial_std: tuple[float, float, float, float, float, float, float, float] = (
-        0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01
-    )  # fmt: skip
-    """Standard deviation of the Gaussian initial weights of conv1 ... conv5, fc6, fc7, fc8."""
-    initial_bias: tuple[float, float, float, float, float, float, float, float] = (0, 1, 0, 1, 1, 1, 1, 0)
-    """Initial biases of conv1 ... conv5, fc6, fc7, fc8."""
+    """Probability that a unit of fc6 and fc7 is set to 0 in training (paper, section 4.2)."""
+    dropout_scaled: Literal["testing", "training"] = "testing"
+    """testing: outputs are multiplied by 1 - p in testing (2012); training: divided by it in training (inverted)."""
+    dropout_place: Literal["after", "before"] = "after"
+    """Whether dropout acts on the outputs of fc6 and fc7 or on their inputs."""
+    initial_std: tuple[float, ...] = (0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01)
+    """Standard deviation of the Gaussian initial weights of each layer; empty: PyTorch's own initial values."""
+    initial_bias: tuple[float, ...] = (0, 1, 0, 1, 1, 1, 1, 0)
+    """Initial biases of each layer."""
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
     """What is done to each training picture (paper, section 4.1)."""
 
+    order: Literal["shuffled", "fixed"] = "shuffled"
+    """shuffled: every epoch in another order; fixed: drawn once and kept (original program)."""
     crop: bool = True
     """Cut out a random patch of the network's input size (otherwise the centre)."""
+    last_offset: bool = False
+    """Whether patches may also end at the last row and column: 33 x 33 places of 224 in 256 pixels, not 32 x 32."""
     mirror: bool = True
     """Mirror left to right with probability 1/2."""
+    sharing: int = 1
+    """Consecutive pictures that share place and mirroring of their patches (original program: 32)."""
+    mean: Literal["own", "central"] = "own"
+    """Which part of the mean picture is removed: the patch's own, or always the central one, never mirrored."""
     colour: float = 0.1
     """Standard deviation of the random multiples of the RGB principal components; 0 turns colour noise off."""
+    colour_rule: Literal["eigenvalues", "standard deviations"] = "eigenvalues"
+    """What the multiples multiply: eigenvalues (paper), or their roots, all then divided by 1 + `colour` (original)."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +101,15 @@ class OptimConfig:
     """Stochastic gradient descent with the learning rate inside the velocity (paper, section 5)."""
 
     lr: float = 0.01
-    """Learning rate at the start, the same for all layers."""
+    """Learning rate at the start, the same for all layers (`schedule.changes` gives layers their own)."""
+    bias_rate: float = 1.0
+    """Factor on the learning rate of biases."""
     momentum: float = 0.9
     """Part of the velocity that is kept from step to step."""
     weight_decay: float = 0.0005
     """Weight decay inside the update rule: v <- momentum v - weight_decay lr w - lr gradient."""
+    undecayed: tuple[str, ...] = ()
+    """What weight decay leaves alone: layers by name (their weights), `bias` (all biases)."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +128,9 @@ class ScheduleConfig:
     """epochs: the learning rate falls when this many epochs are done; fractions are allowed."""
     warmup_steps: int = 0
     """Steps over which the learning rate rises evenly from 0 to `lr` at the start (paper: none)."""
+    changes: tuple[str, ...] = ()
+    """Changes made by hand, each "EPOCH WHAT VALUE": a layer's own rate ("67 conv1 1e-5"; 0 freezes it, "9 fc8 rest"
+    gives it back to the common rate), or the colour noise ("67 colour 0")."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +147,11 @@ class TrainConfig:
 
     recipe: str = "paper"
     """The recipe that this configuration started from."""
+    start_from: str = ""
+    """A run whose trained weights, but for the last layer's, are the initial ones (`--from RUN`)."""
+    parallel: Literal["none", "data", "towers", "both"] = "none"
+    """How the ranks of torchrun share the work: data: each a part of every batch; towers: two ranks, a tower of the
+    network each (paper, section 3.2); both: pairs of ranks with a tower each, and a part of every batch for each pair."""
     epochs: int = 90
     """Passes over the training pictures."""
     batch_size: int = 128
@@ -151,8 +212,9 @@ def from_dict(cls: type, values: Any, where: str) -> Any:
         if dataclasses.is_dataclass(expected):
             arguments[key] = from_dict(expected, value, f"{where}, {key}")  # type: ignore[arg-type]
         elif get_origin(expected) is tuple:
-            if not isinstance(value, list) or not all(isinstance(x, int | float) for x in value):
-                raise ValueError(f"{where}: {key} must be a list of numbers, not {value!r}.")
+            kind, name = (str, "texts") if str in get_args(expected) else (int | float, "numbers")
+            if not isinstance(value, list) or not all(isinstance(x, kind) for x in value):
+                raise ValueError(f"{where}: {key} must be a list of {name}, not {value!r}.")
             arguments[key] = tuple(value)
         elif get_origin(expected) is Literal:
             if value not in expected.__args__:

@@ -3,10 +3,7 @@
 import difflib
 from collections.abc import Callable
 
-from alexnet.config import NetworkConfig, OptimConfig, ScheduleConfig, TrainConfig
-
-NETWORKS: dict[str, NetworkConfig] = {"paper": NetworkConfig()}
-
+from alexnet.config import AugmentConfig, NetworkConfig, OptimConfig, ScheduleConfig, TrainConfig
 
 def paper() -> TrainConfig:
     """The paper: ILSVRC, 90 epochs, batch 128, 0.01 divided by 10 on three plateaus of the validation error.
@@ -36,11 +33,13 @@ def small() -> TrainConfig:
     """
     return TrainConfig(
         recipe="small",
-        epochs=33,
+        epochs=40,
         batch_size=64,
         evaluate_every=2,
         network=NetworkConfig(initial_std=(0.01, 0.01, 0.03, 0.03, 0.03, 0.01, 0.01, 0.01)),
-        schedule=ScheduleConfig(kind="epochs", drops=(26, 31), warmup_steps=100),
+        augment=AugmentConfig(colour=0.2),
+        optim=OptimConfig(weight_decay=0.002),
+        schedule=ScheduleConfig(kind="epochs", drops=(32, 37), warmup_steps=100),
     )
 
 

@@ -1,12 +1,12 @@
-"""The eight-layer network of the paper (section 3), in one process.
+"""The network of the paper (section 3) and its relatives, on one device.
 
-The paper spreads it over two GPUs, one tower each; the same network on one device has two groups in conv2, conv4
-and conv5, and response normalisation that never looks across the towers. Input is 224x224x3 on the 0-255 scale
-with the mean picture subtracted, nothing else.
+The paper spreads it over two GPUs, one tower each (`towers.py`); the same network on one device has two groups in
+conv2, conv4 and conv5, and response normalisation that never looks across the towers. Input is 224x224x3 on the 0-255
+scale with the mean picture subtracted, nothing else. Which layers there are, and how large, is in `layers.py`; the
+named variants are in `alexnet.networks`.
 """
 
 import dataclasses
-import math
 from typing import Self
 
 import torch
@@ -14,19 +14,25 @@ import torch.fx
 from torch import Tensor, nn
 
 from alexnet.config import NetworkConfig
+from alexnet.model.layers import Layer, initial_values, layers_of
 from alexnet.model.lrn import LocalResponseNorm
 from alexnet.model.pooling import MaxPool2d
+from alexnet.model.spatial_norm import SpatialNorm
 from alexnet.model.stage import relu_norm_pool
-from alexnet.recipes import NETWORKS
+from alexnet.model.unshared import GroupedLinear, Local2d
+from alexnet.networks import network as named
 
-WEIGHT_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 
-
-def dropout(x: Tensor, p: float, training: bool) -> Tensor:
+def dropout(x: Tensor, p: float, training: bool, scaled: bool, whole: tuple[int, int] | None, at: tuple[int, int]):
     """Dropout as in 2012, see the module `Dropout`."""
-    if training:
-        return x * torch.empty_like(x).bernoulli_(1 - p)
-    return x * (1 - p)
+    if not training:
+        return x if scaled else x * (1 - p)
+    if whole is None:
+        mask = torch.empty(x.shape, device=x.device).bernoulli_(1 - p)
+    else:
+        mask = torch.empty(whole, device=x.device).bernoulli_(1 - p)
+        mask = mask[at[0] : at[0] + x.shape[0], at[1] : at[1] + x.shape[1]]
+    return x * mask.to(x.dtype) / (1 - p) if scaled else x * mask.to(x.dtype)
 
 
 torch.fx.wrap("dropout")  # one node in a traced network, in training and in testing alike
@@ -35,31 +41,37 @@ torch.fx.wrap("dropout")  # one node in a traced network, in training and in tes
 class Dropout(nn.Module):
     """Dropout as in 2012 (section 4.2): a 0/1 mask in training without rescaling; times 1 - p in testing.
 
-    `nn.Dropout` rescales in training instead, which is another network at the same learning rate.
+    `nn.Dropout` rescales in training instead, which is another network at the same learning rate; `scaled` does so.
+    Where several ranks hold parts of one batch, `whole` is the shape (pictures, units) of the whole and `at` where
+    this part begins in it: every rank draws the whole mask and takes its own part, so that all together drop what
+    one process would.
     """
 
-    def __init__(self, p: float = 0.5) -> None:
+    def __init__(self, p: float = 0.5, scaled: bool = False) -> None:
         super().__init__()
-        self.p = p
+        self.p, self.scaled = p, scaled
+        self.whole: tuple[int, int] | None = None
+        self.at = (0, 0)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape in, the same shape out."""
-        return dropout(x, self.p, self.training)
+        """[B, units] in, the same shape out."""
+        return dropout(x, self.p, self.training, self.scaled, self.whole, self.at)
 
     def extra_repr(self) -> str:
-        return f"p={self.p}"
+        return f"p={self.p}, scaled={self.scaled}"
 
 
 class AlexNet(nn.Module):
     """`[B, 3, S, S]` float pictures (RGB, 0-255, mean removed) to `[B, classes]` logits.
 
-    Every stage is a submodule, so that hooks and `create_feature_extractor` reach it by name: `conv1 relu1 norm1
-    pool1 conv2 relu2 norm2 pool2 conv3 relu3 conv4 relu4 conv5 relu5 pool5 fc6 relu6 drop6 fc7 relu7 drop7 fc8`.
+    Every stage is a submodule, so that hooks and `create_feature_extractor` reach it by name; the paper's: `conv1
+    relu1 norm1 pool1 conv2 relu2 norm2 pool2 conv3 relu3 conv4 relu4 conv5 relu5 pool5 fc6 relu6 drop6 fc7 relu7 drop7
+    fc8`. `layers` describes them.
 
-    `network` is a `NetworkConfig` or a name in `alexnet.recipes.NETWORKS`; keywords replace single settings:
-    `AlexNet("paper", classes=10)`. Initial weights come from `generator` (default: torch's global one).
+    `network` is a `NetworkConfig` or a name in `alexnet.networks.NETWORKS`; keywords replace single settings:
+    `AlexNet("original", classes=10)`. Initial weights come from `generator` (default: torch's global one).
 
-    Raises ValueError for an unknown name and for an input size that leaves nothing to pool.
+    Raises ValueError for an unknown name, settings that do not fit, and an input size that leaves nothing to pool.
     """
 
     def __init__(
@@ -70,59 +82,34 @@ class AlexNet(nn.Module):
         **overrides: object,
     ) -> None:
         super().__init__()
-        if isinstance(network, str):
-            if network not in NETWORKS:
-                raise ValueError(f"There is no network named '{network}'; known: {', '.join(NETWORKS)}.")
-            network = NETWORKS[network]
-        self.network = network = dataclasses.replace(network, **overrides)  # type: ignore[arg-type]
-
-        def kernels(per_tower: int) -> int:
-            return 2 * max(1, round(per_tower * network.width))
-
-        c1, c2, c3, c4, c5 = kernels(48), kernels(128), kernels(192), kernels(192), kernels(128)
-        units = kernels(2048)
-        # The last row and column of conv1's windows reach past the picture (224 -> 55 outputs): zeros are
-        # added on the right and at the bottom only.
-        after_conv1 = 1 + math.ceil((network.input_size - 11) / 4)
-        overhang = (after_conv1 - 1) * 4 + 11 - network.input_size
-        last = pooled(pooled(pooled(after_conv1)))
-        if network.input_size < 11 or last < 1:
-            raise ValueError(
-                f"network.input_size is {network.input_size}; AlexNet needs pictures of at least 36 pixels."
-            )
-
-        self.pad1 = nn.ZeroPad2d((0, overhang, 0, overhang))
-        self.conv1 = nn.Conv2d(3, c1, kernel_size=11, stride=4)
-        self.relu1 = nn.ReLU()
-        self.norm1 = LocalResponseNorm(alpha=network.lrn_alpha, groups=2)
-        self.pool1 = MaxPool2d()
-        self.conv2 = nn.Conv2d(c1, c2, kernel_size=5, padding=2, groups=2)
-        self.relu2 = nn.ReLU()
-        self.norm2 = LocalResponseNorm(alpha=network.lrn_alpha, groups=2)
-        self.pool2 = MaxPool2d()
-        self.conv3 = nn.Conv2d(c2, c3, kernel_size=3, padding=1)  # sees both towers
-        self.relu3 = nn.ReLU()
-        self.conv4 = nn.Conv2d(c3, c4, kernel_size=3, padding=1, groups=2)
-        self.relu4 = nn.ReLU()
-        self.conv5 = nn.Conv2d(c4, c5, kernel_size=3, padding=1, groups=2)
-        self.relu5 = nn.ReLU()
-        self.pool5 = MaxPool2d()
-        self.fc6 = nn.Linear(c5 * last * last, units)
-        self.relu6 = nn.ReLU()
-        self.drop6 = Dropout(network.dropout)
-        self.fc7 = nn.Linear(units, units)
-        self.relu7 = nn.ReLU()
-        self.drop7 = Dropout(network.dropout)
-        self.fc8 = nn.Linear(units, network.classes)
+        config = named(network).config if isinstance(network, str) else network
+        self.network = config = dataclasses.replace(config, **overrides)  # type: ignore[arg-type]
+        self.layers = layers_of(config)
+        for layer in self.layers:
+            self.add_module(layer.name, module(layer, config))
         self.reset_parameters(generator)
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw Gaussian weights and set the biases (section 5)."""
-        for name, std, bias in zip(WEIGHT_LAYERS, self.network.initial_std, self.network.initial_bias, strict=True):
-            layer = self.get_submodule(name)
-            layer.weight.normal_(0, std, generator=generator)  # type: ignore[union-attr,operator]
-            layer.bias.fill_(bias)  # type: ignore[union-attr,operator]
+        """Draw Gaussian weights and set the biases (section 5); without such settings, PyTorch's own way."""
+        if not self.network.initial_std:
+            with torch.random.fork_rng(enabled=generator is not None, devices=[]):
+                if generator is not None:
+                    torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+                for stage in self.children():
+                    if isinstance(stage, nn.Conv2d | nn.Linear):
+                        stage.reset_parameters()
+            return
+        for name, (std, bias) in initial_values(self.network).items():
+            if name in self._modules:
+                layer = self.get_submodule(name)
+                layer.weight.normal_(0, std, generator=generator)  # type: ignore[union-attr,operator]
+                layer.bias.fill_(bias)  # type: ignore[union-attr,operator]
+
+    @property
+    def last_hidden(self) -> str:
+        """The name of the last activation: the numbers that the last layer decides by (`relu7`)."""
+        return [layer.name for layer in self.layers if layer.kind == "activation"][-1]
 
     def train(self, mode: bool = True) -> Self:
         """ReLU works in place while training, and never in testing: there, hooks on conv1 see what conv1 gave."""
@@ -132,20 +119,48 @@ class AlexNet(nn.Module):
         return super().train(mode)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Sizes on the right are those of the paper's 224x224 input."""
-        x = self.conv1(self.pad1(x))  # [B, 96, 55, 55]
-        x = relu_norm_pool(x, self.relu1, self.norm1, self.pool1)  # [B, 96, 27, 27]
-        x = self.conv2(x)  # [B, 256, 27, 27]
-        x = relu_norm_pool(x, self.relu2, self.norm2, self.pool2)  # [B, 256, 13, 13]
-        x = self.relu3(self.conv3(x))  # [B, 384, 13, 13]
-        x = self.relu4(self.conv4(x))  # [B, 384, 13, 13]
-        x = self.pool5(self.relu5(self.conv5(x)))  # [B, 256, 6, 6]
-        x = torch.flatten(x, 1)  # [B, 9216]
-        x = self.drop6(self.relu6(self.fc6(x)))  # [B, 4096]
-        x = self.drop7(self.relu7(self.fc7(x)))  # [B, 4096]
-        return self.fc8(x)
+        """One stage after the other; ReLU, normalisation and pooling together where that is faster."""
+        stages = list(self.children())
+        while stages:
+            stage, *following = stages
+            if isinstance(stage, nn.ReLU) and [type(each) for each in following[:2]] == [LocalResponseNorm, MaxPool2d]:
+                x = relu_norm_pool(x, *stages[:3])
+                stages = stages[3:]
+                continue
+            if isinstance(stage, FLAT) and x.dim() > 2:
+                x = torch.flatten(x, 1)  # [B, 256, 6, 6] to [B, 9216]
+            x = stage(x)
+            stages = following
+        return x
 
 
-def pooled(size: int) -> int:
-    """Output size of a 3x3 pool with stride 2 whose last window may be clipped."""
-    return 1 + math.ceil((size - 3) / 2)
+FLAT = (nn.Linear, GroupedLinear, Dropout)  # what wants [B, units]
+
+
+def module(layer: Layer, config: NetworkConfig) -> nn.Module:
+    """The module that does what `layer` describes."""
+    channels, out = layer.inputs[0], layer.outputs[0]
+    match layer.kind:
+        case "pad":
+            return nn.ZeroPad2d((0, layer.padding, 0, layer.padding))
+        case "conv":
+            return nn.Conv2d(
+                channels, out, layer.kernel_size, layer.stride, padding=layer.padding, groups=layer.groups
+            )
+        case "local":
+            return Local2d(channels, layer.outputs, layer.kernel_size, layer.padding)
+        case "fc":
+            inputs = layer.weight_shape[1] * layer.groups
+            return nn.Linear(inputs, out) if layer.groups == 1 else GroupedLinear(inputs, out, layer.groups)
+        case "activation":
+            return nn.ReLU() if config.activation == "relu" else nn.Tanh()
+        case "norm":
+            return LocalResponseNorm(
+                layer.kernel_size, alpha=config.lrn_alpha, k=config.lrn_k, groups=layer.groups
+            )
+        case "spatial norm":
+            return SpatialNorm(layer.kernel_size, alpha=config.spatial_norm)
+        case "pool":
+            return MaxPool2d(layer.kernel_size, layer.stride, ceil_mode=config.pool_clipped)
+        case "dropout":
+            return Dropout(config.dropout, scaled=config.dropout_scaled == "training")
