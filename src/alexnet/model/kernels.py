@@ -38,6 +38,8 @@ _ARGUMENTS = {
     "pool_gradient": (_pointer,) * 3 + (_size,) * 8,
     "stage": (_pointer,) * 3 + (_size,) * 10 + (_real,) * 2,
     "stage_gradient": (_pointer,) * 4 + (_size,) * 10 + (_real,) * 2,
+    "spatial_norm": (_pointer,) * 2 + (_size,) * 5 + (_real,) * 2,
+    "spatial_norm_gradient": (_pointer,) * 3 + (_size,) * 5 + (_real,) * 2,
     "momentum_update": (_pointer,) * 4 + (_size,) + (_real,) * 3,
 }
 

@@ -1,5 +1,5 @@
 // The memory-bound layers of AlexNet for CPUs: local response normalisation, max pooling, both of them with the ReLU
-// before in one pass, and the momentum update.
+// before in one pass, normalisation within each map, and the momentum update.
 //
 // Activations are channels last ([pictures, height, width, channels] in memory), float32 or bfloat16; arithmetic is
 // float32, results are rounded to nearest even. Built by kernels.py at first use and called through ctypes, hence no
@@ -10,6 +10,7 @@
 
 #include "lrn.h"
 #include "pool.h"
+#include "spatial.h"
 
 namespace {
 
@@ -124,6 +125,8 @@ void momentum_update(float *w, float *v, const G *g, bfloat16 *copy, int64_t cou
 #define ALEXNET_POOL                                                                                           \
     int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t out_height, int64_t out_width,     \
         int64_t kernel, int64_t stride
+#define ALEXNET_MAP                                                                                            \
+    int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t half, float alpha, float k
 #define ALEXNET_LAYERS(NAME, T)                                                                                \
     void lrn_##NAME(const T *x, T *y, int64_t pixels, int64_t channels, ALEXNET_NORM, int threads) {           \
         lrn(x, y, pixels, Norm{channels, groups, half, alpha, k}, threads);                                    \
@@ -147,6 +150,12 @@ void momentum_update(float *w, float *v, const G *g, bfloat16 *copy, int64_t cou
                                ALEXNET_NORM, int threads) {                                                    \
         stage_gradient(x, g, place, dx, batch, Norm{channels, groups, half, alpha, k},                         \
                        Pool{height, width, channels, out_height, out_width, kernel, stride}, threads);         \
+    }                                                                                                          \
+    void spatial_norm_##NAME(const T *x, T *y, ALEXNET_MAP, int threads) {                                     \
+        spatial_norm(x, y, batch, Map{height, width, channels, half, alpha, k}, threads);                      \
+    }                                                                                                          \
+    void spatial_norm_gradient_##NAME(const T *x, const T *g, T *dx, ALEXNET_MAP, int threads) {               \
+        spatial_norm_gradient(x, g, dx, batch, Map{height, width, channels, half, alpha, k}, threads);         \
     }
 
 extern "C" {
