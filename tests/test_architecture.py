@@ -15,13 +15,14 @@ ROOT = Path(alexnet.__file__).parent
 ROOMS: dict[str, set[str]] = {
     "config": set(),
     "progress": set(),
-    "recipes": {"config"},
+    "networks": {"config"},
+    "recipes": {"config", "networks"},
     "data": {"config", "progress"},
-    "model": {"config", "recipes"},
-    "training": {"config", "recipes", "progress", "data", "model"},
-    "study": {"config", "recipes", "progress", "data", "model", "training"},
+    "model": {"config", "networks"},
+    "training": {"config", "networks", "recipes", "progress", "data", "model"},
+    "study": {"config", "networks", "recipes", "progress", "data", "model", "training"},
     "command_line": set(),
-    "cli": {"config", "recipes", "progress", "data", "model", "training", "study", "command_line"},
+    "cli": {"config", "networks", "recipes", "progress", "data", "model", "training", "study", "command_line"},
     "__main__": {"cli"},
     "__init__": {"model", "study"},  # lazily
 }
@@ -102,7 +103,7 @@ def test_data_is_prepared_without_torch(name: str) -> None:
     assert all("torch" not in outside(n) for n in {name, *reachable(name)})
 
 
-@pytest.mark.parametrize("name", ["alexnet.config", "alexnet.recipes"])
+@pytest.mark.parametrize("name", ["alexnet.config", "alexnet.networks", "alexnet.recipes"])
 def test_settings_need_only_the_standard_library(name: str) -> None:
     assert not outside(name)
 

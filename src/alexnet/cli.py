@@ -7,6 +7,7 @@ dict, with the function that renders it for people. What it needs is imported in
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from tyro.conf import arg
 
 from .command_line import Answer, Flag, Line, parse, run_command
 from .config import TrainConfig, load_config
+from .networks import NETWORKS, network
 from .recipes import recipe
 
 Device = Annotated[str, arg(help="auto (cuda, then mps, then cpu), cpu, cuda, cuda:1 or mps.")]
@@ -92,12 +94,16 @@ def prepare(
 def train(store: Path, run: Path, /, *, config: Annotated[TrainConfig, arg(name="")]) -> Answer:
     """Train a network on a store, or continue a run where it stopped.
 
-    Every setting is an option; --recipe NAME chooses the defaults. For a run that exists its own config.json
-    gives them, so that alexnet train STORE RUN alone continues it.
+    Every setting is an option; --recipe NAME chooses the defaults (paper, original, small, tune, caffe, cifar, demo),
+    --network NAME another network for the recipe (alexnet describe lists them), --from RUN a trained run to start
+    from. For a run that exists its own config.json gives the defaults, so that alexnet train STORE RUN alone
+    continues it. Under torchrun --parallel shares the work.
 
     Example:
       alexnet train stores/imagenette runs/imagenette --recipe small
       alexnet train stores/imagenette runs/slower --recipe small --optim.lr 0.005 --epochs 40
+      alexnet train stores/flowers runs/flowers --recipe small --from runs/imagenette --optim.lr 0.001
+      torchrun --nproc-per-node 2 -m alexnet train stores/imagenet runs/paper --parallel towers
 
     Args:
         store: Store made by alexnet prepare.
@@ -281,9 +287,29 @@ def verify(path: Path, /) -> Answer:
     return study.verify(path), study.render
 
 
+def describe(name: str = "paper", /) -> Answer:
+    """Show a network: layers, shapes, parameters, multiply-adds, and what differs from the paper and why.
+
+    Networks: NETWORKS.
+
+    Example:
+      alexnet describe original
+      alexnet describe runs/imagenette
+
+    Args:
+        name: Network, recipe or run folder.
+    """
+    from .study import describe as study
+
+    return study.describe(name), study.render
+
+
+assert describe.__doc__ is not None
+describe.__doc__ = describe.__doc__.replace("NETWORKS", ", ".join(NETWORKS))
+
 COMMANDS = {
     command.__name__: command
-    for command in (demo, prepare, train, evaluate, predict, similar, features, figures, verify)
+    for command in (demo, prepare, train, evaluate, predict, similar, features, figures, verify, describe)
 }
 
 
@@ -294,8 +320,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parse_train(argv: list[str]) -> Line:
     """The options of `train`, whose defaults are those of the recipe or of the run that is continued."""
-    named = _value_of("--recipe", argv)
-    line = parse("train", functools.partial(train, config=recipe(named or "paper")), argv)
+    argv = ["--start-from" if word == "--from" else word for word in argv]
+    named, chosen = _value_of("--recipe", argv), _value_of("--network", argv)
+    if chosen is not None:
+        at = next(i for i, word in enumerate(argv) if word.partition("=")[0] == "--network")
+        argv = argv[:at] + argv[at + (1 if "=" in argv[at] else 2) :]
+
+    def defaults(config: TrainConfig) -> functools.partial[Answer]:
+        if chosen is not None:
+            classes = config.network.classes
+            config = replace(config, network=replace(network(chosen).config, classes=classes))
+        return functools.partial(train, config=config)
+
+    line = parse("train", defaults(recipe(named or "paper")), argv)
     _, run = line.call.args
     if not (run / "config.json").is_file():
         return line
@@ -304,7 +341,7 @@ def _parse_train(argv: list[str]) -> Line:
         raise ValueError(
             f"{run} was started with --recipe {started.recipe}; continue with that, or name another folder."
         )
-    return parse("train", functools.partial(train, config=started), argv)
+    return parse("train", defaults(started), argv)
 
 
 def _value_of(option: str, argv: list[str]) -> str | None:

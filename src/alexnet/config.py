@@ -10,7 +10,7 @@ import difflib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,30 @@ class OptimConfig:
     """What weight decay leaves alone: layers by name (their weights), `bias` (all biases)."""
 
 
+class Change(NamedTuple):
+    """From `epoch` (epochs done) on, `what` (a layer or `colour`) has `value`; None: the common rate again."""
+
+    epoch: float
+    what: str
+    value: float | None
+
+    @classmethod
+    def read(cls, text: str) -> "Change":
+        """Read "EPOCH WHAT VALUE"; ValueError for anything else."""
+        try:
+            epoch, what, value = text.split()
+            change = cls(float(epoch), what, None if value == "rest" else float(value))
+        except ValueError:
+            raise ValueError(
+                f"schedule.changes: '{text}' is not EPOCH WHAT VALUE, as '67 conv1 1e-5', '67 colour 0', '9 fc8 rest'."
+            ) from None
+        if change.epoch < 0 or (change.value is not None and change.value < 0):
+            raise ValueError(f"schedule.changes: '{text}' has a negative number.")
+        if what == "colour" and (change.value is None or not change.epoch.is_integer()):
+            raise ValueError(f"schedule.changes: '{text}': colour noise changes to a number, at a whole epoch.")
+        return change
+
+
 @dataclass(frozen=True)
 class ScheduleConfig:
     """How the learning rate falls."""
@@ -132,6 +156,14 @@ class ScheduleConfig:
     """Changes made by hand, each "EPOCH WHAT VALUE": a layer's own rate ("67 conv1 1e-5"; 0 freezes it, "9 fc8 rest"
     gives it back to the common rate), or the colour noise ("67 colour 0")."""
 
+    @property
+    def table(self) -> "tuple[Change, ...]":
+        """`changes`, read and in the order of their epochs. ValueError for what cannot be read."""
+        return tuple(sorted((Change.read(text) for text in self.changes), key=lambda change: change.epoch))
+
+    def __post_init__(self) -> None:
+        _ = self.table
+
 
 @dataclass(frozen=True)
 class CheckpointConfig:
@@ -150,8 +182,8 @@ class TrainConfig:
     start_from: str = ""
     """A run whose trained weights, but for the last layer's, are the initial ones (`--from RUN`)."""
     parallel: Literal["none", "data", "towers", "both"] = "none"
-    """How the ranks of torchrun share the work: data: each a part of every batch; towers: two ranks, a tower of the
-    network each (paper, section 3.2); both: pairs of ranks with a tower each, and a part of every batch for each pair."""
+    """How the ranks of torchrun share the work. data: each sees a part of every batch; towers: two ranks with a tower
+    of the network each (paper, section 3.2); both: pairs of ranks with a tower each, and a part of every batch."""
     epochs: int = 90
     """Passes over the training pictures."""
     batch_size: int = 128

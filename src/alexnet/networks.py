@@ -55,7 +55,7 @@ CAFFE = PAPER.but(
 )
 
 TORCHVISION = PAPER.but(
-    "torchvision's alexnet, after \"One weird trick\" (2014).",
+    'torchvision\'s alexnet, after "One weird trick" (2014).',
     towers=(1, "no groups"),
     kernels=((64, 192, 384, 256, 256), "other widths"),
     padding=((2, 2, 1, 1, 1), "two zeros around the picture"),

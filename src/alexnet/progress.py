@@ -16,10 +16,13 @@ class Progress:
     """Counts work done; use as a context manager.
 
     On a terminal it draws a bar with rate and time left; elsewhere it writes a line every ten seconds and one at
-    the end. `total` may be None when it is not known.
+    the end. `total` may be None when it is not known. `silent` ones say nothing (all but one of several processes).
     """
 
-    def __init__(self, description: str, total: int | None, unit: str = "pictures", start: int = 0) -> None:
+    def __init__(
+        self, description: str, total: int | None, unit: str = "pictures", start: int = 0, silent: bool = False
+    ) -> None:
+        self.silent = silent
         self.description, self.total, self.unit = description, total, unit
         self.done, self.start, self.fields = start, start, {}
         self.began = self.spoke = time.monotonic()
@@ -27,7 +30,7 @@ class Progress:
 
     def __enter__(self) -> Self:
         console = Console(stderr=True)
-        if console.is_terminal:
+        if console.is_terminal and not self.silent:
             self.bar = RichProgress(
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -66,6 +69,8 @@ class Progress:
 
     def _line(self) -> None:
         self.spoke = time.monotonic()
+        if self.silent:
+            return
         of = f" of {self.total}" if self.total is not None else ""
         left = ""
         if self.total is not None and self.done < self.total and self.rate > 0:

@@ -96,7 +96,7 @@ def write_run(store: Path) -> WriteRun:
         ]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         velocity = {name: torch.zeros_like(w) for name, w in net.named_parameters()}
-        checkpoint.save(folder, 6, net, velocity, {"step": 6, "epoch": 2.0, "best_step": 6})
+        checkpoint.save(folder, 6, net.state_dict(), velocity, {"step": 6, "epoch": 2.0, "best_step": 6})
         return folder
 
     return write

@@ -16,7 +16,7 @@ def network(seed: int = 0) -> nn.Module:
 def save(run, step, best=None, seed=0):
     saved = network(seed)
     velocity = {name: torch.full_like(w, step) for name, w in saved.named_parameters()}
-    return checkpoint.save(run, step, saved, velocity, {"best_step": best, "step": step})
+    return checkpoint.save(run, step, saved.state_dict(), velocity, {"best_step": best, "step": step})
 
 
 def test_what_is_saved_comes_back(tmp_path):

@@ -29,18 +29,27 @@ class Draws(NamedTuple):
 def draw_epoch(config: AugmentConfig, pictures: int, size: int, crop: int, seed: int, epoch: int) -> Draws:
     """Everything random about the data of one epoch, for pictures of `size` cut to `crop` pixels.
 
-    The paper counts 32 x 32 offsets for 256 and 224 pixels; this is `size - crop` for each axis.
+    The paper counts 32 x 32 offsets for 256 and 224 pixels; this is `size - crop` for each axis, and one more with
+    `config.last_offset`. With `config.sharing` that many consecutive positions have the same offset and mirroring.
     """
-    random = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, epoch])))
+    random = _generator(seed, epoch)
     order = random.permutation(pictures)
-    offsets = random.integers(0, max(1, size - crop), (pictures, 2))
-    mirrored = random.random(pictures) < 0.5
+    if config.order == "fixed":
+        order = _generator(seed, 0).permutation(pictures)
+    draws = -(-pictures // config.sharing)
+    places = size - crop + 1 if config.last_offset else max(1, size - crop)
+    offsets = random.integers(0, places, (draws, 2)).repeat(config.sharing, axis=0)[:pictures]
+    mirrored = (random.random(draws) < 0.5).repeat(config.sharing)[:pictures]
     colour = random.standard_normal((pictures, 3), dtype=np.float32) * np.float32(config.colour)
     if not config.crop:
         offsets[:] = (size - crop) // 2
     if not config.mirror:
         mirrored[:] = False
     return Draws(order, offsets, mirrored, colour)
+
+
+def _generator(seed: int, epoch: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, epoch])))
 
 
 def crop_and_mirror(picture: np.ndarray, offset: np.ndarray, mirrored: bool, crop: int) -> np.ndarray:
@@ -55,32 +64,48 @@ def colour_axes(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.linalg.eigh(np.asarray(covariance, dtype=np.float64))
 
 
-def colour_shift(multiples: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+def colour_shift(multiples: np.ndarray, covariance: np.ndarray, rule: str = "eigenvalues") -> np.ndarray:
     """What is added to every pixel of each picture: P (alpha * lambda), float32 [B, 3] on the 0-255 scale.
 
     The paper's formula is for intensities between 0 and 1, which it does not say: taken on the 0-255 scale, one
     standard deviation along the first axis would be some 1,500 grey levels. lambda is therefore divided by 255.
+    With `rule` "standard deviations" their roots stand for the eigenvalues, as in the original program.
     """
     eigenvalues, axes = colour_axes(covariance)
-    return ((multiples * eigenvalues / 255.0) @ axes.T).astype(np.float32)
+    lengths = np.sqrt(eigenvalues.clip(min=0)) if rule == "standard deviations" else eigenvalues / 255.0
+    return ((multiples * lengths) @ axes.T).astype(np.float32)
 
 
 def remove_mean(
-    patches: Tensor, mean: Tensor, offsets: np.ndarray, mirrored: np.ndarray, shift: Tensor, dtype: torch.dtype
+    patches: Tensor,
+    mean: Tensor,
+    offsets: np.ndarray,
+    mirrored: np.ndarray,
+    shift: Tensor,
+    dtype: torch.dtype,
+    *,
+    central: bool = False,
+    divisor: float = 1.0,
 ) -> Tensor:
     """Subtract from each patch its own part of the mean picture, mirrored with it, and add the colour shift.
 
     `patches` uint8 [B, C, C, 3]; `mean` float32 [S, S, 3]; `shift` float32 [B, 3]. Returns [B, 3, C, C] of `dtype`
     in channels-last memory. Works where the tensors are: patches travel to an accelerator as bytes.
+    With `central` it is always the centre of the mean picture, never mirrored; the result is divided by `divisor`.
     """
     size, crop = mean.shape[0], patches.shape[1]
     flipped = mean.flip(1)
     result = torch.empty(patches.shape, dtype=dtype, device=patches.device)
     for i, ((top, left), mirror) in enumerate(zip(offsets.tolist(), mirrored.tolist(), strict=True)):
-        if mirror:
+        if central:
+            top = left = (size - crop) // 2
+            mirror = False
+        elif mirror:
             left = size - crop - left
         window = (flipped if mirror else mean)[top : top + crop, left : left + crop]
         torch.sub(patches[i], window - shift[i], out=result[i])
+    if divisor != 1:
+        result /= divisor
     return result.permute(0, 3, 1, 2)
 
 
@@ -104,3 +129,14 @@ def ten_views(x: Tensor, crop: int) -> Tensor:
     corners = [(0, 0), (0, edge), (edge // 2, edge // 2), (edge, 0), (edge, edge)]
     views = [x[..., top : top + crop, left : left + crop] for top, left in corners]
     return torch.stack(views + [view.flip(-1) for view in views], dim=1)
+
+
+def views_to_test(pictures: Tensor, mean: Tensor, crop: int, views: int, central: bool = False) -> Tensor:
+    """The centre view (`views` 1) or the ten views of whole pictures, mean removed: float32 [B, views, 3, crop, crop].
+
+    `pictures` uint8 [B, S, S, 3], `mean` float32 [S, S, 3]. Each view loses its own part of the mean picture, or with
+    `central` (original program) the mean picture's centre, not mirrored. For the centre view it is the same.
+    """
+    whole = pictures.permute(0, 3, 1, 2).float() if central else subtract_mean(pictures, mean)  # [B, 3, S, S]
+    cut = centre_view(whole, crop)[:, None] if views == 1 else ten_views(whole, crop)
+    return cut - centre_view(mean.permute(2, 0, 1), crop) if central else cut

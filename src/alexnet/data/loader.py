@@ -18,6 +18,7 @@ from alexnet.data.store import StoreSplit
 
 PICTURES_PER_TASK = 16
 BATCHES_AHEAD = 3
+ALL = slice(None)
 
 
 class Batch(NamedTuple):
@@ -36,11 +37,19 @@ class Batch(NamedTuple):
 
 
 def training_batches(
-    split: StoreSplit, draws: Draws, batch_size: int, crop: int, *, start: int = 0, workers: int = 0
+    split: StoreSplit,
+    draws: Draws,
+    batch_size: int,
+    crop: int,
+    *,
+    start: int = 0,
+    workers: int = 0,
+    rows: slice = ALL,
 ) -> Iterator[Batch]:
     """The batches of one epoch from number `start` on; the pictures that fill no whole batch are left out.
 
-    The order is random, so other pictures are left out in each epoch.
+    The order is random, so other pictures are left out in each epoch. Of each batch only the `rows` are made, where
+    several processes share it.
     """
     labels = torch.tensor(split.labels)
 
@@ -50,7 +59,7 @@ def training_batches(
             patches[row] = crop_and_mirror(picture, draws.offsets[position], draws.mirrored[position], crop)
 
     steps = range(start, len(split) // batch_size)
-    ranges = (range(step * batch_size, (step + 1) * batch_size) for step in steps)
+    ranges = (range(step * batch_size, (step + 1) * batch_size)[rows] for step in steps)
     for patches, positions in in_background(ranges, crop, fill, workers):
         chosen = slice(positions.start, positions.stop)
         yield Batch(
@@ -62,8 +71,11 @@ def training_batches(
         )
 
 
-def in_order(split: StoreSplit, batch_size: int, workers: int = 0) -> Iterator[tuple[Tensor, Tensor, int]]:
-    """All pictures, whole, in the order of the store: uint8 [B, S, S, 3], labels int64 [B], first index.
+def in_order(
+    split: StoreSplit, batch_size: int, workers: int = 0, rows: slice = ALL
+) -> Iterator[tuple[Tensor, Tensor, int]]:
+    """All pictures (or a range of them, `rows`), whole, in the order of the store: uint8 [B, S, S, 3], labels int64
+    [B], first index.
 
     The last batch may be smaller.
     """
@@ -73,8 +85,8 @@ def in_order(split: StoreSplit, batch_size: int, workers: int = 0) -> Iterator[t
         for row, position in enumerate(positions):
             pictures[row] = split.picture(position)
 
-    starts = range(0, len(split), batch_size)
-    ranges = (range(first, min(first + batch_size, len(split))) for first in starts)
+    wanted = range(len(split))[rows]
+    ranges = (wanted[first : first + batch_size] for first in range(0, len(wanted), batch_size))
     for pictures, positions in in_background(ranges, split.size, fill, workers):
         yield pictures, labels[positions.start : positions.stop], positions.start
 

@@ -144,9 +144,7 @@ def module(layer: Layer, config: NetworkConfig) -> nn.Module:
         case "pad":
             return nn.ZeroPad2d((0, layer.padding, 0, layer.padding))
         case "conv":
-            return nn.Conv2d(
-                channels, out, layer.kernel_size, layer.stride, padding=layer.padding, groups=layer.groups
-            )
+            return nn.Conv2d(channels, out, layer.kernel_size, layer.stride, padding=layer.padding, groups=layer.groups)
         case "local":
             return Local2d(channels, layer.outputs, layer.kernel_size, layer.padding)
         case "fc":
@@ -155,9 +153,7 @@ def module(layer: Layer, config: NetworkConfig) -> nn.Module:
         case "activation":
             return nn.ReLU() if config.activation == "relu" else nn.Tanh()
         case "norm":
-            return LocalResponseNorm(
-                layer.kernel_size, alpha=config.lrn_alpha, k=config.lrn_k, groups=layer.groups
-            )
+            return LocalResponseNorm(layer.kernel_size, alpha=config.lrn_alpha, k=config.lrn_k, groups=layer.groups)
         case "spatial norm":
             return SpatialNorm(layer.kernel_size, alpha=config.spatial_norm)
         case "pool":

@@ -18,7 +18,6 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from alexnet.data.augment import centre_view, subtract_mean, ten_views
 from alexnet.data.classes import Class
 from alexnet.data.loader import in_order
 from alexnet.data.store import Store, StoreSplit
@@ -175,10 +174,7 @@ def probabilities(net: TrainedAlexNet, views: Tensor) -> Tensor:
 def store_probabilities(net: TrainedAlexNet, pictures: Tensor, views: int) -> Tensor:
     """`probabilities` of whole pictures, uint8 [B, S, S, 3] from the loader: float32 [B, classes]."""
     device = next(net.parameters()).device
-    mean = net.preprocess.mean.to(device)
-    whole = subtract_mean(pictures.to(device), mean)  # [B, 3, S, S]
-    crop = net.preprocess.crop
-    return probabilities(net, centre_view(whole, crop)[:, None] if views == 1 else ten_views(whole, crop))
+    return probabilities(net, net.preprocess.views(pictures.to(device), views))
 
 
 def both_credits(scores: Tensor, labels: Tensor) -> np.ndarray:

@@ -19,7 +19,6 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor, nn
 
-from alexnet.data.augment import centre_view, subtract_mean
 from alexnet.data.loader import in_background, in_order
 from alexnet.data.sources import Picture, open_source, read_bytes
 from alexnet.data.store import Store
@@ -141,9 +140,7 @@ def activations(net: nn.Module, views: Tensor, layers: Sequence[str]) -> dict[st
 
 def centre_views(net: TrainedAlexNet, pictures: Tensor) -> Tensor:
     """What the network sees of whole pictures: uint8 [B, S, S, 3] to float32 [B, 3, C, C] on its device."""
-    device = next(net.parameters()).device
-    mean = net.preprocess.mean.to(device)
-    return centre_view(subtract_mean(pictures.to(device), mean), net.preprocess.crop)
+    return net.preprocess.views(pictures.to(next(net.parameters()).device), 1)[:, 0]
 
 
 def open_rows(path: Path, shape: tuple[int, ...]) -> np.memmap:

@@ -28,7 +28,7 @@ from alexnet.study.panels import similar as draw_panel
 from alexnet.study.pictures import expand, readable, true_class
 from alexnet.study.predict import named
 from alexnet.study.trained import TrainedAlexNet, load
-from alexnet.training.loop import fingerprint
+from alexnet.training.run_folder import fingerprint
 
 BATCH_SIZE = 128
 ROWS_AT_ONCE = 4096

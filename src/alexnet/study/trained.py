@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Preprocess:
     """From any picture to what the network takes: shorter side to `size`, central square, mean removed, views."""
 
-    def __init__(self, mean: np.ndarray, crop: int) -> None:
-        self.mean = torch.from_numpy(mean)
+    def __init__(self, mean: np.ndarray, crop: int, central: bool = False) -> None:
+        self.mean, self.central = torch.from_numpy(mean), central
         self.size, self.crop = mean.shape[0], crop
 
     def shown(self, picture: "str | Path | bytes | Image | np.ndarray") -> np.ndarray:
@@ -48,18 +48,21 @@ class Preprocess:
             pixels = np.asarray(picture.convert("RGB"))
         return resize.rescale(pixels, self.size).copy()  # PIL's memory is read-only
 
-    def whole(self, picture: "str | Path | bytes | Image | np.ndarray") -> Tensor:
-        """float32 [3, size, size], mean removed, before any view is cut out."""
-        pixels = torch.from_numpy(self.shown(picture))[None]
-        return augment.subtract_mean(pixels, self.mean)[0]
+    def views(self, pictures: Tensor, views: int) -> Tensor:
+        """The centre view (1) or the ten views of prepared pictures, as the run was trained to see them.
+
+        uint8 [B, size, size, 3] to float32 [B, views, 3, crop, crop], on the device of `pictures`.
+        """
+        mean = self.mean.to(pictures.device)
+        return augment.views_to_test(pictures, mean, self.crop, views, self.central)
 
     def __call__(self, picture: "str | Path | bytes | Image | np.ndarray") -> Tensor:
         """The centre view, float32 [3, crop, crop]: `network(network.preprocess("cat.jpg")[None])`."""
-        return augment.centre_view(self.whole(picture), self.crop)
+        return self.views(torch.from_numpy(self.shown(picture))[None], 1)[0, 0]
 
     def ten_views(self, picture: "str | Path | bytes | Image | np.ndarray") -> Tensor:
         """Four corners, centre and their mirrors, float32 [10, 3, crop, crop]."""
-        return augment.ten_views(self.whole(picture)[None], self.crop)[0]
+        return self.views(torch.from_numpy(self.shown(picture))[None], 10)[0]
 
 
 class TrainedAlexNet(AlexNet):
@@ -89,5 +92,5 @@ def load(run: str | Path, device: str = "auto", checkpoint_name: str = "best") -
         raise ValueError(f"{run} is damaged: {error}") from None
     network.config = config
     network.classes = tuple(Class(wnid, name) for wnid, name in classes)
-    network.preprocess = Preprocess(mean, config.network.input_size)
+    network.preprocess = Preprocess(mean, config.network.input_size, config.augment.mean == "central")
     return network.to(device=choose_device(device), memory_format=torch.channels_last).eval()  # type: ignore[call-overload]

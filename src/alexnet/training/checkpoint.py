@@ -50,15 +50,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ) from None
 
 
-def save(run: Path, step: int, network: nn.Module, velocity: dict[str, Tensor], state: dict) -> Checkpoint:
+def save(run: Path, step: int, weights: dict[str, Tensor], velocity: dict[str, Tensor], state: dict) -> Checkpoint:
     """Write the checkpoint of `step`, then delete those that are neither the last nor `state["best_step"]`."""
     final = run / "checkpoints" / f"step-{step:08d}"
     temporary = final.with_name(final.name + ".partial")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    weights = {name: value.detach().contiguous() for name, value in network.state_dict().items()}
-    save_file(weights, temporary / "weights.safetensors")
-    save_file({name: v.contiguous() for name, v in velocity.items()}, temporary / "velocity.safetensors")
+    for file, tensors in (("weights", weights), ("velocity", velocity)):
+        whole = {name: value.detach().contiguous() for name, value in tensors.items()}
+        save_file(whole, temporary / f"{file}.safetensors")
     (temporary / "state.json").write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
     for file in temporary.iterdir():
         with file.open("rb") as handle:
@@ -91,11 +91,19 @@ def find(run: Path, which: str = "best") -> Checkpoint:
 
 def load_weights(network: nn.Module, checkpoint: Checkpoint) -> None:
     """Copy the checkpoint's weights into `network`. ValueError when names or shapes do not fit."""
-    weights = checkpoint.weights()
+    copy_weights(network, checkpoint.weights(), f"{checkpoint.path} does not fit the network of its config.json")
+
+
+def copy_weights(network: nn.Module, weights: dict[str, Tensor], trouble: str, missing: str = "") -> None:
+    """Copy `weights` into `network`; ValueError, beginning with `trouble`, when names or shapes do not fit.
+
+    Parameters whose names begin with `missing` may be missing, and keep their values.
+    """
     own = network.state_dict()
-    for name in own.keys() | weights.keys():
+    kept = {name for name in own if missing and name.startswith(missing) and name not in weights}
+    for name in sorted(own.keys() - kept | weights.keys()):
         if name not in weights or name not in own or weights[name].shape != own[name].shape:
-            raise ValueError(f"{checkpoint.path} does not fit the network of its config.json: see {name}.")
+            raise ValueError(f"{trouble}: see {name}.")
     with torch.no_grad():
-        for name, value in own.items():
-            value.copy_(weights[name])
+        for name in own.keys() - kept:
+            own[name].copy_(weights[name])

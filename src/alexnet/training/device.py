@@ -1,16 +1,22 @@
 """Where to compute, and in which number format."""
 
 import contextlib
+import os
 from contextlib import AbstractContextManager
 
 import torch
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """`auto` is cuda, then mps, then cpu. ValueError for a device that this machine does not have."""
+    """`auto` is cuda, then mps, then cpu. ValueError for a device that this machine does not have.
+
+    Under torchrun each process of a machine has a GPU of its own.
+    """
+    if name in ("auto", "cuda") and torch.cuda.is_available():
+        return (
+            torch.device("cuda", int(os.environ["LOCAL_RANK"])) if "LOCAL_RANK" in os.environ else torch.device("cuda")
+        )
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)

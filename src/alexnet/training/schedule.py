@@ -5,6 +5,21 @@ from dataclasses import asdict, dataclass
 from alexnet.config import ScheduleConfig
 
 
+def changed(config: ScheduleConfig, what: str, epoch: float) -> float | None:
+    """The value that the last change of `what` (a layer, or `colour`) gave it by `epoch`; None for none."""
+    value = None
+    for change in config.table:
+        if change.what == what and change.epoch <= epoch:
+            value = change.value
+    return value
+
+
+def layer_rate(config: ScheduleConfig, layer: str, epoch: float, common: float) -> float:
+    """The learning rate of one layer: its own where `config.changes` gives it one by `epoch`, else the common one."""
+    own = changed(config, layer, epoch)
+    return common if own is None else own
+
+
 @dataclass
 class Schedule:
     """The learning rate at each step. All its memory is in these fields, so that a checkpoint can hold it."""

@@ -4,10 +4,11 @@
     w <- w + v
 
 `torch.optim.SGD` multiplies by the learning rate outside the velocity: after a drop of the rate its old velocity
-shrinks too, here it keeps its size.
+shrinks too, here it keeps its size. The original program's rule is the same with twice the rate and no decay for
+biases (`OptimConfig.bias_rate`, `undecayed`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -18,14 +19,34 @@ from alexnet.model.kernels import momentum_update_
 
 
 class MomentumSGD(torch.optim.Optimizer):
-    """The rule above for `parameters`; a group whose `lr` is 0 is frozen: no decay, no coasting.
+    """The rule above; a parameter whose rate is 0 is frozen: no decay, no coasting.
 
-    The gradient is the mean over the minibatch. State per parameter: `velocity`, of the parameter's shape.
+    `parameters` are a module's `named_parameters()`, or parameters without names, which are then all weights of no
+    layer. The gradient is the mean over the minibatch. State per parameter: `velocity`, of the parameter's shape.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], config: OptimConfig) -> None:
-        defaults = {"lr": config.lr, "momentum": config.momentum, "weight_decay": config.weight_decay}
-        super().__init__(parameters, defaults)
+    def __init__(self, parameters: Iterable[nn.Parameter] | Iterable[tuple[str, nn.Parameter]], config: OptimConfig):
+        groups = []
+        for each in parameters:
+            name, w = each if isinstance(each, tuple) else ("", each)
+            layer, _, kind = name.rpartition(".")
+            decayed = ("bias" if kind == "bias" else layer) not in config.undecayed
+            factor = config.bias_rate if kind == "bias" else 1.0
+            groups.append(
+                {
+                    "params": [w],
+                    "layer": layer,
+                    "factor": factor,
+                    "lr": config.lr * factor,
+                    "weight_decay": config.weight_decay if decayed else 0.0,
+                }
+            )
+        super().__init__(groups, {"momentum": config.momentum})
+
+    def set_rates(self, rate: Callable[[str], float]) -> None:
+        """The learning rate of each layer from now on, by its name; biases have their factor on it."""
+        for group in self.param_groups:
+            group["lr"] = rate(group["layer"]) * group["factor"]
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]

@@ -1,0 +1,75 @@
+"""The folder of a run, and whether settings, store and folder fit each other."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from alexnet.config import TrainConfig, load_config, save_config
+from alexnet.data.store import Store
+
+FREE_TO_CHANGE = {"epochs", "dtype", "device", "compile", "workers", "evaluate_every", "start_from", "parallel"} | {
+    "augment",
+    "optim",
+    "schedule",
+    "checkpoint",
+}
+"""Settings that may differ when a run is continued; with any other change it would be another run."""
+
+
+def fit_to_store(config: TrainConfig, store: Store) -> TrainConfig:
+    """The configuration with the store's number of classes. ValueError when store and settings do not fit."""
+    if "train" not in store.splits:
+        raise ValueError(f"{store.path} has no training split.")
+    if config.network.input_size > store.size:
+        raise ValueError(
+            f"The network takes pictures of {config.network.input_size} pixels but {store.path} holds pictures of "
+            f"{store.size}; set --network.input-size, or prepare with a larger --size."
+        )
+    if store.splits["train"] < config.batch_size:
+        raise ValueError(
+            f"{store.path} has {store.splits['train']} training pictures, fewer than one batch of "
+            f"{config.batch_size}; use a smaller --batch-size."
+        )
+    if config.schedule.kind == "plateau" and "val" not in store.splits:
+        raise ValueError(
+            f"{store.path} has no validation split, which --schedule.kind plateau needs; prepare it with "
+            "--val-fraction, or use --schedule.kind epochs --schedule.drops ..."
+        )
+    network = dataclasses.replace(config.network, classes=len(store.classes))
+    return dataclasses.replace(config, network=network)
+
+
+def open_run(run: Path, config: TrainConfig, store: Store) -> None:
+    """Make the run folder, or check that `config` may continue the one that is there; write its small files."""
+    path = run / "config.json"
+    if path.exists():
+        before = load_config(path)
+        for field in dataclasses.fields(TrainConfig):
+            old, new = getattr(before, field.name), getattr(config, field.name)
+            if field.name not in FREE_TO_CHANGE and old != new:
+                raise ValueError(
+                    f"{run} was started with another setting of {field.name}; leave it as it was to continue, "
+                    "or choose another run folder."
+                )
+    elif run.exists() and any(run.iterdir()):
+        raise ValueError(f"{run} is not empty and holds no run; choose another folder.")
+    run.mkdir(parents=True, exist_ok=True)
+    np.save(run / "mean.npy", store.mean)
+    classes = [[c.wnid, c.name] for c in store.classes]
+    (run / "classes.json").write_text(json.dumps(classes, indent=1) + "\n", encoding="utf-8")
+    save_config(config, path)
+
+
+def fingerprint(store: Store) -> str:
+    """A checksum of the store's contents, from the checksums of its shards."""
+    sums = "".join(shard["sha256"] for shard in store.info["shards"])
+    return hashlib.sha256(sums.encode()).hexdigest()
+
+
+def settings(config: TrainConfig) -> str:
+    """What all ranks that train together must have in common, as text."""
+    values = dataclasses.asdict(config)
+    return json.dumps({key: value for key, value in values.items() if key not in ("device", "workers")})
