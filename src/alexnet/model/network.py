@@ -120,21 +120,21 @@ class AlexNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """One stage after the other; ReLU, normalisation and pooling together where that is faster."""
-        stages = list(self.children())
-        while stages:
-            stage, *following = stages
-            if isinstance(stage, nn.ReLU) and [type(each) for each in following[:2]] == [LocalResponseNorm, MaxPool2d]:
-                x = relu_norm_pool(x, *stages[:3])
-                stages = stages[3:]
+        layers = list(self.layers)
+        while layers:
+            stages = [self.get_submodule(layer.name) for layer in layers[:3]]
+            if [layer.kind for layer in layers[:3]] == FUSED and isinstance(stages[0], nn.ReLU):
+                x = relu_norm_pool(x, *stages)  # type: ignore[arg-type]
+                layers = layers[3:]
                 continue
-            if isinstance(stage, FLAT) and x.dim() > 2:
+            if layers[0].kind in ("fc", "dropout") and len(layers[0].inputs) > 1:
                 x = torch.flatten(x, 1)  # [B, 256, 6, 6] to [B, 9216]
-            x = stage(x)
-            stages = following
+            x = stages[0](x)
+            layers = layers[1:]
         return x
 
 
-FLAT = (nn.Linear, GroupedLinear, Dropout)  # what wants [B, units]
+FUSED = ["activation", "norm", "pool"]
 
 
 def module(layer: Layer, config: NetworkConfig) -> nn.Module:

@@ -8,6 +8,7 @@ needed whole by the softmax, is held and computed by both, so that its gradient 
 The network itself knows nothing of this: the layers are halved and the exchange is hooked before them.
 """
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -85,9 +86,7 @@ def split_towers(network: AlexNet, tower: int, group: dist.ProcessGroup) -> Exch
             alike = layer.name == whole
 
             def both(_module: nn.Module, inputs: tuple[Tensor], alike: bool = alike) -> Tensor:
-                x = inputs[0]
-                # The picture's places are part of what fc6 sees; each tower flattens its own kernels first.
-                return BothTowers.apply(x, exchange, alike)  # type: ignore[return-value]
+                return BothTowers.apply(inputs[0], exchange, alike)  # type: ignore[return-value]
 
             stage.register_forward_pre_hook(both)
         if layer.name == whole:
@@ -148,7 +147,7 @@ def share_dropout(network: AlexNet, pictures: int, first_picture: int, tower: in
     for layer in network.layers:
         stage = network.get_submodule(layer.name)
         if isinstance(stage, Dropout):
-            units = layer.outputs[0]
+            units = math.prod(layer.outputs)
             stage.whole = (pictures, units)
             stage.at = (first_picture, 0 if tower is None else tower * units // 2)
 
@@ -161,8 +160,6 @@ def bytes_exchanged(network: AlexNet, pictures: int, bytes_per_number: int) -> i
     total = 0
     for layer in network.layers:
         if exchanged_before(layer):
-            numbers = 1
-            for size in layer.inputs:
-                numbers *= size
-            total += pictures * numbers // 2 * (1 if layer is network.layers[-1] else 2)
+            times = 1 if layer is network.layers[-1] else 2
+            total += pictures * math.prod(layer.inputs) // 2 * times
     return total * bytes_per_number

@@ -1,0 +1,70 @@
+"""What a rank does in the tests of towers: some steps of narrow networks; losses and whole weights to files.
+
+torchrun --nproc-per-node N towers_worker.py FOLDER PARALLEL NETWORK/DTYPE ...
+"""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+
+from alexnet.config import OptimConfig, TrainConfig
+from alexnet.model.towers import bytes_exchanged, whole_values
+from alexnet.networks import network
+from alexnet.training import ranks
+from alexnet.training.start import build
+from alexnet.training.update import MomentumSGD
+
+BATCH, SIZE, CLASSES, STEPS = 8, 67, 7, 20
+CPU = torch.device("cpu")
+
+
+def main(folder: Path, parallel: str, cases: list[str]) -> None:
+    """Train each case on noise that is the same whatever the number of ranks."""
+    torch.set_num_threads(1)
+    with ranks.joined(parallel, CPU, BATCH) as here:
+        for case in cases:
+            found, tensors = train(here, *case.split("/"))
+            if here.is_first:
+                place = folder / case
+                place.mkdir(parents=True)
+                (place / "found.json").write_text(json.dumps(found))
+                save_file(tensors, place / "weights.safetensors")
+
+
+def train(here: ranks.Ranks, name: str, dtype_name: str) -> tuple[dict, dict[str, torch.Tensor]]:
+    """Losses, bytes sent and expected, and the whole weights and velocities of one case."""
+    dtype = getattr(torch, dtype_name)
+    start = {"initial_std": (0.02, *[0.1] * 7), "initial_bias": (0, 1, 0, 1, 1, 1, 1, 0)}
+    narrow = dataclasses.replace(network(name).config, input_size=SIZE, classes=CLASSES, width=1 / 12, **start)
+    config = TrainConfig(batch_size=BATCH, network=narrow, optim=OptimConfig(lr=0.0005, bias_rate=2))
+    net, exchange = build(here, config, CPU)
+    net.to(dtype).train()
+    forward = net if here.copies is None else DistributedDataParallel(net, process_group=here.copies)
+    optimizer = MomentumSGD(net.named_parameters(), config.optim)
+    rows, losses = here.part(BATCH), []
+    for step in range(STEPS):
+        generator = torch.Generator().manual_seed(step)
+        x = (torch.randn(BATCH, 3, SIZE, SIZE, generator=generator) * 60).to(dtype)
+        y = torch.randint(0, CLASSES, (BATCH,), generator=generator)
+        torch.manual_seed(1000 + step)  # dropout masks
+        loss = F.cross_entropy(forward(x[rows].contiguous(memory_format=torch.channels_last)), y[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses += here.mean([loss.item()])
+    expected = STEPS * bytes_exchanged(net, BATCH // here.replicas, dtype.itemsize)
+    found = {"losses": losses, "sent": exchange.sent if exchange else 0, "expected": expected}
+    tensors = whole_values(net, net.state_dict().items(), exchange)
+    velocity = ((n, optimizer.state[w]["velocity"]) for n, w in net.named_parameters())
+    tensors |= {f"velocity of {n}": v for n, v in whole_values(net, velocity, exchange).items()}
+    return found, {n: v.contiguous() for n, v in tensors.items()}
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])
