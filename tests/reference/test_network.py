@@ -20,7 +20,8 @@ from reference.network import (
     update,
 )
 
-NARROW = {"channels": (4, 6, 4, 6, 4), "hidden": (7, 5), "classes": 3, "input_size": 66}
+# 69 pixels: conv1 hangs over, and the windows of all pools are clipped.
+NARROW = {"channels": (4, 6, 4, 6, 4), "hidden": (7, 5), "classes": 3, "input_size": 69}
 
 
 def random_weights(**narrow) -> dict[str, Array]:
@@ -32,7 +33,7 @@ def random_weights(**narrow) -> dict[str, Array]:
     }
 
 
-def batch(size: int = 2, input_size: int = 66, contrast: float = 60) -> tuple[Array, Array, dict[str, Array]]:
+def batch(size: int = 2, input_size: int = 69, contrast: float = 60) -> tuple[Array, Array, dict[str, Array]]:
     """Pictures, labels, and masks that keep two units of three."""
     random = np.random.default_rng(1)
     pictures = random.normal(scale=contrast, size=(size, 3, input_size, input_size))
@@ -94,7 +95,7 @@ def test_testing_halves_the_activations():
     ids=["paper", "original", "tanh in one tower"],
 )
 def test_gradients_are_central_differences(settings: Settings, contrast: float):
-    """Along a random direction for each parameter."""
+    """Along a direction for each parameter between a random one and the gradient's own."""
     pictures, labels, masks = batch(contrast=contrast)
     weights = random_weights(towers=settings.towers)
 
@@ -106,11 +107,11 @@ def test_gradients_are_central_differences(settings: Settings, contrast: float):
     assert step.gradients.keys() == weights.keys()
     random = np.random.default_rng(4)
     for name, gradient in step.gradients.items():
-        direction = random.normal(size=gradient.shape)
-        direction /= np.linalg.norm(direction)
+        noise, size = random.normal(size=gradient.shape), float(np.linalg.norm(gradient))
+        direction = 2 * gradient / size + noise / np.linalg.norm(noise)
         ahead, behind = (loss(weights | {name: weights[name] + move * direction}) for move in (1e-5, -1e-5))
-        slope, size = (gradient * direction).sum(), float(np.linalg.norm(gradient))
-        assert size > 1e-4 and abs(slope) > 1e-3 * size, name  # there is something to compare
+        slope = (gradient * direction).sum()
+        assert size > 1e-5 and slope > size / 2, name  # there is something to compare
         assert (ahead - behind) / 2e-5 == pytest.approx(slope, abs=1e-6 * size), name
 
 
