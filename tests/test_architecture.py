@@ -15,13 +15,14 @@ ROOT = Path(alexnet.__file__).parent
 ROOMS: dict[str, set[str]] = {
     "config": set(),
     "progress": set(),
+    "durable": set(),
     "recipes": {"config"},
-    "data": {"config", "progress"},
+    "data": {"config", "progress", "durable"},
     "model": {"config", "recipes"},
-    "training": {"config", "recipes", "progress", "data", "model"},
-    "study": {"config", "recipes", "progress", "data", "model", "training"},
+    "training": {"config", "recipes", "progress", "durable", "data", "model"},
+    "study": {"config", "recipes", "progress", "durable", "data", "model", "training"},
     "command_line": set(),
-    "cli": {"config", "recipes", "progress", "data", "model", "training", "study", "command_line"},
+    "cli": {"config", "recipes", "progress", "durable", "data", "model", "training", "study", "command_line"},
     "__main__": {"cli"},
     "__init__": {"model", "study"},  # lazily
 }

@@ -82,11 +82,11 @@ def verify_mean(path: Path, crop: int) -> int:
 
 
 def verify_checkpoint(checkpoint: Checkpoint, shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
-    """Its step and epoch. ValueError unless weights and velocity are finite and of these names and shapes."""
+    """Its step and epoch. ValueError unless its files have their checksums, and weights and velocity are finite and
+    of these names and shapes."""
     verify_tensors(checkpoint.path / "weights.safetensors", checkpoint.weights(), shapes, complete=True)
     verify_tensors(checkpoint.path / "velocity.safetensors", checkpoint.velocity(), shapes, complete=False)
-    state = read_json(checkpoint.path / "state.json")
-    return {"step": checkpoint.step, "epoch": state.get("epoch")}
+    return {"step": checkpoint.step, "epoch": checkpoint.state().get("epoch")}
 
 
 def verify_tensors(path: Path, tensors: dict[str, Tensor], shapes: dict[str, tuple[int, ...]], complete: bool) -> None:

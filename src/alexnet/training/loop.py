@@ -5,12 +5,8 @@ import dataclasses
 import hashlib
 import json
 import math
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +14,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from alexnet import durable
 from alexnet.config import TrainConfig, load_config, save_config
 from alexnet.data import augment, loader
 from alexnet.data.store import Store, StoreSplit
 from alexnet.model import kernels
 from alexnet.model.network import AlexNet
 from alexnet.progress import Progress
-from alexnet.training import checkpoint, health
+from alexnet.training import checkpoint, health, lock, stop
 from alexnet.training.device import choose_device, choose_dtype, precision
 from alexnet.training.metrics import MetricsLog, errors, top_k_credit
 from alexnet.training.schedule import Schedule
@@ -46,9 +43,16 @@ def train(store_path: Path, run: Path, config: TrainConfig) -> dict:
     checkpoints. Returns a summary: `run`, `epochs`, `steps`, `top1_error` and `top5_error` of the best evaluation
     (centre view; None without a validation split), `best_step`, `seconds`, `pictures_per_second`, `warnings`.
 
-    Raises ValueError for a store, run or setting that does not fit; KeyboardInterrupt, after a checkpoint, on Ctrl-C
-    or SIGTERM; FloatingPointError when the loss is not a number, naming the layer and the checkpoint to go back to.
+    Raises ValueError for a store, run or setting that does not fit, a run that another process trains, or a full
+    disk; KeyboardInterrupt, after a checkpoint, on Ctrl-C or SIGTERM; FloatingPointError when the loss is not a
+    number, naming the layer and the checkpoint to go back to.
     """
+    with lock.hold(run), checkpoint.room_for(run):
+        return _train(store_path, run, config)
+
+
+def _train(store_path: Path, run: Path, config: TrainConfig) -> dict:
+    """`train`, by whoever holds the run."""
     store = Store(store_path)
     config = fit_to_store(config, store)
     device = choose_device(config.device)
@@ -81,6 +85,7 @@ def train(store_path: Path, run: Path, config: TrainConfig) -> dict:
     forward = torch.compile(network) if config.compile else network
 
     log = MetricsLog(run, step)
+    due = checkpoint.Due(config.checkpoint)
     watch = health.LossWatch(config.network.classes)
     warnings: list[str] = []
     first_step, began = step, time.monotonic()
@@ -94,13 +99,16 @@ def train(store_path: Path, run: Path, config: TrainConfig) -> dict:
         velocity = {n: optimizer.state[w]["velocity"] for n, w in network.named_parameters() if w in optimizer.state}
         state = best | {"step": step, "epoch": step / steps_per_epoch, "schedule": schedule.state()}
         log.flush()
+        if health.first_bad_layer(network) is not None:  # the update after a finite loss need not be finite
+            raise FloatingPointError(not_a_number(run, network, step, config))
         checkpoint.save(run, step, network, velocity, state | {"store": fingerprint(store)})
+        due.written()
 
     pictures = config.batch_size * steps_per_epoch * config.epochs
     with (
         contextlib.closing(log),
         Progress(f"training {run}", pictures, start=step * config.batch_size) as bar,
-        stop_requests() as stop_requested,
+        stop.requests() as stop_requested,
     ):
         while step < config.epochs * steps_per_epoch and not schedule.finished:
             epoch = step // steps_per_epoch
@@ -134,6 +142,8 @@ def train(store_path: Path, run: Path, config: TrainConfig) -> dict:
                 warn(watch.observe(value))
                 if stop_requested.is_set():
                     break
+                if step % steps_per_epoch and due(step):  # at the end of an epoch it is written after the evaluation
+                    save()
 
             if step % steps_per_epoch == 0:  # else: asked to stop inside the epoch
                 epoch, improved = step // steps_per_epoch, False
@@ -150,11 +160,12 @@ def train(store_path: Path, run: Path, config: TrainConfig) -> dict:
                         print(f"The validation error no longer falls: learning rate / {factor:g}.", file=sys.stderr)
                     if epoch <= config.evaluate_every:
                         warn(health.dead_warning(dead))
-                if improved or at_end or schedule.finished or epoch % config.checkpoint.every_epochs == 0:
+                at_epoch = epoch % config.checkpoint.every_epochs == 0 or due(step)
+                if improved or at_end or schedule.finished or at_epoch:
                     save()
             if stop_requested.is_set() and step < config.epochs * steps_per_epoch:
                 save()
-                raise KeyboardInterrupt(
+                raise stop_requested.stopped(
                     f"Stopped after step {step}, with a checkpoint; the same command continues {run}."
                 )
     seconds = time.monotonic() - began
@@ -217,13 +228,16 @@ def open_run(run: Path, config: TrainConfig, store: Store) -> None:
                     f"{run} was started with another setting of {field.name}; leave it as it was to continue, "
                     "or choose another run folder."
                 )
-    elif run.exists() and any(run.iterdir()):
+    elif run.exists() and any(not path.name.startswith(durable.NEW) for path in run.iterdir()):
         raise ValueError(f"{run} is not empty and holds no run; choose another folder.")
     run.mkdir(parents=True, exist_ok=True)
-    np.save(run / "mean.npy", store.mean)
+    with durable.whole(path) as file:  # first: without it the folder is no run, and could not be continued
+        save_config(config, file)
+    with durable.whole(run / "mean.npy") as file:
+        np.save(file, store.mean)
     classes = [[c.wnid, c.name] for c in store.classes]
-    (run / "classes.json").write_text(json.dumps(classes, indent=1) + "\n", encoding="utf-8")
-    save_config(config, path)
+    with durable.whole(run / "classes.json") as file:
+        file.write_text(json.dumps(classes, indent=1) + "\n", encoding="utf-8")
 
 
 def fingerprint(store: Store) -> str:
@@ -269,33 +283,9 @@ def validate(
 def not_a_number(run: Path, network: AlexNet, step: int, config: TrainConfig) -> str:
     """The sentence about a loss that is not a number."""
     where = health.first_bad_layer(network)
-    back = checkpoint.checkpoints(run)
-    way_back = f"{back[-1].path} is intact" if back else "there is no checkpoint yet"
     return (
         f"The loss is not a number at step {step}"
         + (f"; {where} is not finite" if where else "")
-        + f". {way_back}: run the same command with --optim.lr {config.optim.lr / 2:g} or "
+        + f". {checkpoint.way_back(run)}: run the same command with --optim.lr {config.optim.lr / 2:g} or "
         "--schedule.warmup-steps 500."
     )
-
-
-@contextmanager
-def stop_requests() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set, so that a step can be finished; a second Ctrl-C stops at once."""
-    requested = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield requested
-        return
-
-    def ask(number: int, frame: object) -> None:
-        if requested.is_set():
-            raise KeyboardInterrupt
-        requested.set()
-        print("Stopping after this step; once more to stop at once.", file=sys.stderr, flush=True)
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield requested
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
