@@ -20,6 +20,7 @@ import random
 import sys
 import tempfile
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 NETWORK = "--network.input-size 51 --network.width 0.125 --batch-size 8 --dtype float32 --device cpu --workers 1"
@@ -51,7 +52,7 @@ def result(run: Path) -> dict[str, bytes]:
     }
 
 
-def await_writing(process: multiprocessing.process.BaseProcess, run: Path, nth: int) -> bool:
+def await_writing(process: BaseProcess, run: Path, nth: int) -> bool:
     """Wait until the `nth` checkpoint from now on is being written; False if the process ends before."""
     folder, before = run / "checkpoints", False
     while process.is_alive():
@@ -76,7 +77,7 @@ def campaign(kills: int, seed: int, threads: int, folder: Path, epochs: int, eve
     options = f"{NETWORK} {SCHEDULE} --epochs {epochs} --checkpoint.every-steps {every_steps}".split()
     CONTEXT.set_forkserver_preload(["alexnet.training.loop", "torch.utils.tensorboard", "alexnet.cli"])
 
-    def start(run: Path) -> multiprocessing.process.BaseProcess:
+    def start(run: Path) -> BaseProcess:
         process = CONTEXT.Process(
             target=live, args=(["train", str(folder / "store"), str(run), *options], threads, log)
         )

@@ -16,18 +16,19 @@ ROOMS: dict[str, set[str]] = {
     "config": set(),
     "progress": set(),
     "durable": set(),
+    "lock": set(),
     "recipes": {"config"},
-    "data": {"config", "progress", "durable"},
+    "data": {"config", "progress", "durable", "lock"},
     "model": {"config", "recipes"},
-    "training": {"config", "recipes", "progress", "durable", "data", "model"},
-    "study": {"config", "recipes", "progress", "durable", "data", "model", "training"},
+    "training": {"config", "recipes", "progress", "durable", "lock", "data", "model"},
+    "study": {"config", "recipes", "progress", "durable", "lock", "data", "model", "training"},
     "command_line": set(),
-    "cli": {"config", "recipes", "progress", "durable", "data", "model", "training", "study", "command_line"},
+    "cli": {"config", "recipes", "progress", "durable", "lock", "data", "model", "training", "study", "command_line"},
     "__main__": {"cli"},
     "__init__": {"model", "study"},  # lazily
 }
 WITH_TORCH = {"alexnet.data.loader", "alexnet.data.augment"}  # of the modules in data
-LEFT_TO_RIGHT = (("classes", "sources", "resize", "store", "prepare"), ("store", "loader"))  # in data
+LEFT_TO_RIGHT = (("classes", "sources", "resize", "shard", "info", "store", "prepare"), ("store", "loader"))  # in data
 
 
 def name_of(path: Path) -> str:

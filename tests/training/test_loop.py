@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from alexnet import durable, load
+from alexnet import durable, load, lock
 from alexnet.config import CheckpointConfig, NetworkConfig, OptimConfig, ScheduleConfig, TrainConfig
 from alexnet.data.prepare import prepare
-from alexnet.training import checkpoint, lock, loop, stop
+from alexnet.training import checkpoint, loop, stop
 from alexnet.training.metrics import read_lines
 
 SIZE, CROP = 56, 51
@@ -273,7 +273,7 @@ def test_killed_while_the_run_folder_is_made_the_same_command_goes_on(store, tmp
 
 def test_a_second_training_of_the_same_run_is_refused(store, tmp_path):
     run = tmp_path / "run"
-    with lock.hold(run), pytest.raises(ValueError, match=r"Another alexnet train is writing .*run"):
+    with lock.hold(run, "alexnet train"), pytest.raises(ValueError, match=r"Another alexnet train is writing .*run"):
         loop.train(store, run, CONFIG)
     assert not run.exists()
 

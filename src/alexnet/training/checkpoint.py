@@ -2,8 +2,8 @@
 
 Each holds `weights.safetensors` (the network under plain names), `velocity.safetensors` (the momentum, under the
 same names), `state.json` (where the training stands) and `SHA256SUMS` (their checksums, as `sha256sum --check` reads
-them). The best one and the last two are kept, so that one that is damaged later never is the only one. Whoever
-writes holds the run (`lock`).
+them). The last two are kept, so that one that is damaged later is never the only one, and the best one of each.
+Whoever writes holds the run (`alexnet.lock`).
 """
 
 import errno

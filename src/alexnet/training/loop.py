@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from alexnet import durable
+from alexnet import durable, lock
 from alexnet.config import TrainConfig, load_config, save_config
 from alexnet.data import augment, loader
 from alexnet.data.store import Store, StoreSplit
 from alexnet.model import kernels
 from alexnet.model.network import AlexNet
 from alexnet.progress import Progress
-from alexnet.training import checkpoint, health, lock, stop
+from alexnet.training import checkpoint, health, stop
 from alexnet.training.device import choose_device, choose_dtype, precision
 from alexnet.training.metrics import MetricsLog, errors, top_k_credit
 from alexnet.training.schedule import Schedule
@@ -47,7 +47,7 @@ def train(store_path: Path, run: Path, config: TrainConfig) -> dict:
     disk; KeyboardInterrupt, after a checkpoint, on Ctrl-C or SIGTERM; FloatingPointError when the loss is not a
     number, naming the layer and the checkpoint to go back to.
     """
-    with lock.hold(run), checkpoint.room_for(run):
+    with lock.hold(run, "alexnet train"), checkpoint.room_for(run):
         return _train(store_path, run, config)
 
 
