@@ -15,19 +15,24 @@ ROOT = Path(alexnet.__file__).parent
 ROOMS: dict[str, set[str]] = {
     "config": set(),
     "progress": set(),
+    "durable": set(),
+    "lock": set(),
     "networks": {"config"},
     "recipes": {"config", "networks"},
-    "data": {"config", "progress"},
+    "data": {"config", "progress", "durable", "lock"},
     "model": {"config", "networks"},
-    "training": {"config", "networks", "recipes", "progress", "data", "model"},
-    "study": {"config", "networks", "recipes", "progress", "data", "model", "training"},
+    "training": {"config", "networks", "recipes", "progress", "durable", "lock", "data", "model"},
+    "study": {"config", "networks", "recipes", "progress", "durable", "lock", "data", "model", "training"},
     "command_line": set(),
-    "cli": {"config", "networks", "recipes", "progress", "data", "model", "training", "study", "command_line"},
+    "cli": {
+        *("config", "networks", "recipes", "progress", "durable", "lock", "data", "model", "training", "study"),
+        "command_line",
+    },
     "__main__": {"cli"},
     "__init__": {"model", "study"},  # lazily
 }
 WITH_TORCH = {"alexnet.data.loader", "alexnet.data.augment"}  # of the modules in data
-LEFT_TO_RIGHT = (("classes", "sources", "resize", "store", "prepare"), ("store", "loader"))  # in data
+LEFT_TO_RIGHT = (("classes", "sources", "resize", "shard", "info", "store", "prepare"), ("store", "loader"))  # in data
 
 
 def name_of(path: Path) -> str:

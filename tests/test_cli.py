@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from alexnet.cli import COMMANDS, _parse_train, main
 from alexnet.command_line import Answer, parse, run_command
 from alexnet.config import TrainConfig, save_config
 from alexnet.recipes import RECIPES, recipe
+from alexnet.training.stop import Stopped
 
 Streams = pytest.CaptureFixture[str]
 
@@ -271,6 +273,8 @@ def test_results_are_rendered_or_one_json_object(capsys: Streams) -> None:
         (RuntimeError("out of memory:\ntried\nhard"), 1, "RuntimeError: out of memory: tried hard (--debug"),
         (KeyboardInterrupt(), 130, "alexnet fake: Interrupted."),
         (KeyboardInterrupt("Stopped after step 3."), 130, "alexnet fake: Stopped after step 3."),
+        (Stopped("Stopped after step 3.", signal.SIGINT), 130, "alexnet fake: Stopped after step 3."),
+        (Stopped("Stopped after step 3.", signal.SIGTERM), 143, "alexnet fake: Stopped after step 3."),
     ],
 )
 def test_failures_are_one_line_without_traceback(error: BaseException, code: int, said: str, capsys: Streams) -> None:

@@ -5,6 +5,7 @@ import difflib
 import functools
 import inspect
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +38,7 @@ def run_command(
 ) -> int:
     """Run the command that `argv` (None: the process's arguments) names; `parsers` read what `parse` cannot.
 
-    Returns the exit code: 0, 2 for wrong usage, 130 when interrupted, 1 for any other failure.
+    Returns the exit code: 0, 2 for wrong usage, 130 when interrupted, 143 when terminated, 1 for any other failure.
     """
     name, *options = [*(sys.argv[1:] if argv is None else argv)] or [""]
     try:
@@ -79,7 +80,8 @@ def _run(
             result, render = line.call()
             answer = dumps(result) if line.json else render(result)
     except KeyboardInterrupt as interrupt:
-        return _fail(f"alexnet {name}", str(interrupt) or "Interrupted.", 130)
+        code = 128 + getattr(interrupt, "signal", signal.SIGINT)
+        return _fail(f"alexnet {name}", str(interrupt) or "Interrupted.", code)
     except Exception as error:
         if line.debug:
             traceback.print_exc()

@@ -167,10 +167,18 @@ class ScheduleConfig:
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """When the run folder gets a checkpoint. The last one and the best one are kept."""
+    """When the run folder gets a checkpoint. The last two and the best one are kept."""
 
     every_epochs: int = 1
     """Epochs between checkpoints; one is also written at the end, and on Ctrl-C."""
+    every_steps: int = 0
+    """Steps between checkpoints inside an epoch; 0: none."""
+    every_minutes: float = 0
+    """Minutes between checkpoints inside an epoch, beside those of `every_steps`; 0: none."""
+
+    def __post_init__(self) -> None:
+        if self.every_epochs < 1 or self.every_steps < 0 or not self.every_minutes >= 0:
+            raise ValueError("checkpoint: every_epochs must be at least 1, every_steps and every_minutes at least 0.")
 
 
 @dataclass(frozen=True)

@@ -321,7 +321,7 @@ def test_impossible_options_are_named(source: Path, tmp_path: Path, option: str,
 def test_the_store_says_what_it_is(source: Path, tmp_path: Path, size: int, encoding: str) -> None:
     prepare(source, tmp_path / "store", size=size, workers=1, quality=90)
     info = Store(tmp_path / "store").info
-    assert (info["version"], info["size"], info["encoding"], info["quality"]) == (1, size, encoding, 90)
+    assert (info["version"], info["size"], info["encoding"], info["quality"]) == (2, size, encoding, 90)
     assert info["source"] == {"kind": "folder", "path": str(source.resolve())}
     assert info["classes"] == [["ant", "ant"], ["bee", "bee"], ["cat", "cat"]]
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +15,10 @@ import pyarrow as pa
 import pytest
 
 from alexnet.data.chunk import Row
+from alexnet.data.info import seal
+from alexnet.data.partial import Partial
 from alexnet.data.resize import encode
+from alexnet.data.shard import checksum
 from alexnet.data.store import Store, verify_store
 from stores import CLASSES, pictures, rows, write_store
 
@@ -32,9 +37,10 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def edit(path: Path, change: Callable[[dict], object]) -> None:
+    """Changes store.json and its checksum."""
     info = json.loads((path / "store.json").read_text())
     change(info)
-    (path / "store.json").write_text(json.dumps(info))
+    (path / "store.json").write_text(json.dumps(seal(info)))
 
 
 def flip_byte(file: Path, at: int) -> None:
@@ -99,7 +105,9 @@ def test_there_is_no_picture_beyond_the_ends(store: Path, index: int) -> None:
 def test_pyarrow_reads_it(store: Path) -> None:
     tables = [pa.ipc.open_file(pa.memory_map(str(file))).read_all() for file in sorted(store.glob("train-*.arrow"))]
     table = pa.concat_tables(tables)
-    assert table.schema == pa.schema({"image": pa.binary(), "label": pa.int32(), "key": pa.string()})
+    assert table.schema == pa.schema(
+        {"image": pa.binary(), "label": pa.int32(), "key": pa.string(), "crc32": pa.uint32()}
+    )
     assert table["image"].to_pylist() == [encode(picture) for picture in TRAIN]
     assert table["label"].to_pylist() == Store(store).split("train").labels.tolist()
 
@@ -118,9 +126,41 @@ def test_hugging_face_datasets_reads_it(store: Path, tmp_path: Path) -> None:
         assert (row["label"], row["key"]) == (index % 3, f"picture {index}")
 
 
+def new_array(path: Path, name: str, array: np.ndarray) -> None:
+    """Changes an array and its checksum."""
+    np.save(path / name, array)
+    edit(path, lambda info: info["arrays"].update({name: checksum(path / name)}))
+
+
+def rename_class(path: Path) -> None:
+    text = (path / "store.json").read_text()
+    (path / "store.json").write_text(text.replace("two", "tvo"))
+
+
+def as_version_1(path: Path) -> None:
+    """Makes it what the first version wrote: no checksums but those of the shards."""
+    for file in path.glob("*.arrow"):
+        with pa.OSFile(str(file)) as opened:
+            batches = [
+                batch.select(["image", "label", "key"]) for batch in pa.ipc.open_file(opened).read_all().to_batches()
+            ]
+        with pa.ipc.new_file(str(file), batches[0].schema) as out:
+            for batch in batches:
+                out.write_batch(batch)
+    info = json.loads((path / "store.json").read_text())
+    info["version"] = 1
+    for shard in info["shards"]:
+        shard.update(bytes=(path / shard["file"]).stat().st_size, sha256=checksum(path / shard["file"]))
+    del info["arrays"], info["sha256"]
+    (path / "store.json").write_text(json.dumps(info))
+
+
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no store.json": (lambda path: (path / "store.json").unlink(), "is not a store"),
-    "another version": (lambda path: edit(path, lambda info: info.update(version=2)), "version 2"),
+    "another version": (
+        lambda path: edit(path, lambda info: info.update(version=3)),
+        "version 3 and this alexnet reads version 1 and 2",
+    ),
     "no version": (lambda path: (path / "store.json").write_text("[]"), "version None"),
     "broken store.json": (
         lambda path: (path / "store.json").write_text('{"version": 1'),
@@ -134,7 +174,22 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: os.truncate(path / "covariance.npy", 0),
         "covariance.npy cannot be read",
     ),
-    "wrong mean": (lambda path: np.save(path / "mean.npy", np.zeros((3, 3))), "mean.npy holds float64"),
+    "wrong mean": (lambda path: new_array(path, "mean.npy", np.zeros((3, 3))), "mean.npy holds float64"),
+    "changed mean": (lambda path: flip_byte(path / "mean.npy", 500), "mean.npy cannot be read .it does not have its"),
+    "pickled mean": (
+        lambda path: new_array(path, "mean.npy", np.array([{}, None])),
+        "mean.npy cannot be read .*objects",
+    ),
+    "endless store.json": (lambda path: (path / "store.json").write_text("[" * 100_000), "store.json cannot be read"),
+    "changed name": (lambda path: rename_class(path), "store.json does not have the checksum in it"),
+    "classes of numbers": (lambda path: edit(path, lambda info: info.update(classes=[1, 2])), "classes is no list"),
+    "no shards": (lambda path: edit(path, lambda info: info.pop("shards")), "shards is missing"),
+    "size of words": (lambda path: edit(path, lambda info: info.update(size="large")), "size is 'large', no number"),
+    "huge size": (lambda path: edit(path, lambda info: info.update(size=10**9)), "size 1000000000 or .* no sense"),
+    "shard elsewhere": (
+        lambda path: edit(path, lambda info: info["shards"][0].update(file="../../secret.arrow")),
+        "secret.arrow' is no shard",
+    ),
 }
 
 
@@ -214,6 +269,113 @@ def test_verify_notices_one_changed_byte_anywhere(store: Path, name: str) -> Non
     verify_store(store)
 
 
+def read_all(path: Path) -> list[tuple[bytes, int, str]]:
+    """Every row of a store, as one that trains on it sees it."""
+    opened, found = Store(path), []
+    for name in opened.splits:
+        split = opened.split(name)
+        rows = range(len(split))
+        found += [(split.picture(row).tobytes(), int(split.labels[row]), split.key(row)) for row in rows]
+    return found
+
+
+@pytest.mark.parametrize("name", ["train-00000.arrow", "store.json", "mean.npy"])
+def test_a_changed_byte_anywhere_is_an_error_on_reading_and_never_another_picture(store: Path, name: str) -> None:
+    expected, length, refused = read_all(store), (store / name).stat().st_size, 0
+    places = np.random.default_rng(0).permutation(length)[:120]
+    for at in places:
+        flip_byte(store / name, int(at))
+        reason = ""
+        try:
+            found = read_all(store)
+        except ValueError as error:
+            reason = str(error)
+            refused += 1
+        assert name in reason if reason else found == expected, at  # the same: padding and the like
+        flip_byte(store / name, int(at))
+    assert refused > 0.6 * len(places)
+    assert read_all(store) == expected
+
+
+def test_a_changed_byte_names_shard_and_row(store: Path) -> None:
+    image = encode(TRAIN[10])  # the fourth of the second shard
+    data = (store / "train-00001.arrow").read_bytes()
+    flip_byte(store / "train-00001.arrow", data.index(image) + len(image) // 2)
+    split = Store(store).split("train")
+    assert len({split.picture(9).tobytes(), split.picture(11).tobytes()}) == 2
+    with pytest.raises(ValueError, match=r"train-00001.arrow, row 3, does not have its checksum: copy the store again"):
+        split.picture(10)
+
+
+def test_a_store_of_the_first_version_is_read_as_before(store: Path) -> None:
+    expected = read_all(store)
+    as_version_1(store)
+    assert read_all(store) == expected
+    assert verify_store(store)["splits"] == {"train": 17, "val": 4}
+    flip_byte(store / "train-00001.arrow", (store / "train-00001.arrow").stat().st_size // 2)
+    with pytest.raises(ValueError, match=r"train-00001.arrow does not have the checksum"):
+        verify_store(store)
+
+
+def test_a_store_that_is_being_written_is_refused(tmp_path: Path) -> None:
+    with Partial(tmp_path / "store", 16, {}):
+        for path in (tmp_path / "store", tmp_path / "store.partial"):
+            with pytest.raises(ValueError, match=rf"{path} is being written by alexnet prepare at this moment: wait"):
+                Store(path)
+    (tmp_path / "store.partial").mkdir(exist_ok=True)
+    with pytest.raises(ValueError, match=r"store is not finished"):
+        Store(tmp_path / "store")
+
+
+def test_a_store_that_vanishes_while_it_is_read_is_an_error(store: Path) -> None:
+    split = Store(store).split("train")
+    first = split.picture(0)
+    shutil.rmtree(store)
+    with pytest.raises(ValueError, match=r"train-00001.arrow is missing"):
+        split.picture(10)
+    assert np.array_equal(split.picture(0), first)  # the system keeps what is mapped
+
+
+def test_a_shard_that_grows_shorter_before_it_is_mapped_is_an_error(store: Path) -> None:
+    split = Store(store).split("train")
+    os.truncate(store / "train-00000.arrow", 2000)
+    with pytest.raises(ValueError, match=r"train-00000.arrow has 2000 bytes and not"):
+        _ = split.labels
+
+
+SHRINK = """
+import os, sys
+from alexnet.data.store import Store
+split = Store(sys.argv[1]).split("train")
+split.picture(0)
+os.truncate(os.path.join(sys.argv[1], "train-00000.arrow"), int(sys.argv[2]))
+for index in range(len(split)):
+    try:
+        split.picture(index)
+    except ValueError as error:
+        sys.exit(str(error))
+print("read on")
+"""
+
+
+@pytest.mark.parametrize("size", [5000, 0])
+def test_a_shard_that_grows_shorter_while_it_is_mapped_ends_the_reading(tmp_path: Path, size: int) -> None:
+    """What was in the file's last page reads as zeros, which have no checksum; beyond, the system ends the process."""
+    every = [Row(encode(picture), 0, "key") for picture in pictures(40, 32)]
+    write_store(tmp_path / "store", [every], [every[:1]], pictures(40, 32))
+    command = [sys.executable, "-c", SHRINK, str(tmp_path / "store"), str(size)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode in (1, -signal.SIGBUS) and done.stdout == ""
+    assert done.returncode < 0 or "does not have its checksum" in done.stderr
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_a_label_that_is_no_class_is_an_error_on_reading(tmp_path: Path, label: int) -> None:
+    bad_row(tmp_path / "store", encode(TRAIN[10]), label)
+    with pytest.raises(ValueError, match=f"train-00001.arrow, row 3, has label {label}, and there are 3 classes"):
+        _ = Store(tmp_path / "store").split("train").labels
+
+
 @pytest.mark.parametrize("label", [-1, 3])
 def test_verify_notices_a_label_that_is_no_class(tmp_path: Path, label: int) -> None:
     bad_row(tmp_path / "store", encode(TRAIN[10]), label)
@@ -223,7 +385,7 @@ def test_verify_notices_a_label_that_is_no_class(tmp_path: Path, label: int) -> 
 
 @pytest.mark.parametrize("name", ["mean", "covariance"])
 def test_verify_notices_a_mean_of_other_pictures(store: Path, name: str) -> None:
-    np.save(store / f"{name}.npy", np.load(store / f"{name}.npy") + 1)
+    new_array(store, f"{name}.npy", np.load(store / f"{name}.npy") + 1)
     with pytest.raises(ValueError, match=f"{name}.npy is not that of the training pictures"):
         verify_store(store)
 

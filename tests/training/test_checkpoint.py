@@ -1,10 +1,20 @@
-"""Checkpoints: what is written comes back, the best and the last stay, half of one is none."""
+"""Checkpoints: what is written comes back, the best and the last two stay, half of one is none."""
+
+import errno
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from alexnet import durable
+from alexnet.config import CheckpointConfig
 from alexnet.training import checkpoint
 
 
@@ -36,12 +46,27 @@ def test_the_weights_are_plain_safetensors(tmp_path):
     assert torch.equal(weights["0.weight"], network().state_dict()["0.weight"])
 
 
-def test_the_best_and_the_last_are_kept(tmp_path):
-    for step, best in ((1, 1), (2, 2), (3, 2), (4, 2)):
+def test_the_last_two_and_the_best_are_kept(tmp_path):
+    for step, best in ((1, 1), (2, 2), (3, 2), (4, 2), (5, 2)):
         save(tmp_path, step, best)
-    assert [c.step for c in checkpoint.checkpoints(tmp_path)] == [2, 4]
+    assert [c.step for c in checkpoint.checkpoints(tmp_path)] == [2, 4, 5]
     assert checkpoint.find(tmp_path, "best").step == 2
-    assert checkpoint.find(tmp_path, "last").step == 4
+    assert checkpoint.find(tmp_path, "last").step == 5
+
+
+def test_the_best_stays_until_a_new_best_cannot_be_lost_any_more(tmp_path):
+    """Without step 5 the training goes on from step 4, whose best is step 2."""
+    for step, best in ((1, None), (2, 2), (3, 2), (4, 2), (5, 5)):
+        save(tmp_path, step, best)
+    assert [c.step for c in checkpoint.checkpoints(tmp_path)] == [2, 4, 5]
+    save(tmp_path, 6, 5)
+    assert [c.step for c in checkpoint.checkpoints(tmp_path)] == [5, 6]
+
+
+def test_many_checkpoints_take_the_room_of_four(tmp_path):
+    for step in range(1, 31):
+        save(tmp_path, step, step // 7 * 7 or None)
+    assert len(list((tmp_path / "checkpoints").iterdir())) <= 4
 
 
 def test_without_evaluations_the_best_is_the_last(tmp_path):
@@ -57,13 +82,216 @@ def test_a_checkpoint_that_was_not_finished_does_not_count(tmp_path):
     assert [c.step for c in checkpoint.checkpoints(tmp_path)] == [1, 2]
 
 
-def test_an_empty_run_and_a_damaged_file_are_named(tmp_path):
+def test_the_checksums_are_those_that_sha256sum_reads(tmp_path):
+    written = save(tmp_path, 1)
+    if shutil.which("sha256sum") is None:
+        pytest.skip("this machine has no sha256sum")
+    command = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
+    done = subprocess.run(command, cwd=written.path, capture_output=True, text=True, check=True)
+    assert done.stdout.count(": OK") == 3 == len(list(written.path.iterdir())) - 1
+
+
+def test_an_empty_run_is_said(tmp_path):
     with pytest.raises(ValueError, match="has no checkpoint"):
         checkpoint.find(tmp_path)
+
+
+def flip(file: Path, at: int) -> None:
+    data = bytearray(file.read_bytes())
+    data[at % len(data)] ^= 4
+    file.write_bytes(data)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "flipped in the weights": lambda folder: flip(folder / "weights.safetensors", 700),
+    "flipped in the velocity": lambda folder: flip(folder / "velocity.safetensors", -1),
+    "flipped in the state": lambda folder: flip(folder / "state.json", -4),
+    "flipped in the checksums": lambda folder: flip(folder / "SHA256SUMS", 5),
+    "cut off": lambda folder: os.truncate(folder / "weights.safetensors", 300),
+    "empty": lambda folder: os.truncate(folder / "velocity.safetensors", 0),
+    "missing": lambda folder: (folder / "velocity.safetensors").unlink(),
+    "no state": lambda folder: (folder / "state.json").unlink(),
+    "no folder any more": lambda folder: [file.unlink() for file in folder.iterdir()],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_last_one_is_named_and_the_one_before_is_used(tmp_path, damage, capsys):
+    for step in (1, 2, 3):
+        save(tmp_path, step, 2)
+    DAMAGES[damage](tmp_path / "checkpoints" / "step-00000003")
+    assert checkpoint.find(tmp_path, "last").step == 2
+    err = capsys.readouterr().err
+    assert "step-00000003/" in err and "trying the checkpoint before it" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("damage", ["cut off", "empty", "missing", "no state"])
+def test_without_checksums_as_earlier_versions_wrote_it_damage_shows_in_reading(tmp_path, damage):
     written = save(tmp_path, 1)
-    (written.path / "weights.safetensors").write_bytes(b"no tensors")
-    with pytest.raises(ValueError, match=r"step-00000001/weights\.safetensors cannot be read"):
-        written.weights()
+    (written.path / "SHA256SUMS").unlink()
+
+    def read():
+        written.check()
+        return written.weights(), written.velocity()
+
+    read()
+    DAMAGES[damage](written.path)
+    with pytest.raises(checkpoint.DamagedError, match=r"step-00000001/\w+\.\w+ cannot be read"):
+        read()
+
+
+def test_when_all_are_damaged_nothing_is_made_up(tmp_path):
+    for step in (1, 2):
+        save(tmp_path, step)
+        flip(tmp_path / f"checkpoints/step-{step:08}/weights.safetensors", 400)
+    with pytest.raises(ValueError, match=r"No checkpoint of .* can be read any more; to train it anew, delete"):
+        checkpoint.find(tmp_path, "last")
+
+
+def test_a_damaged_one_is_not_counted_among_the_two_that_stay(tmp_path):
+    for step in (1, 2):
+        save(tmp_path, step)
+    flip(tmp_path / "checkpoints/step-00000002/weights.safetensors", 400)
+    save(tmp_path, 3)  # by a training that went on from step 1
+    assert [c.step for c in checkpoint.checkpoints(tmp_path)] == [1, 3]
+
+
+def test_what_a_training_went_back_from_is_deleted(tmp_path):
+    for step in (4, 8):
+        save(tmp_path, step, 4)
+    flip(tmp_path / "checkpoints/step-00000008/state.json", 3)
+    save(tmp_path, 6, 4)
+    assert [c.step for c in checkpoint.checkpoints(tmp_path)] == [4, 6]
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def every_moment(run: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[], object]) -> int:
+    """Runs `write` again and again, ended before its first, second, ... change to the folder, on copies of `run`;
+    after each, the last whole checkpoint must load. Returns how many moments there were."""
+    original = run.with_name("original")
+    shutil.copytree(run, original)
+    before = {c.step for c in checkpoint.checkpoints(run)}
+    for moment in range(1000):
+        shutil.rmtree(run)
+        shutil.copytree(original, run)
+        left = [moment]
+
+        def end_at(name: str, real: Callable, left: list[int] = left) -> Callable:
+            def change(*args, **kwargs):
+                if left[0] == 0:
+                    raise Killed(name)
+                left[0] -= 1
+                return real(*args, **kwargs)
+
+            return change
+
+        with monkeypatch.context() as patch:
+            for owner, names in ((Path, ("rename", "mkdir", "write_text")), (shutil, ("rmtree",))):
+                for name in names:
+                    patch.setattr(owner, name, end_at(name, getattr(owner, name)))
+            patch.setattr(checkpoint, "save_file", end_at("save_file", checkpoint.save_file))
+            patch.setattr(durable.os, "fsync", end_at("fsync", os.fsync))
+            try:
+                write()
+            except Killed:
+                left[0] = -1
+        found = checkpoint.find(run, "last")
+        assert found.step >= max(before)
+        found.check()
+        assert checkpoint.find(run, "best").step == 1
+        if left[0] != -1:
+            return moment
+    raise AssertionError("it never ends")
+
+
+def test_ended_at_any_moment_of_writing_there_is_a_whole_checkpoint(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    for step in (1, 2, 3):
+        save(run, step, 1)
+    assert every_moment(run, monkeypatch, lambda: save(run, 4, 1)) > 12
+    assert [c.step for c in checkpoint.checkpoints(run)] == [1, 3, 4]
+
+
+def test_ended_at_any_moment_of_replacing_one_of_the_same_step_there_is_one(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    save(run, 1, 1)
+    assert every_moment(run, monkeypatch, lambda: save(run, 1, 1, seed=5)) > 12
+    assert torch.equal(checkpoint.find(run).weights()["1.bias"], network(5).state_dict()["1.bias"])
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-00000001"]
+
+
+def test_what_a_killed_process_left_half_done_is_cleared_away(tmp_path):
+    save(tmp_path, 1)
+    for name in ("step-00000002.partial", "step-00000003.deleted", "step-00000001.replaced"):
+        shutil.copytree(tmp_path / "checkpoints" / "step-00000001", tmp_path / "checkpoints" / name)
+    (tmp_path / "checkpoints" / "notes.txt").write_text("mine")
+    assert [c.path.name for c in checkpoint.checkpoints(tmp_path)] == ["step-00000001"]
+    save(tmp_path, 4)
+    names = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+    assert names == {"step-00000001", "step-00000004", "notes.txt"}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, "No space left on device"), SafetensorError("I/O error: No space left (os error 28)")],
+)
+@pytest.mark.parametrize("file", ["weights", "velocity"])
+def test_a_full_disk_is_told_and_leaves_what_was_there(tmp_path, monkeypatch, error, file):
+    save(tmp_path, 1)
+
+    def fill(tensors, path):
+        if file in path.name:
+            path.write_bytes(b"half of")
+            raise error
+        real(tensors, path)
+
+    real = checkpoint.save_file
+    monkeypatch.setattr(checkpoint, "save_file", fill)
+    with pytest.raises(OSError, match="No space left") as caught:
+        save(tmp_path, 2)
+    assert durable.is_full(caught.value)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000001"]
+    checkpoint.find(tmp_path, "last").check()
+
+
+def test_a_disk_that_is_really_full(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("a small file system can be mounted by root alone")
+    try:
+        save(disk, 1)
+        (disk / "ballast").write_bytes(bytes(4096 * ((os.statvfs(disk).f_bavail) - 2)))
+        for _ in range(2):
+            with pytest.raises(OSError, match="No space left"):
+                save(disk, 2)
+        assert [path.name for path in (disk / "checkpoints").iterdir()] == ["step-00000001"]
+        checkpoint.find(disk, "last").check()
+        (disk / "ballast").unlink()
+        save(disk, 2)
+        assert [c.step for c in checkpoint.checkpoints(disk)] == [1, 2]
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_checkpoints_inside_an_epoch_come_by_steps_and_minutes(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
+    never, by_steps = checkpoint.Due(CheckpointConfig()), checkpoint.Due(CheckpointConfig(every_steps=3))
+    by_minutes = checkpoint.Due(CheckpointConfig(every_minutes=0.5))
+    now[0] = 29
+    assert [step for step in range(1, 10) if by_steps(step)] == [3, 6, 9]
+    assert not by_minutes(1)
+    now[0] = 30
+    assert by_minutes(2) and not never(2)
+    by_minutes.written()
+    assert not by_minutes(3)
+    with pytest.raises(ValueError, match="every_steps and every_minutes at least 0"):
+        CheckpointConfig(every_steps=-1)
 
 
 def test_weights_of_another_network_are_refused(tmp_path):

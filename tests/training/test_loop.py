@@ -1,6 +1,7 @@
 """Training: it learns, it continues exactly, it keeps its folder in order, it says what is wrong."""
 
 import dataclasses
+import errno
 import json
 import os
 import shutil
@@ -14,10 +15,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from alexnet import load
+from alexnet import durable, load, lock
 from alexnet.config import CheckpointConfig, NetworkConfig, OptimConfig, ScheduleConfig, TrainConfig
 from alexnet.data.prepare import prepare
-from alexnet.training import checkpoint, loop
+from alexnet.training import checkpoint, loop, stop
 from alexnet.training.metrics import read_lines
 
 SIZE, CROP = 56, 51
@@ -111,21 +112,22 @@ def test_the_trained_network_loads_and_knows_its_classes(finished, store):
     torch.testing.assert_close(x, whole[:, edge : edge + CROP, edge : edge + CROP])
 
 
-@pytest.mark.parametrize("stop_after", [1, 6, 8])
-def test_a_stopped_run_continues_bit_for_bit(finished, store, tmp_path, monkeypatch, stop_after):
-    """Stopped by Ctrl-C inside an epoch and at its end: weights, velocities and metrics are the same in the end."""
+@pytest.mark.parametrize(("stop_after", "asked"), [(1, signal.SIGINT), (6, signal.SIGTERM), (8, signal.SIGINT)])
+def test_a_stopped_run_continues_bit_for_bit(finished, store, tmp_path, monkeypatch, stop_after, asked):
+    """Stopped inside an epoch and at its end: weights, velocities and metrics are the same in the end."""
     run = tmp_path / "run"
     observe, seen = loop.health.LossWatch.observe, []
 
     def press_ctrl_c(self, loss):
         seen.append(loss)
         if len(seen) == stop_after:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), asked)
         return observe(self, loss)
 
     monkeypatch.setattr(loop.health.LossWatch, "observe", press_ctrl_c)
-    with pytest.raises(KeyboardInterrupt, match=f"after step {stop_after}, .*the same command continues"):
+    with pytest.raises(stop.Stopped, match=f"after step {stop_after}, .*the same command continues") as caught:
         loop.train(store, run, CONFIG)
+    assert caught.value.signal == asked
     assert checkpoint.find(run, "last").step == stop_after
     loop.train(store, run, dataclasses.replace(CONFIG, workers=1))
     assert_same_run(run, finished)
@@ -180,6 +182,102 @@ def test_the_best_checkpoint_is_that_of_the_lowest_validation_error(store, tmp_p
     assert [c.step for c in checkpoint.checkpoints(tmp_path / "run")] == [8, 12]
 
 
+def test_checkpoints_inside_an_epoch_change_nothing_and_are_gone_on_from(finished, store, tmp_path, monkeypatch):
+    """Every third step; the process dies after the seventh, before the checkpoint of the second epoch."""
+    run, observe, seen = tmp_path / "run", loop.health.LossWatch.observe, []
+
+    def die(self, loss):
+        seen.append(loss)
+        if len(seen) == 7:
+            raise MemoryError
+        return observe(self, loss)
+
+    config = dataclasses.replace(CONFIG, checkpoint=CheckpointConfig(every_steps=3))
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.health.LossWatch, "observe", die)
+        with pytest.raises(MemoryError):
+            loop.train(store, run, config)
+    assert [c.step for c in checkpoint.checkpoints(run)] == [4, 6]
+    loop.train(store, run, config)
+    assert len(seen) == 7 and checkpoint.find(run, "last").step == 12
+    assert_same_run(run, finished)
+
+
+def test_a_damaged_last_checkpoint_costs_only_the_steps_since_the_one_before(finished, store, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    file = run / "checkpoints" / "step-00000012" / "velocity.safetensors"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    assert loop.train(store, run, CONFIG)["steps"] == 12
+    assert f"{file} cannot be read" in capsys.readouterr().err
+    assert_same_run(run, finished)
+
+
+def test_by_minutes_too(store, tmp_path, monkeypatch):
+    saved, save = [], checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", lambda run, step, *a: (saved.append(step), save(run, step, *a))[1])
+    loop.train(store, tmp_path / "run", dataclasses.replace(CONFIG, checkpoint=CheckpointConfig(every_minutes=1e-9)))
+    assert saved == list(range(1, 13))
+
+
+@pytest.mark.parametrize("place", ["weights", "log"])
+def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on(finished, store, tmp_path, monkeypatch, place):
+    run = tmp_path / "run"
+    full = OSError(errno.ENOSPC, "No space left on device")
+
+    def fail(*args):
+        raise full
+
+    real, calls = checkpoint.save_file, []
+
+    def fail_later(tensors, path):
+        calls.append(path)
+        if len(calls) > 2:
+            raise full
+        real(tensors, path)
+
+    with monkeypatch.context() as patch:
+        if place == "weights":
+            patch.setattr(checkpoint, "save_file", fail_later)
+        else:
+            patch.setattr(loop.MetricsLog, "write", fail)
+        with pytest.raises(ValueError, match=r"No space is left for .*run: free some, then the same command continues"):
+            loop.train(store, run, CONFIG)
+    assert [c.step for c in checkpoint.checkpoints(run)] == ([4] if place == "weights" else [])
+    loop.train(store, run, CONFIG)
+    assert_same_run(run, finished)
+
+
+@pytest.mark.parametrize("killed_in", ["config.json", "mean.npy", "classes.json"])
+def test_killed_while_the_run_folder_is_made_the_same_command_goes_on(store, tmp_path, monkeypatch, killed_in):
+    run, whole = tmp_path / "run", durable.whole
+
+    class Killed(BaseException):
+        pass
+
+    def die(path):
+        if path.name == killed_in:
+            path.with_name(durable.NEW + path.name).write_bytes(b"half")
+            raise Killed
+        return whole(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "whole", die)
+        with pytest.raises(Killed):
+            loop.train(store, run, CONFIG)
+    assert loop.train(store, run, dataclasses.replace(CONFIG, epochs=1))["steps"] == 4
+    assert not list(run.glob(f"{durable.NEW}*"))
+
+
+def test_a_second_training_of_the_same_run_is_refused(store, tmp_path):
+    run = tmp_path / "run"
+    with lock.hold(run, "alexnet train"), pytest.raises(ValueError, match=r"Another alexnet train is writing .*run"):
+        loop.train(store, run, CONFIG)
+    assert not run.exists()
+
+
 def test_the_plateau_ends_the_training(store, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "validate", lambda *a: ({"top1_error": 0.5, "top5_error": 0.0, "loss": 1.0}, {}))
     schedule = ScheduleConfig(patience=1, max_drops=1)
@@ -197,6 +295,24 @@ def test_a_loss_that_is_not_a_number_stops_with_the_layer_and_the_way_back(store
     )
     with pytest.raises(FloatingPointError, match=r"not a number at step \d+; .* is not finite.*--optim.lr 5e\+11"):
         loop.train(store, tmp_path / "run", config)
+
+
+def test_weights_that_are_not_numbers_are_never_saved(store, tmp_path, monkeypatch):
+    """The loss of a step is finite, the update after it is not: the checkpoint before is the one to go back to."""
+    run, step, steps = tmp_path / "run", loop.MomentumSGD.step, []
+
+    def explode(self, closure=None):
+        step(self)
+        steps.append(1)
+        if len(steps) == 7:
+            with torch.no_grad():
+                self.param_groups[0]["params"][0][0] = float("inf")
+
+    monkeypatch.setattr(loop.MomentumSGD, "step", explode)
+    config = dataclasses.replace(CONFIG, checkpoint=CheckpointConfig(every_steps=1))
+    with pytest.raises(FloatingPointError, match=r"at step 7; the weights conv1.weight is not finite.*step-00000006"):
+        loop.train(store, run, config)
+    checkpoint.find(run, "last").check()
 
 
 def test_without_a_validation_split_it_trains_by_epochs(store, tmp_path):

@@ -4,19 +4,18 @@
 most one shard. The sums for mean and covariance lie in the `.npz` file that it names.
 """
 
-import fcntl
 import json
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
+from alexnet import durable, lock
 from alexnet.data.chunk import Bad, Sums
-from alexnet.data.shard import BATCH_ROWS, Shard, ShardInfo
-from alexnet.data.store import VERSION, StoreInfo, check_shards
+from alexnet.data.info import VERSION, StoreInfo, check_shards, seal
+from alexnet.data.shard import BATCH_ROWS, Shard, ShardInfo, checksum
 
 
 class Partial:
@@ -37,18 +36,14 @@ class Partial:
         self.sums = Sums.none(size)
 
     def __enter__(self) -> Self:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self.folder, os.O_RDONLY)
-        try:
-            self._take_lock()
+        with ExitStack() as stack:
+            stack.enter_context(lock.hold(self.folder, "alexnet prepare"))
             self._take_up()
-        except BaseException:
-            os.close(self._lock)
-            raise
+            self._held = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._lock)
+        self._held.close()
 
     @contextmanager
     def shard(self, split: str) -> Iterator[Shard]:
@@ -74,6 +69,7 @@ class Partial:
         self.seen[split], self.last[split] = seen, last
         sums_file = self.folder / f"sums-{sum(self.seen.values())}.npz"
         np.savez(sums_file, pictures=self.sums.pictures, values=self.sums.values, products=self.sums.products)
+        durable.sync(sums_file)
         state = {
             "plan": self.plan,
             "shards": self.shards,
@@ -94,6 +90,7 @@ class Partial:
             pictures[shard["split"]] += shard["rows"]
         for bad in self.bad:
             skipped[bad["split"]] += 1
+        arrays: dict[str, str] = {}
         info: StoreInfo = {
             "version": VERSION,
             "classes": self.plan["classes"],
@@ -106,22 +103,18 @@ class Partial:
             "batch_rows": BATCH_ROWS,
             "shards": self.shards,
             "skipped": self.bad,
+            "arrays": arrays,
         }
-        np.save(self.folder / "mean.npy", self.sums.mean())
-        np.save(self.folder / "covariance.npy", self.sums.covariance())
-        _write_json(self.folder / "store.json", info)
+        for name, array in (("mean.npy", self.sums.mean()), ("covariance.npy", self.sums.covariance())):
+            with durable.whole(self.folder / name) as file:
+                np.save(file, array)
+            arrays[name] = checksum(self.folder / name)
+        _write_json(self.folder / "store.json", seal(info))
         self.folder.rename(self.store)
+        durable.sync(self.store.parent)
         for file in (self.store / "state.json", self.store / "skipped.txt", *self.store.glob("sums-*.npz")):
             file.unlink(missing_ok=True)
         return info
-
-    def _take_lock(self) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"Another alexnet prepare is writing {self.folder}: wait until it is done.") from None
-        except OSError:  # a file system without locks
-            pass
 
     def _take_up(self) -> None:
         try:
@@ -142,13 +135,8 @@ class Partial:
 
 
 def _write_json(file: Path, content: object) -> None:
-    """All or nothing: whoever reads `file` finds the old content or the new."""
-    fresh = file.with_name(file.name + ".new")
-    with open(fresh, "w", encoding="utf-8") as out:
+    with durable.whole(file) as fresh, open(fresh, "w", encoding="utf-8") as out:
         json.dump(content, out, ensure_ascii=False, indent=1)
-        out.flush()
-        os.fsync(out.fileno())
-    fresh.replace(file)
 
 
 def _difference(then: dict[str, Any], now: dict[str, Any]) -> str:

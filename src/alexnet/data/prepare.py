@@ -22,12 +22,12 @@ from rich.table import Table
 from rich.text import Text
 
 from alexnet.data.chunk import Bad, Form, Sums, prepare_chunk
+from alexnet.data.info import StoreInfo, read_info
 from alexnet.data.partial import Partial
 from alexnet.data.pictures import Picture, Split
 from alexnet.data.pool import Pool, cores
 from alexnet.data.resize import JPEG_FROM
 from alexnet.data.sources import open_source
-from alexnet.data.store import StoreInfo, read_info
 from alexnet.progress import Progress
 
 CHUNK = 64  # pictures that a worker is handed at a time

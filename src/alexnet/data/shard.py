@@ -1,11 +1,13 @@
 """One shard of a store: an Arrow IPC file of encoded pictures, written in batches and read by memory map.
 
+Each row carries a checksum of its content, so that a change on the disk is an error and never another picture.
 Every record batch has `BATCH_ROWS` rows, the last one of what is left, so that where a row lies follows from
 its number. pyarrow, DuckDB and Hugging Face `datasets` read these files too.
 """
 
 import hashlib
 import os
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, TypedDict
@@ -16,7 +18,10 @@ import pyarrow as pa
 from alexnet.data.chunk import Row
 
 BATCH_ROWS = 512
-SCHEMA = pa.schema([("image", pa.binary()), ("label", pa.int32()), ("key", pa.string())])
+UNCHECKED = pa.schema([("image", pa.binary()), ("label", pa.int32()), ("key", pa.string())])
+"""The columns in stores of version 1."""
+SCHEMA = UNCHECKED.append(pa.field("crc32", pa.uint32()))
+"""`crc32` is that of `image`, then the four bytes of `label` (the low one first), then `key` in UTF-8."""
 
 
 class ShardInfo(TypedDict):
@@ -67,7 +72,8 @@ class Shard:
 
     def _write(self) -> None:
         if self._waiting:
-            columns = zip(*self._waiting, strict=True)
+            columns = [*zip(*self._waiting, strict=True)]
+            columns.append(tuple(row_checksum(image, label, key.encode()) for image, label, key in self._waiting))
             arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
             self._writer.write_batch(pa.record_batch(arrays, schema=SCHEMA))
             self.rows += len(self._waiting)
@@ -83,10 +89,29 @@ class Rows(NamedTuple):
     """Bytes."""
     labels: np.ndarray
     """int32."""
-    keys: pa.StringArray
+    key_offsets: memoryview
+    """int32: where each key begins in `keys`, and where the last one ends."""
+    keys: memoryview
+    """UTF-8."""
+    checksums: np.ndarray | None
+    """uint32; None in stores of version 1."""
 
     def image(self, row: int) -> memoryview:
         return self.images[self.offsets[row] : self.offsets[row + 1]]
+
+    def key(self, row: int) -> memoryview:
+        return self.keys[self.key_offsets[row] : self.key_offsets[row + 1]]
+
+    def is_sound(self, row: int) -> bool:
+        """Whether the row has its checksum, or none to have."""
+        if self.checksums is None:
+            return True
+        return row_checksum(self.image(row), int(self.labels[row]), self.key(row)) == self.checksums[row]
+
+
+def row_checksum(image: bytes | memoryview, label: int, key: bytes | memoryview) -> int:
+    """CRC-32 of a row: some microseconds, where decoding the picture takes hundreds."""
+    return zlib.crc32(key, zlib.crc32(label.to_bytes(4, "little", signed=True), zlib.crc32(image)))
 
 
 def map_shard(file: Path, rows: int, batch_rows: int) -> list[Rows]:
@@ -100,9 +125,9 @@ def map_shard(file: Path, rows: int, batch_rows: int) -> list[Rows]:
         with pa.memory_map(str(file)) as mapped, pa.ipc.open_file(mapped) as reader:
             batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
             schema = reader.schema
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, MemoryError) as error:
         raise ValueError(f"cannot be read ({' '.join(str(error).split())})") from None
-    if schema != SCHEMA:
+    if schema not in (SCHEMA, UNCHECKED):
         raise ValueError(f"has the columns {', '.join(schema.names)} and not {', '.join(SCHEMA.names)}")
     if [batch.num_rows for batch in batches] != [min(batch_rows, rows - start) for start in range(0, rows, batch_rows)]:
         raise ValueError(f"does not hold {rows} rows in batches of {batch_rows}")
@@ -116,10 +141,20 @@ def checksum(file: Path) -> str:
 
 
 def _rows(batch: pa.RecordBatch) -> Rows:
-    image, label, key = batch.columns
-    _, offsets, images = image.buffers()
-    assert image.offset == 0  # a batch as it lies in the file is no slice
-    return Rows(_bytes(offsets).cast("i"), _bytes(images), label.to_numpy(), key)
+    image, label, key, *checksums = batch.columns
+    if any(column.null_count for column in batch.columns):
+        raise ValueError("has rows without content")
+    return Rows(*_texts(image), label.to_numpy(), *_texts(key), checksums[0].to_numpy() if checksums else None)
+
+
+def _texts(column: pa.Array) -> tuple[memoryview, memoryview]:
+    """The offsets and the bytes of a column of bytes or text."""
+    assert column.offset == 0  # a batch as it lies in the file is no slice
+    _, offsets, content = column.buffers()
+    offsets = _bytes(offsets)
+    if offsets.nbytes < 4 * (len(column) + 1):
+        raise ValueError("is damaged: a column ends too early")
+    return offsets[: 4 * (len(column) + 1)].cast("i"), _bytes(content)
 
 
 def _bytes(buffer: pa.Buffer | None) -> memoryview:

@@ -12,7 +12,6 @@ A store is a folder:
 """
 
 import bisect
-import json
 import os
 import threading
 import time
@@ -20,39 +19,22 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 
+from alexnet.data.arrays import read_array
 from alexnet.data.chunk import Sums
 from alexnet.data.classes import Class
+from alexnet.data.info import COPY_AGAIN, check_shards, read_info
 from alexnet.data.resize import decode_stored
 from alexnet.data.shard import Rows, ShardInfo, checksum, map_shard
 from alexnet.progress import Progress
 
-VERSION = 1
-COPY_AGAIN = "copy the store again, or delete it and prepare it again."
 PREPARE_AGAIN = "the store is damaged; delete it and prepare it again."
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
-
-
-class StoreInfo(TypedDict):
-    """`store.json`: `classes` are pairs of wnid and name, `splits` gives each split's `pictures` and
-    `skipped`, and `skipped` each skipped picture's `split`, `key` and `reason`."""
-
-    version: int
-    classes: list[list[str]]
-    splits: dict[str, dict[str, int]]
-    size: int
-    encoding: str
-    quality: int
-    source: dict[str, str]
-    options: dict[str, Any]
-    batch_rows: int
-    shards: list[ShardInfo]
-    skipped: list[dict[str, str]]
 
 
 class Store:
@@ -67,25 +49,28 @@ class Store:
         self.classes = tuple(Class(*pair) for pair in self.info["classes"])
         self.size = self.info["size"]
         self.splits = {name: counts["pictures"] for name, counts in self.info["splits"].items()}
-        self.mean = _read_array(self.path / "mean.npy", (self.size, self.size, 3), np.float32)
-        self.covariance = _read_array(self.path / "covariance.npy", (3, 3), np.float64)
+        sums = self.info.get("arrays", {})
+        self.mean = _read_array(self.path / "mean.npy", (self.size, self.size, 3), np.float32, sums.get("mean.npy"))
+        self.covariance = _read_array(self.path / "covariance.npy", (3, 3), np.float64, sums.get("covariance.npy"))
         check_shards(self.path, self.info["shards"])
 
     def split(self, name: str) -> "StoreSplit":
         if name not in self.splits:
             raise ValueError(f"{self.path} has no split {name!r}, only {' and '.join(self.splits)}.")
         shards = [shard for shard in self.info["shards"] if shard["split"] == name]
-        return StoreSplit(self.path, shards, self.info["batch_rows"], self.size)
+        return StoreSplit(self.path, shards, self.info["batch_rows"], self.size, len(self.classes))
 
 
 class StoreSplit:
     """The pictures of one split, by number.
 
-    Many threads may use it at once. Nothing is read before it is asked for.
+    Many threads may use it at once. Nothing is read before it is asked for. What is read is compared with its
+    checksum: a row that was changed on the disk raises ValueError, naming shard and row.
     """
 
-    def __init__(self, folder: Path, shards: list[ShardInfo], batch_rows: int, size: int) -> None:
+    def __init__(self, folder: Path, shards: list[ShardInfo], batch_rows: int, size: int, classes: int) -> None:
         self.folder, self.shards, self.batch_rows, self.size = folder, shards, batch_rows, size
+        self.classes = classes
         self._ends = list(accumulate(shard["rows"] for shard in shards))
         self._opened: list[list[Rows] | None] = [None] * len(shards)
         self._labels: np.ndarray | None = None
@@ -97,12 +82,14 @@ class StoreSplit:
     def image(self, index: int) -> memoryview:
         """The encoded picture, in the file's own memory."""
         rows, row = self._find(index)
+        if not rows.is_sound(row):
+            raise ValueError(f"{self.where(index)} does not have its checksum: {COPY_AGAIN}")
         return rows.image(row)
 
     def key(self, index: int) -> str:
         """The picture's name in its source."""
         rows, row = self._find(index)
-        return rows.keys[row].as_py()
+        return str(rows.key(row), "utf-8", "replace")
 
     def picture(self, index: int) -> np.ndarray:
         """The picture, uint8 [size, size, 3]. A damaged one raises ValueError, naming shard and row."""
@@ -118,7 +105,8 @@ class StoreSplit:
 
     @property
     def labels(self) -> np.ndarray:
-        """int64 [N], read-only. The first call reads them, mapping one shard at a time."""
+        """int64 [N], read-only. The first call reads them, mapping one shard at a time. ValueError for one that is
+        no class."""
         with self._lock:
             if self._labels is None:
                 labels = np.empty(len(self), np.int64)
@@ -126,6 +114,10 @@ class StoreSplit:
                     start = end - self.shards[number]["rows"]
                     batches = self._opened[number] or self._map(number)
                     np.concatenate([rows.labels for rows in batches], out=labels[start:end])
+                strange = np.flatnonzero((labels < 0) | (labels >= self.classes))
+                if len(strange):
+                    what = f"label {labels[strange[0]]}, and there are {self.classes} classes"
+                    raise ValueError(f"{self.where(int(strange[0]))} has {what}: {PREPARE_AGAIN}")
                 labels.setflags(write=False)
                 self._labels = labels
             return self._labels
@@ -152,40 +144,11 @@ class StoreSplit:
 
     def _map(self, number: int) -> list[Rows]:
         shard = self.shards[number]
+        check_shards(self.folder, [shard])
         try:
             return map_shard(self.folder / shard["file"], shard["rows"], self.batch_rows)
         except ValueError as error:
             raise ValueError(f"{self.folder / shard['file']} {error}: {PREPARE_AGAIN}") from None
-
-
-def read_info(path: Path) -> StoreInfo:
-    """`store.json` of the store at `path`. Raises ValueError where there is none, or of another version."""
-    file = path / "store.json"
-    try:
-        info = json.loads(file.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        raise ValueError(_no_store(path)) from None
-    except ValueError as error:
-        raise ValueError(f"{file} cannot be read ({error}): {COPY_AGAIN}") from None
-    version = info.get("version") if isinstance(info, dict) else None
-    if version != VERSION:
-        raise ValueError(
-            f"{file} is of version {version} and this alexnet reads version {VERSION}: "
-            "delete the store and prepare it again."
-        )
-    return cast(StoreInfo, info)
-
-
-def check_shards(folder: Path, shards: list[ShardInfo]) -> None:
-    """Every shard is there and as long as it should be: what a copy that was broken off gets wrong."""
-    for shard in shards:
-        file = folder / shard["file"]
-        try:
-            length = file.stat().st_size
-        except FileNotFoundError:
-            raise ValueError(f"{file} is missing: {COPY_AGAIN}") from None
-        if length != shard["bytes"]:
-            raise ValueError(f"{file} has {length} bytes and not {shard['bytes']}: {COPY_AGAIN}")
 
 
 def verify_store(path: Path | str) -> dict[str, Any]:
@@ -210,11 +173,7 @@ def verify_store(path: Path | str) -> dict[str, Any]:
         if len(split) != count:
             file = store.path / "store.json"
             raise ValueError(f"{file} says {count} pictures for {name} and {len(split)} in its shards: {COPY_AGAIN}")
-        strange = np.flatnonzero((split.labels < 0) | (split.labels >= len(store.classes)))
-        if len(strange):
-            first = int(strange[0])
-            what = f"label {split.labels[first]}, and there are {len(store.classes)} classes"
-            raise ValueError(f"{split.where(first)} has {what}: {PREPARE_AGAIN}")
+        assert len(split.labels) == count  # reading them looks whether all are classes
         sums = _sums_of(split, name)
         if name == "train":
             _check_same(store.path / "mean.npy", store.mean, sums.mean())
@@ -261,20 +220,14 @@ def _check_same(file: Path, stored: np.ndarray, found: np.ndarray) -> None:
         raise ValueError(f"{file} is not that of the training pictures: {PREPARE_AGAIN}")
 
 
-def _no_store(path: Path) -> str:
-    if path.with_name(path.name + ".partial").is_dir():
-        return f"{path} is not finished: give its `alexnet prepare` command again, it goes on where it was."
-    if path.exists():
-        return f"{path} is not a store (it has no store.json): make one with `alexnet prepare`."
-    return f"There is no store at {path}: make one with `alexnet prepare`."
-
-
-def _read_array(file: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
+def _read_array(file: Path, shape: tuple[int, ...], dtype: type[np.generic], sha256: str | None) -> np.ndarray:
     try:
-        array = np.load(file)
+        if sha256 is not None and checksum(file) != sha256:
+            raise ValueError("it does not have its checksum")
+        array = read_array(file)
     except FileNotFoundError:
         raise ValueError(f"{file} is missing: {COPY_AGAIN}") from None
-    except (ValueError, EOFError) as error:
+    except ValueError as error:
         raise ValueError(f"{file} cannot be read ({error}): {COPY_AGAIN}") from None
     if array.shape != shape or array.dtype != dtype:
         raise ValueError(f"{file} holds {array.dtype} {array.shape} and not {shape}: {COPY_AGAIN}")

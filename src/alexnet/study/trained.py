@@ -10,6 +10,7 @@ from torch import Tensor
 
 from alexnet.config import TrainConfig, load_config
 from alexnet.data import augment, resize
+from alexnet.data.arrays import read_array
 from alexnet.data.classes import Class
 from alexnet.model.network import AlexNet
 from alexnet.training import checkpoint
@@ -87,7 +88,7 @@ def load(run: str | Path, device: str = "auto", checkpoint_name: str = "best") -
     checkpoint.load_weights(network, checkpoint.find(run, checkpoint_name))
     try:
         classes = json.loads((run / "classes.json").read_text(encoding="utf-8"))
-        mean = np.load(run / "mean.npy", allow_pickle=False)
+        mean = read_array(run / "mean.npy")
     except (OSError, ValueError) as error:
         raise ValueError(f"{run} is damaged: {error}") from None
     network.config = config

@@ -12,6 +12,7 @@ from rich.text import Text
 from torch import Tensor
 
 from alexnet.config import load_config
+from alexnet.data.arrays import read_array
 from alexnet.data.store import verify_store
 from alexnet.model.network import AlexNet
 from alexnet.training.checkpoint import Checkpoint, checkpoints
@@ -72,8 +73,8 @@ def verify_run(run: Path) -> dict[str, Any]:
 def verify_mean(path: Path, crop: int) -> int:
     """Side of the mean picture, which must be square, RGB, finite and at least `crop`."""
     try:
-        mean = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        mean = read_array(path)
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
     side = mean.shape[0] if mean.ndim == 3 else 0
     if mean.shape != (side, side, 3) or side < crop or not np.isfinite(mean).all():
@@ -82,11 +83,11 @@ def verify_mean(path: Path, crop: int) -> int:
 
 
 def verify_checkpoint(checkpoint: Checkpoint, shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
-    """Its step and epoch. ValueError unless weights and velocity are finite and of these names and shapes."""
+    """Its step and epoch. ValueError unless its files have their checksums, and weights and velocity are finite and
+    of these names and shapes."""
     verify_tensors(checkpoint.path / "weights.safetensors", checkpoint.weights(), shapes, complete=True)
     verify_tensors(checkpoint.path / "velocity.safetensors", checkpoint.velocity(), shapes, complete=False)
-    state = read_json(checkpoint.path / "state.json")
-    return {"step": checkpoint.step, "epoch": state.get("epoch")}
+    return {"step": checkpoint.step, "epoch": checkpoint.state().get("epoch")}
 
 
 def verify_tensors(path: Path, tensors: dict[str, Tensor], shapes: dict[str, tuple[int, ...]], complete: bool) -> None:

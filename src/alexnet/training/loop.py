@@ -3,12 +3,8 @@
 import contextlib
 import dataclasses
 import math
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
+from alexnet import lock
 from alexnet.config import AugmentConfig, TrainConfig
 from alexnet.data import augment, loader
 from alexnet.data.store import Store, StoreSplit
@@ -25,7 +22,7 @@ from alexnet.model import kernels
 from alexnet.model.network import AlexNet
 from alexnet.model.towers import own_part, whole_values
 from alexnet.progress import Progress
-from alexnet.training import checkpoint, health, ranks
+from alexnet.training import checkpoint, health, ranks, stop
 from alexnet.training.device import choose_device, choose_dtype, precision
 from alexnet.training.metrics import MetricsLog, errors, top_k_credit
 from alexnet.training.ranks import Ranks, program_checksum
@@ -43,9 +40,15 @@ def train(store_path: Path, run: Path, config: TrainConfig) -> dict:
     summary: `run`, `epochs`, `steps`, `top1_error` and `top5_error` of the best evaluation (centre view; None without
     a validation split), `best_step`, `seconds`, `pictures_per_second`, `warnings`.
 
-    Raises ValueError for a store, run or setting that does not fit; KeyboardInterrupt, after a checkpoint, on Ctrl-C
-    or SIGTERM; FloatingPointError when the loss is not a number, naming the layer and the checkpoint to go back to.
+    Raises ValueError for a store, run or setting that does not fit, a run that another process trains, or a full
+    disk; KeyboardInterrupt, after a checkpoint, on Ctrl-C or SIGTERM; FloatingPointError when the loss is not a
+    number, naming the layer and the checkpoint to go back to.
     """
+    with checkpoint.room_for(run):
+        return _train(store_path, run, config)
+
+
+def _train(store_path: Path, run: Path, config: TrainConfig) -> dict:
     store = Store(store_path)
     config = fit_to_store(config, store)
     device = choose_device(config.device)
@@ -53,7 +56,8 @@ def train(store_path: Path, run: Path, config: TrainConfig) -> dict:
         kernels.reuse_memory()
         if config.compile and kernels.compiler() is None:
             raise ValueError("--compile needs a C++ compiler such as g++; install one, or leave --compile out.")
-    with ranks.joined(config.parallel, device, config.batch_size) as here:
+    with ranks.joined(config.parallel, device, config.batch_size) as here, contextlib.ExitStack() as held:
+        here.once(lambda: held.enter_context(lock.hold(run, "alexnet train")))
         return train_on(here, store, run, config, device)
 
 
@@ -89,6 +93,7 @@ def train_on(here: Ranks, store: Store, run: Path, config: TrainConfig, device: 
         forward = DistributedDataParallel(forward, process_group=here.copies)
 
     log = MetricsLog(run, step) if here.is_first else None
+    due = checkpoint.Due(config.checkpoint)
     watch = health.LossWatch(config.network.classes)
     warnings: list[str] = []
     first_step, began = step, time.monotonic()
@@ -103,19 +108,22 @@ def train_on(here: Ranks, store: Store, run: Path, config: TrainConfig, device: 
             return
         velocity = [(n, optimizer.state[w]["velocity"]) for n, w in network.named_parameters() if w in optimizer.state]
         parts = [whole_values(network, values, exchange) for values in (network.state_dict().items(), velocity)]
+        if health.first_bad_layer(network) is not None:  # the update after a finite loss need not be finite
+            raise FloatingPointError(not_a_number(run, network, step, config))
         if log is not None:
             log.flush()
             state = best | {"step": step, "epoch": step / steps_per_epoch, "schedule": schedule.state()}
             checkpoint.save(run, step, *parts, state | {"store": fingerprint(store)})
+        due.written()
 
     pictures = config.batch_size * steps_per_epoch * config.epochs
     with (
         contextlib.closing(log) if log else contextlib.nullcontext(),
         Progress(f"training {run}", pictures, start=step * config.batch_size, silent=not here.is_first) as bar,
-        stop_requests() as stop_requested,
+        stop.requests() as stop_requested,
     ):
         while step < config.epochs * steps_per_epoch and not schedule.finished:
-            epoch, stopping = step // steps_per_epoch, False
+            epoch, stopping, saving = step // steps_per_epoch, 0.0, 0.0
             noise = changed(config.schedule, "colour", epoch)
             augmented = config.augment if noise is None else dataclasses.replace(config.augment, colour=noise)
             draws = augment.draw_epoch(augmented, len(split), store.size, crop, config.seed, epoch)
@@ -136,8 +144,9 @@ def train_on(here: Ranks, store: Store, run: Path, config: TrainConfig, device: 
                 optimizer.step()
 
                 error = 1 - top_k_credit(logits.detach().float().cpu(), batch.labels, 1).mean().item()
-                value, error, asked = here.mean([loss.item(), error, float(stop_requested.is_set())])
                 step += 1
+                asked = [stop_requested.is_set(), due(step)]
+                value, error, stopping, saving = here.mean([loss.item(), error, *map(float, asked)])
                 if not math.isfinite(value):
                     if log is not None:
                         log.flush()
@@ -147,9 +156,12 @@ def train_on(here: Ranks, store: Store, run: Path, config: TrainConfig, device: 
                     log.write(step, step / steps_per_epoch, values)
                 bar.advance(config.batch_size, epoch=f"{epoch + 1}/{config.epochs}", loss=f"{value:.3f}")
                 warn(watch.observe(value))
-                stopping = asked > 0 if here.count > 1 else stop_requested.is_set()  # all ranks stop at one step
+                if here.count == 1:  # several ranks stop together, which may be a step later
+                    stopping = stop_requested.is_set()
                 if stopping:
                     break
+                if step % steps_per_epoch and saving:  # at the end of an epoch it is written after the evaluation
+                    save()
 
             if step % steps_per_epoch == 0:  # else: asked to stop inside the epoch
                 epoch, improved = step // steps_per_epoch, False
@@ -167,11 +179,11 @@ def train_on(here: Ranks, store: Store, run: Path, config: TrainConfig, device: 
                         print(f"The validation error no longer falls: learning rate / {factor:g}.", file=sys.stderr)
                     if epoch <= config.evaluate_every:
                         warn(health.dead_warning(dead))
-                if improved or at_end or schedule.finished or epoch % config.checkpoint.every_epochs == 0:
+                if improved or at_end or schedule.finished or saving or epoch % config.checkpoint.every_epochs == 0:
                     save()
             if stopping and step < config.epochs * steps_per_epoch:
                 save()
-                raise KeyboardInterrupt(
+                raise stop_requested.stopped(
                     f"Stopped after step {step}, with a checkpoint; the same command continues {run}."
                 )
     seconds = time.monotonic() - began
@@ -257,33 +269,9 @@ def validate(
 def not_a_number(run: Path, network: AlexNet, step: int, config: TrainConfig) -> str:
     """The sentence about a loss that is not a number."""
     where = health.first_bad_layer(network)
-    back = checkpoint.checkpoints(run)
-    way_back = f"{back[-1].path} is intact" if back else "there is no checkpoint yet"
     return (
         f"The loss is not a number at step {step}"
         + (f"; {where} is not finite" if where else "")
-        + f". {way_back}: run the same command with --optim.lr {config.optim.lr / 2:g} or "
+        + f". {checkpoint.way_back(run)}: run the same command with --optim.lr {config.optim.lr / 2:g} or "
         "--schedule.warmup-steps 500."
     )
-
-
-@contextmanager
-def stop_requests() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set, so that a step can be finished; a second Ctrl-C stops at once."""
-    requested = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield requested
-        return
-
-    def ask(number: int, frame: object) -> None:
-        if requested.is_set():
-            raise KeyboardInterrupt
-        requested.set()
-        print("Stopping after this step; once more to stop at once.", file=sys.stderr, flush=True)
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield requested
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,10 +1,13 @@
 """Errors as the original program counted them, and where a run writes its numbers."""
 
 import json
+import os
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from alexnet import durable
 
 
 def top_k_credit(scores: Tensor, labels: Tensor, k: int) -> Tensor:
@@ -36,9 +39,8 @@ class MetricsLog:
         self.path = run / "metrics.jsonl"
         if self.path.exists():
             kept = [line for line in read_lines(self.path) if line["step"] <= step]
-            temporary = self.path.with_suffix(".partial")
-            temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-            temporary.replace(self.path)
+            with durable.whole(self.path) as temporary:
+                temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
         self.file = self.path.open("a", encoding="utf-8")
         self.events = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
 
@@ -53,6 +55,7 @@ class MetricsLog:
     def flush(self) -> None:
         """Bring everything to the disk."""
         self.file.flush()
+        os.fsync(self.file.fileno())
         self.events.flush()
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from alexnet import durable
 from alexnet.config import TrainConfig, load_config, save_config
 from alexnet.data.store import Store
 
@@ -54,13 +55,16 @@ def open_run(run: Path, config: TrainConfig, store: Store) -> None:
                     f"{run} was started with another setting of {field.name}; leave it as it was to continue, "
                     "or choose another run folder."
                 )
-    elif run.exists() and any(run.iterdir()):
+    elif run.exists() and any(not path.name.startswith(durable.NEW) for path in run.iterdir()):
         raise ValueError(f"{run} is not empty and holds no run; choose another folder.")
     run.mkdir(parents=True, exist_ok=True)
-    np.save(run / "mean.npy", store.mean)
+    with durable.whole(path) as file:  # first: without it the folder is no run, and could not be continued
+        save_config(config, file)
+    with durable.whole(run / "mean.npy") as file:
+        np.save(file, store.mean)
     classes = [[c.wnid, c.name] for c in store.classes]
-    (run / "classes.json").write_text(json.dumps(classes, indent=1) + "\n", encoding="utf-8")
-    save_config(config, path)
+    with durable.whole(run / "classes.json") as file:
+        file.write_text(json.dumps(classes, indent=1) + "\n", encoding="utf-8")
 
 
 def fingerprint(store: Store) -> str:
