@@ -86,7 +86,8 @@ def _run(
         if line.debug:
             traceback.print_exc()
         return _fail(f"alexnet {name}", _sentence(error), 1)
-    _show(answer)
+    if os.environ.get("RANK", "0") == "0":  # of several processes of torchrun, the first one answers
+        _show(answer)
     return 0
 
 

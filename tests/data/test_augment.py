@@ -101,3 +101,64 @@ def test_a_picture_of_the_networks_size_has_one_patch(pictures):
     assert not draws.offsets.any()
     views = augment.ten_views(torch.from_numpy(pictures).permute(0, 3, 1, 2), SIZE)
     assert torch.equal(views[:, 0], views[:, 4])
+
+
+ORIGINAL = AugmentConfig(order="fixed", last_offset=True, sharing=32, mean="central", colour_rule="standard deviations")
+
+
+def test_the_originals_order_never_changes_and_32_pictures_share_a_crop():
+    draws = [augment.draw_epoch(ORIGINAL, 500, SIZE, CROP, 1, epoch) for epoch in range(3)]
+    assert all(np.array_equal(draws[0].order, other.order) for other in draws)
+    assert np.array_equal(np.sort(draws[0].order), np.arange(500))
+    assert not np.array_equal(draws[0].offsets, draws[1].offsets)
+    for start in range(0, 500, 32):
+        assert len(np.unique(draws[0].offsets[start : start + 32], axis=0)) == 1
+        assert len(np.unique(draws[0].mirrored[start : start + 32])) == 1
+    assert len(np.unique(draws[0].colour, axis=0)) == 500  # each picture has its own colour
+
+
+def test_the_original_counts_33_places_where_the_paper_counts_32():
+    places = {config.last_offset: [] for config in (ORIGINAL, AugmentConfig())}
+    for config in (ORIGINAL, AugmentConfig()):
+        draws = augment.draw_epoch(config, 32 * 20_000, 256, 224, 0, 0)
+        places[config.last_offset] = np.unique(draws.offsets, axis=0).tolist()
+    assert len(places[True]) == 33 * 33 and len(places[False]) == 32 * 32
+
+
+def test_the_originals_colour_rule():
+    """SPEC, section 3: x <- (x + 0.1 P (sigma N(0, I))) / 1.1, sigma = 19.72, 37.09, 121.78 for ImageNet."""
+    sigma = np.array([19.72, 37.09, 121.78])
+    axes = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
+    covariance = (axes * sigma**2) @ axes.T
+    draws = augment.draw_epoch(ORIGINAL, 100_000, SIZE, CROP, seed=0, epoch=0)
+    shift = augment.colour_shift(draws.colour, covariance, ORIGINAL.colour_rule)
+    np.testing.assert_allclose((shift @ axes).std(0), 0.1 * sigma, rtol=0.02)
+    patches = torch.full((1, CROP, CROP, 3), 100, dtype=torch.uint8)
+    mean = torch.zeros(SIZE, SIZE, 3)
+    noisy = augment.remove_mean(
+        patches, mean, draws.offsets[:1], draws.mirrored[:1], torch.tensor(shift[:1]), torch.float32, divisor=1.1
+    )
+    torch.testing.assert_close(noisy[0, :, 0, 0], (100 + torch.tensor(shift[0])) / 1.1)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_the_original_always_removes_the_central_mean(pictures, mirrored):
+    mean = torch.rand(SIZE, SIZE, 3) * 255
+    patches = torch.from_numpy(pictures[:, :CROP, :CROP].copy())
+    ours = augment.remove_mean(
+        patches, mean, np.zeros((6, 2), int), np.full(6, mirrored), torch.zeros(6, 3), torch.float32, central=True
+    )
+    edge = (SIZE - CROP) // 2
+    centre = mean[edge : edge + CROP, edge : edge + CROP]
+    torch.testing.assert_close(ours, (patches - centre).permute(0, 3, 1, 2))
+
+
+def test_views_lose_their_own_mean_or_the_central_one(pictures):
+    mean = torch.rand(SIZE, SIZE, 3) * 255
+    x, planes = torch.from_numpy(pictures), mean.permute(2, 0, 1)
+    raw = augment.ten_views(x.permute(0, 3, 1, 2).float(), CROP)
+    own, central = (augment.views_to_test(x, mean, CROP, 10, flag) for flag in (False, True))
+    torch.testing.assert_close(raw - own, augment.ten_views(planes[None], CROP).expand(raw.shape))
+    torch.testing.assert_close(raw - central, augment.centre_view(planes, CROP).expand(raw.shape))
+    for flag in (False, True):  # the centre view is the same either way
+        torch.testing.assert_close(augment.views_to_test(x, mean, CROP, 1, flag)[:, 0], own[:, 2])

@@ -12,16 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from noise import CROP, SIZE, noise_store
 from PIL import Image
 from safetensors.torch import load_file
 
 from alexnet import durable, load, lock
 from alexnet.config import CheckpointConfig, NetworkConfig, OptimConfig, ScheduleConfig, TrainConfig
 from alexnet.data.prepare import prepare
+from alexnet.recipes import recipe
 from alexnet.training import checkpoint, loop, stop
 from alexnet.training.metrics import read_lines
 
-SIZE, CROP = 56, 51
 CONFIG = TrainConfig(
     epochs=3,
     batch_size=8,
@@ -36,20 +37,8 @@ CONFIG = TrainConfig(
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three classes of noise in red, green and blue: 36 training and 12 validation pictures."""
-    source = tmp_path_factory.mktemp("source")
-    random = np.random.default_rng(0)
-    for split, count in (("train", 12), ("val", 4)):
-        for label, name in enumerate(("red", "green", "blue")):
-            folder = source / split / name
-            folder.mkdir(parents=True)
-            for i in range(count):
-                picture = random.integers(0, 120, (SIZE, SIZE, 3))
-                picture[..., label] += 120
-                Image.fromarray(picture.astype(np.uint8)).save(folder / f"{i}.png")
-    path = tmp_path_factory.mktemp("loop") / "store"
-    prepare(source, path, size=SIZE, workers=1)
-    return path
+    """36 training and 12 validation pictures of three classes."""
+    return noise_store(tmp_path_factory.mktemp("loop"), train=12, val=4)
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -372,3 +361,59 @@ def test_training_outside_the_main_thread_works(store, tmp_path):
     thread.start()
     thread.join()
     assert done and json.dumps(done[0])
+
+
+def test_tuning_starts_from_every_layer_but_the_last(finished, store, tmp_path):
+    """`--from`: with the rates at 0 nothing moves, so that the copied weights can be seen; fc8 is new."""
+    frozen = dataclasses.replace(CONFIG, epochs=1, optim=OptimConfig(lr=0), start_from=str(finished), seed=5)
+    loop.train(store, tmp_path / "tuned", frozen)
+    tuned, origin = (
+        load_file(checkpoint.find(run).path / "weights.safetensors") for run in (tmp_path / "tuned", finished)
+    )
+    for name, value in origin.items():
+        assert torch.equal(tuned[name], value) == (not name.startswith("fc8.weight")), name
+    loop.train(store, tmp_path / "tuned", dataclasses.replace(frozen, epochs=2))  # continued, not begun again
+
+
+def test_tuning_gives_layers_their_own_rates(finished, store, tmp_path):
+    schedule = ScheduleConfig(kind="epochs", changes=("0 conv1 0", "0 fc8 0.01", "0.5 fc8 rest"))
+    config = dataclasses.replace(CONFIG, epochs=1, schedule=schedule, start_from=str(finished))
+    loop.train(store, tmp_path / "tuned", config)
+    tuned, origin = (
+        load_file(checkpoint.find(run).path / "weights.safetensors") for run in (tmp_path / "tuned", finished)
+    )
+    assert torch.equal(tuned["conv1.weight"], origin["conv1.weight"])
+    assert not torch.equal(tuned["conv2.weight"], origin["conv2.weight"])
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"network": dataclasses.replace(CONFIG.network, width=0.1)},
+            "cannot be the start, its network is another: see",
+        ),
+        ({"schedule": ScheduleConfig(kind="epochs", changes=("0 conv9 0",))}, "names 'conv9', which is no layer"),
+        ({"schedule": ScheduleConfig(kind="epochs", changes=("0 relu3 0",))}, "names 'relu3', which is no layer"),
+    ],
+)
+def test_a_start_or_a_change_that_does_not_fit_is_said(finished, store, tmp_path, change, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        loop.train(store, tmp_path / "run", dataclasses.replace(CONFIG, start_from=str(finished), **change))
+
+
+@pytest.mark.parametrize("name", ["original", "caffe", "cifar", "tune"])
+def test_every_recipe_trains_at_small_size(store, tmp_path, name):
+    made = recipe(name)
+    size = 48 if name == "cifar" else CROP
+    config = dataclasses.replace(
+        made,
+        epochs=1,
+        batch_size=12,
+        dtype="float32",
+        network=dataclasses.replace(made.network, input_size=size, width=1 / 12),
+        optim=dataclasses.replace(made.optim, lr=1e-5),
+    )
+    summary = loop.train(store, tmp_path / "run", config)
+    assert summary["steps"] == 3 and 0 <= summary["top1_error"] <= 1
+    assert load(tmp_path / "run", device="cpu").config.recipe == name

@@ -2,8 +2,11 @@
 
 import json
 
+import pytest
+
 from alexnet.config import ScheduleConfig
-from alexnet.training.schedule import Schedule
+from alexnet.recipes import recipe
+from alexnet.training.schedule import Schedule, changed, layer_rate
 
 PLATEAU = ScheduleConfig(patience=2)
 
@@ -43,3 +46,46 @@ def test_the_state_survives_a_checkpoint():
             schedule.observe(PLATEAU, 0.6)
             state = schedule.state()
         assert Schedule.from_state(json.loads(json.dumps(state))) == schedule
+
+
+def test_a_layer_has_its_own_rate_from_its_first_change_on_and_can_give_it_back():
+    config = ScheduleConfig(kind="epochs", changes=("9 fc8 rest", "0.5 fc8 0.01", "7 conv1 0", "5 conv1 1e-5"))
+    rates = {
+        layer: [layer_rate(config, layer, epoch, common=0.001) for epoch in (0, 0.4, 0.5, 5, 6.9, 7, 9)]
+        for layer in ("conv1", "conv2", "fc8")
+    }
+    assert rates["conv1"] == [0.001, 0.001, 0.001, 1e-5, 1e-5, 0, 0]
+    assert rates["conv2"] == [0.001] * 7
+    assert rates["fc8"] == [0.001, 0.001, 0.01, 0.01, 0.01, 0.01, 0.001]
+
+
+def test_the_originals_schedule_is_the_one_made_by_hand():
+    """SPEC, section 2: 25, 51, 79; conv1 to 1e-5 at 67 and to 0 at 72; colour noise 0.1 to 0 at 67; the end at 91."""
+    config = recipe("original")
+    assert config.epochs == 91
+    schedule = config.schedule
+
+    def rate(layer: str, epoch: int) -> float:
+        common = Schedule().learning_rate(schedule, config.optim.lr, epoch * 10, 10)
+        return layer_rate(schedule, layer, epoch, common)
+
+    assert [rate("conv2", e) for e in (24, 25, 51, 79, 90)] == pytest.approx([0.01, 1e-3, 1e-4, 1e-5, 1e-5])
+    assert [rate("conv1", e) for e in (24, 25, 51, 66, 67, 71, 72, 90)] == pytest.approx(
+        [0.01, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5, 0, 0]
+    )
+    assert (changed(schedule, "colour", 66), changed(schedule, "colour", 67)) == (None, 0)
+
+
+def test_the_tuning_schedule_is_the_one_made_by_hand():
+    """SPEC, section 6."""
+    config = recipe("tune")
+    assert config.epochs == 54 and config.network.sixth_conv
+
+    def rate(layer: str, epoch: float) -> float:
+        common = Schedule().learning_rate(config.schedule, config.optim.lr, round(epoch * 100), 100)
+        return layer_rate(config.schedule, layer, epoch, common)
+
+    assert [rate("fc8", e) for e in (0, 0.3, 8, 9, 22, 42)] == pytest.approx([1e-3, 1e-2, 1e-2, 1e-3, 1e-4, 1e-5])
+    assert [rate("conv1", e) for e in (0, 5, 7, 50)] == pytest.approx([1e-4, 1e-5, 0, 0])
+    assert [rate("fc6", e) for e in (0, 22, 42)] == pytest.approx([1e-3, 1e-4, 1e-5])
+    assert (changed(config.schedule, "colour", 37), changed(config.schedule, "colour", 38)) == (None, 0)

@@ -1,7 +1,6 @@
 """Two towers, parts of batches and both, on processes of their own: the same training as one process's."""
 
 import functools
-import importlib.util
 import json
 import os
 import subprocess
@@ -11,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import towers_worker
 from safetensors.torch import load_file
 
 from alexnet import AlexNet
 from alexnet.model.towers import bytes_exchanged, check_divisible
 from alexnet.training.ranks import Ranks, check_count
 
-WORKER = Path(__file__).with_name("towers_worker.py")
+WORKER = Path(towers_worker.__file__)
 CASES = {
     ("towers", 2): [
         *("paper/float64", "original/float64", "no-exchange/float64", "sixth-conv/float64"),
@@ -53,12 +53,8 @@ def results(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same cases in this process."""
-    spec = importlib.util.spec_from_file_location("towers_worker", WORKER)
-    assert spec is not None and spec.loader is not None
-    worker = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(worker)
     folder = tmp_path_factory.mktemp("alone")
-    worker.main(folder, "none", sorted({case for cases in CASES.values() for case in cases}))
+    towers_worker.main(folder, "none", sorted({case for cases in CASES.values() for case in cases}))
     return folder
 
 

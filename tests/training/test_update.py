@@ -70,3 +70,26 @@ def test_float32_weights_in_any_layout_follow_float64(memory_format):
             optimizer.step()
     for ours, theirs in zip(layer.parameters(), exact.parameters(), strict=True):
         torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_biases_and_undecayed_layers_follow_their_own_rule():
+    """The original program: twice the rate and no decay for biases; here no decay in one layer too."""
+    network = nn.ModuleDict({"conv1": nn.Conv2d(2, 3, 2), "fc8": nn.Linear(3, 2)}).double()
+    config = OptimConfig(lr=0.1, weight_decay=0.05, bias_rate=2, undecayed=("bias", "conv1"))
+    optimizer = MomentumSGD(network.named_parameters(), config)
+    rates = {"conv1": 0.1, "fc8": 0.01}
+    start = {name: w.detach().clone() for name, w in network.named_parameters()}
+    v = {name: torch.zeros_like(w) for name, w in start.items()}
+    w = dict(start)
+    for step in range(3):
+        optimizer.set_rates(lambda layer: rates[layer])
+        for i, (name, parameter) in enumerate(network.named_parameters()):
+            g = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(10 * step + i)).double()
+            parameter.grad = g
+            rate = rates[name.split(".")[0]] * (2 if name.endswith("bias") else 1)
+            v[name] = 0.9 * v[name] - (0.05 if name == "fc8.weight" else 0) * rate * w[name] - rate * g
+            w[name] = w[name] + v[name]
+        optimizer.step()
+    for name, parameter in network.named_parameters():
+        torch.testing.assert_close(parameter.detach(), w[name], rtol=1e-12, atol=0)
+        assert not torch.equal(parameter.detach(), start[name])

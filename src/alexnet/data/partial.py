@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -16,6 +16,13 @@ from alexnet import durable, lock
 from alexnet.data.chunk import Bad, Sums
 from alexnet.data.info import VERSION, StoreInfo, check_shards, seal
 from alexnet.data.shard import BATCH_ROWS, Shard, ShardInfo, checksum
+
+
+class Placed(NamedTuple):
+    """A shard or a bad picture, with the number of the shard's turn in its split (empty shards count)."""
+
+    place: int
+    what: Any
 
 
 class Partial:
@@ -33,17 +40,29 @@ class Partial:
         self.seen: dict[str, int] = {}  # how many pictures of each split are done, good or bad
         self.last: dict[str, str] = {}  # the key of the last of them
         self.bad: list[dict[str, str]] = []
+        self.turns: dict[str, list[int]] = {"shards": [], "bad": []}  # of each shard and bad picture, see Placed
+        self.turn: dict[str, int] = {}  # how many turns each split has had
         self.sums = Sums.none(size)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(lock.hold(self.folder, "alexnet prepare"))
-            self._take_up()
+            self.take_up()
             self._held = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._held.close()
+
+    @property
+    def placed(self) -> list[Placed]:
+        """The shards with their places."""
+        return [*map(Placed, self.turns["shards"], self.shards)]
+
+    @property
+    def placed_bad(self) -> list[Placed]:
+        """The bad pictures with the places of their shards."""
+        return [*map(Placed, self.turns["bad"], self.bad)]
 
     @contextmanager
     def shard(self, split: str) -> Iterator[Shard]:
@@ -59,11 +78,15 @@ class Partial:
     def commit(self, split: str, shard: Shard, bad: Iterable[Bad], sums: Sums | None, seen: int, last: str) -> None:
         """Closes `shard` and records that `seen` pictures of `split`, the last with key `last`, are done."""
         info = shard.close(split)
+        turn = self.turn[split] = self.turn.get(split, -1) + 1
         if shard.rows:
             self.shards.append(info)
+            self.turns["shards"].append(turn)
         else:
             shard.file.unlink()
-        self.bad += [{"split": split, "key": each.key, "reason": each.reason} for each in bad]
+        for each in bad:
+            self.bad.append({"split": split, "key": each.key, "reason": each.reason})
+            self.turns["bad"].append(turn)
         if sums is not None:
             self.sums.add(sums)
         self.seen[split], self.last[split] = seen, last
@@ -76,6 +99,8 @@ class Partial:
             "seen": self.seen,
             "last": self.last,
             "bad": self.bad,
+            "turns": self.turns,
+            "turn": self.turn,
             "sums": sums_file.name,
         }
         _write_json(self.folder / "state.json", state)
@@ -116,7 +141,8 @@ class Partial:
             file.unlink(missing_ok=True)
         return info
 
-    def _take_up(self) -> None:
+    def take_up(self) -> None:
+        """Read how far an earlier preparation came. ValueError where it was another one's."""
         try:
             state = json.loads((self.folder / "state.json").read_bytes())
         except FileNotFoundError:
@@ -130,6 +156,7 @@ class Partial:
         check_shards(self.folder, state["shards"])
         self.shards, self.bad = state["shards"], state["bad"]
         self.seen, self.last = state["seen"], state["last"]
+        self.turns, self.turn = state["turns"], state["turn"]
         with np.load(self.folder / state["sums"]) as sums:
             self.sums = Sums(int(sums["pictures"]), sums["values"], sums["products"])
 

@@ -10,7 +10,7 @@ import errno
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial as bind
 from itertools import chain, islice
 from math import ceil, inf
@@ -27,6 +27,7 @@ from alexnet.data.partial import Partial
 from alexnet.data.pictures import Picture, Split
 from alexnet.data.pool import Pool, cores
 from alexnet.data.resize import JPEG_FROM
+from alexnet.data.share import Share, clean_up, put_together, say_done, wait_for
 from alexnet.data.sources import open_source
 from alexnet.progress import Progress
 
@@ -57,6 +58,7 @@ def prepare(
 
     Raises ValueError, naming the file and the way out, where the source is not understood, more than
     `max_bad` of its pictures cannot be read, `store` is something else, or the disk is full.
+    Under torchrun every rank calls this, and each makes its share.
     KeyboardInterrupt and ValueError both leave STORE.partial, with which the same call goes on;
     KeyboardInterrupt says so in its text.
     """
@@ -77,19 +79,31 @@ def prepare(
     }
     counts = [split.count for split in opened.splits.values()]
     allowed = inf if None in counts else max_bad * sum(count or 0 for count in counts)
+    share = Share.of_torchrun()
     began = time.perf_counter()
-    with _in_sentences(store), Partial(store, size, plan) as partial:
+    with _in_sentences(store), ExitStack() as held:
+        partial = held.enter_context(Partial(store if share.count == 1 else share.store(store, share.rank), size, plan))
         done_before = sum(partial.seen.values())
-        with Pool(_worker_count(workers, counts)) as pool:
+        with Pool(_worker_count(workers, counts, share)) as pool:
             for name, split in opened.splits.items():
-                _prepare_split(name, split, partial, form, pool, allowed)
+                mine = split if share.count == 1 else share.of(split, CHUNK * CHUNKS_PER_SHARD)
+                _prepare_split(name, mine, partial, form, pool, allowed, silent=share.rank > 0)
         done = sum(partial.seen.values())
-        _check_bad(_bad(partial), max_bad * done, partial)
+        if share.count > 1:
+            say_done(partial)
+            if share.rank > 0:
+                wait_for(store)
+                return _summary(store, read_info(store), done - done_before, time.perf_counter() - began)
+            partial = put_together(share, store, size, plan, list(opened.splits))
+        _check_bad(_bad(partial), max_bad * sum(partial.seen.values()), partial)
         for name in opened.splits:
             if not any(shard["split"] == name for shard in partial.shards):
                 raise ValueError(f"No picture of the {name} split of {source} can be read.")
         info = partial.finish()
-    return _summary(store, info, done - done_before, time.perf_counter() - began) | {"already_there": False}
+        if share.count > 1:
+            done = sum(partial.seen.values())
+            clean_up(share, store)
+    return _summary(store, info, done - done_before, time.perf_counter() - began)
 
 
 def render(summary: dict[str, Any]) -> RenderableType:
@@ -109,13 +123,15 @@ def render(summary: dict[str, Any]) -> RenderableType:
     return Group(table, *(Text(line) for line in lines))
 
 
-def _prepare_split(name: str, split: Split, partial: Partial, form: Form, pool: Pool, allowed: float) -> None:
+def _prepare_split(
+    name: str, split: Split, partial: Partial, form: Form, pool: Pool, allowed: float, silent: bool
+) -> None:
     """Writes the shards of one split that are not there yet; more than `allowed` bad pictures stop it."""
     seen = partial.seen.get(name, 0)
     pictures = iter(split)
     _pass_over(pictures, seen, partial.last.get(name), partial.folder)
     results = pool.map(bind(prepare_chunk, form=form, summed=name == "train"), _chunks(pictures))
-    with Progress(f"preparing {name}", total=split.count, unit="pictures", start=seen) as bar:
+    with Progress(f"preparing {name}", total=split.count, start=seen, silent=silent) as bar:
         for first in results:
             with partial.shard(name) as shard:
                 bad: list[Bad] = []
@@ -166,10 +182,10 @@ def _check_bad(bad: list[Bad], allowed: float, partial: Partial) -> None:
     )
 
 
-def _worker_count(asked: int, counts: Sequence[int | None]) -> int:
-    """No more processes than there are chunks to deal out."""
+def _worker_count(asked: int, counts: Sequence[int | None], share: Share) -> int:
+    """No more processes than there are chunks to deal out, and no more in all than there are cores."""
     chunks = [CHUNKS_PER_SHARD if count is None else ceil(count / CHUNK) for count in counts]
-    return max(1, min(asked or cores(), max(chunks)))
+    return max(1, min(asked or cores() // share.on_this_machine, max(chunks)))
 
 
 @contextmanager
@@ -214,6 +230,7 @@ def _summary(store: Path, info: StoreInfo, done: int, seconds: float) -> dict[st
         "store": str(store),
         "splits": info["splits"],
         "classes": len(info["classes"]),
+        "already_there": False,
         "seconds": seconds,
         "pictures_per_second": done / seconds if seconds else 0.0,
         "skipped_reasons": info["skipped"][:LISTED],

@@ -224,4 +224,4 @@ class Stages:
             out = output_size(self.shape[1], size, stride, config.pool_clipped)
             self.add(f"pool{number}", "pool", (self.shape[0], out, out), kernel_size=size, stride=stride)
         elif what == "dropout" and config.dropout:
-            self.add(f"drop{number}", "dropout", self.shape)
+            self.add(f"drop{number}", "dropout", (math.prod(self.shape),))

@@ -147,7 +147,7 @@ def share_dropout(network: AlexNet, pictures: int, first_picture: int, tower: in
     for layer in network.layers:
         stage = network.get_submodule(layer.name)
         if isinstance(stage, Dropout):
-            units = math.prod(layer.outputs)
+            units = layer.outputs[0]
             stage.whole = (pictures, units)
             stage.at = (first_picture, 0 if tower is None else tower * units // 2)
 

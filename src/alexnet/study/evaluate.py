@@ -8,6 +8,7 @@ gets the credit of a random order among them, so that a constant output scores c
 import time
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from alexnet.data.store import Store, StoreSplit
 from alexnet.progress import Progress
 from alexnet.study.pictures import readable
 from alexnet.study.trained import TrainedAlexNet, load
+from alexnet.training import ranks
 from alexnet.training.device import choose_dtype, precision
 from alexnet.training.metrics import top_k_credit
 
@@ -42,6 +44,8 @@ def evaluate(
     weights: Sequence[float] | None = None,
 ) -> dict[str, Any]:
     """Test the networks of `runs`, and their ensemble, on a split of a store. Errors are fractions.
+
+    Under torchrun each rank tests its part of the pictures.
 
     `views` is 1 (centre) or 10; `weights` are those of the ensemble, one for each run (default: equal).
     Classes are matched by wnid, whatever their order. Returns `top1_error`, `top5_error` (of the ensemble
@@ -65,8 +69,11 @@ def evaluate(
     credits: list[list[np.ndarray]] = [[] for _ in networks]  # per network: [2, B] for each batch
     ensemble: list[np.ndarray] = []
     guesses: list[np.ndarray] = []
-    with Progress(f"testing on {split}", total=len(pictures), unit="pictures") as bar:
-        for batch, labels, _ in in_order(pictures, batch_size):
+    with (
+        ranks.sharing() as here,
+        Progress(f"testing on {split}", total=len(pictures) // here.count, silent=not here.is_first) as bar,
+    ):
+        for batch, labels, _ in in_order(pictures, batch_size, rows=here.part(len(pictures))):
             truth = labels_in_run[labels]
             together = torch.zeros(len(batch), len(classes))
             for net, order, share, credit in zip(networks, columns, shares, credits, strict=True):
@@ -76,6 +83,9 @@ def evaluate(
             ensemble.append(both_credits(together, truth))
             guesses.append(together.argmax(1).numpy())
             bar.advance(len(batch), top1_error=f"{100 * float(1 - mean_credits(ensemble)[0]):.1f} %")
+        # Each rank has tested its part of the pictures; the parts in the order of the ranks are all of them.
+        credits = [list(chain(*parts)) for parts in zip(*here.gather(credits), strict=True)]
+        ensemble, guesses = list(chain(*here.gather(ensemble))), list(chain(*here.gather(guesses)))
 
     truths = labels_in_run.numpy()[pictures.labels]
     top1, top5 = mean_credits(ensemble)

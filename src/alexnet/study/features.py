@@ -5,6 +5,7 @@ A layer name means exactly the output of the submodule of that name, as a forwar
 trained in. Pictures are seen as in testing with one view: rescaled, cut to the centre, mean removed.
 """
 
+import contextlib
 import itertools
 import math
 import shutil
@@ -26,6 +27,8 @@ from alexnet.progress import Progress
 from alexnet.study.evaluate import check_size, open_split
 from alexnet.study.pictures import expand, is_picture
 from alexnet.study.trained import TrainedAlexNet, load
+from alexnet.training import ranks
+from alexnet.training.ranks import Ranks
 
 
 class Batch(NamedTuple):
@@ -57,7 +60,8 @@ def features(
     - `OUT.keys.txt`, the name of each picture, a line for each row
     - `OUT.wnids.txt`, its class, where the source has classes
 
-    Arrays are memory-mapped while they are written, so that they may be larger than memory. Returns
+    Arrays are memory-mapped while they are written, so that they may be larger than memory. Under torchrun each rank
+    computes its part of the rows. Returns
     `pictures`, `keys`, `wnids` and `files`: for each layer its `path` and `shape`.
 
     Raises ValueError for an unknown layer, a bad picture, and where the result does not fit on the disk.
@@ -68,39 +72,44 @@ def features(
     layers = [name.strip() for name in layer.split(",")]
     for name in layers:
         check_layer(net, name)
-    count, batches = open_pictures(net, run, source, split, batch_size)
     files = {name: out.with_suffix(f".{name}.npy") if len(layers) > 1 else out for name in layers}
     partial = {name: file.with_suffix(".partial") for name, file in files.items()}
-    arrays: dict[str, np.memmap] = {}
-    keys: list[str] = []
-    wnids: list[str] = []
-    try:
-        with Progress(f"computing {', '.join(layers)}", total=count, unit="pictures") as bar:
+    outputs = {described.name: described.outputs for described in net.layers}
+    with ranks.sharing() as here, contextlib.ExitStack() as cleaning:
+        count, batches = open_pictures(net, run, source, split, batch_size, here)
+        shapes = {name: (count, *outputs[name]) for name in layers}
+        here.once(lambda: [open_rows(partial[name], shapes[name]).flush() for name in layers])
+        for file in partial.values():
+            cleaning.callback(file.unlink, missing_ok=True)
+        arrays = {name: np.lib.format.open_memmap(file, mode="r+") for name, file in partial.items()}
+        first = done = here.part(count).start
+        keys: list[str] = []
+        wnids: list[str] = []
+        total = here.part(count).stop - first
+        with Progress(f"computing {', '.join(layers)}", total=total, silent=not here.is_first) as bar:
             for batch in batches:
                 found = activations(net, centre_views(net, batch.pictures), layers)
                 for name, values in found.items():
-                    if name not in arrays:
-                        arrays[name] = open_rows(partial[name], (count, *values.shape[1:]))
-                    arrays[name][len(keys) : len(keys) + len(values)] = values
+                    arrays[name][done : done + len(values)] = values
+                done += len(batch.keys)
                 keys += batch.keys
                 wnids += batch.wnids
                 bar.advance(len(batch.keys))
-        for name, array in arrays.items():
+        for array in arrays.values():
             array.flush()
-            partial[name].replace(files[name])
-    finally:
-        for file in partial.values():
-            file.unlink(missing_ok=True)
-    beside = {"keys": out.with_suffix(".keys.txt"), "wnids": out.with_suffix(".wnids.txt")}
-    write_lines(beside["keys"], keys)
-    write_lines(beside["wnids"], wnids)
+        keys, wnids = list(itertools.chain(*here.gather(keys))), list(itertools.chain(*here.gather(wnids)))
+        here.once(lambda: [partial[name].replace(files[name]) for name in layers])
+        beside = {"keys": out.with_suffix(".keys.txt"), "wnids": out.with_suffix(".wnids.txt")}
+        if here.is_first:
+            write_lines(beside["keys"], keys)
+            write_lines(beside["wnids"], wnids)
     return {
         "run": str(run),
         "source": str(source),
         "pictures": count,
         "keys": str(beside["keys"]),
         "wnids": str(beside["wnids"]) if wnids else None,
-        "files": {name: {"path": str(files[name]), "shape": list(arrays[name].shape)} for name in layers},
+        "files": {name: {"path": str(files[name]), "shape": list(shapes[name])} for name in layers},
     }
 
 
@@ -163,7 +172,7 @@ def write_lines(path: Path, lines: list[str]) -> None:
 
 
 def open_pictures(
-    net: TrainedAlexNet, run: Path, source: Path, split: str | None, batch_size: int
+    net: TrainedAlexNet, run: Path, source: Path, split: str | None, batch_size: int, here: Ranks
 ) -> tuple[int, Iterator[Batch]]:
     """How many pictures there are, and all of them in batches."""
     if (source / "store.json").exists():
@@ -171,15 +180,15 @@ def open_pictures(
         check_size(net, store, run)
         splits = [split] if split else [name for name, pictures in store.splits.items() if pictures]
         count = sum(len(open_split(store, name)) for name in splits)
-        return count, from_store(store, splits, batch_size)
+        return count, from_store(store, splits, batch_size, here.part(count))
     if not source.is_dir() or (split is None and any(is_picture(f) for f in source.iterdir() if f.is_file())):
-        return loose(net, source, batch_size)
+        return loose(net, source, batch_size, here)
     try:
         labelled = open_source(source, val_fraction=0.0 if split is None else None)
     except ValueError:
         if split is not None or not any(is_picture(file) for file in source.rglob("*") if file.is_file()):
             raise
-        return loose(net, source, batch_size)
+        return loose(net, source, batch_size, here)
     if split and split not in labelled.splits:
         raise ValueError(f"{source} has no split '{split}'; it has: {', '.join(labelled.splits)}.")
     chosen = [labelled.splits[split]] if split else list(labelled.splits.values())
@@ -189,22 +198,26 @@ def open_pictures(
         return net.preprocess.shown(read_bytes(picture.location))
 
     items = ((p.key, labelled.classes[p.label].wnid, p) for part in chosen for p in part)
-    return count, from_items(net, items, read, batch_size)
+    part = here.part(count)
+    return count, from_items(net, itertools.islice(items, part.start, part.stop), read, batch_size)
 
 
-def loose(net: TrainedAlexNet, source: Path, batch_size: int) -> tuple[int, Iterator[Batch]]:
+def loose(net: TrainedAlexNet, source: Path, batch_size: int, here: Ranks) -> tuple[int, Iterator[Batch]]:
     """A picture, or all those in a folder; keys are paths below the folder."""
     paths = expand([source])
     root = source if source.is_dir() else source.parent
-    items = ((str(path.relative_to(root)), None, path) for path in paths)
+    items = ((str(path.relative_to(root)), None, path) for path in paths[here.part(len(paths))])
     return len(paths), from_items(net, items, net.preprocess.shown, batch_size)
 
 
-def from_store(store: Store, splits: Sequence[str], batch_size: int) -> Iterator[Batch]:
-    """All pictures of some splits of a store, in its order."""
+def from_store(store: Store, splits: Sequence[str], batch_size: int, part: slice) -> Iterator[Batch]:
+    """The pictures of some splits of a store, in its order; of all of them in a row only a part."""
+    before = 0
     for name in splits:
         pool = store.split(name)
-        for pictures, labels, first in in_order(pool, batch_size):
+        rows = slice(max(0, part.start - before), max(0, part.stop - before))
+        before += len(pool)
+        for pictures, labels, first in in_order(pool, batch_size, rows=rows):
             keys = [pool.key(i) for i in range(first, first + len(pictures))]
             yield Batch(pictures, keys, [store.classes[label].wnid for label in labels.tolist()])
 

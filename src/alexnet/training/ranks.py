@@ -81,14 +81,19 @@ class Ranks:
             raise ValueError(trouble)
         return result
 
+    def gather(self, mine: Result) -> list[Result]:
+        """What each rank gives, in the order of the ranks, on every rank."""
+        if self.count == 1:
+            return [mine]
+        theirs: list[Result | None] = [None] * self.count
+        dist.all_gather_object(theirs, mine)
+        return theirs  # type: ignore[return-value]
+
     def agree(self, what: dict[str, str]) -> None:
         """ValueError on every rank, naming the first one and the matter, unless all ranks have the same values."""
-        if self.count == 1:
-            return
-        all_of_them: list[dict[str, str]] = [{} for _ in range(self.count)]
-        dist.all_gather_object(all_of_them, what)
-        for rank, theirs in enumerate(all_of_them):
-            for matter, value in all_of_them[0].items():
+        first, *others = self.gather(what)
+        for rank, theirs in enumerate(others, 1):
+            for matter, value in first.items():
                 if theirs[matter] != value:
                     raise ValueError(
                         f"Rank {rank} has another {matter} than rank 0 ({short(theirs[matter])}, not {short(value)}): "
@@ -122,6 +127,14 @@ def joined(parallel: str, device: torch.device, batch_size: int) -> Iterator[Ran
         )
     finally:
         dist.destroy_process_group()
+
+
+@contextmanager
+def sharing() -> Iterator[Ranks]:
+    """Join the other ranks that torchrun started, if it did, to share independent work (testing, features)."""
+    parallel = "data" if int(os.environ.get("WORLD_SIZE", "1")) > 1 else "none"
+    with joined(parallel, torch.device("cpu"), batch_size=0) as here:
+        yield here
 
 
 def check_count(parallel: str, count: int, batch_size: int) -> None:

@@ -16,7 +16,8 @@ def build(here: Ranks, config: TrainConfig, device: torch.device) -> tuple[AlexN
     """The network at its start, or this rank's tower of it, on its device."""
     network = AlexNet(config.network, generator=torch.Generator().manual_seed(config.seed))
     for change in config.schedule.table:
-        if change.what != "colour" and not hasattr(network.get_submodule(change.what), "weight"):
+        layers = {layer.name for layer in network.layers if layer.weight_shape}
+        if change.what not in {"colour", *layers}:
             raise ValueError(f"schedule.changes names '{change.what}', which is no layer with weights.")
     exchange = None
     if here.towers is not None:
