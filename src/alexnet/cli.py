@@ -215,7 +215,7 @@ def similar(
     data: Path,
     split: str = "train",
     count: int = 6,
-    layer: str = "relu7",
+    layer: str = "",
     panel: Path | None = None,
     device: Device = "auto",
 ) -> Answer:
@@ -230,7 +230,7 @@ def similar(
         data: Store to search.
         split: Split of the store: train or val.
         count: Nearest pictures to show for each picture.
-        layer: Layer whose outputs are compared (Euclidean distance); relu7 gives fc7's after their ReLU.
+        layer: Layer whose outputs are compared (Euclidean distance); without it relu7, which is fc7 after its ReLU.
         panel: Also draw the pictures with their nearest, as figure 4 (right) of the paper, to this file.
     """
     from .study import similar as study

@@ -56,7 +56,7 @@ def figures(
         drawn[name] = folder / f"{name}.png"
         panels.save(figure, drawn[name])
 
-    save("conv1_kernels", plots.kernels(net.conv1.weight.detach().float().cpu().numpy()))
+    save("conv1_kernels", plots.kernels(net.conv1.weight.detach().float().cpu().numpy(), net.network.towers))
     metrics = run / "metrics.jsonl"
     if metrics.exists():
         lines = read_lines(metrics)
@@ -82,7 +82,7 @@ def figures(
     if shown is not None:
         maps = activations(net, net.preprocess(shown)[None], layers)
         for name in layers:
-            save(f"activations_{name}", plots.activations(maps[name][0], shown, name))
+            save(f"activations_{name}", plots.activations(maps[name][0], shown, name, net.network.towers))
     return {"run": str(run), "figures": {name: str(path) for name, path in drawn.items()}}
 
 

@@ -1,7 +1,7 @@
 """The training pictures nearest to a picture, as in figure 4 (right) of the paper.
 
-Near means: small Euclidean distance between the 4096 activations of the last hidden layer, which are the
-outputs of stage `relu7` (fc7 after its ReLU), for the centre view. The activations of the whole split are
+Near means: small Euclidean distance between the 4096 activations of the last hidden layer, which in the paper's
+network are the outputs of stage `relu7` (fc7 after its ReLU), for the centre view. The activations of the whole split are
 computed once and kept in `RUN/index/`; they are computed anew when the weights or the store have changed.
 """
 
@@ -32,7 +32,6 @@ from alexnet.training.run_folder import fingerprint
 
 BATCH_SIZE = 128
 ROWS_AT_ONCE = 4096
-LAST_HIDDEN = "relu7"
 
 
 def similar(
@@ -42,7 +41,7 @@ def similar(
     *,
     split: str = "train",
     count: int = 6,
-    layer: str = LAST_HIDDEN,
+    layer: str = "",
     panel: Path | None = None,
     device: str = "auto",
 ) -> dict[str, Any]:
@@ -50,7 +49,7 @@ def similar(
 
     Returns `queries`: `path`, `true`, `true_name` (None where not known) and `nearest`, a list of `key`,
     `index` (in the split), `wnid`, `name` and `distance`, nearest first. `panel` is where to save a picture
-    of it, as figure 4 (right). `layer` is any named stage; its outputs are flattened.
+    of it, as figure 4 (right). `layer` is any named stage (default: the last hidden one); its outputs are flattened.
 
     Raises ValueError for a path that is no picture, for an unknown layer, and where run and store do not fit.
     """
@@ -60,6 +59,7 @@ def similar(
     if panel is not None:
         check_panel(paths)
     net = load(run, device)
+    layer = layer or net.last_hidden
     check_layer(net, layer)
     data = Store(store)
     pool = open_split(data, split)
@@ -82,15 +82,17 @@ def similar(
     return result
 
 
-def points_of(net: TrainedAlexNet, views: Tensor, layer: str = LAST_HIDDEN) -> Tensor:
-    """Flattened activations of `layer`: [B, 3, C, C] to float32 [B, D] on the CPU."""
+def points_of(net: TrainedAlexNet, views: Tensor, layer: str = "") -> Tensor:
+    """Flattened activations of `layer` (default: the last hidden one): [B, 3, C, C] to float32 [B, D] on the CPU."""
+    layer = layer or net.last_hidden
     return torch.from_numpy(activations(net, views, [layer])[layer]).flatten(1)
 
 
-def open_index(net: TrainedAlexNet, run: Path, store: Store, split: str, layer: str = LAST_HIDDEN) -> np.ndarray:
+def open_index(net: TrainedAlexNet, run: Path, store: Store, split: str, layer: str = "") -> np.ndarray:
     """Activations of the whole split, memory-mapped float32 [N, D]; made when missing or out of date."""
     folder = run / "index"
-    name = split if layer == LAST_HIDDEN else f"{split}-{layer}"
+    layer = layer or net.last_hidden
+    name = split if layer == net.last_hidden else f"{split}-{layer}"
     file, label = folder / f"{name}.npy", folder / f"{name}.json"
     pool = open_split(store, split)
     made_from = {
