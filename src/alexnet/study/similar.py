@@ -1,8 +1,8 @@
 """The training pictures nearest to a picture, as in figure 4 (right) of the paper.
 
 Near means: small Euclidean distance between the 4096 activations of the last hidden layer, which in the paper's
-network are the outputs of stage `relu7` (fc7 after its ReLU), for the centre view. The activations of the whole split are
-computed once and kept in `RUN/index/`; they are computed anew when the weights or the store have changed.
+network are the outputs of stage `relu7` (fc7 after its ReLU), for the centre view. The activations of the whole
+split are computed once and kept in `RUN/index/`; they are computed anew when the weights or the store have changed.
 """
 
 import hashlib
