@@ -54,16 +54,19 @@ def nodes() -> Iterator[list[str]]:
 
 def start(node: str, store: Path, run: Path, log: Path) -> subprocess.Popen[bytes]:
     """torchrun on one node; it and its rank are one process group."""
+    first = node.endswith("0")
     command = [
         *("ip", "netns", "exec", node, sys.executable, "-m", "torch.distributed.run"),
         *("--nnodes", "2", "--nproc-per-node", "1", "--max-restarts", "5", "--rdzv-id", "towers"),
         *("--rdzv-backend", "c10d", "--rdzv-endpoint", f"{ADDRESS.format(1)}:29500"),
-        *("--rdzv-conf", "timeout=120,join_timeout=120,keep_alive_interval=1,keep_alive_max_attempt=3"),
-        *("--local-addr", ADDRESS.format(1 if node.endswith("0") else 2)),
+        *("--rdzv-conf", f"is_host={int(first)},join_timeout=120,keep_alive_interval=1,keep_alive_max_attempt=3"),
+        *("--local-addr", ADDRESS.format(1 if first else 2)),
         *("-m", "alexnet", "train", str(store), str(run), *SETTINGS, "--epochs", str(EPOCHS), "--parallel", "towers"),
         *("--evaluate-every", "20"),
     ]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "net0"}
+    # A node that comes back would wait in vain for an address that the other one's shared store has given out before.
+    fresh = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "net0"} | fresh
     with log.open("ab") as out:
         return subprocess.Popen(command, stdout=out, stderr=out, env=environment, start_new_session=True)
 
