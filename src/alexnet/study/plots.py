@@ -134,12 +134,12 @@ def learning_curves(
             if axes is left:
                 axes.text(
                     epoch,
-                    0.02,
-                    f" rate {rate:.2g}",
+                    0.5,  # after a drop the loss is low: above it there is room
+                    f"rate {rate:.2g}",
                     size=6,
                     color=FAINT,
                     rotation=90,
-                    ha="right",
+                    ha="left",
                     transform=axes.get_xaxis_transform(),
                 )
         if axes.get_legend_handles_labels()[0]:
