@@ -26,6 +26,9 @@ FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 MOST_PIXELS: Final = 178_956_970
 """Half a gigabyte of RGB; beyond, Pillow too suspects a decompression bomb."""
 
+BAND: Final = 1 << 20
+"""Pixels that are converted at a time."""
+
 JPEG_FROM: Final = 128
 """Size from which pictures are stored as JPEG; below, its 8x8 blocks are too large a part of the picture."""
 
@@ -139,14 +142,22 @@ def _decode_with_pillow(data: memoryview) -> np.ndarray:
 
 
 def _rgb(picture: Image.Image) -> np.ndarray:
-    if picture.mode.startswith("I"):  # 16 bits a sample, which convert() would clip at 255
-        grey = np.asarray(picture).astype(np.float64) / 257
-        eight = np.clip(np.rint(grey), 0, 255).astype(np.uint8)
-        return np.repeat(eight[:, :, None], 3, axis=2)
-    if picture.has_transparency_data:
-        white = Image.new("RGBA", picture.size, "white")
-        return np.asarray(Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB"))
-    return np.asarray(picture.convert("RGB"))
+    """uint8 [height, width, 3]. By bands of rows where more than the result would be needed: a picture may have
+    `MOST_PIXELS`, and every process decodes one."""
+    if not picture.mode.startswith("I") and not picture.has_transparency_data:
+        return np.asarray(picture.convert("RGB"))
+    picture.load()
+    out = np.empty((picture.height, picture.width, 3), np.uint8)
+    rows = max(1, BAND // picture.width)
+    for top in range(0, picture.height, rows):
+        band = picture.crop((0, top, picture.width, min(top + rows, picture.height)))
+        if picture.mode.startswith("I"):  # 16 bits a sample, which convert() would clip at 255
+            grey = np.rint(np.asarray(band).astype(np.float64) / 257)
+            out[top : top + rows] = np.clip(grey, 0, 255).astype(np.uint8)[:, :, None]
+        else:
+            white = Image.new("RGBA", band.size, "white")
+            out[top : top + rows] = np.asarray(Image.alpha_composite(white, band.convert("RGBA")).convert("RGB"))
+    return out
 
 
 def _orientation(data: memoryview) -> object:

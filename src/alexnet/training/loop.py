@@ -86,7 +86,7 @@ def _train(store_path: Path, run: Path, config: TrainConfig) -> dict:
 
     log = MetricsLog(run, step)
     due = checkpoint.Due(config.checkpoint)
-    watch = health.LossWatch(config.network.classes)
+    watch = health.LossWatch(config.network.classes, network, run)
     warnings: list[str] = []
     first_step, began = step, time.monotonic()
 
