@@ -142,22 +142,28 @@ def _decode_with_pillow(data: memoryview) -> np.ndarray:
 
 
 def _rgb(picture: Image.Image) -> np.ndarray:
-    """uint8 [height, width, 3]. By bands of rows where more than the result would be needed: a picture may have
-    `MOST_PIXELS`, and every process decodes one."""
-    if not picture.mode.startswith("I") and not picture.has_transparency_data:
-        return np.asarray(picture.convert("RGB"))
+    """uint8 [height, width, 3]. A large picture goes by bands of rows, so that there is no second copy of it: it may
+    have `MOST_PIXELS`, and every process decodes one."""
+    if picture.width * picture.height <= BAND:
+        return _rgb_of_band(picture)
     picture.load()
     out = np.empty((picture.height, picture.width, 3), np.uint8)
     rows = max(1, BAND // picture.width)
     for top in range(0, picture.height, rows):
-        band = picture.crop((0, top, picture.width, min(top + rows, picture.height)))
-        if picture.mode.startswith("I"):  # 16 bits a sample, which convert() would clip at 255
-            grey = np.rint(np.asarray(band).astype(np.float64) / 257)
-            out[top : top + rows] = np.clip(grey, 0, 255).astype(np.uint8)[:, :, None]
-        else:
-            white = Image.new("RGBA", band.size, "white")
-            out[top : top + rows] = np.asarray(Image.alpha_composite(white, band.convert("RGBA")).convert("RGB"))
+        bottom = min(top + rows, picture.height)
+        out[top:bottom] = _rgb_of_band(picture.crop((0, top, picture.width, bottom)))
     return out
+
+
+def _rgb_of_band(picture: Image.Image) -> np.ndarray:
+    if picture.mode.startswith("I"):  # 16 bits a sample, which convert() would clip at 255
+        grey = np.asarray(picture).astype(np.float64) / 257
+        eight = np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+        return np.repeat(eight[:, :, None], 3, axis=2)
+    if picture.has_transparency_data:
+        white = Image.new("RGBA", picture.size, "white")
+        return np.asarray(Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB"))
+    return np.asarray(picture.convert("RGB"))
 
 
 def _orientation(data: memoryview) -> object:
