@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alexnet.data.classes import Class
+from alexnet.data.matfile import read_structs
 from alexnet.data.pictures import Picture, Source, Split, TarAt, held_out_count, hold_out, printable
 
 TRAIN, VAL, DEVKIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"
@@ -90,7 +91,7 @@ def read_devkit(path: Path) -> tuple[list[Synset], list[int]]:
     try:
         synsets = _read_meta(meta)
         truth = [int(line) for line in truth_text.split()]
-    except Exception as error:  # scipy raises whatever it stumbles over in a damaged file
+    except (ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
         raise ValueError(f"the development kit {path} cannot be understood ({error}): download it again") from error
     if unknown := set(truth) - {each.number for each in synsets}:
         raise ValueError(f"{path}: the validation ground truth names class {min(unknown)}, which meta.mat has not")
@@ -99,10 +100,7 @@ def read_devkit(path: Path) -> tuple[list[Synset], list[int]]:
 
 def _read_meta(content: bytes) -> list[Synset]:
     """The leaves of `synsets` in meta.mat: a struct array with one record per synset of the hierarchy."""
-    import numpy as np
-    from scipy.io import loadmat
-
-    records = np.atleast_1d(loadmat(io.BytesIO(content), squeeze_me=True, variable_names=["synsets"])["synsets"])
+    records = read_structs(content, "synsets")
     synsets = [
         Synset(int(r["ILSVRC2012_ID"]), str(r["WNID"]), str(r["words"]), int(r["num_train_images"]))
         for r in records
