@@ -225,6 +225,19 @@ def test_links_and_devices_in_archives_are_refused(archives: Path, kind: bytes) 
         read_all(open_source(archives))
 
 
+@pytest.mark.parametrize("size", [-1, -512, -(2**63)])
+def test_a_member_of_negative_size_does_not_lead_around_in_circles(archives: Path, size: int) -> None:
+    content = bytearray((archives / VAL).read_bytes())
+    with tarfile.open(archives / VAL) as archive:
+        header = archive.getmembers()[2].offset
+    content[header + 124 : header + 136] = b"\xff" + (size % (1 << 88)).to_bytes(11, "big")
+    content[header + 148 : header + 156] = b" " * 8
+    content[header + 148 : header + 156] = b"%06o\0 " % sum(content[header : header + 512])
+    (archives / VAL).write_bytes(content)
+    with pytest.raises(ValueError, match=f"{VAL} is damaged"):
+        read_all(open_source(archives))
+
+
 def test_what_an_archive_holds_twice_is_refused(archives: Path) -> None:
     inner = miniature.tar_bytes([("a.JPEG", b"one"), ("b.JPEG", b"two"), ("a.JPEG", b"three")])
     (archives / TRAIN).write_bytes(miniature.tar_bytes([("n02100735.tar", inner)]))

@@ -120,10 +120,14 @@ def members(path: Path, start: int = 0, size: int | None = None) -> Iterator[tup
     """
     with open(path, "rb") as file:
         window = file if size is None else _Window(file, start, size)
+        before = 0
         try:
             # tarfile itself takes a header that is cut off or damaged for the end of the archive.
             with tarfile.open(fileobj=window, mode="r:", encoding="utf-8", errors="surrogateescape") as archive:
                 while (member := archive.next()) is not None:
+                    if member.size < 0 or member.offset < before:  # it would lead back, and around without end
+                        raise ValueError(f"{path} is damaged: download it again")
+                    before = member.offset + 1
                     archive.members = []  # pyright: ignore[reportAttributeAccessIssue]  # it would grow without end
                     if not member.isreg() and not member.isdir():
                         raise ValueError(
