@@ -329,6 +329,30 @@ def test_half_a_store_is_not_finished_with_other_options(
     assert content(tmp_path / "store.partial") == before
 
 
+@pytest.mark.parametrize("damage", ["no sums", "cut sums", "pickled sums", "state", "shard"])
+def test_half_a_store_that_is_damaged_is_not_gone_on_with(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    interrupt_at(monkeypatch, 4, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        prepare(source, tmp_path / "store", size=16, workers=1)
+    partial = tmp_path / "store.partial"
+    (sums,) = partial.glob("sums-*.npz")
+    match damage:
+        case "no sums":
+            sums.unlink()
+        case "cut sums":
+            sums.write_bytes(sums.read_bytes()[:300])
+        case "pickled sums":
+            np.savez(sums, pictures=np.array([{}]), values=np.array([{}]), products=np.array([{}]))
+        case "state":
+            (partial / "state.json").write_text('{"plan": {}}')
+        case "shard":
+            (partial / "train-00000.arrow").write_bytes(b"short")
+    with pytest.raises(ValueError, match=r"store.partial.*delete"):
+        prepare(source, tmp_path / "store", size=16, workers=1)
+
+
 @pytest.mark.parametrize("change", ["remove", "add", "class"])
 def test_half_a_store_is_not_finished_from_changed_pictures(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
