@@ -1,5 +1,7 @@
 # make demo   own virtual environment, install, run the whole job on drawn pictures, say where the report is
 # make test   the tests          make check   lint, format and types too          make clean   undo everything
+# make oldest the tests with the oldest versions of all packages that pyproject.toml allows, in .venv-oldest
+# make audit  what is known against the installed packages (asks PyPI's advisory database)
 #
 # PYTHON=python3.12       another Python (3.11 or newer)
 # TORCH_INDEX=URL         another index for PyTorch, such as https://download.pytorch.org/whl/cpu on Linux,
@@ -15,7 +17,7 @@ checksum = $(shell find $(1) -type f ! -name '*.py[co]' ! -path '*.egg-info/*' |
 DEMO_MADE := demo/.made-$(call checksum,src pyproject.toml)
 TESTS_PASSED := $(VENV)/tests-passed-$(call checksum,src tests pyproject.toml $(wildcard README.md docs))
 
-.PHONY: demo test lint check clean
+.PHONY: demo test oldest audit lint check clean
 
 demo: $(DEMO_MADE)
 	@echo "The report is $(CURDIR)/demo/report.html"
@@ -47,8 +49,28 @@ lint: | $(VENV)/installed-dev
 
 check: lint test
 
+# Old packages warn of newer ones beneath them, which is no failure here.
+oldest: | .venv-oldest/installed
+	.venv-oldest/bin/python -m pytest -W default
+
+.venv-oldest/installed: pyproject.toml
+	@rm -rf .venv-oldest
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	  [print(each.replace(">=", "==")) for each in p["dependencies"] + p["optional-dependencies"]["test"]]' \
+	  > .venv-oldest/constraints.txt
+	.venv-oldest/bin/python -m pip install --disable-pip-version-check -c .venv-oldest/constraints.txt -e '.[test]' \
+	  $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+	@touch $@
+
+audit: | $(VENV)/installed-test
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --disable-pip-version-check pip-audit
+	$(BIN)/python -m pip freeze --exclude-editable > .venv-audit/requirements.txt
+	.venv-audit/bin/pip-audit -r .venv-audit/requirements.txt --no-deps --disable-pip
+
 clean:
-	rm -rf $(VENV) demo build dist src/*.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-oldest .venv-audit demo build dist src/*.egg-info .pytest_cache .ruff_cache
 	find src tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/made:

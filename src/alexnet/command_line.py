@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import faulthandler
 import functools
 import inspect
 import os
@@ -40,6 +41,8 @@ def run_command(
 
     Returns the exit code: 0, 2 for wrong usage, 130 when interrupted, 143 when terminated, 1 for any other failure.
     """
+    if argv is None:  # a process of its own
+        faulthandler.enable()  # says where it was when a disk under a memory map disappears (SIGBUS)
     name, *options = [*(sys.argv[1:] if argv is None else argv)] or [""]
     try:
         code = _run(commands, name, options, parsers)

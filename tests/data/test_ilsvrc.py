@@ -206,14 +206,66 @@ def test_members_of_all_tar_formats_are_found(tmp_path: Path, format: int) -> No
             member.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
-        link = tarfile.TarInfo("link")
-        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        archive.addfile(link)
     outer = tmp_path / "outer.tar"
     outer.write_bytes(miniature.tar_bytes([("before", b".."), ("inner.tar", inner.getvalue())]))
     (_, start, size) = list(members(outer))[1]
     found = {name: outer.read_bytes()[offset : offset + size] for name, offset, size in members(outer, start, size)}
     assert found == {long: b"first", "short": b"second"}
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
+def test_links_and_devices_in_archives_are_refused(archives: Path, kind: bytes) -> None:
+    inner = io.BytesIO()
+    with tarfile.open(fileobj=inner, mode="w") as archive:
+        link = tarfile.TarInfo("n02100735_1.JPEG")
+        link.type, link.linkname = kind, "/etc/passwd"
+        archive.addfile(link)
+    (archives / TRAIN).write_bytes(miniature.tar_bytes([("n02100735.tar", inner.getvalue())]))
+    with pytest.raises(ValueError, match=f"{TRAIN} holds n02100735_1.JPEG, a link or device .* are not followed"):
+        read_all(open_source(archives))
+
+
+@pytest.mark.parametrize("size", [-1, -512, -(2**63)])
+def test_a_member_of_negative_size_does_not_lead_around_in_circles(archives: Path, size: int) -> None:
+    content = bytearray((archives / VAL).read_bytes())
+    with tarfile.open(archives / VAL) as archive:
+        header = archive.getmembers()[2].offset
+    content[header + 124 : header + 136] = b"\xff" + (size % (1 << 88)).to_bytes(11, "big")
+    content[header + 148 : header + 156] = b" " * 8
+    content[header + 148 : header + 156] = b"%06o\0 " % sum(content[header : header + 512])
+    (archives / VAL).write_bytes(content)
+    with pytest.raises(ValueError, match=f"{VAL} is damaged"):
+        read_all(open_source(archives))
+
+
+def test_what_an_archive_holds_twice_is_refused(archives: Path) -> None:
+    inner = miniature.tar_bytes([("a.JPEG", b"one"), ("b.JPEG", b"two"), ("a.JPEG", b"three")])
+    (archives / TRAIN).write_bytes(miniature.tar_bytes([("n02100735.tar", inner)]))
+    with pytest.raises(ValueError, match=f"{TRAIN} holds n02100735/a.JPEG twice"):
+        read_all(open_source(archives))
+    (archives / TRAIN).write_bytes(miniature.tar_bytes([("n02100735.tar", inner), ("n02100735.tar", inner)]))
+    with pytest.raises(ValueError, match=f"{TRAIN} holds n02100735.tar twice"):
+        open_source(archives)
+
+
+def test_a_validation_picture_that_is_there_twice_is_refused(archives: Path) -> None:
+    files = [*miniature.val_files().items()]
+    (archives / VAL).write_bytes(miniature.tar_bytes([*files, ("other/" + files[2][0], b"?")]))
+    with pytest.raises(ValueError, match=f"{VAL} holds picture 00000003 twice"):
+        list(open_source(archives).splits["val"])
+
+
+def test_names_in_archives_that_are_not_utf8_become_keys(archives: Path) -> None:
+    name = b"caf\xe9\n.JPEG".decode("utf-8", "surrogateescape")
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT, errors="surrogateescape") as archive:
+        member = tarfile.TarInfo(name)
+        member.size = 3
+        archive.addfile(member, io.BytesIO(b"one"))
+    (archives / TRAIN).write_bytes(miniature.tar_bytes([("n02100735.tar", buffer.getvalue())]))
+    (picture,) = open_source(archives).splits["train"]
+    assert picture.key == "train/n02100735/caf\\xe9\\n.JPEG"
+    assert read_bytes(picture.location) == b"one"
 
 
 def test_listing_takes_no_more_memory_the_more_there_is(tmp_path: Path) -> None:

@@ -134,6 +134,22 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
         open_source(tmp_path)
 
 
+def test_a_damaged_file_is_refused_in_a_sentence_wherever_it_is_damaged(tmp_path: Path) -> None:
+    file = miniature.parquet(tmp_path / "train.parquet", rows(6), NAMES)
+    data, rng, refused = file.read_bytes(), np.random.default_rng(0), 0
+    for at in range(len(data) - 1, len(data) - 700, -7):  # where the description lies
+        damaged = bytearray(data)
+        damaged[at] = rng.integers(256)
+        file.write_bytes(damaged)
+        try:
+            for picture in open_source(tmp_path, 0.0).splits["train"]:
+                read_bytes(picture.location)
+        except ValueError as error:
+            assert type(error) is ValueError and str(tmp_path) in str(error) and "\n" not in str(error)  # noqa: PT017
+            refused += 1
+    assert refused > 20
+
+
 @pytest.mark.parametrize("names", [["only"], ["crane", "crane"]])
 def test_fewer_than_two_classes_are_refused(tmp_path: Path, names: list[str]) -> None:
     with pytest.raises(ValueError, match=r"labels with 1 different names: at least two"):

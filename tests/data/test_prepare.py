@@ -2,6 +2,10 @@
 
 import errno
 import json
+import pickle
+import re
+import struct
+import zlib
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -185,6 +189,56 @@ def test_bad_pictures_are_left_out_and_listed(source: Path, tmp_path: Path) -> N
     verify_store(tmp_path / "store")
 
 
+def claiming(height: int, width: int) -> bytes:
+    """A PNG whose header claims a size, and that holds next to nothing."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    packed = zlib.compress(bytes(1000))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+
+
+def test_whatever_lies_among_the_pictures_is_listed_with_its_reason(source: Path, tmp_path: Path) -> None:
+    ant = source / "train" / "ant"
+    whole = (ant / "00.png").read_bytes()
+    bad = {
+        "empty.png": (b"", "the file is empty"),
+        "cut.png": (whole[: len(whole) // 2], "it cannot be decoded: .*truncated"),
+        "text.jpg": (b"no picture", "it is no JPEG, PNG, WebP, GIF or BMP picture"),
+        "bomb.png": (claiming(50_000, 50_000), "exceeds limit of"),
+        "flat.png": (claiming(1, 2**31 - 1), "exceeds limit of"),
+        "nothing.png": (claiming(0, 0), "it (is no|cannot be decoded)"),
+        "weights.pth": (pickle.dumps({"conv1": [1.0]}), "it is no JPEG"),
+        "page.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "it is no JPEG"),
+        "print.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "it is no JPEG"),
+    }
+    for name, (data, _) in bad.items():
+        (ant / name).write_bytes(data)
+    (ant / "gone.png").symlink_to(ant / "nowhere.png")
+    (ant / "png-in-truth.jpg").write_bytes(whole)
+    summary = prepare(source, tmp_path / "store", size=16, workers=1, max_bad=1)
+    reasons = {Path(each["key"]).name: each["reason"] for each in Store(tmp_path / "store").info["skipped"]}
+    assert reasons.keys() == bad.keys() | {"gone.png"}
+    for name, (_, reason) in bad.items():
+        assert re.search(reason, reasons[name]), (name, reasons[name])
+    assert "No such file" in reasons["gone.png"]
+    assert summary["splits"]["train"] == {"pictures": 22, "skipped": 10}
+    verify_store(tmp_path / "store")
+
+
+def test_a_class_without_a_picture_is_named(source: Path, tmp_path: Path) -> None:
+    for file in (source / "train" / "bee").iterdir():
+        file.unlink()
+    summary = prepare(source, tmp_path / "store", size=16, workers=1)
+    assert summary["empty_classes"] == ["bee"] and summary["classes"] == 3
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(render(summary))
+    assert "No picture to train on in bee" in captured.get()
+
+
 def test_too_many_bad_pictures_stop_it_with_the_list_and_the_way_on(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -273,6 +327,30 @@ def test_half_a_store_is_not_finished_with_other_options(
     with pytest.raises(ValueError, match=f"store.partial is half of a store with {message}: .* or delete it"):
         prepare(source, tmp_path / "store", **{"size": 16, "workers": 1, **change})
     assert content(tmp_path / "store.partial") == before
+
+
+@pytest.mark.parametrize("damage", ["no sums", "cut sums", "pickled sums", "state", "shard"])
+def test_half_a_store_that_is_damaged_is_not_gone_on_with(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    interrupt_at(monkeypatch, 4, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        prepare(source, tmp_path / "store", size=16, workers=1)
+    partial = tmp_path / "store.partial"
+    (sums,) = partial.glob("sums-*.npz")
+    match damage:
+        case "no sums":
+            sums.unlink()
+        case "cut sums":
+            sums.write_bytes(sums.read_bytes()[:300])
+        case "pickled sums":
+            np.savez(sums, pictures=np.array([{}]), values=np.array([{}]), products=np.array([{}]))
+        case "state":
+            (partial / "state.json").write_text('{"plan": {}}')
+        case "shard":
+            (partial / "train-00000.arrow").write_bytes(b"short")
+    with pytest.raises(ValueError, match=r"store.partial.*delete"):
+        prepare(source, tmp_path / "store", size=16, workers=1)
 
 
 @pytest.mark.parametrize("change", ["remove", "add", "class"])

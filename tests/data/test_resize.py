@@ -140,6 +140,23 @@ def test_a_huge_picture_is_refused_before_it_is_decoded() -> None:
             decode(data, 256)
 
 
+def test_a_large_picture_converted_by_bands_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    clear = np.dstack([scene(), scene(seed=1)[..., :1]])
+    palette = Image.fromarray(scene()).quantize(32)
+    deep = Image.fromarray(np.random.default_rng(0).integers(0, 65536, (90, 120), dtype=np.uint16))
+    files = [written(each, "PNG") for each in (scene(), clear, deep)]
+    files += [
+        written(palette, "PNG", transparency=3),
+        written(palette, "GIF"),
+        written(Image.fromarray(scene()), "BMP"),
+    ]
+    files.append(written(Image.fromarray(scene()).convert("CMYK"), "JPEG"))
+    whole = [decode(data) for data in files]
+    monkeypatch.setattr("alexnet.data.resize.BAND", 1000)  # eight rows
+    for data, expected in zip(files, whole, strict=True):
+        assert np.array_equal(decode(data), expected)
+
+
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_is_ignored_unless_honoured(orientation: int, file_format: str) -> None:

@@ -191,6 +191,27 @@ def test_names_that_are_not_utf8_become_keys_that_can_be_written(tmp_path: Path)
         assert read_bytes(pickle.loads(pickle.dumps(picture)).location) == read_bytes(picture.location)
 
 
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has only UTF-8 names")
+def test_names_that_collide_are_told_or_kept_apart(tmp_path: Path) -> None:
+    miniature.folder(tmp_path, {"a": 1, "b": 1})
+    for name in (b"\xff.jpg", b"\\xff.jpg"):
+        with open(os.fsencode(tmp_path / "a") + b"/" + name, "wb") as file:
+            file.write(miniature.picture())
+    assert [p.key for p in open_source(tmp_path, 0.0).splits["train"]].count("a/\\xff.jpg") == 2  # both are there
+    for name in (b"caf\xe9", b"caf\\xe9"):
+        os.mkdir(os.fsencode(tmp_path) + b"/" + name)
+    with pytest.raises(ValueError, match=r"two folders that are both written caf\\xe9: rename one"):
+        open_source(tmp_path)
+
+
+def test_train_and_Train_are_not_guessed_between(tmp_path: Path) -> None:  # noqa: N802
+    miniature.folder(tmp_path, {"train/a": 1, "train/b": 1, "Train/a": 1, "Train/b": 1, "val/a": 1, "val/b": 1})
+    if len(list(tmp_path.iterdir())) < 3:
+        pytest.skip("this file system cannot tell capital letters apart")
+    with pytest.raises(ValueError, match="differ only in capital letters, Train, train: rename or merge"):
+        open_source(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["plain.jpg", "a b/ü 漢字.jpg", "non\u00a0breaking"])
 def test_a_readable_name_is_not_changed(name: str) -> None:
     assert printable(name) == name
@@ -282,6 +303,22 @@ def test_kaggles_layout_needs_its_labels_but_not_its_names(tmp_path: Path) -> No
         open_source(tmp_path)
     (tmp_path / "LOC_val_solution.csv").unlink()
     with pytest.raises(ValueError, match=r"LOC_val_solution.csv .* is missing: put it beside"):
+        open_source(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("../../../../secret", "line 10: '../../../../secret' is no name of a picture"),
+        ("/etc/passwd", "line 10: '/etc/passwd' is no name of a picture"),
+        ("ILSVRC2012_val_00000001", "line 10: ILSVRC2012_val_00000001 has a label already"),
+    ],
+)
+def test_kaggles_labels_name_pictures_of_the_folder_once(tmp_path: Path, name: str, message: str) -> None:
+    miniature.kaggle(tmp_path)
+    with open(tmp_path / "LOC_val_solution.csv", "a") as file:
+        file.write(f"{name},n02100735 1 2 3 4\n")
+    with pytest.raises(ValueError, match=f"LOC_val_solution.csv, {message}"):
         open_source(tmp_path)
 
 

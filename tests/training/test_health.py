@@ -3,6 +3,7 @@
 import math
 
 import torch
+from torch import nn
 
 from alexnet.model.network import AlexNet
 from alexnet.training import health
@@ -12,17 +13,30 @@ def small() -> AlexNet:
     return AlexNet(width=1 / 12, classes=5, input_size=67, initial_std=(0.02,) * 8)
 
 
-def test_a_loss_at_chance_is_said_once():
-    watch = health.LossWatch(classes=10)
+def test_a_loss_at_chance_is_said_once(tmp_path):
+    watch = health.LossWatch(10, nn.Linear(1, 1), tmp_path)
     said = [watch.observe(math.log(10) + 0.001) for _ in range(health.STEPS_AT_CHANCE + 50)]
     (sentence,) = [s for s in said if s]
     assert said[health.STEPS_AT_CHANCE - 1] == sentence
     assert "2.303" in sentence and "--recipe small" in sentence
 
 
-def test_a_falling_loss_is_left_alone():
-    watch = health.LossWatch(classes=10)
+def test_a_falling_loss_is_left_alone(tmp_path):
+    watch = health.LossWatch(10, nn.Linear(1, 1), tmp_path)
     assert not any(watch.observe(math.log(10) * 0.995**step) for step in range(1000))
+
+
+def test_an_explosion_is_said_once_with_the_layer_and_the_way_back(tmp_path):
+    network = small()
+    network.conv2.weight.grad = torch.full_like(network.conv2.weight, 1e3)
+    network.fc8.weight.grad = torch.zeros_like(network.fc8.weight)
+    (tmp_path / "checkpoints" / "step-00000007").mkdir(parents=True)
+    watch = health.LossWatch(10, network, tmp_path)
+    said = [watch.observe(loss) for loss in (2.3, 2.5, 50.0, 1e9)]
+    sentence = said[2]
+    assert sentence and [s for s in said if s] == [sentence]
+    for part in ("the loss is 50", "2.303", "the gradient of conv2.weight", "step-00000007 is intact", "--optim.lr"):
+        assert part in sentence
 
 
 def test_dead_units_are_counted_per_layer():

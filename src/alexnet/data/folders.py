@@ -15,10 +15,17 @@ VALIDATION_NAMES = ("val", "valid", "validation", "test")
 
 
 def subfolders(folder: Path) -> dict[str, Path]:
-    """The folders in a folder, name to path, sorted; without hidden ones and macOS's `__MACOSX`."""
+    """The folders in a folder, name to path, sorted; without hidden ones and macOS's `__MACOSX`.
+
+    ValueError for two whose names differ only in bytes that cannot be written.
+    """
     with os.scandir(folder) as entries:
         found = [e.name for e in entries if not e.name.startswith(".") and e.name != "__MACOSX" and _is_folder(e)]
-    return {printable(name): folder / name for name in sorted(found, key=printable)}
+    folders = {printable(name): folder / name for name in sorted(found, key=printable)}
+    if len(folders) < len(found):
+        twice = some(name for name in folders if sum(printable(other) == name for other in found) > 1)
+        raise ValueError(f"{folder} holds two folders that are both written {twice}: rename one of them")
+    return folders
 
 
 def open_folder(path: Path, val_fraction: float | None = None, seed: int = 0) -> Source:
@@ -26,7 +33,11 @@ def open_folder(path: Path, val_fraction: float | None = None, seed: int = 0) ->
 
     Without a validation folder, `val_fraction` of every class (0.1 when None) becomes one; 0 leaves it out.
     """
-    found = {name.casefold(): folder for name, folder in subfolders(path).items()}
+    inside = subfolders(path)
+    found = {name.casefold(): folder for name, folder in inside.items()}
+    if "train" in found and len(found) < len(inside):
+        alike = some(str(name) for name in inside if sum(name.casefold() == other.casefold() for other in inside) > 1)
+        raise ValueError(f"{path} holds folders that differ only in capital letters, {alike}: rename or merge them")
     train, validation = found.get("train"), None
     if train is not None and subfolders(train):
         for name in VALIDATION_NAMES:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alexnet.data.classes import Class
+from alexnet.data.matfile import read_structs
 from alexnet.data.pictures import Picture, Source, Split, TarAt, held_out_count, hold_out, printable
 
 TRAIN, VAL, DEVKIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"
@@ -90,7 +91,7 @@ def read_devkit(path: Path) -> tuple[list[Synset], list[int]]:
     try:
         synsets = _read_meta(meta)
         truth = [int(line) for line in truth_text.split()]
-    except Exception as error:  # scipy raises whatever it stumbles over in a damaged file
+    except (ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
         raise ValueError(f"the development kit {path} cannot be understood ({error}): download it again") from error
     if unknown := set(truth) - {each.number for each in synsets}:
         raise ValueError(f"{path}: the validation ground truth names class {min(unknown)}, which meta.mat has not")
@@ -99,10 +100,7 @@ def read_devkit(path: Path) -> tuple[list[Synset], list[int]]:
 
 def _read_meta(content: bytes) -> list[Synset]:
     """The leaves of `synsets` in meta.mat: a struct array with one record per synset of the hierarchy."""
-    import numpy as np
-    from scipy.io import loadmat
-
-    records = np.atleast_1d(loadmat(io.BytesIO(content), squeeze_me=True, variable_names=["synsets"])["synsets"])
+    records = read_structs(content, "synsets")
     synsets = [
         Synset(int(r["ILSVRC2012_ID"]), str(r["WNID"]), str(r["words"]), int(r["num_train_images"]))
         for r in records
@@ -117,15 +115,25 @@ def members(path: Path, start: int = 0, size: int | None = None) -> Iterator[tup
     """Name, offset and size of every file in a tar, or in the tar in a file of `size` bytes at `start`.
 
     Only headers are read, one after the other; offsets count from the start of the file. Hidden names are
-    left out. Names are never paths to write to. Raises ValueError where the tar stops before its end.
+    left out. Names are never paths to write to. Raises ValueError where the tar stops before its end, and for a
+    link or a device, which no picture is.
     """
     with open(path, "rb") as file:
         window = file if size is None else _Window(file, start, size)
+        before = 0
         try:
             # tarfile itself takes a header that is cut off or damaged for the end of the archive.
             with tarfile.open(fileobj=window, mode="r:", encoding="utf-8", errors="surrogateescape") as archive:
                 while (member := archive.next()) is not None:
+                    if member.size < 0 or member.offset < before:  # it would lead back, and around without end
+                        raise ValueError(f"{path} is damaged: download it again")
+                    before = member.offset + 1
                     archive.members = []  # pyright: ignore[reportAttributeAccessIssue]  # it would grow without end
+                    if not member.isreg() and not member.isdir():
+                        raise ValueError(
+                            f"{path} holds {printable(member.name)}, a link or device and no file: links in archives "
+                            "are not followed; pack the pictures themselves"
+                        )
                     if member.isreg() and not member.name.rpartition("/")[2].startswith("."):
                         yield member.name.removeprefix("./"), start + member.offset_data, member.size
                 window.seek(archive.offset)
@@ -165,11 +173,20 @@ class _Window(io.RawIOBase):
 
 def _class_archives(path: Path, label_of: dict[str, int]) -> Iterator[tuple[str, int, int]]:
     """The wnid, offset and size of the tars in the archive of the training pictures."""
+    seen: set[str] = set()
     for name, offset, size in members(path):
         wnid = printable(name).rpartition("/")[2].removesuffix(".tar")
         if wnid not in label_of:
             raise ValueError(f"{path} holds {printable(name)}, which is no class of the development kit beside it")
+        _check_new(path, f"{wnid}.tar", seen)
         yield wnid, offset, size
+
+
+def _check_new(path: Path, name: str, seen: set[str]) -> None:
+    """Remembers a name; ValueError where it is there already: which of the two counts, nobody can know."""
+    if name in seen:
+        raise ValueError(f"{path} holds {name} twice: download it again, or pack it with one of them")
+    seen.add(name)
 
 
 def _check_end(path: Path) -> None:
@@ -183,8 +200,15 @@ def _check_end(path: Path) -> None:
 
 def _train_pictures(path: Path, archives: list[tuple[str, int, int]], label_of: dict[str, int]) -> Iterator[Picture]:
     for wnid, start, size in archives:
-        for name, *place in members(path, start, size):
+        for name, *place in _class_members(path, wnid, start, size):
             yield Picture(f"train/{wnid}/{printable(name)}", label_of[wnid], TarAt(str(path), *place))
+
+
+def _class_members(path: Path, wnid: str, start: int, size: int) -> Iterator[tuple[str, int, int]]:
+    seen: set[str] = set()  # some thousand names at most
+    for member in members(path, start, size):
+        _check_new(path, f"{wnid}/{printable(member[0])}", seen)
+        yield member
 
 
 def _held_out_pictures(
@@ -196,7 +220,7 @@ def _held_out_pictures(
     held_out: bool,
 ) -> Iterator[Picture]:
     for wnid, start, size in archives:
-        inside = {name: place for name, *place in members(path, start, size)}
+        inside = {name: place for name, *place in _class_members(path, wnid, start, size)}
         held = hold_out(inside, wnid, fraction, seed)
         for name, place in inside.items():
             if (name in held) == held_out:
@@ -205,9 +229,13 @@ def _held_out_pictures(
 
 def _val_pictures(path: Path, labels: list[int]) -> Iterator[Picture]:
     """The pictures are numbered from 1, and the ground truth has one line for each in turn."""
+    seen = bytearray(len(labels) + 1)
     for name, *place in members(path):
         key = printable(name)
         number = re.search(r"(\d{8})\.\w+$", key)
         if number is None or not 1 <= int(number[1]) <= len(labels):
             raise ValueError(f"{path} holds {key}, for which the {len(labels)} lines of the ground truth have no label")
+        if seen[int(number[1])]:
+            raise ValueError(f"{path} holds picture {number[1]} twice: download it again")
+        seen[int(number[1])] = 1
         yield Picture(f"val/{key}", labels[int(number[1]) - 1], TarAt(str(path), *place))

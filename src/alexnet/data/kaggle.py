@@ -65,7 +65,7 @@ def _read_names(path: Path | None) -> dict[str, str]:
 
 def _read_labels(path: Path, label_of: dict[str, int]) -> list[tuple[str, int]]:
     """Names, sorted, and labels of the validation pictures; a line is `name,wnid x1 y1 x2 y2 ...`."""
-    found = []
+    found: dict[str, int] = {}
     with open(path, newline="", encoding="utf-8") as file:
         for number, row in enumerate(csv.reader(file), 1):
             if not row or row[0] == "ImageId":
@@ -73,5 +73,10 @@ def _read_labels(path: Path, label_of: dict[str, int]) -> list[tuple[str, int]]:
             wnid = row[1].split(" ", 1)[0] if len(row) > 1 else ""
             if wnid not in label_of:
                 raise ValueError(f"{path}, line {number}: {wnid or 'nothing'!r} is no class of the training folder")
-            found.append((printable(row[0]), label_of[wnid]))
-    return sorted(found)
+            name = printable(row[0])
+            if Path(name).name != name:
+                raise ValueError(f"{path}, line {number}: {name!r} is no name of a picture in the folder val")
+            if name in found:
+                raise ValueError(f"{path}, line {number}: {name} has a label already; delete one of the lines")
+            found[name] = label_of[wnid]
+    return sorted(found.items())

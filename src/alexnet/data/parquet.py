@@ -109,11 +109,11 @@ class _File:
             row = 0
             for batch in _batches(shard, wanted, 4096):
                 columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-                labels = columns[self.columns.label].to_pylist()
+                labels = _values(shard, columns[self.columns.label])
                 names = [None] * len(labels)
                 if self.columns.name:
                     struct, _, field = self.columns.name.partition(".")
-                    names = columns[struct].field(field).to_pylist()
+                    names = _values(shard, columns[struct].field(field))
                 for label, name in zip(labels, names, strict=True):
                     if label not in self.label_of:
                         raise ValueError(
@@ -189,8 +189,10 @@ def _open(path: Path) -> "pq.ParquetFile":
 
     try:
         return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
-    except pa.ArrowException as error:
-        raise ValueError(f"{path} is no whole Parquet file ({error}): download it again") from error
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the file system's, not the reader's
+            raise
+        raise ValueError(f"{path} is no whole Parquet file ({_line(error)}): download it again") from error
 
 
 def _batches(path: Path, columns: list[str], size: int, groups: list[int] | None = None) -> Iterator[Any]:
@@ -200,7 +202,19 @@ def _batches(path: Path, columns: list[str], size: int, groups: list[int] | None
         try:
             yield from file.iter_batches(size, row_groups=groups, columns=columns, use_threads=False)
         except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{path} is damaged ({error}): download it again") from error
+            raise ValueError(f"{path} is damaged ({_line(error)}): download it again") from error
+
+
+def _values(path: Path, column: Any) -> list[Any]:
+    """A column as Python's values; ValueError for text that is none."""
+    try:
+        return column.to_pylist()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is damaged ({error}): download it again") from None
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _rows(path: Path) -> int:
@@ -214,8 +228,11 @@ def _find_columns(path: Path) -> _Columns:
 
     with _open(path) as file:
         schema = file.schema_arrow
-    described = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    kinds = {name: feature.get("_type") for name, feature in described.items() if isinstance(feature, dict)}
+    try:
+        described = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+        kinds = {name: feature.get("_type") for name, feature in described.items() if isinstance(feature, dict)}
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path} has a description that cannot be read ({error}): download it again") from None
     image = next((name for name, kind in kinds.items() if kind == "Image"), "image")
     label = next((name for name, kind in kinds.items() if kind == "ClassLabel"), "label")
     for name in (image, label):
@@ -248,7 +265,7 @@ def _distinct(shards: list[Path], label: str) -> list[Any]:
         value
         for shard in shards
         for batch in _batches(shard, [label], 1 << 16)
-        for value in batch.column(0).unique().to_pylist()
+        for value in _values(shard, batch.column(0).unique())
     }
     return sorted(found - {None, -1})
 

@@ -145,20 +145,26 @@ class Partial:
         """Read how far an earlier preparation came. ValueError where it was another one's."""
         try:
             state = json.loads((self.folder / "state.json").read_bytes())
-        except FileNotFoundError:
-            return
-        if state["plan"] != self.plan:
-            difference = _difference(state["plan"], self.plan)
+            plan, shards, seen, last, bad = (state[name] for name in ("plan", "shards", "seen", "last", "bad"))
+            turns, turn = state["turns"], state["turn"]
+            with open(self.folder / state["sums"], "rb") as file, np.load(file, allow_pickle=False) as arrays:
+                sums = Sums(int(arrays["pictures"]), arrays["values"], arrays["products"])
+        except FileNotFoundError as error:
+            if error.filename == str(self.folder / "state.json"):  # it was not begun
+                return
+            raise ValueError(f"{error.filename} is missing: delete {self.folder} and begin again.") from None
+        except Exception as error:  # numpy raises whatever it stumbles over
             raise ValueError(
-                f"{self.folder} is half of a store with {difference}: "
+                f"{self.folder} is damaged ({' '.join(str(error).split())}): delete it and begin again."
+            ) from None
+        if plan != self.plan:
+            raise ValueError(
+                f"{self.folder} is half of a store with {_difference(plan, self.plan)}: "
                 "give the same as then to go on with it, or delete it."
             )
-        check_shards(self.folder, state["shards"])
-        self.shards, self.bad = state["shards"], state["bad"]
-        self.seen, self.last = state["seen"], state["last"]
-        self.turns, self.turn = state["turns"], state["turn"]
-        with np.load(self.folder / state["sums"]) as sums:
-            self.sums = Sums(int(sums["pictures"]), sums["values"], sums["products"])
+        check_shards(self.folder, shards)
+        self.shards, self.seen, self.last, self.bad, self.sums = shards, seen, last, bad, sums
+        self.turns, self.turn = turns, turn
 
 
 def _write_json(file: Path, content: object) -> None:

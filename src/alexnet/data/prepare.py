@@ -17,6 +17,7 @@ from math import ceil, inf
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -24,11 +25,12 @@ from rich.text import Text
 from alexnet.data.chunk import Bad, Form, Sums, prepare_chunk
 from alexnet.data.info import StoreInfo, read_info
 from alexnet.data.partial import Partial
-from alexnet.data.pictures import Picture, Split
+from alexnet.data.pictures import Picture, Split, some
 from alexnet.data.pool import Pool, cores
 from alexnet.data.resize import JPEG_FROM
 from alexnet.data.share import Share, clean_up, put_together, say_done, wait_for
 from alexnet.data.sources import open_source
+from alexnet.data.store import Store
 from alexnet.progress import Progress
 
 CHUNK = 64  # pictures that a worker is handed at a time
@@ -52,9 +54,9 @@ def prepare(
     """Writes the pictures of `source` to a new store; goes on where an earlier call was interrupted; does
     nothing where the store is there already, made from the same source with the same options.
 
-    Returns the counts per split (`splits`: `pictures`, `skipped`), the number of `classes`, the first of the
-    `skipped_reasons`, the path of the `store`, whether it was `already_there`, and of this call the `seconds`
-    and `pictures_per_second`.
+    Returns the counts per split (`splits`: `pictures`, `skipped`), the number of `classes`, the names of the
+    `empty_classes` that have no training picture, the first of the `skipped_reasons`, the path of the `store`,
+    whether it was `already_there`, and of this call the `seconds` and `pictures_per_second`.
 
     Raises ValueError, naming the file and the way out, where the source is not understood, more than
     `max_bad` of its pictures cannot be read, `store` is something else, or the disk is full.
@@ -115,6 +117,8 @@ def render(summary: dict[str, Any]) -> RenderableType:
     more = sum(counts["skipped"] for counts in summary["splits"].values()) - len(lines)
     if more:
         lines.append(f"... and {more:,} more, listed in {Path(summary['store'], 'store.json')}")
+    if empty := summary["empty_classes"]:
+        lines.append(f"No picture to train on in {some(empty)}: nothing can be learned of such a class.")
     if summary["already_there"]:
         lines.append(f"{summary['store']} is there already, from this source. Delete it to prepare it anew.")
     else:
@@ -231,10 +235,17 @@ def _summary(store: Path, info: StoreInfo, done: int, seconds: float) -> dict[st
         "splits": info["splits"],
         "classes": len(info["classes"]),
         "already_there": False,
+        "empty_classes": _empty_classes(Store(store)),
         "seconds": seconds,
         "pictures_per_second": done / seconds if seconds else 0.0,
         "skipped_reasons": info["skipped"][:LISTED],
     }
+
+
+def _empty_classes(store: Store) -> list[str]:
+    """Names of the classes without a training picture."""
+    there = np.bincount(store.split("train").labels, minlength=len(store.classes))
+    return [each.name for each, count in zip(store.classes, there, strict=True) if count == 0]
 
 
 def _check_options(size: int, workers: int, max_bad: float, quality: int) -> None:

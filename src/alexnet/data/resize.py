@@ -26,6 +26,9 @@ FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 MOST_PIXELS: Final = 178_956_970
 """Half a gigabyte of RGB; beyond, Pillow too suspects a decompression bomb."""
 
+BAND: Final = 1 << 20
+"""Pixels that are converted at a time."""
+
 JPEG_FROM: Final = 128
 """Size from which pictures are stored as JPEG; below, its 8x8 blocks are too large a part of the picture."""
 
@@ -139,6 +142,20 @@ def _decode_with_pillow(data: memoryview) -> np.ndarray:
 
 
 def _rgb(picture: Image.Image) -> np.ndarray:
+    """uint8 [height, width, 3]. A large picture goes by bands of rows, so that there is no second copy of it: it may
+    have `MOST_PIXELS`, and every process decodes one."""
+    if picture.width * picture.height <= BAND:
+        return _rgb_of_band(picture)
+    picture.load()
+    out = np.empty((picture.height, picture.width, 3), np.uint8)
+    rows = max(1, BAND // picture.width)
+    for top in range(0, picture.height, rows):
+        bottom = min(top + rows, picture.height)
+        out[top:bottom] = _rgb_of_band(picture.crop((0, top, picture.width, bottom)))
+    return out
+
+
+def _rgb_of_band(picture: Image.Image) -> np.ndarray:
     if picture.mode.startswith("I"):  # 16 bits a sample, which convert() would clip at 255
         grey = np.asarray(picture).astype(np.float64) / 257
         eight = np.clip(np.rint(grey), 0, 255).astype(np.uint8)

@@ -1,25 +1,39 @@
-"""Signs of a training that goes wrong, seen early and said in words: chance, dead ReLUs, not-a-number."""
+"""Signs of a training that goes wrong, seen early and said in words: chance, explosion, dead ReLUs, not-a-number."""
 
 import math
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from alexnet.training.checkpoint import way_back
+
 DEAD_SHARE = 0.5
 STEPS_AT_CHANCE = 200
+EXPLODED = 10
+"""Times the loss of guessing: no network that learns gets there, an exploding one passes it on the way to infinity."""
 
 
 class LossWatch:
-    """Remembers the recent losses and speaks once when they have stayed at chance."""
+    """Remembers the recent losses of `network`, and speaks once when they have stayed at chance, and once when they
+    explode; says which checkpoint of `run` there is to go back to."""
 
-    def __init__(self, classes: int) -> None:
-        self.chance = math.log(classes)
+    def __init__(self, classes: int, network: nn.Module, run: Path) -> None:
+        self.chance, self.network, self.run = math.log(classes), network, run
         self.mean: float | None = None
-        self.steps, self.warned = 0, False
+        self.steps, self.warned, self.exploded = 0, False, False
 
     def observe(self, loss: float) -> str | None:
-        """A warning when, after `STEPS_AT_CHANCE` steps, the running mean of the loss is still near ln(classes)."""
+        """A warning when, after `STEPS_AT_CHANCE` steps, the running mean of the loss is still near ln(classes), or
+        when a loss is `EXPLODED` times that. The gradients of this step are looked at then."""
         self.steps += 1
+        if loss > EXPLODED * self.chance and not self.exploded:
+            self.exploded = True
+            return (
+                f"the loss is {loss:.3g}, where guessing gives {self.chance:.3f}{steepest(self.network)}: the "
+                f"gradients explode. {way_back(self.run)}: go back to it with a lower --optim.lr or a warm-up "
+                "(--schedule.warmup-steps)."
+            )
         self.mean = loss if self.mean is None else 0.95 * self.mean + 0.05 * loss
         if self.warned or self.steps < STEPS_AT_CHANCE or self.mean < 0.98 * self.chance:
             return None
@@ -27,7 +41,8 @@ class LossWatch:
         return (
             f"after {self.steps} steps the loss is {self.mean:.3f}, where guessing gives {self.chance:.3f}: the "
             "network has not left its starting plateau. The initial weights of 2012 can take thousands of steps on "
-            "few pictures; try --recipe small, larger network.initial-std, or another --optim.lr."
+            "few pictures; try --recipe small, larger network.initial-std, or another --optim.lr. Had it learned more "
+            f"before, {way_back(self.run)}."
         )
 
 
@@ -64,6 +79,17 @@ def dead_warning(shares: dict[str, float]) -> str | None:
         f"dead ReLUs: {', '.join(dead)} of the units answer to no picture of a batch. A lower --optim.lr or a "
         "warm-up (--schedule.warmup-steps) keeps them alive."
     )
+
+
+@torch.no_grad()
+def steepest(network: nn.Module) -> str:
+    """The parameter with the longest gradient beside its own length, in words; empty without gradients."""
+    lengths = {n: (p.grad.norm().item(), p.norm().item()) for n, p in network.named_parameters() if p.grad is not None}
+    if not lengths:
+        return ""
+    name = max(lengths, key=lambda each: lengths[each][0] / max(lengths[each][1], 1e-12))
+    gradient, weights = lengths[name]
+    return f" and the gradient of {name} has length {gradient:.3g} beside its own {weights:.3g}"
 
 
 def first_bad_layer(network: nn.Module) -> str | None:

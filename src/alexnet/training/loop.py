@@ -94,7 +94,7 @@ def train_on(here: Ranks, store: Store, run: Path, config: TrainConfig, device: 
 
     log = MetricsLog(run, step) if here.is_first else None
     due = checkpoint.Due(config.checkpoint)
-    watch = health.LossWatch(config.network.classes)
+    watch = health.LossWatch(config.network.classes, network, run)
     warnings: list[str] = []
     first_step, began = step, time.monotonic()
 

@@ -1,0 +1,159 @@
+"""Nothing that comes from outside is unpickled or executed: planted files of each kind are refused and do nothing."""
+
+import ast
+import gzip
+import io
+import pickle
+import shutil
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import alexnet
+from alexnet import load
+from alexnet.cli import main
+from alexnet.config import NetworkConfig, TrainConfig
+from alexnet.data.ilsvrc import read_devkit
+from alexnet.data.prepare import prepare
+from alexnet.training import checkpoint, loop
+
+SOURCES = sorted(Path(alexnet.__file__).parent.rglob("*.py"))
+FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "yaml", "cloudpickle"}
+FORBIDDEN_BUILTINS = {"eval", "exec", "compile", "__import__"}
+FORBIDDEN_METHODS = {"popen", "loadmat", "read_pickle", "load_module"}
+
+
+class Evil:
+    """Unpickled, it leaves a mark in the working directory."""
+
+    def __reduce__(self):
+        return (Path("executed").write_text, ("harm",))
+
+
+def pickled() -> bytes:
+    return pickle.dumps(Evil())
+
+
+def pth() -> bytes:
+    file = io.BytesIO()
+    torch.save({"conv1.weight": Evil()}, file)
+    return file.getvalue()
+
+
+def npy() -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.array([Evil()], dtype=object), allow_pickle=True)
+    return file.getvalue()
+
+
+KINDS = {"pickle": pickled, "pth": pth, "npy": npy}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with pictures, a store and a run."""
+    folder = tmp_path_factory.mktemp("made")
+    random = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (folder / "pictures" / name).mkdir(parents=True)
+        for i in range(6):
+            picture = Image.fromarray(random.integers(0, 256, (56, 56, 3), dtype=np.uint8))
+            picture.save(folder / "pictures" / name / f"{i}.png")
+    prepare(folder / "pictures", folder / "store", size=56, workers=1)
+    network = NetworkConfig(input_size=51, width=1 / 24)
+    config = TrainConfig(epochs=1, batch_size=4, device="cpu", dtype="float32", workers=1, network=network)
+    loop.train(folder / "store", folder / "run", config)
+    return folder
+
+
+@pytest.fixture
+def own(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy to plant files in, and the working directory."""
+    shutil.copytree(made, tmp_path / "own")
+    monkeypatch.chdir(tmp_path / "own")
+    return tmp_path / "own"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_planted_files_would_do_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = io.BytesIO(KINDS[kind]())
+    {"pickle": pickle.load, "npy": lambda f: np.load(f, allow_pickle=True)}.get(
+        kind, lambda f: torch.load(f, weights_only=False)
+    )(data)
+    assert Path("executed").read_text() == "harm"
+
+
+READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "weights": ("run/checkpoints/*/weights.safetensors", lambda own: load(own / "run", device="cpu")),
+    "velocity": ("run/checkpoints/*/velocity.safetensors", lambda own: checkpoint.find(own / "run").velocity()),
+    "state": ("run/checkpoints/*/state.json", lambda own: checkpoint.find(own / "run", "last").state()),
+    "mean of a run": ("run/mean.npy", lambda own: load(own / "run", device="cpu")),
+    "classes of a run": ("run/classes.json", lambda own: load(own / "run", device="cpu")),
+    "settings of a run": ("run/config.json", lambda own: load(own / "run", device="cpu")),
+    "mean of a store": ("store/mean.npy", lambda own: loop.Store(own / "store")),
+    "store.json": ("store/store.json", lambda own: loop.Store(own / "store")),
+    "shard": ("store/train-*.arrow", lambda own: loop.Store(own / "store").split("train").picture(0)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("place", READERS)
+@pytest.mark.parametrize("vouched", [True, False])
+def test_a_planted_file_is_refused_and_nothing_happens(own: Path, place: str, kind: str, vouched: bool) -> None:
+    pattern, read = READERS[place]
+    read(own)
+    (file,) = own.glob(pattern)
+    file.write_bytes(KINDS[kind]())
+    if not vouched:  # what wrote it left no checksums either
+        (file.parent / "SHA256SUMS").unlink(missing_ok=True)
+    with pytest.raises(ValueError, match=r"\w"):
+        read(own)
+    assert not Path("executed").exists()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_planted_picture_is_no_picture(own: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (own / "picture.jpg").write_bytes(KINDS[kind]())
+    assert main(["predict", "run", "picture.jpg", "--device", "cpu"]) == 1
+    assert "picture.jpg is not a picture that can be read" in capsys.readouterr().err
+    (own / "pictures" / "a" / f"planted.{kind}").write_bytes(KINDS[kind]())
+    summary = prepare(own / "pictures", own / "other", size=56, workers=1, max_bad=1)
+    assert [each["key"] for each in summary["skipped_reasons"]] == [f"a/planted.{kind}"]
+    assert not Path("executed").exists()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_planted_matlab_file_is_refused(own: Path, kind: str) -> None:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for name, content in (("meta.mat", KINDS[kind]()), ("ILSVRC2012_validation_ground_truth.txt", b"1\n")):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    (own / "kit.tar.gz").write_bytes(gzip.compress(file.getvalue()))
+    with pytest.raises(ValueError, match=r"kit.tar.gz cannot be understood \(it is no MATLAB file"):
+        read_devkit(own / "kit.tar.gz")
+    assert not Path("executed").exists()
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=[file.stem for file in SOURCES])
+def test_no_line_of_the_program_could_execute_what_it_reads(file: Path) -> None:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        where = f"{file}:{getattr(node, 'lineno', 0)}"
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = {alias.name for alias in node.names} | {getattr(node, "module", None) or ""}
+            assert not {name.split(".")[0] for name in names} & FORBIDDEN_MODULES, where
+        if isinstance(node, ast.Call):
+            name, called = getattr(node.func, "id", ""), getattr(node.func, "attr", "")
+            owner = getattr(getattr(node.func, "value", None), "id", "")
+            options = {option.arg: getattr(option.value, "value", None) for option in node.keywords}
+            assert name not in FORBIDDEN_BUILTINS and called not in FORBIDDEN_METHODS, where
+            assert (owner, called) != ("os", "system"), where
+            assert options.get("allow_pickle") is not True and options.get("shell") is not True, where
+            assert (owner, called) != ("torch", "load") or options.get("weights_only") is True, where
