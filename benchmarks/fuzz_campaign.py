@@ -413,7 +413,7 @@ def read_checkpoint(data: bytes, folder: Path) -> None:
     run, network = folder / "run", nn.Sequential(nn.Conv2d(3, 4, 2), nn.Linear(4, 2))
     state = data[:1] in (b"{", b"[")
     if not run.exists():
-        checkpoint.save(run, 3, network, {"0.bias": torch.zeros(4)}, {"best_step": 3})
+        checkpoint.save(run, 3, network.state_dict(), {"0.bias": torch.zeros(4)}, {"best_step": 3})
     path = checkpoint.checkpoints(run)[0].path
     whole = {name: (path / name).read_bytes() for name in (checkpoint.STATE, checkpoint.WEIGHTS, checkpoint.SUMS)}
     (path / (checkpoint.STATE if state else checkpoint.WEIGHTS)).write_bytes(data)
