@@ -17,6 +17,7 @@ import pytest
 from alexnet.cli import COMMANDS, _parse_train, main
 from alexnet.command_line import Answer, parse, run_command
 from alexnet.config import TrainConfig, save_config
+from alexnet.networks import NETWORKS
 from alexnet.recipes import RECIPES, recipe
 from alexnet.training.stop import Stopped
 
@@ -300,3 +301,28 @@ def test_a_reader_that_has_seen_enough_is_no_failure_to_speak_of() -> None:
         assert process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--network", "half"], {"network": NETWORKS["half"].config}),
+        (["--recipe", "small", "--network=original", "--network.width", "0.5"], {"network.width": 0.5}),
+        (["--from", "runs/a"], {"start_from": "runs/a"}),
+        (["--checkpoint-every", "500"], {"checkpoint.every_steps": 500}),
+        (["--checkpoint-every=2.5m"], {"checkpoint.every_minutes": 2.5}),
+        (["--schedule.changes", "0 conv1 0", "9 fc8 rest"], {"schedule.changes": ("0 conv1 0", "9 fc8 rest")}),
+    ],
+)
+def test_short_options_of_train_mean_settings(words, expected, tmp_path):
+    config = _parse_train([str(tmp_path / "store"), str(tmp_path / "run"), *words]).call.keywords["config"]
+    for name, value in expected.items():
+        found = config
+        for part in name.split("."):
+            found = getattr(found, part)
+        assert found == value
+
+
+def test_an_unknown_network_is_refused_with_the_nearest(tmp_path, capsys):
+    assert main(["train", str(tmp_path / "s"), str(tmp_path / "r"), "--network", "orignal"]) == 2
+    assert "did you mean 'original'" in capsys.readouterr().err

@@ -114,6 +114,21 @@ def test_a_run_with_itself_is_an_ensemble_that_errs_alike(run: Path, store: Path
     assert (both["per_class"], both["confusions"]) == (alone["per_class"], alone["confusions"])
 
 
+def test_members_of_an_ensemble_may_be_different_networks(
+    run: Path, store: Path, tmp_path: Path, capsys: Streams
+) -> None:
+    """Another form, another input size, and weights from the first."""
+    settings = SMALL.replace(f"--network.input-size {CROP}", "--network.input-size 70").split()
+    other, tuned = tmp_path / "other", tmp_path / "tuned"
+    alexnet("train", store, other, "--network", "torchvision", *settings, "--epochs", 1, capture=capsys)
+    alexnet("train", store, tuned, *SMALL.split(), "--from", run, "--epochs", 1, "--optim.lr", 0.001, capture=capsys)
+    result = alexnet("evaluate", run, other, tuned, "--data", store, "--device", "cpu", capture=capsys)
+    assert [member["run"] for member in result["members"]] == [str(run), str(other), str(tuned)]
+    assert result["pictures"] == VAL and len({member["weight"] for member in result["members"]}) == 1
+    described = alexnet("describe", other, capture=capsys)
+    assert described["input_size"] == 70 and described["layers"][-1]["output_shape"] == [len(CLASSES)]
+
+
 def test_pictures_get_their_five_most_probable_labels(
     run: Path, pictures: Path, tmp_path: Path, capsys: Streams
 ) -> None:

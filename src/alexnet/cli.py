@@ -96,8 +96,9 @@ def train(store: Path, run: Path, /, *, config: Annotated[TrainConfig, arg(name=
 
     Every setting is an option; --recipe NAME chooses the defaults (paper, original, small, tune, caffe, cifar, demo),
     --network NAME another network for the recipe (alexnet describe lists them), --from RUN a trained run to start
-    from. For a run that exists its own config.json gives the defaults, so that alexnet train STORE RUN alone
-    continues it. Under torchrun --parallel shares the work.
+    from, --checkpoint-every 500 (steps) or 10m (minutes) writes more checkpoints than one each epoch. For a run that
+    exists its own config.json gives the defaults, so that alexnet train STORE RUN alone continues it. Under torchrun
+    --parallel shares the work.
 
     Example:
       alexnet train stores/imagenette runs/imagenette --recipe small
@@ -320,11 +321,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parse_train(argv: list[str]) -> Line:
     """The options of `train`, whose defaults are those of the recipe or of the run that is continued."""
-    argv = ["--start-from" if word == "--from" else word for word in argv]
-    named, chosen = _value_of("--recipe", argv), _value_of("--network", argv)
-    if chosen is not None:
-        at = next(i for i, word in enumerate(argv) if word.partition("=")[0] == "--network")
-        argv = argv[:at] + argv[at + (1 if "=" in argv[at] else 2) :]
+    origin, argv = _take("--from", argv)
+    if origin is not None:
+        argv += ["--start-from", origin]
+    often, argv = _take("--checkpoint-every", argv)
+    if often is not None:
+        number = often.removesuffix("m")
+        argv += ["--checkpoint.every-steps" if number == often else "--checkpoint.every-minutes", number]
+    chosen, argv = _take("--network", argv)
+    named = _value_of("--recipe", argv)
 
     def defaults(config: TrainConfig) -> functools.partial[Answer]:
         if chosen is not None:
@@ -342,6 +347,16 @@ def _parse_train(argv: list[str]) -> Line:
             f"{run} was started with --recipe {started.recipe}; continue with that, or name another folder."
         )
     return parse("train", defaults(started), argv)
+
+
+def _take(option: str, argv: list[str]) -> tuple[str | None, list[str]]:
+    """The value of an option that is short for others, and the words without it."""
+    for i, word in enumerate(argv):
+        if word == option and i + 1 < len(argv):
+            return argv[i + 1], argv[:i] + argv[i + 2 :]
+        if word.startswith(f"{option}="):
+            return word.partition("=")[2], argv[:i] + argv[i + 1 :]
+    return None, argv
 
 
 def _value_of(option: str, argv: list[str]) -> str | None:

@@ -64,6 +64,7 @@ def test_colour_axes_are_the_principal_components():
     pixels = random.standard_normal((5000, 3)) @ random.standard_normal((3, 3)) * 50 + 120
     eigenvalues, axes = augment.colour_axes(np.cov(pixels.T))
     pca = PCA().fit(pixels)
+    assert pca.components_ is not None
     np.testing.assert_allclose(eigenvalues[::-1], pca.explained_variance_, rtol=1e-9)
     np.testing.assert_allclose(np.abs(axes.T[::-1] @ pca.components_.T), np.eye(3), atol=1e-9)
 

@@ -66,7 +66,7 @@ def test_a_cue_changes_the_object_and_nothing_around_it(cue: int, index: int) ->
     second = picture(CLASSES.index("_".join(words)), "train", index)
     changed = (np.abs(first.astype(int) - second) > 24).any(axis=2)
     assert 0.005 < changed.mean() < 0.5
-    height, width = changed.shape
+    height, width = len(changed), len(changed[0])
     side, margin = min(height, width), 3
     rows, columns = np.nonzero(changed)
     assert abs(rows - height / 2).max() <= side / 2 + margin

@@ -1,5 +1,7 @@
 """Background batches: the right pictures, whatever the number of threads; errors where they belong."""
 
+from collections.abc import Generator
+
 import numpy as np
 import pytest
 import torch
@@ -77,4 +79,5 @@ def test_an_error_in_a_thread_reaches_the_caller(split, monkeypatch):
 def test_leaving_early_stops_the_threads(split):
     batches = loader.in_order(split, 2, workers=2)
     next(batches)
+    assert isinstance(batches, Generator)
     batches.close()

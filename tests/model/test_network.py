@@ -25,7 +25,7 @@ def test_every_stage_has_the_papers_shape():
         network = AlexNet("paper").eval()
         for name, stage in network.named_children():
             stage.register_forward_hook(lambda m, i, o, name=name: shapes.update({name: tuple(o.shape[1:])}))
-        network(torch.empty(2, 3, 224, 224))
+        network(torch.empty(2, 3, 224, 224, device="meta"))
     assert shapes["conv1"] == shapes["norm1"] == (96, 55, 55)
     assert shapes["pool1"] == (96, 27, 27)
     assert shapes["conv2"] == shapes["norm2"] == (256, 27, 27)
@@ -85,10 +85,12 @@ def test_initial_weights_have_the_papers_distribution():
         ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"), (0, 1, 0, 1, 1, 1, 1, 0), strict=True
     ):
         layer = network.get_submodule(name)
+        assert isinstance(layer, nn.Conv2d | nn.Linear)
+        assert layer.bias is not None
         spread = 5 / math.sqrt(2 * layer.weight.numel())
         assert layer.weight.std().item() == pytest.approx(0.01, rel=spread)
         assert abs(layer.weight.mean()) < 5 * 0.01 / math.sqrt(layer.weight.numel())
-        assert (layer.bias == bias).all()
+        assert torch.equal(layer.bias, torch.full_like(layer.bias, bias))
 
 
 def test_initial_weights_are_a_function_of_the_generator():

@@ -1,6 +1,7 @@
 """The network's relatives: torchvision's with its own weights, Caffe's from PyTorch's parts, the sizes of SPEC."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from alexnet.networks import NETWORKS, PAPER, network
 NARROW = {"width": 1 / 12, "classes": 7, "input_size": 67}
 
 
-def outputs(name: str, **overrides: object) -> dict[str, tuple[int, ...]]:
+def outputs(name: str, **overrides: Any) -> dict[str, tuple[int, ...]]:
     """The shape that each stage gives, seen by hooks."""
     shapes: dict[str, tuple[int, ...]] = {}
     with torch.device("meta"):

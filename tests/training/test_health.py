@@ -43,7 +43,7 @@ def test_dead_units_are_counted_per_layer():
     network = small().eval()
     with torch.no_grad():
         network.conv4.weight[:10] = 0
-        network.conv4.bias[:10] = -1  # 10 of 32 kernels never answer
+        network.get_parameter("conv4.bias")[:10] = -1  # 10 of 32 kernels never answer
         network.fc7.weight.zero_()
         network.fc7.bias.fill_(-1)
     shares = health.dead_units(network, torch.randn(8, 3, 67, 67) * 60)

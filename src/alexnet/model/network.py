@@ -51,7 +51,7 @@ class Dropout(nn.Module):
         super().__init__()
         self.p, self.scaled = p, scaled
         self.whole: tuple[int, int] | None = None
-        self.at = (0, 0)
+        self.at: tuple[int, int] = (0, 0)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, units] in, the same shape out."""
@@ -73,6 +73,19 @@ class AlexNet(nn.Module):
 
     Raises ValueError for an unknown name, settings that do not fit, and an input size that leaves nothing to pool.
     """
+
+    # Those of the paper's network, for editors and type checkers; which ones there are, `layers` says.
+    conv1: nn.Conv2d
+    conv2: nn.Conv2d
+    conv3: nn.Conv2d
+    conv4: nn.Conv2d
+    conv5: nn.Conv2d
+    conv6: nn.Conv2d
+    fc6: nn.Linear
+    fc7: nn.Linear
+    fc8: nn.Linear
+    drop6: Dropout
+    drop7: Dropout
 
     def __init__(
         self,

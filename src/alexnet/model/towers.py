@@ -149,7 +149,7 @@ def share_dropout(network: AlexNet, pictures: int, first_picture: int, tower: in
         if isinstance(stage, Dropout):
             units = layer.outputs[0]
             stage.whole = (pictures, units)
-            stage.at = (first_picture, 0 if tower is None else tower * units // 2)
+            stage.at = first_picture, (tower or 0) * units // 2
 
 
 def bytes_exchanged(network: AlexNet, pictures: int, bytes_per_number: int) -> int:

@@ -104,17 +104,18 @@ def train_on(here: Ranks, store: Store, run: Path, config: TrainConfig, device: 
             print(f"warning: {sentence}", file=sys.stderr, flush=True)
 
     def save() -> None:
+        due.written()
         if here.replica > 0:
             return
         velocity = [(n, optimizer.state[w]["velocity"]) for n, w in network.named_parameters() if w in optimizer.state]
-        parts = [whole_values(network, values, exchange) for values in (network.state_dict().items(), velocity)]
+        weights = whole_values(network, network.state_dict().items(), exchange)
+        velocities = whole_values(network, velocity, exchange)
         if health.first_bad_layer(network) is not None:  # the update after a finite loss need not be finite
             raise FloatingPointError(not_a_number(run, network, step, config))
         if log is not None:
             log.flush()
             state = best | {"step": step, "epoch": step / steps_per_epoch, "schedule": schedule.state()}
-            checkpoint.save(run, step, *parts, state | {"store": fingerprint(store)})
-        due.written()
+            checkpoint.save(run, step, weights, velocities, state | {"store": fingerprint(store)})
 
     pictures = config.batch_size * steps_per_epoch * config.epochs
     with (
@@ -152,8 +153,11 @@ def train_on(here: Ranks, store: Store, run: Path, config: TrainConfig, device: 
                         log.flush()
                     raise FloatingPointError(not_a_number(run, network, step, config))
                 if log is not None:
-                    values = {"loss": value, "learning_rate": rate, "train_top1_error": error}
-                    log.write(step, step / steps_per_epoch, values)
+                    log.write(
+                        step,
+                        step / steps_per_epoch,
+                        {"loss": value, "learning_rate": rate, "train_top1_error": error},
+                    )
                 bar.advance(config.batch_size, epoch=f"{epoch + 1}/{config.epochs}", loss=f"{value:.3f}")
                 warn(watch.observe(value))
                 if here.count == 1:  # several ranks stop together, which may be a step later
