@@ -24,7 +24,7 @@ def test_every_stage_has_the_papers_shape():
     with torch.device("meta"):
         network = AlexNet("paper").eval()
         for name, stage in network.named_children():
-            stage.register_forward_hook(lambda m, i, o, name=name: shapes.update({name: tuple(o.shape[1:])}))
+            stage.register_forward_hook(lambda m, i, o, name=name: shapes.update({name: tuple(o.shape[1:])}))  # type: ignore[union-attr]
         network(torch.empty(2, 3, 224, 224, device="meta"))
     assert shapes["conv1"] == shapes["norm1"] == (96, 55, 55)
     assert shapes["pool1"] == (96, 27, 27)

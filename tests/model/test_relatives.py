@@ -22,7 +22,7 @@ def outputs(name: str, **overrides: Any) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
         net = AlexNet(name, **overrides).eval()
         for stage_name, stage in net.named_children():
-            stage.register_forward_hook(lambda m, i, o, name=stage_name: shapes.update({name: tuple(o.shape[1:])}))
+            stage.register_forward_hook(lambda m, i, o, name=stage_name: shapes.update({name: tuple(o.shape[1:])}))  # type: ignore[union-attr]
         net(torch.empty(2, 3, net.network.input_size, net.network.input_size))
     return shapes
 
