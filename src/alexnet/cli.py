@@ -339,7 +339,7 @@ def bench(
         dtype: Number format of activations and products; auto is the fastest one here.
         rounds: How often each form is measured; the median counts.
         store: Store for load; without it pictures are drawn.
-        source: Pictures for prepare; without it they are drawn.
+        source: Folder of JPEG files for prepare; without it they are drawn.
     """
     from .bench import report
 

@@ -15,8 +15,8 @@ from alexnet.config import AugmentConfig
 from alexnet.data import augment, loader
 from alexnet.data import prepare as preparing
 from alexnet.data.resize import JPEG_START
-from alexnet.data.sources import open_source, read_bytes
 from alexnet.data.store import Store
+from alexnet.model import kernels
 
 DRAWN = 256  # different pictures that are drawn where none are given
 PREPARED = 1024  # pictures to prepare in each round, at least: starting processes should not decide
@@ -50,6 +50,7 @@ def load(store: Path | None = None, batch: int = 128, rounds: int = 5, crop: int
             for _ in islice(loader.training_batches(split, draws, batch, crop), count // batch):
                 pass
 
+        kernels.reuse_memory()  # as training does
         forget_peak(CPU)
         epoch()
         peak = peak_memory(CPU)
@@ -69,9 +70,10 @@ def load(store: Path | None = None, batch: int = 128, rounds: int = 5, crop: int
 
 
 def prepare(source: Path | None = None, rounds: int = 3, size: int = 256) -> dict:
-    """`alexnet prepare` of `source`, or of pictures drawn for it, each as often as it takes to have enough.
+    """`alexnet prepare` of the JPEG files in and under `source`, or of pictures drawn for it, each as often as it takes
+    to have enough.
 
-    See `alexnet.bench.report.bench` for what is returned. ValueError for a source without JPEG pictures.
+    See `alexnet.bench.report.bench` for what is returned. ValueError where there are none.
     """
     with _folder() as name:
         folder = Path(name)
@@ -81,11 +83,10 @@ def prepare(source: Path | None = None, rounds: int = 3, size: int = 256) -> dic
             said = f"{DRAWN} pictures drawn for this"
         else:
             said = str(source)
-        splits = open_source(source, val_fraction=0).splits.values()
-        locations = (location for split in splits for _, _, location in split)
-        images = [data for data in map(read_bytes, islice(locations, MOST)) if data[:3] == JPEG_START]
+        paths = islice((path for path in sorted(source.rglob("*")) if path.is_file()), MOST)
+        images = [data for data in (path.read_bytes() for path in paths) if data[:3] == JPEG_START]
         if not images:
-            raise ValueError(f"{source} has no JPEG pictures to measure with.")
+            raise ValueError(f"{source} has no JPEG files to measure with.")
         count = max(PREPARED, len(images))
         many = list(islice(cycle(images), count))
         for number, data in enumerate(many):
