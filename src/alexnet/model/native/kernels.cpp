@@ -1,5 +1,5 @@
 // The memory-bound layers of AlexNet for CPUs: local response normalisation, max pooling, both of them with the ReLU
-// before in one pass, normalisation within each map, and the momentum update.
+// before in one pass, normalisation within each map, pictures as blocks of pixels, and the momentum update.
 //
 // Activations are channels last ([pictures, height, width, channels] in memory), float32 or bfloat16; arithmetic is
 // float32, results are rounded to nearest even. Built by kernels.py at first use and called through ctypes, hence no
@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "blocks.h"
 #include "lrn.h"
 #include "pool.h"
 #include "spatial.h"
@@ -101,6 +102,14 @@ void stage_gradient(const T *x, const T *g, const uint8_t *place, T *dx, int64_t
     }
 }
 
+template <class S, class T> void blocks(const S *x, T *y, int64_t batch, const Blocks &b, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t line = 0; line < batch * b.out_height; line++) {
+        const S *picture = x + line / b.out_height * b.height * b.width * b.channels;
+        blocks_line(picture, y + line * b.out_width * b.side * b.side * b.channels, b, line % b.out_height);
+    }
+}
+
 // v <- momentum v - decay w - rate g; w <- w + v (decay is the weight decay times the rate); copy <- w where wanted.
 template <class G>
 void momentum_update(float *w, float *v, const G *g, bfloat16 *copy, int64_t count, float rate, float momentum,
@@ -127,6 +136,9 @@ void momentum_update(float *w, float *v, const G *g, bfloat16 *copy, int64_t cou
         int64_t kernel, int64_t stride
 #define ALEXNET_MAP                                                                                            \
     int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t half, float alpha, float k
+#define ALEXNET_BLOCKS                                                                                         \
+    int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t out_height, int64_t out_width,     \
+        int64_t side
 #define ALEXNET_LAYERS(NAME, T)                                                                                \
     void lrn_##NAME(const T *x, T *y, int64_t pixels, int64_t channels, ALEXNET_NORM, int threads) {           \
         lrn(x, y, pixels, Norm{channels, groups, half, alpha, k}, threads);                                    \
@@ -156,6 +168,12 @@ void momentum_update(float *w, float *v, const G *g, bfloat16 *copy, int64_t cou
     }                                                                                                          \
     void spatial_norm_gradient_##NAME(const T *x, const T *g, T *dx, ALEXNET_MAP, int threads) {               \
         spatial_norm_gradient(x, g, dx, batch, Map{height, width, channels, half, alpha, k}, threads);         \
+    }                                                                                                          \
+    void blocks_##NAME(const T *x, T *y, ALEXNET_BLOCKS, int threads) {                                        \
+        blocks(x, y, batch, Blocks{height, width, channels, out_height, out_width, side}, threads);            \
+    }                                                                                                          \
+    void blocks_from_float32_##NAME(const float *x, T *y, ALEXNET_BLOCKS, int threads) {                       \
+        blocks(x, y, batch, Blocks{height, width, channels, out_height, out_width, side}, threads);            \
     }
 
 extern "C" {
