@@ -13,7 +13,9 @@ from alexnet.config import NetworkConfig, OptimConfig
 from alexnet.model import kernels
 from alexnet.model.network import AlexNet
 from alexnet.networks import network as named
+from alexnet.study.trained import TrainedAlexNet
 from alexnet.training.device import choose_device, choose_dtype, precision
+from alexnet.training.metrics import top_k_credit
 from alexnet.training.update import MomentumSGD
 
 EPOCHS, PICTURES = 90, 1_281_167  # of the paper's training: ILSVRC-2012
@@ -49,16 +51,20 @@ def training_step(config: NetworkConfig, batch: int, dtype: torch.dtype, device:
     """One step of `alexnet train` on a batch that is there already, as a function."""
     network = AlexNet(config).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.train()
-    optimizer = MomentumSGD(network.parameters(), OptimConfig(lr=1e-6))
-    x, labels = pictures(batch, config, device).to(dtype), torch.randint(0, config.classes, (batch,), device=device)
+    optimizer = MomentumSGD(network.named_parameters(), OptimConfig(lr=1e-6))
+    x, truth = pictures(batch, config, device).to(dtype), torch.randint(0, config.classes, (batch,))
+    labels = truth.to(device)
 
-    def step() -> None:
+    def step() -> None:  # as in alexnet.training.loop
+        torch.manual_seed(0)
+        network.train()
         with precision(device, dtype):
             logits = network(x)
         loss = F.cross_entropy(logits.float(), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        top_k_credit(logits.detach().float().cpu(), truth, 1).mean().item()
         loss.item()
 
     return step
@@ -74,7 +80,7 @@ def infer(network: str = "paper", batch: int = 64, dtype: str = "auto", rounds: 
     if where.type == "cpu":
         kernels.reuse_memory()
     forget_peak(where)
-    net = AlexNet(config).to(device=where, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    net = TrainedAlexNet(config).to(device=where, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
     def labelling(count: int) -> Callable[[], None]:
         x = pictures(count, config, where)

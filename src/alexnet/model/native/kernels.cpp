@@ -37,7 +37,7 @@ template <class T> void pool(const T *x, T *y, uint8_t *place, int64_t batch, co
         const T *picture = x + line / p.out_height * p.height * p.width * p.channels;
         for (int64_t column = 0; column < p.out_width; column++) {
             const int64_t at = (line * p.out_width + column) * p.channels;
-            pool_pixel(picture, y + at, place + at, p, line % p.out_height, column);
+            pool_pixel(picture, y + at, place ? place + at : nullptr, p, line % p.out_height, column);
         }
     }
 }
@@ -77,7 +77,7 @@ void stage(const T *x, T *y, uint8_t *place, int64_t batch, const Norm &n, const
                     }
                 for (int64_t column = 0; column < p.out_width; column++) {
                     const int64_t at = ((picture * p.out_height + row) * p.out_width + column) * p.channels;
-                    pool_pixel(buffer.data(), y + at, place + at, line, 0, column);
+                    pool_pixel(buffer.data(), y + at, place ? place + at : nullptr, line, 0, column);
                 }
             }
         }
