@@ -13,7 +13,9 @@ from rich.console import Console
 from alexnet.bench import files, limits, measure, network
 from alexnet.bench.report import bench, render
 from alexnet.cli import main
+from alexnet.config import OptimConfig
 from alexnet.model import kernels
+from alexnet.model.network import AlexNet
 from alexnet.networks import NETWORKS
 
 KEYS = {
@@ -67,10 +69,10 @@ def test_days_for_imagenet_follow_from_the_rate() -> None:
 
 
 def test_the_step_that_is_measured_trains(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "OptimConfig", lambda lr: OPTIM)
+    monkeypatch.setattr(network, "OptimConfig", lambda lr: OptimConfig(lr=0.01))
     made: list[torch.nn.Module] = []
 
-    class Kept(network.AlexNet):
+    class Kept(AlexNet):
         def __init__(self, *arguments: object) -> None:
             super().__init__(*arguments)  # type: ignore[arg-type]
             made.append(self)
@@ -81,9 +83,6 @@ def test_the_step_that_is_measured_trains(monkeypatch: pytest.MonkeyPatch) -> No
     step()
     assert made[0].training
     assert all(not torch.equal(old, new) for old, new in zip(before, made[0].parameters(), strict=True))
-
-
-OPTIM = network.OptimConfig(lr=0.01)
 
 
 @pytest.mark.parametrize("what", ["load", "prepare"])

@@ -69,6 +69,7 @@ def test_linear_takes_any_strides():
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 def test_convolution_in_float32(inputs, out, size, stride, padding, groups, height, width, layout):
     layer = Conv2d(inputs, out, size, stride, padding, groups=groups).to(memory_format=layout)
+    assert layer.bias is not None
     x = torch.randn(3, inputs, height, width).contiguous(memory_format=layout)
     assert any("alexnet" in name for name in names(layer(x)))
     settings = (layer.stride, layer.padding, groups)
@@ -92,6 +93,7 @@ def test_first_convolution_in_bfloat16_goes_over_blocks(
     inputs, out, size, stride, padding, groups, height, width, cast
 ):
     layer = Conv2d(inputs, out, size, stride)
+    assert layer.bias is not None
     x = torch.randn(2, inputs, height, width).bfloat16()
     weights = [layer.weight.bfloat16().float(), layer.bias.bfloat16().float()]
     wanted = with_gradients(lambda w, b: F.conv2d(x.float(), w, b, stride), *weights)

@@ -117,11 +117,11 @@ def test_state_changes_with_the_weights() -> None:
     net = network()
     states = [state_of(net)]
     with torch.no_grad():
-        net.get_submodule("fc8").bias.add_(1)
+        net.get_parameter("fc8.bias").add_(1)
         states.append(state_of(net))
         net.load_state_dict(net.state_dict())
         states.append(state_of(net))
-        net.get_submodule("conv1").weight = torch.nn.Parameter(net.get_submodule("conv1").weight.clone())
+        net.get_submodule("conv1").weight = torch.nn.Parameter(net.get_parameter("conv1.weight").clone())
         states.append(state_of(net))
     assert len(set(states)) == 4
     assert state_of(net) == states[-1]

@@ -32,7 +32,7 @@ def test_changed_weights_and_hooks_are_respected(run: Path) -> None:
     seen: list[torch.Tensor] = []
     with torch.no_grad():
         before = net(x)
-        net.get_submodule("fc8").bias.add_(1)
+        net.get_parameter("fc8.bias").add_(1)
         torch.testing.assert_close(net(x), before + 1)
         handle = net.get_submodule("conv3").register_forward_hook(lambda module, given, output: seen.append(output))
         torch.testing.assert_close(net(x), before + 1)

@@ -10,6 +10,8 @@ Values and gradients are those of `torch.nn` but for the order of additions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -127,10 +129,11 @@ class Linear(nn.Linear):
 
 
 class Conv2d(nn.Conv2d):
-    """`torch.nn.Conv2d` without dilation."""
+    """`torch.nn.Conv2d` with biases and without dilation."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return conv2d(x, self.weight, self.bias, self.stride, self.padding, self.groups)  # type: ignore[arg-type]
+        assert self.bias is not None
+        return conv2d(x, self.weight, self.bias, self.stride, self.padding, self.groups)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -142,7 +145,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def conv2d(
-    x: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, int], padding: tuple[int, int], groups: int
+    x: Tensor, weight: Tensor, bias: Tensor, stride: Sequence[int], padding: Sequence[int] | str, groups: int
 ) -> Tensor:
     """`F.conv2d` by whichever form is fastest here."""
     dtype = computed_in(x)
@@ -151,16 +154,22 @@ def conv2d(
         height, width = ((length - size) // side + -(-size // side) for length in x.shape[2:])
         return F.conv2d(blocks(x, side, height, width, dtype), over_blocks(weight, side), bias)
     learning = torch.is_grad_enabled() and weight.requires_grad and bias.requires_grad
-    if learning and dtype == weight.dtype == torch.float32 and x.dim() == 4 and _has_onednn(x):
+    if (
+        learning
+        and not isinstance(padding, str)
+        and dtype == weight.dtype == torch.float32
+        and x.dim() == 4
+        and _has_onednn(x)
+    ):
         return _conv2d(x, weight, bias, list(stride), list(padding), groups)
-    return F.conv2d(x, weight, bias, stride, padding, 1, groups)
+    return F.conv2d(x, weight, bias, stride, padding, 1, groups)  # type: ignore[arg-type]
 
 
 torch.fx.wrap("linear")
 torch.fx.wrap("conv2d")
 
 
-def in_blocks(x: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int], groups: int) -> bool:
+def in_blocks(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int] | str, groups: int) -> bool:
     """Whether a convolution is one that is faster over blocks: few channels, a stride, and no gradient of `x`."""
     return (
         x.dim() == 4

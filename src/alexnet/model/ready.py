@@ -8,7 +8,8 @@ are those of `AlexNet` in eval mode but for rounding.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -63,13 +64,14 @@ class Ready:
             x = step(x)
         return x
 
-    def _steps(self, network: AlexNet):
-        layers, first, factor = list(network.layers), True, 1.0
+    def _steps(self, network: AlexNet) -> Iterator[Step]:
+        layers, first = list(network.layers), True
+        factor = 1.0  # dropout's, that the next weights take over
         while layers:
             layer, *following = layers
-            stage = network.get_submodule(layer.name)
+            stage: Any = network.get_submodule(layer.name)
             if first and layer.kind == "pad" and following and following[0].kind == "conv":
-                conv = network.get_submodule(following[0].name)
+                conv: Any = network.get_submodule(following[0].name)
                 if step := self._first_over_blocks(layer.inputs, following[0], conv):
                     yield step
                     layers, first = following[1:], False
@@ -78,7 +80,7 @@ class Ready:
                 yield self._convert
                 first = False
             kinds = [each.kind for each in layers[:3]]
-            stages = [network.get_submodule(each.name) for each in layers[:3]]
+            stages: list[Any] = [network.get_submodule(each.name) for each in layers[:3]]
             if kinds == FUSED and fusible(torch.empty(1, *layer.inputs, dtype=self.dtype), *stages):
                 yield self._stage(layers[:3], *stages)
                 layers = layers[3:]
@@ -111,7 +113,7 @@ class Ready:
     def _convert(self, x: Tensor) -> Tensor:
         return x.to(self.dtype).contiguous(memory_format=torch.channels_last)
 
-    def _first_over_blocks(self, shape: tuple[int, ...], layer: Layer, conv: nn.Module) -> Step | None:
+    def _first_over_blocks(self, shape: tuple[int, ...], layer: Layer, conv: Any) -> Step | None:
         """The first convolution in bfloat16; blocks that reach past the picture are its padding."""
         example = torch.empty(1, *layer.inputs, dtype=self.dtype)
         if self.dtype != torch.bfloat16 or not in_blocks(example, conv.weight, conv.stride, conv.padding, layer.groups):
@@ -122,13 +124,15 @@ class Ready:
         product = self._packed_conv(weight, conv.bias, (1, 1), (0, 0), 1, (height, width), "none")
         return lambda x: product(blocks(x, side, height, width, torch.bfloat16))
 
-    def _conv(self, layer: Layer, conv: nn.Module, rectify: bool) -> Step:
+    def _conv(self, layer: Layer, conv: Any, rectify: bool) -> Step:
         after = "relu" if rectify else "none"
         return self._packed_conv(
             conv.weight, conv.bias, conv.stride, conv.padding, layer.groups, layer.inputs[1:], after
         )
 
-    def _packed_conv(self, weight, bias, stride, padding, groups, size, after: str) -> Step:
+    def _packed_conv(
+        self, weight: Tensor, bias: Tensor, stride: Any, padding: Any, groups: int, size: tuple[int, ...], after: str
+    ) -> Step:
         weight, bias = weight.detach().to(self.dtype), bias.detach().to(self.dtype)
         form = list(padding), list(stride), [1, 1], groups
         shape = [self.batch, weight.shape[1] * groups, *size]
@@ -136,7 +140,7 @@ class Ready:
         convolution = torch.ops.mkldnn._convolution_pointwise
         return lambda x: convolution(x, packed, bias, *form, after, [], "")
 
-    def _linear(self, layer: Layer, linear: nn.Module, rectify: bool, factor: float) -> Step:
+    def _linear(self, layer: Layer, linear: Any, rectify: bool, factor: float) -> Step:
         weight = (linear.weight.detach() * factor).to(self.dtype)
         if len(layer.inputs) > 1:  # the pixels lie one after the other in memory, each with its channels
             channels, height, width = layer.inputs
@@ -151,7 +155,7 @@ class Ready:
 
         return step
 
-    def _pool(self, layer: Layer, pool: nn.Module) -> Step:
+    def _pool(self, layer: Layer, pool: Any) -> Step:
         channels, height, width = layer.inputs
         if pool.kernel_size > min(height, width):
             return lambda x: F.max_pool2d(x, pool.kernel_size, pool.stride, ceil_mode=pool.ceil_mode)
@@ -166,7 +170,7 @@ class Ready:
 
         return step
 
-    def _stage(self, layers: list[Layer], relu: nn.Module, norm: nn.Module, pool: nn.Module) -> Step:
+    def _stage(self, layers: list[Layer], relu: Any, norm: Any, pool: Any) -> Step:
         channels, height, width = layers[0].inputs
         out = [output_size(n, pool.kernel_size, pool.stride, pool.ceil_mode) for n in (height, width)]
         window = pool.kernel_size, pool.stride
