@@ -102,7 +102,9 @@ def load(run: str | Path, device: str = "auto", checkpoint_name: str = "best") -
     if not (run / "config.json").is_file():
         raise ValueError(f"{run} is not a run folder: it has no config.json.")
     config = load_config(run / "config.json")
-    network = TrainedAlexNet(config.network)
+    with torch.device("meta"):  # no initial values are drawn only to be replaced
+        network = TrainedAlexNet(config.network)
+    network = network.to_empty(device="cpu")
     checkpoint.load_weights(network, checkpoint.find(run, checkpoint_name))
     try:
         classes = json.loads((run / "classes.json").read_text(encoding="utf-8"))
