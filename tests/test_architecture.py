@@ -23,10 +23,11 @@ ROOMS: dict[str, set[str]] = {
     "model": {"config", "networks"},
     "training": {"config", "networks", "recipes", "progress", "durable", "lock", "data", "model"},
     "study": {"config", "networks", "recipes", "progress", "durable", "lock", "data", "model", "training"},
+    "bench": {"config", "networks", "data", "model", "training", "study"},
     "command_line": set(),
     "cli": {
         *("config", "networks", "recipes", "progress", "durable", "lock", "data", "model", "training", "study"),
-        "command_line",
+        *("bench", "command_line"),
     },
     "__main__": {"cli"},
     "__init__": {"model", "study"},  # lazily

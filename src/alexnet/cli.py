@@ -9,7 +9,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import arg
 
@@ -20,6 +20,7 @@ from .recipes import recipe
 
 Device = Annotated[str, arg(help="auto (cuda, then mps, then cpu), cpu, cuda, cuda:1 or mps.")]
 MoreRuns = Annotated[tuple[Path, ...], arg(metavar="[RUN ...]", help="More run folders: their ensemble.")]
+Measured = Literal["train", "infer", "load", "prepare", "kernels"]
 MorePictures = Annotated[tuple[Path, ...], arg(metavar="[PICTURE ...]", help="More pictures.")]
 
 
@@ -308,9 +309,57 @@ def describe(name: str = "paper", /) -> Answer:
 assert describe.__doc__ is not None
 describe.__doc__ = describe.__doc__.replace("NETWORKS", ", ".join(NETWORKS))
 
+
+def bench(
+    what: Annotated[Measured, arg(metavar="[{train,infer,load,prepare,kernels}]")] = "train",
+    /,
+    *,
+    network: str = "paper",
+    batch_size: int | None = None,
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto",
+    rounds: int = 5,
+    store: Path | None = None,
+    source: Path | None = None,
+    device: Device = "auto",
+) -> Answer:
+    """Measure how fast this machine trains, labels, loads or prepares, beside what it could do at most.
+
+    The limit is measured in the same run: products alone for train and infer, libjpeg-turbo alone for load
+    and prepare, a copy of as many bytes for kernels (the memory-bound layers).
+
+    Example:
+      alexnet bench
+      alexnet bench infer --batch-size 1 --dtype float32
+      alexnet bench load --store stores/imagenette
+
+    Args:
+        what: train (steps on one batch), infer (centre views, and ten views of one picture), load (batches
+            from a store), prepare (a source into a store), or kernels.
+        network: Network for train and infer: paper, original, ...
+        batch_size: Pictures at a time (train and load 128, infer and kernels 64).
+        dtype: Number format of activations and products; auto is the fastest one here.
+        rounds: How often each form is measured; the median counts.
+        store: Store for load; without it pictures are drawn.
+        source: Folder of JPEG files for prepare; without it they are drawn.
+    """
+    from .bench import report
+
+    result = report.bench(
+        what,
+        network_name=network,
+        batch_size=batch_size,
+        dtype=dtype,
+        rounds=rounds,
+        store=store,
+        source=source,
+        device=device,
+    )
+    return result, report.render
+
+
 COMMANDS = {
     command.__name__: command
-    for command in (demo, prepare, train, evaluate, predict, similar, features, figures, verify, describe)
+    for command in (demo, prepare, train, evaluate, predict, similar, features, figures, bench, verify, describe)
 }
 
 

@@ -32,6 +32,19 @@ def test_sums_are_those_of_whole_numbers() -> None:
     assert np.array_equal(sums.products, np.einsum("nhwa,nhwb->ab", wide, wide))
 
 
+@pytest.mark.parametrize(("count", "size"), [(600, 5), (1, 256), (2, 17), (3, 16)])
+@pytest.mark.parametrize("grey", [255, 254])
+def test_sums_hold_for_the_brightest_pictures(count: int, size: int, grey: int) -> None:
+    pictures = np.full((count, size, size, 3), grey, np.uint8)
+    pictures[-1, -1, -1] = (1, 2, 3)
+    sums = Sums.none(size)
+    sums.add_pictures(list(pictures))
+    wide = pictures.reshape(-1, 3).astype(np.int64)
+    assert sums.pictures == count
+    assert np.array_equal(sums.values, pictures.sum(axis=0, dtype=np.int64))
+    assert np.array_equal(sums.products, wide.T @ wide)
+
+
 @pytest.mark.parametrize("parts", [2, 3, 20])
 def test_sums_do_not_depend_on_how_pictures_were_dealt_out(parts: int) -> None:
     pictures = noise(20)

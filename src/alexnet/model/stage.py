@@ -74,14 +74,15 @@ _stage.register_autograd(_backward, setup_context=_keep)
 
 def relu_norm_pool(x: Tensor, relu: nn.ReLU, norm: LocalResponseNorm, pool: MaxPool2d) -> Tensor:
     """pool(norm(relu(x))) of a convolution's output [B, C, H, W], in one pass where nobody looks between."""
-    if not (isinstance(x, Tensor) and _fusible(x, relu, norm, pool)):
+    if not (isinstance(x, Tensor) and fusible(x, relu, norm, pool)):
         return pool(norm(relu(x)))
     out_size = [pooling.output_size(n, pool.kernel_size, pool.stride, pool.ceil_mode) for n in x.shape[2:]]
     window = [pool.kernel_size, pool.stride]
     return _stage(x, out_size, window, norm.groups, norm.size, norm.alpha, norm.k)[0]
 
 
-def _fusible(x: Tensor, relu: nn.Module, norm: nn.Module, pool: nn.Module) -> bool:
+def fusible(x: Tensor, relu: nn.Module, norm: nn.Module, pool: nn.Module) -> bool:
+    """Whether the three stages can be one pass over `x`."""
     return (
         type(relu) is nn.ReLU
         and type(norm) is LocalResponseNorm
@@ -93,13 +94,13 @@ def _fusible(x: Tensor, relu: nn.Module, norm: nn.Module, pool: nn.Module) -> bo
         and x.shape[1] % norm.groups == 0
         and pool.kernel_size <= min(MAX_KERNEL, *x.shape[2:])
         and kernels.usable(x)
-        and not any(_watched(stage) for stage in (relu, norm, pool))
+        and not any(watched(stage) for stage in (relu, norm, pool))
     )
 
 
 _HOOKS = ("forward_hooks", "forward_pre_hooks", "backward_hooks", "backward_pre_hooks")
 
 
-def _watched(stage: nn.Module) -> bool:
+def watched(stage: nn.Module) -> bool:
     """Whether a hook wants to see what goes in or out of this stage."""
     return any(getattr(stage, f"_{name}") or getattr(nn_module, f"_global_{name}") for name in _HOOKS)

@@ -13,6 +13,8 @@ from alexnet.data import augment, resize
 from alexnet.data.arrays import read_array
 from alexnet.data.classes import Class
 from alexnet.model.network import AlexNet
+from alexnet.model.products import computed_in
+from alexnet.model.ready import Ready, ready_for, state_of
 from alexnet.training import checkpoint
 from alexnet.training.device import choose_device
 
@@ -67,11 +69,27 @@ class Preprocess:
 
 
 class TrainedAlexNet(AlexNet):
-    """`AlexNet` in eval mode, with what its run knows: `config`, `classes` and `preprocess`."""
+    """`AlexNet` in eval mode, with what its run knows: `config`, `classes` and `preprocess`.
+
+    Without gradients (`torch.no_grad()`, `torch.inference_mode()`) and hooks, a CPU answers from weights that were
+    made ready for it in the first call (see `alexnet.model.ready`), in the format of `torch.autocast` if that is on.
+    """
 
     config: TrainConfig
     classes: tuple[Class, ...]
     preprocess: Preprocess
+    _ready: tuple[object, Ready] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, 3, S, S] to logits [B, classes]."""
+        dtype = computed_in(x) if isinstance(x, Tensor) else torch.float32
+        if not ready_for(self, x, dtype):
+            return super().forward(x)
+        state = dtype, state_of(self)
+        if self._ready is None or self._ready[0] != state:
+            self._ready = None  # so that the memory of two is never needed
+            self._ready = state, Ready(self, dtype, len(x))
+        return self._ready[1](x)
 
 
 def load(run: str | Path, device: str = "auto", checkpoint_name: str = "best") -> TrainedAlexNet:
@@ -84,7 +102,9 @@ def load(run: str | Path, device: str = "auto", checkpoint_name: str = "best") -
     if not (run / "config.json").is_file():
         raise ValueError(f"{run} is not a run folder: it has no config.json.")
     config = load_config(run / "config.json")
-    network = TrainedAlexNet(config.network)
+    with torch.device("meta"):  # no initial values are drawn only to be replaced
+        network = TrainedAlexNet(config.network)
+    network = network.to_empty(device="cpu")
     checkpoint.load_weights(network, checkpoint.find(run, checkpoint_name))
     try:
         classes = json.loads((run / "classes.json").read_text(encoding="utf-8"))

@@ -1,5 +1,5 @@
 // The memory-bound layers of AlexNet for CPUs: local response normalisation, max pooling, both of them with the ReLU
-// before in one pass, normalisation within each map, and the momentum update.
+// before in one pass, normalisation within each map, pictures as blocks of pixels, and the momentum update.
 //
 // Activations are channels last ([pictures, height, width, channels] in memory), float32 or bfloat16; arithmetic is
 // float32, results are rounded to nearest even. Built by kernels.py at first use and called through ctypes, hence no
@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "blocks.h"
 #include "lrn.h"
 #include "pool.h"
 #include "spatial.h"
@@ -36,7 +37,7 @@ template <class T> void pool(const T *x, T *y, uint8_t *place, int64_t batch, co
         const T *picture = x + line / p.out_height * p.height * p.width * p.channels;
         for (int64_t column = 0; column < p.out_width; column++) {
             const int64_t at = (line * p.out_width + column) * p.channels;
-            pool_pixel(picture, y + at, place + at, p, line % p.out_height, column);
+            pool_pixel(picture, y + at, place ? place + at : nullptr, p, line % p.out_height, column);
         }
     }
 }
@@ -76,7 +77,7 @@ void stage(const T *x, T *y, uint8_t *place, int64_t batch, const Norm &n, const
                     }
                 for (int64_t column = 0; column < p.out_width; column++) {
                     const int64_t at = ((picture * p.out_height + row) * p.out_width + column) * p.channels;
-                    pool_pixel(buffer.data(), y + at, place + at, line, 0, column);
+                    pool_pixel(buffer.data(), y + at, place ? place + at : nullptr, line, 0, column);
                 }
             }
         }
@@ -98,6 +99,14 @@ void stage_gradient(const T *x, const T *g, const uint8_t *place, T *dx, int64_t
                 lrn_pixel_gradient<true>(x + at, normed.data(), dx + at, n);
             }
         }
+    }
+}
+
+template <class S, class T> void blocks(const S *x, T *y, int64_t batch, const Blocks &b, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t line = 0; line < batch * b.out_height; line++) {
+        const S *picture = x + line / b.out_height * b.height * b.width * b.channels;
+        blocks_line(picture, y + line * b.out_width * b.side * b.side * b.channels, b, line % b.out_height);
     }
 }
 
@@ -127,6 +136,9 @@ void momentum_update(float *w, float *v, const G *g, bfloat16 *copy, int64_t cou
         int64_t kernel, int64_t stride
 #define ALEXNET_MAP                                                                                            \
     int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t half, float alpha, float k
+#define ALEXNET_BLOCKS                                                                                         \
+    int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t out_height, int64_t out_width,     \
+        int64_t side
 #define ALEXNET_LAYERS(NAME, T)                                                                                \
     void lrn_##NAME(const T *x, T *y, int64_t pixels, int64_t channels, ALEXNET_NORM, int threads) {           \
         lrn(x, y, pixels, Norm{channels, groups, half, alpha, k}, threads);                                    \
@@ -156,6 +168,12 @@ void momentum_update(float *w, float *v, const G *g, bfloat16 *copy, int64_t cou
     }                                                                                                          \
     void spatial_norm_gradient_##NAME(const T *x, const T *g, T *dx, ALEXNET_MAP, int threads) {               \
         spatial_norm_gradient(x, g, dx, batch, Map{height, width, channels, half, alpha, k}, threads);         \
+    }                                                                                                          \
+    void blocks_##NAME(const T *x, T *y, ALEXNET_BLOCKS, int threads) {                                        \
+        blocks(x, y, batch, Blocks{height, width, channels, out_height, out_width, side}, threads);            \
+    }                                                                                                          \
+    void blocks_from_float32_##NAME(const float *x, T *y, ALEXNET_BLOCKS, int threads) {                       \
+        blocks(x, y, batch, Blocks{height, width, channels, out_height, out_width, side}, threads);            \
     }
 
 extern "C" {

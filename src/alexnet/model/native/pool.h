@@ -12,8 +12,8 @@ struct Pool {
     int64_t height, width, channels, out_height, out_width, kernel, stride;
 };
 
-// The first maximum of `rows` x `columns` pixels at x; NaN wins, as in torch.
-template <class T>
+// The first maximum of `rows` x `columns` pixels at x, and its place where PLACES asks for it; NaN wins, as in torch.
+template <bool PLACES, class T>
 inline __attribute__((always_inline)) void pool_window(
     const T *x, T *y, uint8_t *place, const Pool &p, int64_t kernel, int64_t rows, int64_t columns) {
     int64_t c = 0;
@@ -30,7 +30,7 @@ inline __attribute__((always_inline)) void pool_window(
                 where = _mm_mask_mov_epi8(where, better, _mm_set1_epi8(char(h * kernel + w)));
             }
         store(y + c, lanes, best);
-        _mm_mask_storeu_epi8(place + c, lanes, where);
+        if (PLACES) _mm_mask_storeu_epi8(place + c, lanes, where);
     };
     for (; c + LANES <= p.channels; c += LANES) chunk(Whole(LANES));
     if (c < p.channels) chunk(Part(p.channels - c));
@@ -45,19 +45,25 @@ inline __attribute__((always_inline)) void pool_window(
                 if (value > best || value != value) best = value, where = h * kernel + w;
             }
         narrow(best, y[c]);
-        place[c] = uint8_t(where);
+        if (PLACES) place[c] = uint8_t(where);
     }
 }
 
-// One pixel of the output; x is the whole picture, y and place the pixel's.
+// One pixel of the output; x is the whole picture, y and place the pixel's. Without `place` only the maximum.
 template <class T> void pool_pixel(const T *x, T *y, uint8_t *place, const Pool &p, int64_t row, int64_t column) {
     const int64_t top = row * p.stride, left = column * p.stride;
     const int64_t rows = std::min(p.kernel, p.height - top), columns = std::min(p.kernel, p.width - left);
     x += (top * p.width + left) * p.channels;
-    if (rows == 3 && columns == 3 && p.kernel == 3)
-        pool_window(x, y, place, p, 3, 3, 3);  // unrolled
-    else
-        pool_window(x, y, place, p, p.kernel, rows, columns);
+    if (rows == 3 && columns == 3 && p.kernel == 3) {  // unrolled
+        if (place)
+            pool_window<true>(x, y, place, p, 3, 3, 3);
+        else
+            pool_window<false>(x, y, place, p, 3, 3, 3);
+    } else if (place) {
+        pool_window<true>(x, y, place, p, p.kernel, rows, columns);
+    } else {
+        pool_window<false>(x, y, place, p, p.kernel, rows, columns);
+    }
 }
 
 // What the pixel (h, w) receives from the windows in which it was the maximum; g and place are the whole picture's.

@@ -1,0 +1,139 @@
+"""Testing with the paper's network: ours, as `load(RUN)` gives it, beside PyTorch, ONNX Runtime and OpenVINO.
+
+    python benchmarks/inference.py --rounds 7 --out benchmarks/results/today.json
+
+All have the same weights and give the same logits (checked before). ONNX Runtime and OpenVINO run one graph of ONNX's
+own operators; ONNX Runtime has no bfloat16 on CPUs. "compiled" is `torch.compile` with frozen weights, in channels
+last, the normalisation's sums as a 1x1 convolution. Needs `pip install -e .[bench]`.
+"""
+
+import copy
+import dataclasses
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import openvino
+import torch
+import torch._inductor.config
+from as_written import CLASSES, as_written, with_weights_of, write_onnx
+from side_by_side import Form, compare, keep, options
+from torch import Tensor, nn
+
+from alexnet.bench import limits
+from alexnet.bench.network import pictures
+from alexnet.model import kernels
+from alexnet.networks import NETWORKS
+from alexnet.study.trained import TrainedAlexNet
+from alexnet.training.device import precision
+
+CPU = torch.device("cpu")
+Answer = Callable[[], np.ndarray]
+
+
+def main() -> None:
+    parser = options(__doc__, rounds=7)
+    parser.add_argument("--batch-sizes", nargs="+", type=int, default=[64, 1])
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
+    arguments = parser.parse_args()
+    kernels.reuse_memory()
+    torch._inductor.config.freezing = True
+    paper = dataclasses.replace(NETWORKS["paper"].config, classes=CLASSES, initial_std=(), initial_bias=())
+    net = TrainedAlexNet(paper, generator=torch.Generator().manual_seed(0)).eval()
+    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    plain = with_weights_of(net, as_written()).eval()
+    banded = with_weights_of(net, as_written(banded=True)).eval()
+    banded = banded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    results = {}
+    with tempfile.TemporaryDirectory() as folder:
+        graph = Path(folder) / "alexnet.onnx"
+        write_onnx(net, graph)
+        for name in arguments.dtypes:
+            dtype = getattr(torch, name)
+            for batch in arguments.batch_sizes:
+                answers = {
+                    "ours": of_torch(net, batch, dtype),
+                    "PyTorch as written": of_torch(plain, batch, dtype, torch.contiguous_format),
+                    "PyTorch compiled, frozen": compiled(banded, batch, dtype),
+                    "OpenVINO": of_openvino(graph, batch, dtype),
+                }
+                if dtype == torch.float32:
+                    answers["ONNX Runtime"] = of_onnxruntime(graph, batch)
+                check(answers, dtype)
+                work, operations = limits.convolution(dtype, CPU)
+                forms: dict[str, Form] = {"limit": (work, operations / limits.operations(paper, training=False))}
+                forms |= {whose: (repeated(answer, batch), float(max(batch, 16))) for whose, answer in answers.items()}
+                title = f"{name}, batch {batch}"
+                results[title] = compare(f"inference, {title}", forms, arguments.rounds)
+    keep(arguments.out, "inference", arguments.rounds, results, ["torch", "onnxruntime", "openvino"])
+
+
+def repeated(answer: Answer, batch: int) -> Callable[[], None]:
+    """Small batches several times, so that a round is long enough to measure."""
+
+    def work() -> None:
+        for _ in range(max(1, 16 // batch)):
+            answer()
+
+    return work
+
+
+def same_pictures(batch: int) -> Tensor:
+    torch.manual_seed(1)
+    return pictures(batch, NETWORKS["paper"].config, CPU)
+
+
+def of_torch(
+    network: nn.Module, batch: int, dtype: torch.dtype, layout: torch.memory_format = torch.channels_last
+) -> Answer:
+    x = same_pictures(batch).contiguous(memory_format=layout)
+
+    def answer() -> np.ndarray:
+        with torch.inference_mode(), precision(CPU, dtype):
+            return network(x).float().numpy()
+
+    return answer
+
+
+def compiled(network: nn.Module, batch: int, dtype: torch.dtype) -> Answer:
+    x = same_pictures(batch).to(dtype)
+    fast = torch.compile(copy.deepcopy(network).to(dtype))
+
+    def answer() -> np.ndarray:
+        with torch.no_grad():
+            return fast(x).float().numpy()
+
+    return answer
+
+
+def of_openvino(graph: Path, batch: int, dtype: torch.dtype) -> Answer:
+    core = openvino.Core()
+    model = core.read_model(graph)
+    model.reshape([batch, 3, 224, 224])
+    form = {torch.float32: "f32", torch.bfloat16: "bf16"}[dtype]
+    settings = {"INFERENCE_PRECISION_HINT": form, "PERFORMANCE_HINT": "LATENCY"}
+    request = core.compile_model(model, "CPU", settings).create_infer_request()
+    x = same_pictures(batch).contiguous().numpy()
+    return lambda: request.infer([x])[0]
+
+
+def of_onnxruntime(graph: Path, batch: int) -> Answer:
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(graph, settings, providers=["CPUExecutionProvider"])
+    x = same_pictures(batch).contiguous().numpy()
+    return lambda: np.asarray(session.run(None, {"pictures": x})[0])
+
+
+def check(answers: dict[str, Answer], dtype: torch.dtype) -> None:
+    expected = answers["PyTorch as written"]()
+    tolerance = (1e-4 if dtype == torch.float32 else 0.06) * np.abs(expected).max()
+    for name, answer in answers.items():
+        error = np.abs(answer() - expected).max()
+        assert error <= tolerance, f"{name} is {error:.2g} from PyTorch"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""`alexnet bench load` and `prepare`: the path of the pictures, beside what libjpeg-turbo alone takes for them."""
+
+import shutil
+import tempfile
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from alexnet.bench import limits
+from alexnet.bench.measure import Rate, alternate, forget_peak, machine, peak_memory
+from alexnet.bench.pictures import draw_photographs
+from alexnet.config import AugmentConfig
+from alexnet.data import augment, loader
+from alexnet.data import prepare as preparing
+from alexnet.data.resize import JPEG_START
+from alexnet.data.store import Store
+from alexnet.model import kernels
+
+DRAWN = 256  # different pictures that are drawn where none are given
+PREPARED = 1024  # pictures to prepare in each round, at least: starting processes should not decide
+MOST = 2048  # pictures of what is given that each round loads or prepares, at most
+CPU = torch.device("cpu")
+
+
+def load(store: Path | None = None, batch: int = 128, rounds: int = 5, crop: int = 224) -> dict:
+    """Batches as training gets them (decoded, cropped, mirrored) from `store`, or from pictures drawn for it.
+
+    See `alexnet.bench.report.bench` for what is returned. ValueError for a store that has no JPEG pictures or fewer
+    than one batch.
+    """
+    with _folder() as name:
+        folder = Path(name)
+        if store is None:
+            draw_photographs(folder / "pictures", DRAWN)
+            preparing.prepare(folder / "pictures", folder / "store")
+        opened = Store(store or folder / "store")
+        split = opened.split("train")
+        images = [split.image(index) for index in range(min(MOST, len(split)))]
+        if len(split) < batch or crop > opened.size or bytes(images[0][:3]) != JPEG_START:
+            raise ValueError(
+                f"{opened.path} cannot be measured: it needs {batch} training pictures (or a smaller --batch-size), "
+                f"as JPEG, of {crop} pixels or more."
+            )
+        draws = augment.draw_epoch(AugmentConfig(), len(split), opened.size, crop, seed=0, epoch=0)
+        count = len(images) // batch * batch
+
+        def epoch() -> None:
+            for _ in islice(loader.training_batches(split, draws, batch, crop), count // batch):
+                pass
+
+        kernels.reuse_memory()  # as training does
+        forget_peak(CPU)
+        epoch()
+        peak = peak_memory(CPU)
+        chosen = [split.image(int(index)) for index in draws.order[:count]]
+        rates = alternate({"limit": limits.decoding(chosen, opened.size), "ours": (epoch, count)}, rounds)
+        source = str(store) if store else f"{DRAWN} pictures drawn for this"
+        return {
+            "what": "load",
+            "source": source,
+            **_beside(rates["ours"], rates["limit"], "libjpeg-turbo alone, all cores, the same stored pictures"),
+            "batch": batch,
+            "rounds": rounds,
+            "bytes_per_picture": sum(image.nbytes for image in chosen) / len(chosen),
+            "peak_memory_bytes": peak,
+            "machine": machine(CPU),
+        }
+
+
+def prepare(source: Path | None = None, rounds: int = 3, size: int = 256) -> dict:
+    """`alexnet prepare` of the JPEG files in and under `source`, or of pictures drawn for it, each as often as it takes
+    to have enough.
+
+    See `alexnet.bench.report.bench` for what is returned. ValueError where there are none.
+    """
+    with _folder() as name:
+        folder = Path(name)
+        if source is None:
+            source = folder / "pictures"
+            draw_photographs(source, DRAWN)
+            said = f"{DRAWN} pictures drawn for this"
+        else:
+            said = str(source)
+        paths = islice((path for path in sorted(source.rglob("*")) if path.is_file()), MOST)
+        images = [data for data in (path.read_bytes() for path in paths) if data[:3] == JPEG_START]
+        if not images:
+            raise ValueError(f"{source} has no JPEG files to measure with.")
+        count = max(PREPARED, len(images))
+        many = list(islice(cycle(images), count))
+        for number, data in enumerate(many):
+            file = folder / "copies" / "train" / f"class-{number % 2}" / f"{number:06}.jpg"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+
+        def work() -> None:
+            shutil.rmtree(folder / "store", ignore_errors=True)
+            preparing.prepare(folder / "copies", folder / "store", size=size, max_bad=1.0)
+
+        forget_peak(CPU)
+        rates = alternate({"limit": limits.recoding(many, size, 95), "ours": (work, count)}, rounds)
+        return {
+            "what": "prepare",
+            "source": said,
+            **_beside(rates["ours"], rates["limit"], "libjpeg-turbo decoding and encoding alone, all cores"),
+            "batch": count,
+            "rounds": rounds,
+            "bytes_per_picture": sum(map(len, images)) / len(images),
+            "peak_memory_bytes": peak_memory(CPU),
+            "machine": machine(CPU),
+        }
+
+
+def _beside(ours: Rate, limit: Rate, what: str) -> dict[str, Any]:
+    return {
+        "pictures_per_second": ours.median,
+        "slowest": ours.slowest,
+        "fastest": ours.fastest,
+        "limit_pictures_per_second": limit.median,
+        "fraction_of_limit": ours.median / limit.median,
+        "limit": what,
+        "dtype": "uint8",
+    }
+
+
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="alexnet-bench-")

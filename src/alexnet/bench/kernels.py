@@ -1,0 +1,117 @@
+"""`alexnet bench kernels`: the memory-bound layers, each beside a copy of as many bytes and beside plain PyTorch."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from alexnet.bench import limits
+from alexnet.bench.measure import alternate, forget_peak, machine, peak_memory
+from alexnet.model import kernels
+from alexnet.model.lrn import LocalResponseNorm, lrn_plain
+from alexnet.model.pooling import MaxPool2d
+from alexnet.model.spatial_norm import SpatialNorm, spatial_norm_plain
+from alexnet.model.stage import relu_norm_pool
+from alexnet.training.device import choose_dtype
+
+CPU = torch.device("cpu")
+Function = Callable[[Tensor], Tensor]
+
+
+def kernels_alone(batch: int = 64, dtype: str = "auto", rounds: int = 5, side: int = 55, channels: int = 96) -> dict:
+    """The compiled kernels, forward and with the gradient, on [batch, channels, side, side] (conv1's output).
+
+    Pictures per second are those of all of them, one after the other. See `alexnet.bench.report.bench`.
+    """
+    if not kernels.available():
+        raise ValueError("The compiled kernels are not available here: install a C++ compiler such as g++.")
+    kernels.reuse_memory()
+    form = choose_dtype(dtype, CPU)
+    relu, norm, pool, spatial = torch.nn.ReLU(), LocalResponseNorm(), MaxPool2d(), SpatialNorm()
+
+    def plain_norm(x: Tensor) -> Tensor:
+        return lrn_plain(x, norm.size, norm.alpha, norm.beta, norm.k, norm.groups)
+
+    def plain_pool(x: Tensor) -> Tensor:
+        return F.max_pool2d(x, pool.kernel_size, pool.stride, ceil_mode=pool.ceil_mode)
+
+    def stage(x: Tensor) -> Tensor:
+        return relu_norm_pool(x, relu, norm, pool)
+
+    def plain_stage(x: Tensor) -> Tensor:
+        return plain_pool(plain_norm(x.relu()))
+
+    def plain_spatial(x: Tensor) -> Tensor:
+        return spatial_norm_plain(x, spatial.size, spatial.alpha, spatial.beta)
+
+    # Name, ours, plain PyTorch, and what must be read and written, as multiples of the input: forward, with gradient.
+    layers: list[tuple[str, Function, Function, float, float]] = [
+        ("norm", norm, plain_norm, 2, 5),
+        ("pool", pool, plain_pool, 1.25, 2.5),
+        ("relu, norm, pool", stage, plain_stage, 1.25, 3.5),
+        ("spatial norm", spatial, plain_spatial, 2, 5),
+    ]
+    x = torch.randn(batch, channels, side, side).mul_(40).to(form).contiguous(memory_format=torch.channels_last)
+    forget_peak(CPU)
+    copy, moved = limits.copying(CPU)
+    forms: dict[str, tuple[Callable[[], object], float]] = {"copy": (copy, moved)}
+    for name, ours, plain, _, _ in layers:
+        for whose, function in (("ours", ours), ("plain", plain)):
+            forms[f"{name}: {whose}"] = (_forward(function, x), batch)
+            forms[f"{name} with gradient: {whose}"] = (_with_gradient(function, x), batch)
+    w, v, g = (torch.randn(2**24) for _ in range(3))
+    forms["update: ours"] = (lambda: kernels.momentum_update_(w, v, g, 1e-9, 0.9, 5e-4), 1)
+    rates = alternate(forms, rounds)
+
+    def line(name: str, moved_bytes: float, units: float) -> dict[str, float | str | None]:
+        ours, plain = rates[f"{name}: ours"], rates.get(f"{name}: plain")
+        least = moved_bytes / rates["copy"].median
+        return {
+            "name": name,
+            "milliseconds": 1000 * units / ours.median,
+            "limit_milliseconds": 1000 * least,
+            "fraction_of_limit": least * ours.median / units,
+            "plain_milliseconds": 1000 * units / plain.median if plain else None,
+        }
+
+    input_bytes = x.numel() * x.element_size()
+    lines = [
+        line(f"{name}{suffix}", factor * input_bytes, batch)
+        for name, _, _, forward, backward in layers
+        for suffix, factor in (("", forward), (" with gradient", backward))
+    ]
+    lines.append(line("update", 5 * 4 * w.numel(), 1))
+    taken, least = (sum(float(each[key] or 0) for each in lines[:-1]) for key in ("milliseconds", "limit_milliseconds"))
+    return {
+        "what": "kernels",
+        "pictures_per_second": 1000 * batch / taken,
+        "limit_pictures_per_second": 1000 * batch / least,
+        "fraction_of_limit": least / taken,
+        "limit": "a copy of as many bytes as each must read and write",
+        "dtype": str(form).removeprefix("torch."),
+        "batch": batch,
+        "rounds": rounds,
+        "kernels": lines,
+        "copied_gigabytes_per_second": rates["copy"].median / 1e9,
+        "peak_memory_bytes": peak_memory(CPU),
+        "machine": machine(CPU),
+    }
+
+
+def _forward(function: Function, x: Tensor) -> Callable[[], None]:
+    def work() -> None:
+        with torch.inference_mode():
+            function(x)
+
+    return work
+
+
+def _with_gradient(function: Function, x: Tensor) -> Callable[[], None]:
+    leaf = x.detach().requires_grad_()
+    g = torch.ones_like(function(leaf))
+
+    def work() -> None:
+        torch.autograd.grad(function(leaf), leaf, g)
+
+    return work

@@ -1,0 +1,99 @@
+"""Timing of several forms of the same work in turn, and the memory that it takes."""
+
+import contextlib
+import os
+import platform
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from alexnet.data.pool import cores
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Units of work per second over the rounds of a measurement."""
+
+    median: float
+    slowest: float
+    fastest: float
+
+    def times(self, factor: float) -> "Rate":
+        """The same in units that are `factor` times smaller."""
+        return Rate(self.median * factor, self.slowest * factor, self.fastest * factor)
+
+
+def alternate(forms: Mapping[str, tuple[Callable[[], object], float]], rounds: int) -> dict[str, Rate]:
+    """Do each of `forms` (the work, and how many units it is) once per round, one after the other.
+
+    What disturbs the machine for a while then disturbs them all. A round before the first is not counted: it
+    compiles and fetches memory.
+    """
+    if rounds < 1:
+        raise ValueError(f"--rounds is {rounds}; it must be at least 1.")
+    rates: dict[str, list[float]] = {name: [] for name in forms}
+    for number in range(rounds + 1):
+        for name, (work, units) in forms.items():
+            began = time.perf_counter()
+            work()
+            if number > 0:
+                rates[name].append(units / (time.perf_counter() - began))
+    return {name: Rate(statistics.median(found), min(found), max(found)) for name, found in rates.items()}
+
+
+def waiting(work: Callable[[], object], device: torch.device) -> Callable[[], None]:
+    """`work`, and then waiting until the device has done it."""
+
+    def both() -> None:
+        work()
+        if device.type != "cpu":
+            getattr(torch, device.type).synchronize()
+
+    return both
+
+
+def forget_peak(device: torch.device) -> None:
+    """Let `peak_memory` begin anew, where the system can."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # Linux
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most bytes held at once: by this process in main memory, or on a GPU by its tensors."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """What the numbers were measured on."""
+    return {
+        "processor": _processor(),
+        "cores": cores(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line for line in lines if line.startswith("model name")).partition(":")[2].strip()
+    return platform.processor() or os.uname().machine

@@ -1,0 +1,158 @@
+"""`alexnet bench train` and `infer`: the network as the commands run it, beside what its products alone would take."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from alexnet.bench import limits
+from alexnet.bench.measure import alternate, forget_peak, machine, peak_memory, waiting
+from alexnet.config import NetworkConfig, OptimConfig
+from alexnet.model import kernels
+from alexnet.model.network import AlexNet
+from alexnet.networks import network as named
+from alexnet.study.trained import TrainedAlexNet
+from alexnet.training.device import choose_device, choose_dtype, precision
+from alexnet.training.metrics import top_k_credit
+from alexnet.training.update import MomentumSGD
+
+EPOCHS, PICTURES = 90, 1_281_167  # of the paper's training: ILSVRC-2012
+DAYS_THEN = "5 to 6 days on two GTX 580 in 2012"
+
+
+def train(network: str = "paper", batch: int = 128, dtype: str = "auto", rounds: int = 5, device: str = "auto") -> dict:
+    """Whole training steps on one repeated batch: forward with dropout, loss, gradients, update.
+
+    See `alexnet.bench.report.bench` for what is returned.
+    """
+    config, where = named(network).config, choose_device(device)
+    form = choose_dtype(dtype, where)
+    if where.type == "cpu":
+        kernels.reuse_memory()
+    forget_peak(where)
+    step = training_step(config, batch, form, where)
+    for _ in range(2):
+        step()
+    peak = peak_memory(where)
+    result = _beside_the_limit(step, config, batch, form, where, rounds, training=True)
+    seconds = EPOCHS * PICTURES / result["pictures_per_second"]
+    return {
+        "what": "train",
+        "network": network,
+        **result,
+        "peak_memory_bytes": peak,
+        "days_for_90_epochs_of_imagenet": seconds / 86_400,
+    }
+
+
+def training_step(config: NetworkConfig, batch: int, dtype: torch.dtype, device: torch.device) -> Callable[[], None]:
+    """One step of `alexnet train` on a batch that is there already, as a function."""
+    network = AlexNet(config).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.train()
+    optimizer = MomentumSGD(network.named_parameters(), OptimConfig(lr=1e-6))
+    x, truth = pictures(batch, config, device).to(dtype), torch.randint(0, config.classes, (batch,))
+    labels = truth.to(device)
+
+    def step() -> None:  # as in alexnet.training.loop
+        torch.manual_seed(0)
+        network.train()
+        with precision(device, dtype):
+            logits = network(x)
+        loss = F.cross_entropy(logits.float(), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        top_k_credit(logits.detach().float().cpu(), truth, 1).mean().item()
+        loss.item()
+
+    return step
+
+
+def infer(network: str = "paper", batch: int = 64, dtype: str = "auto", rounds: int = 5, device: str = "auto") -> dict:
+    """The trained network's softmax outputs for centre views, and what ten views of one picture take.
+
+    See `alexnet.bench.report.bench` for what is returned.
+    """
+    config, where = named(network).config, choose_device(device)
+    form = choose_dtype(dtype, where)
+    if where.type == "cpu":
+        kernels.reuse_memory()
+    forget_peak(where)
+    net = TrainedAlexNet(config).to(device=where, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+    def labelling(count: int) -> Callable[[], None]:
+        x = pictures(count, config, where)
+
+        def work() -> None:
+            with torch.inference_mode(), precision(where, form):
+                net(x).float().softmax(1)
+
+        return work
+
+    work = labelling(batch)
+    work()
+    peak = peak_memory(where)
+    result = _beside_the_limit(work, config, batch, form, where, rounds, training=False)
+    views = alternate(
+        {
+            "one view": (waiting(labelling(1), where), 1),
+            "ten views": (waiting(labelling(10), where), 1),
+        },
+        max(rounds, 1) * 4,
+    )
+    return {
+        "what": "infer",
+        "network": network,
+        **result,
+        "peak_memory_bytes": peak,
+        "one_view_milliseconds": 1000 / views["one view"].median,
+        "ten_views_milliseconds": 1000 / views["ten views"].median,
+    }
+
+
+def pictures(batch: int, config: NetworkConfig, device: torch.device) -> Tensor:
+    """Noise of the scale of pictures without their mean: float32 [batch, 3, S, S], channels last."""
+    x = torch.randn(batch, 3, config.input_size, config.input_size) * 60
+    return x.to(device).contiguous(memory_format=torch.channels_last)
+
+
+def _beside_the_limit(
+    work: Callable[[], None],
+    config: NetworkConfig,
+    batch: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    rounds: int,
+    training: bool,
+) -> dict[str, Any]:
+    convolution, operations = limits.convolution(dtype, device)
+    products, _ = limits.products(config, batch, dtype, device, training)
+    copy, moved = limits.copying(device)
+    rates = alternate(
+        {
+            "convolution": (waiting(convolution, device), operations),
+            "products": (waiting(products, device), batch),
+            "copy": (waiting(copy, device), moved),
+            "ours": (waiting(work, device), batch),
+        },
+        rounds,
+    )
+    per_picture = limits.operations(config, training)
+    ours, limit = rates["ours"], rates["convolution"].times(1 / per_picture)
+    return {
+        "pictures_per_second": ours.median,
+        "slowest": ours.slowest,
+        "fastest": ours.fastest,
+        "limit_pictures_per_second": limit.median,
+        "fraction_of_limit": ours.median / limit.median,
+        "limit": f"{per_picture / 1e9:.2f} GFLOP per picture at the speed of a 3x3 convolution of 512 channels",
+        "dtype": str(dtype).removeprefix("torch."),
+        "batch": batch,
+        "rounds": rounds,
+        "gigaflops_per_second": rates["convolution"].median / 1e9,
+        "products_alone_pictures_per_second": rates["products"].median,
+        "copied_gigabytes_per_second": rates["copy"].median / 1e9,
+        "machine": machine(device),
+    }

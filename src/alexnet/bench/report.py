@@ -1,0 +1,112 @@
+"""What `alexnet bench` measures and how it is shown."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from alexnet.bench import files, kernels, network
+
+What = Literal["train", "infer", "load", "prepare", "kernels"]
+BATCH = {"train": 128, "infer": 64, "load": 128, "kernels": 64}
+
+
+def bench(
+    what: What = "train",
+    *,
+    network_name: str = "paper",
+    batch_size: int | None = None,
+    dtype: str = "auto",
+    rounds: int = 5,
+    store: Path | None = None,
+    source: Path | None = None,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Measure one of the commands, or the kernels, beside this machine's limit, in turn in the same run.
+
+    Returns `what`, `pictures_per_second` (the median; `slowest` and `fastest` of the `rounds`),
+    `limit_pictures_per_second` (and in words, `limit`), `fraction_of_limit`, `peak_memory_bytes`, `dtype`, `batch`,
+    `machine`, and what else each measures. Without `store` and `source` it draws its own pictures.
+
+    Raises ValueError for what cannot be measured.
+    """
+    batch = batch_size or BATCH.get(what, 0)
+    if what == "train":
+        return network.train(network_name, batch, dtype, rounds, device)
+    if what == "infer":
+        return network.infer(network_name, batch, dtype, rounds, device)
+    if what == "load":
+        return files.load(store, batch, rounds)
+    if what == "prepare":
+        return files.prepare(source, rounds)
+    return kernels.kernels_alone(batch, dtype, rounds)
+
+
+def render(result: dict[str, Any]) -> RenderableType:
+    """A table for people."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(justify="right")
+    rate = f"{result['pictures_per_second']:,.1f}"
+    spread = f"  ({result['slowest']:,.1f} to {result['fastest']:,.1f})" if "slowest" in result else ""
+    rows = [
+        ("pictures per second", rate + spread),
+        ("the machine's limit", f"{result['limit_pictures_per_second']:,.1f}"),
+        ("of the limit", f"{result['fraction_of_limit']:.0%}"),
+        ("peak memory", f"{result['peak_memory_bytes'] / 1e9:.2f} GB"),
+    ]
+    if "products_alone_pictures_per_second" in result:
+        rows.append(("its products alone", f"{result['products_alone_pictures_per_second']:,.1f} pictures/s"))
+    if "gigaflops_per_second" in result:
+        rows.append(("multiplying", f"{result['gigaflops_per_second']:,.0f} GFLOP/s"))
+    if "copied_gigabytes_per_second" in result:
+        rows.append(("copying", f"{result['copied_gigabytes_per_second']:,.1f} GB/s"))
+    if "one_view_milliseconds" in result:
+        one, ten = result["one_view_milliseconds"], result["ten_views_milliseconds"]
+        rows.append(("one picture, one view", f"{one:.1f} ms"))
+        rows.append(("one picture, ten views", f"{ten:.1f} ms, {ten / one:.1f} times one"))
+    if "days_for_90_epochs_of_imagenet" in result:
+        days = result["days_for_90_epochs_of_imagenet"]
+        rows.append(("90 epochs of ImageNet", f"{days:,.1f} days; {network.DAYS_THEN}"))
+    for name, value in rows:
+        table.add_row(Text(name), Text(value))
+    parts: list[RenderableType] = [Text(_title(result), style="bold"), table]
+    if "kernels" in result:
+        parts.append(_kernel_table(result["kernels"]))
+    machine = result["machine"]
+    parts.append(Text(f"Limit: {result['limit']}.", style="dim"))
+    where = machine["processor"] if machine["device"] == "cpu" else machine["device"]
+    parts.append(Text(f"{where}, {machine['threads']} threads, PyTorch {machine['torch']}.", style="dim"))
+    return Group(*parts)
+
+
+def _title(result: dict[str, Any]) -> str:
+    names = {
+        "train": "Training step",
+        "infer": "Labelling",
+        "load": "Loading batches",
+        "prepare": "Preparing",
+        "kernels": "Memory-bound layers",
+    }
+    about = result.get("network") or result.get("source")
+    form = "" if result["dtype"] == "uint8" else f", {result['dtype']}"
+    batch = f", batch {result['batch']}" if result["what"] != "prepare" else f", {result['batch']} pictures"
+    return f"{names[result['what']]}{f' ({about})' if about else ''}{form}{batch}, median of {result['rounds']} rounds"
+
+
+def _kernel_table(lines: list[dict[str, Any]]) -> Table:
+    table = Table("kernel", "ms", "least", "of it", "plain PyTorch, ms")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for line in lines:
+        plain = f"{line['plain_milliseconds']:.1f}" if line["plain_milliseconds"] else ""
+        table.add_row(
+            line["name"],
+            f"{line['milliseconds']:.1f}",
+            f"{line['limit_milliseconds']:.1f}",
+            f"{line['fraction_of_limit']:.0%}",
+            plain,
+        )
+    return table

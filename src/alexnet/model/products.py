@@ -1,0 +1,198 @@
+"""Convolutions and fully connected layers: `torch.nn`'s, each in the form that a CPU multiplies fastest.
+
+- float32 products of matrices by oneDNN, which PyTorch leaves to MKL: two to three times faster on AMD.
+- The gradient of a convolution's biases in float32 as a sum of its own: oneDNN spends ten times as long on it.
+- conv1 in bfloat16 over blocks of 4x4 pixels: three channels do not fill the processor's products, 48 do. Its kernels
+  of 11x11 pixels with stride 4 are kernels of 3x3 blocks with stride 1.
+
+Values and gradients are those of `torch.nn` but for the order of additions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from alexnet.model import kernels
+
+
+@torch.library.custom_op("alexnet::linear", mutates_args=())
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    x, weight = (t if t.t().is_contiguous() else t.contiguous() for t in (x, weight))
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+
+@_linear.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return x.new_empty(x.shape[0], weight.shape[0])
+
+
+def _keep_linear(ctx, inputs, output) -> None:
+    x, weight, _ = inputs
+    ctx.save_for_backward(x, weight)
+
+
+def _linear_backward(ctx, g: Tensor):
+    x, weight = ctx.saved_tensors
+    of_x, of_weight, of_bias = ctx.needs_input_grad
+    return (
+        _linear(g, weight.t(), None) if of_x else None,
+        _linear(g.t(), x.t(), None) if of_weight else None,
+        g.sum(0) if of_bias else None,
+    )
+
+
+_linear.register_autograd(_linear_backward, setup_context=_keep_linear)
+
+
+@torch.library.custom_op("alexnet::conv2d", mutates_args=())
+def _conv2d(x: Tensor, weight: Tensor, bias: Tensor, stride: list[int], padding: list[int], groups: int) -> Tensor:
+    return F.conv2d(x, weight, bias, stride, padding, 1, groups)
+
+
+@_conv2d.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor, stride: list[int], padding: list[int], groups: int) -> Tensor:
+    return F.conv2d(x, weight, bias, stride, padding, 1, groups)
+
+
+@torch.library.custom_op("alexnet::conv2d_gradient", mutates_args=())
+def _conv2d_gradient(
+    x: Tensor, weight: Tensor, g: Tensor, stride: list[int], padding: list[int], groups: int, of_x: bool
+) -> list[Tensor]:
+    form = (None, stride, padding, [1, 1], False, [0, 0], groups)
+    grads = torch.ops.aten.convolution_backward(g, x, weight, *form, [of_x, True, False])
+    return [grads[1], *grads[: int(of_x)]]
+
+
+@_conv2d_gradient.register_fake
+def _(
+    x: Tensor, weight: Tensor, g: Tensor, stride: list[int], padding: list[int], groups: int, of_x: bool
+) -> list[Tensor]:
+    return [torch.empty_like(weight), *([torch.empty_like(x)] if of_x else [])]
+
+
+def _keep_conv2d(ctx, inputs, output) -> None:
+    x, weight, _, *ctx.form = inputs
+    ctx.save_for_backward(x, weight)
+
+
+def _conv2d_backward(ctx, g: Tensor):
+    of_weight, *of_x = _conv2d_gradient(*ctx.saved_tensors, g, *ctx.form, ctx.needs_input_grad[0])
+    return of_x[0] if of_x else None, of_weight, g.sum((0, 2, 3)), None, None, None
+
+
+_conv2d.register_autograd(_conv2d_backward, setup_context=_keep_conv2d)
+
+
+@torch.library.custom_op("alexnet::blocks", mutates_args=())
+def _blocks(x: Tensor, side: int, height: int, width: int, dtype: torch.dtype) -> Tensor:
+    x = x.contiguous(memory_format=torch.channels_last)
+    b, c, h, w = x.shape
+    y = _empty_blocks(x, side, height, width, dtype)
+    name = "blocks" if x.dtype == dtype else "blocks_from_float32"
+    kernels.call(name, dtype, x, y, b, h, w, c, height, width, side)
+    return y
+
+
+@_blocks.register_fake
+def _empty_blocks(x: Tensor, side: int, height: int, width: int, dtype: torch.dtype) -> Tensor:
+    shape = (x.shape[0], x.shape[1] * side**2, height, width)
+    return torch.empty(shape, dtype=dtype, device=x.device, memory_format=torch.channels_last)
+
+
+def blocks(x: Tensor, side: int, height: int, width: int, dtype: torch.dtype) -> Tensor:
+    """Blocks of `side` x `side` pixels as channels: [B, C, H, W] to [B, side * side * C, height, width], in `dtype`.
+
+    A block's channels are its pixels row by row, each with its C values; there are zeros where it reaches past the
+    picture. `x` is float32, or of `dtype`. No gradient.
+    """
+    return _blocks(x, side, height, width, dtype)
+
+
+def over_blocks(weight: Tensor, side: int) -> Tensor:
+    """The kernels [out, C, K, K] of a convolution with stride `side` as kernels over blocks, with stride 1."""
+    out, channels, size, _ = weight.shape
+    count = -(-size // side)
+    missing = count * side - size
+    apart = F.pad(weight, (0, missing, 0, missing)).view(out, channels, count, side, count, side)
+    return apart.permute(0, 3, 5, 1, 2, 4).reshape(out, -1, count, count)
+
+
+class Linear(nn.Linear):
+    """`torch.nn.Linear`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight, self.bias)
+
+
+class Conv2d(nn.Conv2d):
+    """`torch.nn.Conv2d` with biases and without dilation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert self.bias is not None
+        return conv2d(x, self.weight, self.bias, self.stride, self.padding, self.groups)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`F.linear` by whichever form is fastest here."""
+    fits = x.dim() == 2 and x.shape[1] == weight.shape[1] and x.numel() > 0
+    if fits and computed_in(x) == weight.dtype == torch.float32 and _has_onednn(x):
+        return _linear(x, weight, bias)
+    return F.linear(x, weight, bias)
+
+
+def conv2d(
+    x: Tensor, weight: Tensor, bias: Tensor, stride: Sequence[int], padding: Sequence[int] | str, groups: int
+) -> Tensor:
+    """`F.conv2d` by whichever form is fastest here."""
+    dtype = computed_in(x)
+    if dtype == torch.bfloat16 and in_blocks(x, weight, stride, padding, groups):
+        side, size = stride[0], weight.shape[2]
+        height, width = ((length - size) // side + -(-size // side) for length in x.shape[2:])
+        return F.conv2d(blocks(x, side, height, width, dtype), over_blocks(weight, side), bias)
+    learning = torch.is_grad_enabled() and weight.requires_grad and bias.requires_grad
+    if (
+        learning
+        and not isinstance(padding, str)
+        and dtype == weight.dtype == torch.float32
+        and x.dim() == 4
+        and _has_onednn(x)
+    ):
+        return _conv2d(x, weight, bias, list(stride), list(padding), groups)
+    return F.conv2d(x, weight, bias, stride, padding, 1, groups)  # type: ignore[arg-type]
+
+
+torch.fx.wrap("linear")
+torch.fx.wrap("conv2d")
+
+
+def in_blocks(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int] | str, groups: int) -> bool:
+    """Whether a convolution is one that is faster over blocks: few channels, a stride, and no gradient of `x`."""
+    return (
+        x.dim() == 4
+        and stride[0] == stride[1] == 4
+        and tuple(padding) == (0, 0)
+        and groups == 1
+        and weight.shape[1] == 3
+        and not x.requires_grad
+        and kernels.usable(x)
+    )
+
+
+def computed_in(x: Tensor) -> torch.dtype:
+    """The number format in which products with `x` are made."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if kind == "cpu" and torch.is_autocast_enabled(kind) else x.dtype
+
+
+def _has_onednn(x: Tensor) -> bool:
+    return x.device.type == "cpu" and not kernels.exporting() and onednn_there()
+
+
+@torch.compiler.assume_constant_result
+def onednn_there() -> bool:
+    """Whether PyTorch was built with oneDNN, with the products that torch.compile uses."""
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")

@@ -1,0 +1,189 @@
+"""A network made ready to answer on a CPU: the same layers, without all that only training needs.
+
+Weights are converted to the number format and laid out for oneDNN once, not in every call; ReLU is part of the
+product before it, dropout's factor part of the weights after it; pooling does not note where its maxima were. Values
+are those of `AlexNet` in eval mode but for rounding.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from alexnet.model import kernels
+from alexnet.model.layers import Layer
+from alexnet.model.network import FUSED, AlexNet
+from alexnet.model.pooling import output_size
+from alexnet.model.products import blocks, in_blocks, onednn_there, over_blocks
+from alexnet.model.stage import fusible, watched
+
+Step = Callable[[Tensor], Tensor]
+
+
+def ready_for(network: AlexNet, x: Tensor, dtype: torch.dtype) -> bool:
+    """Whether `Ready` can stand for `network` with `x`: nobody learns, nobody looks in between, on a CPU."""
+    return (
+        isinstance(x, Tensor)
+        and not network.training
+        and not torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()
+        and dtype in kernels.DTYPES
+        and x.dtype in (torch.float32, dtype)
+        and tuple(x.shape[1:]) == network.layers[0].inputs
+        and len(x) > 0
+        and kernels.usable(x)
+        and onednn_there()
+        and not any(watched(stage) for stage in network.modules() if stage is not network)
+        and all(p.device.type == "cpu" and p.dtype == torch.float32 for p in network.parameters())
+    )
+
+
+def state_of(network: AlexNet) -> tuple[tuple[int, int], ...]:
+    """Changes when a weight is replaced or changed in place (but not through `.data`, which PyTorch hides)."""
+    return tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in network.parameters())
+
+
+class Ready:
+    """`network` in eval mode, computing in `dtype`: pictures [B, 3, S, S] to logits [B, classes] of `dtype`.
+
+    It keeps the weights as they are now. `batch` is the number of pictures that the layout suits best; any will do.
+    """
+
+    def __init__(self, network: AlexNet, dtype: torch.dtype, batch: int) -> None:
+        self.dtype, self.batch = dtype, batch
+        with torch.no_grad():
+            self.steps = list(self._steps(network))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        for step in self.steps:
+            x = step(x)
+        return x
+
+    def _steps(self, network: AlexNet) -> Iterator[Step]:
+        layers, first = list(network.layers), True
+        factor = 1.0  # dropout's, that the next weights take over
+        while layers:
+            layer, *following = layers
+            stage: Any = network.get_submodule(layer.name)
+            if first and layer.kind == "pad" and following and following[0].kind == "conv":
+                conv: Any = network.get_submodule(following[0].name)
+                if step := self._first_over_blocks(layer.inputs, following[0], conv):
+                    yield step
+                    layers, first = following[1:], False
+                    continue
+            if first:
+                yield self._convert
+                first = False
+            kinds = [each.kind for each in layers[:3]]
+            stages: list[Any] = [network.get_submodule(each.name) for each in layers[:3]]
+            if kinds == FUSED and fusible(torch.empty(1, *layer.inputs, dtype=self.dtype), *stages):
+                yield self._stage(layers[:3], *stages)
+                layers = layers[3:]
+                continue
+            rectify = bool(following) and following[0].kind == "activation" and isinstance(stages[1], nn.ReLU)
+            rectify = rectify and [each.kind for each in following[:3]] != FUSED
+            match layer.kind:
+                case "conv":
+                    yield self._conv(layer, stage, rectify)
+                case "fc" if layer.groups == 1:
+                    yield self._linear(layer, stage, rectify, factor)
+                    factor = 1.0
+                case "pool":
+                    yield self._pool(layer, stage)
+                    rectify = False
+                case "dropout":
+                    if not stage.scaled:
+                        factor *= 1 - stage.p
+                    rectify = False
+                case _:
+                    if factor != 1:
+                        yield lambda x, factor=factor: x * factor
+                        factor = 1.0
+                    if layer.kind == "fc":
+                        yield lambda x: x.flatten(1)
+                    yield copy.deepcopy(stage).to(self.dtype)
+                    rectify = False
+            layers = following[1:] if rectify else following
+
+    def _convert(self, x: Tensor) -> Tensor:
+        return x.to(self.dtype).contiguous(memory_format=torch.channels_last)
+
+    def _first_over_blocks(self, shape: tuple[int, ...], layer: Layer, conv: Any) -> Step | None:
+        """The first convolution in bfloat16; blocks that reach past the picture are its padding."""
+        example = torch.empty(1, *layer.inputs, dtype=self.dtype)
+        if self.dtype != torch.bfloat16 or not in_blocks(example, conv.weight, conv.stride, conv.padding, layer.groups):
+            return None
+        side, size = layer.stride, layer.kernel_size
+        height, width = (length - 1 + -(-size // side) for length in layer.outputs[1:])
+        weight = over_blocks(conv.weight, side).contiguous(memory_format=torch.channels_last)
+        product = self._packed_conv(weight, conv.bias, (1, 1), (0, 0), 1, (height, width), "none")
+        return lambda x: product(blocks(x, side, height, width, torch.bfloat16))
+
+    def _conv(self, layer: Layer, conv: Any, rectify: bool) -> Step:
+        after = "relu" if rectify else "none"
+        return self._packed_conv(
+            conv.weight, conv.bias, conv.stride, conv.padding, layer.groups, layer.inputs[1:], after
+        )
+
+    def _packed_conv(
+        self, weight: Tensor, bias: Tensor, stride: Any, padding: Any, groups: int, size: tuple[int, ...], after: str
+    ) -> Step:
+        weight, bias = weight.detach().to(self.dtype), bias.detach().to(self.dtype)
+        form = list(padding), list(stride), [1, 1], groups
+        shape = [self.batch, weight.shape[1] * groups, *size]
+        packed = torch.ops.mkldnn._reorder_convolution_weight(weight, *form, shape)
+        convolution = torch.ops.mkldnn._convolution_pointwise
+        return lambda x: convolution(x, packed, bias, *form, after, [], "")
+
+    def _linear(self, layer: Layer, linear: Any, rectify: bool, factor: float) -> Step:
+        weight = (linear.weight.detach() * factor).to(self.dtype)
+        if len(layer.inputs) > 1:  # the pixels lie one after the other in memory, each with its channels
+            channels, height, width = layer.inputs
+            weight = weight.unflatten(1, (channels, height, width)).permute(0, 2, 3, 1).flatten(1)
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
+        bias = None if linear.bias is None else linear.bias.detach().to(self.dtype)
+        product, after = torch.ops.mkldnn._linear_pointwise, "relu" if rectify else "none"
+
+        def step(x: Tensor) -> Tensor:
+            flat = x.permute(0, 2, 3, 1).flatten(1) if x.dim() == 4 else x
+            return product(flat, packed, bias, after, [], "")
+
+        return step
+
+    def _pool(self, layer: Layer, pool: Any) -> Step:
+        channels, height, width = layer.inputs
+        if pool.kernel_size > min(height, width):
+            return lambda x: F.max_pool2d(x, pool.kernel_size, pool.stride, ceil_mode=pool.ceil_mode)
+        out = layer.outputs[1:]
+
+        def step(x: Tensor) -> Tensor:
+            y = self._empty(len(x), layer)
+            kernels.call(
+                "pool", x.dtype, x, y, None, len(x), height, width, channels, *out, pool.kernel_size, pool.stride
+            )
+            return y
+
+        return step
+
+    def _stage(self, layers: list[Layer], relu: Any, norm: Any, pool: Any) -> Step:
+        channels, height, width = layers[0].inputs
+        out = [output_size(n, pool.kernel_size, pool.stride, pool.ceil_mode) for n in (height, width)]
+        window = pool.kernel_size, pool.stride
+        settings = norm.groups, norm.size // 2, norm.alpha, norm.k
+
+        def step(x: Tensor) -> Tensor:
+            y = self._empty(len(x), layers[2])
+            kernels.call(
+                "stage", x.dtype, x, y, None, len(x), height, width, channels, *out, *window, *settings
+            )  # fmt: skip
+            return y
+
+        return step
+
+    def _empty(self, batch: int, layer: Layer) -> Tensor:
+        return torch.empty((batch, *layer.outputs), dtype=self.dtype, memory_format=torch.channels_last)

@@ -1,0 +1,189 @@
+"""Convolutions and fully connected layers: the values and gradients of `torch.nn`'s."""
+
+import functools
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from alexnet.model import kernels, products
+from alexnet.model.products import Conv2d, Linear
+
+needs_kernels = pytest.mark.skipif(not kernels.available(), reason="no compiled kernels here")
+needs_onednn = pytest.mark.skipif(not products._has_onednn(torch.zeros(1)), reason="no oneDNN here")
+
+# In, out, kernel size, stride, padding, groups, height and width of the picture.
+CONVOLUTIONS = [
+    (3, 16, 11, 4, 0, 1, 67, 71),  # conv1
+    (3, 8, 11, 4, 0, 1, 11, 14),  # one place
+    (3, 8, 8, 4, 0, 1, 19, 20),  # whole blocks
+    (8, 16, 5, 1, 2, 2, 9, 7),
+    (16, 24, 3, 1, 1, 1, 6, 6),
+]
+
+
+def with_gradients(function, *leaves: Tensor) -> list[Tensor]:
+    leaves = tuple(leaf.detach().clone(memory_format=torch.preserve_format).requires_grad_() for leaf in leaves)
+    y = function(*leaves)
+    g = torch.randn(y.shape, generator=torch.Generator().manual_seed(2)).to(y.dtype)
+    return [y.detach(), *torch.autograd.grad(y, leaves, g)]
+
+
+def names(y: Tensor) -> set[str]:
+    """The operators that `y` comes from."""
+    seen, waiting = set(), [y.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None:
+            seen.add(type(node).__name__)
+            waiting += [each for each, _ in node.next_functions]
+    return seen
+
+
+@needs_onednn
+@pytest.mark.parametrize("batch", [1, 5, 64])
+def test_linear_in_float32(batch: int):
+    layer, plain = Linear(300, 70), nn.Linear(300, 70)
+    plain.load_state_dict(layer.state_dict())
+    x = torch.randn(batch, 300)
+    assert any("alexnet" in name for name in names(layer(x)))
+    ours = with_gradients(lambda x, w, b: products.linear(x, w, b), x, layer.weight, layer.bias)
+    wanted = with_gradients(F.linear, x.double(), plain.weight.double(), plain.bias.double())
+    for found, expected in zip(ours, wanted, strict=True):
+        torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+    assert torch.equal(layer(x).detach(), ours[0])
+
+
+@needs_onednn
+def test_linear_takes_any_strides():
+    layer, x = Linear(6, 4), torch.randn(3, 12)
+    spread = x[:, ::2].requires_grad_()
+    (slope,) = torch.autograd.grad(layer(spread).sum(), spread)
+    torch.testing.assert_close(layer(spread), F.linear(spread, layer.weight, layer.bias))
+    torch.testing.assert_close(slope, layer.weight.sum(0).expand(3, 6))
+
+
+@needs_onednn
+@pytest.mark.parametrize(("inputs", "out", "size", "stride", "padding", "groups", "height", "width"), CONVOLUTIONS)
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_convolution_in_float32(inputs, out, size, stride, padding, groups, height, width, layout):
+    layer = Conv2d(inputs, out, size, stride, padding, groups=groups).to(memory_format=layout)
+    assert layer.bias is not None
+    x = torch.randn(3, inputs, height, width).contiguous(memory_format=layout)
+    assert any("alexnet" in name for name in names(layer(x)))
+    settings = (layer.stride, layer.padding, groups)
+    ours = with_gradients(lambda x, w, b: products.conv2d(x, w, b, *settings), x, layer.weight, layer.bias)
+    wanted = with_gradients(
+        lambda x, w, b: F.conv2d(x, w, b, stride, padding, 1, groups),
+        *(t.double() for t in (x, layer.weight, layer.bias)),
+    )
+    for found, expected in zip(ours, wanted, strict=True):
+        torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4)
+    with torch.no_grad():
+        assert torch.equal(layer(x), F.conv2d(x, layer.weight, layer.bias, stride, padding, 1, groups))
+    first = torch.autograd.grad(layer(x).sum(), list(layer.parameters()))  # no gradient of x
+    assert torch.allclose(first[1], torch.full((out,), float(layer(x)[:, 0].numel())))
+
+
+@needs_kernels
+@pytest.mark.parametrize(("inputs", "out", "size", "stride", "padding", "groups", "height", "width"), CONVOLUTIONS[:3])
+@pytest.mark.parametrize("cast", [True, False])
+def test_first_convolution_in_bfloat16_goes_over_blocks(
+    inputs, out, size, stride, padding, groups, height, width, cast
+):
+    layer = Conv2d(inputs, out, size, stride)
+    assert layer.bias is not None
+    x = torch.randn(2, inputs, height, width).bfloat16()
+    weights = [layer.weight.bfloat16().float(), layer.bias.bfloat16().float()]
+    wanted = with_gradients(lambda w, b: F.conv2d(x.float(), w, b, stride), *weights)
+    if cast:
+
+        def function(w: Tensor, b: Tensor) -> Tensor:
+            with torch.autocast("cpu", torch.bfloat16):
+                y = products.conv2d(x.float(), w, b, layer.stride, layer.padding, 1)
+            assert not any("alexnet" in name for name in names(y)), "the picture has no gradient"
+            return y
+
+    else:
+
+        def function(w: Tensor, b: Tensor) -> Tensor:
+            return products.conv2d(x, w.bfloat16(), b.bfloat16(), layer.stride, layer.padding, 1)
+
+    ours = with_gradients(function, *weights)
+    assert ours[0].dtype == torch.bfloat16
+    for found, expected in zip(ours, wanted, strict=True):
+        scale = float(expected.abs().max())
+        torch.testing.assert_close(found.float(), expected, rtol=2**-7, atol=2**-7 * scale)
+
+
+@needs_kernels
+def test_which_convolutions_go_over_blocks():
+    pictures = torch.zeros(1, 3, 20, 20)
+    weight = torch.zeros(4, 3, 11, 11)
+    assert products.in_blocks(pictures, weight, (4, 4), (0, 0), 1)
+    assert not products.in_blocks(pictures, weight, (4, 4), (2, 2), 1)
+    assert not products.in_blocks(pictures, weight, (2, 2), (0, 0), 1)
+    assert not products.in_blocks(pictures.requires_grad_(), weight, (4, 4), (0, 0), 1)
+    assert not products.in_blocks(torch.zeros(1, 8, 20, 20), torch.zeros(4, 8, 11, 11), (4, 4), (0, 0), 1)
+
+
+@needs_kernels
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("side", "height", "width"), [(4, 3, 4), (4, 5, 5), (2, 1, 1), (3, 4, 2)])
+def test_blocks_are_the_pictures_pixels(dtype: torch.dtype, side: int, height: int, width: int):
+    x = torch.randn(2, 3, 10, 13)
+    whole = torch.zeros(2, 3, side * height, side * width)
+    h, w = min(10, side * height), min(13, side * width)
+    whole[:, :, :h, :w] = x[:, :, :h, :w]
+    expected = whole.view(2, 3, height, side, width, side).permute(0, 3, 5, 1, 2, 4).reshape(2, -1, height, width)
+    for given in (x, x.to(dtype)):
+        y = products.blocks(given, side, height, width, dtype)
+        assert y.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(y, expected.to(dtype))
+
+
+@needs_onednn
+def test_every_other_form_is_torchs():
+    linear, conv = Linear(6, 4), Conv2d(2, 4, 3)
+    x, pictures = torch.randn(3, 6), torch.randn(3, 2, 5, 5)
+    assert torch.equal(linear.double()(x.double()), F.linear(x.double(), linear.weight, linear.bias))
+    assert torch.equal(conv.double()(pictures.double()), F.conv2d(pictures.double(), conv.weight, conv.bias))
+    linear, conv = linear.float(), conv.float()
+    assert linear(torch.randn(2, 3, 6)).shape == (2, 3, 4)
+    assert linear(torch.randn(0, 6)).shape == (0, 4)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        linear(torch.randn(3, 7))
+    assert conv(pictures[0]).shape == (4, 3, 3)
+    assert linear.to("meta")(x.to("meta")).shape == (3, 4)
+    with torch.autocast("cpu", torch.float16):
+        assert products.linear(x, torch.randn(4, 6), None).dtype == torch.float16
+
+
+def test_compiling_tracing_and_exporting_keep_the_numbers():
+    network = nn.Sequential(Conv2d(3, 8, 11, 4), nn.Flatten(), Linear(8 * 16, 5))
+    x = torch.randn(2, 3, 23, 23)
+    expected = network(x)
+    for changed in (
+        torch.compile(network, backend="aot_eager", fullgraph=True),
+        torch.fx.symbolic_trace(network),
+        torch.export.export(network, (x,)).module(),
+    ):
+        torch.testing.assert_close(changed(x), expected)
+    assert "alexnet" not in str(torch.export.export(network, (x,)).graph)
+    torch._dynamo.reset()
+
+
+@needs_kernels
+@needs_onednn
+def test_operators_keep_torchs_rules():
+    rules = ("test_schema", "test_autograd_registration", "test_faketensor")
+    check = functools.partial(torch.library.opcheck, test_utils=rules)
+    x, w, b = (torch.randn(s).requires_grad_() for s in ((4, 6), (5, 6), (5,)))
+    check(torch.ops.alexnet.linear.default, (x, w, b))
+    x, w, b = (torch.randn(s).requires_grad_() for s in ((2, 4, 6, 6), (6, 2, 3, 3), (6,)))
+    check(torch.ops.alexnet.conv2d.default, (x, w, b, [1, 1], [1, 1], 2))
+    x, w, g = x.detach(), w.detach(), torch.randn(2, 6, 6, 6)
+    for of_x in (True, False):
+        check(torch.ops.alexnet.conv2d_gradient.default, (x, w, g, [1, 1], [1, 1], 2, of_x))
+    check(torch.ops.alexnet.blocks.default, (torch.randn(2, 3, 9, 9), 4, 2, 3, torch.bfloat16))

@@ -1,0 +1,42 @@
+"""What `load` gives: a network that answers fast where nobody learns or looks in between, and the same everywhere."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from alexnet.model import kernels
+from alexnet.model.products import onednn_there
+from alexnet.study.trained import load
+
+
+@pytest.mark.skipif(not (kernels.available() and onednn_there()), reason="no kernels or no oneDNN here")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_answers_without_gradients_are_those_with_them(run: Path, dtype: torch.dtype) -> None:
+    net = load(run, "cpu")
+    x = torch.randn(4, *net.layers[0].inputs, generator=torch.Generator().manual_seed(0)) * 60
+    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        plain = net(x)
+        with torch.inference_mode():
+            ready = net(x)
+    assert plain.requires_grad
+    assert net._ready is not None
+    assert ready.dtype == plain.dtype == dtype
+    tolerance = 1e-4 if dtype == torch.float32 else 0.03
+    torch.testing.assert_close(ready, plain, rtol=tolerance, atol=tolerance * float(ready.abs().max()))
+
+
+def test_changed_weights_and_hooks_are_respected(run: Path) -> None:
+    net = load(run, "cpu")
+    x = torch.randn(2, *net.layers[0].inputs)
+    seen: list[torch.Tensor] = []
+    with torch.no_grad():
+        before = net(x)
+        net.get_parameter("fc8.bias").add_(1)
+        torch.testing.assert_close(net(x), before + 1)
+        handle = net.get_submodule("conv3").register_forward_hook(lambda module, given, output: seen.append(output))
+        torch.testing.assert_close(net(x), before + 1)
+        assert len(seen) == 1
+        handle.remove()
+        net(x)
+        assert len(seen) == 1
