@@ -131,7 +131,7 @@ def test_a_stopped_run_continues_bit_for_bit(finished, store, tmp_path, monkeypa
     assert checkpoint.find(run, "last").step == stop_after
     loop.train(store, run, dataclasses.replace(CONFIG, workers=1))
     assert_same_run(run, finished)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.parametrize("evaluation", [1, 2])
