@@ -118,6 +118,8 @@ def test_a_stopped_run_continues_bit_for_bit(finished, store, tmp_path, monkeypa
     run = tmp_path / "run"
     observe, seen = loop.health.LossWatch.observe, []
 
+    before = signal.getsignal(signal.SIGINT)
+
     def press_ctrl_c(self, loss):
         seen.append(loss)
         if len(seen) == stop_after:
