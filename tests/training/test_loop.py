@@ -117,7 +117,6 @@ def test_a_stopped_run_continues_bit_for_bit(finished, store, tmp_path, monkeypa
     """Stopped inside an epoch and at its end: weights, velocities and metrics are the same in the end."""
     run = tmp_path / "run"
     observe, seen = loop.health.LossWatch.observe, []
-
     before = signal.getsignal(signal.SIGINT)
 
     def press_ctrl_c(self, loss):
