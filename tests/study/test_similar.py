@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,6 +77,7 @@ def test_the_index_is_made_once_and_anew_when_weights_or_store_change(
     (weights,) = own_run.glob("checkpoints/*/weights.safetensors")
     (others,) = other.glob("checkpoints/*/weights.safetensors")
     weights.write_bytes(others.read_bytes())
+    shutil.copy(others.with_name("SHA256SUMS"), weights.with_name("SHA256SUMS"))
     changed = similar(own_run, path, store, device="cpu")
     assert changed["queries"] == similar(other, path, store, device="cpu")["queries"]
     assert changed["queries"] != first["queries"]

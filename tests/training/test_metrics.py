@@ -57,3 +57,11 @@ def test_a_continued_log_drops_what_will_be_made_again(tmp_path):
     assert lines[-1] == {"step": 4, "epoch": 2, "evaluation": "val", "top1_error": 0.5}
     assert all(json.dumps(line) for line in lines)
     assert list((tmp_path / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize("damage", [b"\xff\xfe", b"{", b"[1, 2]", b'{"step": "four"}', b"7"])
+def test_a_damaged_line_is_named_and_costs_no_other(tmp_path, capsys, damage):
+    file = tmp_path / "metrics.jsonl"
+    file.write_bytes(b"".join(b'{"step": %d}\n' % step if step != 3 else damage + b"\n" for step in range(1, 6)))
+    assert [line["step"] for line in read_lines(file)] == [1, 2, 4, 5]
+    assert capsys.readouterr().err == f"warning: {file}, line 3, cannot be read and is left out.\n"

@@ -198,10 +198,11 @@ def _open(path: Path) -> "pq.ParquetFile":
 def _batches(path: Path, columns: list[str], size: int, groups: list[int] | None = None) -> Iterator[Any]:
     import pyarrow as pa
 
+    damage = (pa.ArrowException, OSError)  # looked up now: at the end of the process the module is empty
     with _open(path) as file:
         try:
             yield from file.iter_batches(size, row_groups=groups, columns=columns, use_threads=False)
-        except (pa.ArrowException, OSError) as error:
+        except damage as error:
             raise ValueError(f"{path} is damaged ({_line(error)}): download it again") from error
 
 

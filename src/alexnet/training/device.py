@@ -34,7 +34,7 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
         if device.type == "cuda":
             fast = torch.cuda.is_bf16_supported(including_emulation=False)
         elif device.type == "cpu":
-            abilities = torch.cpu.get_capabilities()
+            abilities = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.6 cannot say
             fast = bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
         else:
             fast = False

@@ -218,7 +218,7 @@ def render(summary: dict) -> str:
 
 def step_seed(seed: int, step: int) -> int:
     """The seed of everything random inside the network at `step`: a continued run draws the same masks."""
-    return int(np.random.SeedSequence([seed, 1, step]).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence([seed, 1, step]).generate_state(1, np.uint64)[0]) >> 1
 
 
 def finish(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import torch
@@ -65,11 +66,17 @@ class MetricsLog:
 
 
 def read_lines(path: Path) -> list[dict]:
-    """The objects of a `metrics.jsonl`; a last line that was cut off by a crash is left out."""
+    """The objects of a `metrics.jsonl`. A last line that was cut off by a crash is left out, and so is any other that
+    cannot be read, which is said on stderr."""
     lines = []
-    for text in path.read_text(encoding="utf-8").splitlines():
+    texts = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    for number, text in enumerate(texts, start=1):
         try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            break
+            line = json.loads(text)
+            if not isinstance(line["step"], int):
+                raise TypeError
+            lines.append(line)
+        except (ValueError, TypeError, KeyError):
+            if number < len(texts):
+                print(f"warning: {path}, line {number}, cannot be read and is left out.", file=sys.stderr, flush=True)
     return lines
