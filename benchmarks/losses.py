@@ -34,6 +34,7 @@ def main() -> None:
     for number, (one, two) in enumerate(zip(options.runs[::2], options.runs[1::2], strict=True)):
         colour = f"C{number}"
         a, b = losses(one), losses(two)
+        a, b = a[: len(b)], b[: len(a)]  # the steps that both have made
         left.plot(smoothed(a), color=colour, lw=3, alpha=0.35, label=f"{one.name}: one process")
         left.plot(smoothed(b), color=colour, lw=1, label=f"{one.name}: two towers")
         apart = np.abs(a - b) / a

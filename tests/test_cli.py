@@ -102,11 +102,13 @@ def test_every_parameter_is_explained() -> None:
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "train"])
 def test_defaults_are_those_of_the_function_that_does_the_work(name: str) -> None:
-    module = importlib.import_module(f"alexnet.{'data' if name == 'prepare' else 'study'}.{name}")
+    elsewhere = {"prepare": "data.prepare", "bench": "bench.report"}
+    module = importlib.import_module(f"alexnet.{elsewhere.get(name, f'study.{name}')}")
     worker = inspect.signature(getattr(module, name)).parameters
     for parameter in inspect.signature(COMMANDS[name]).parameters.values():
         if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in ("data", "out"):
-            assert parameter.default == worker[parameter.name].default, parameter.name
+            named = {("bench", "network"): "network_name"}.get((name, parameter.name), parameter.name)
+            assert parameter.default == worker[named].default, parameter.name
 
 
 def test_module_and_script_are_the_same() -> None:

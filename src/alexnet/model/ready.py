@@ -97,6 +97,8 @@ class Ready:
                     yield self._pool(layer, stage)
                     rectify = False
                 case "dropout":
+                    if len(layer.inputs) > 1:
+                        yield lambda x: x.flatten(1)
                     if not stage.scaled:
                         factor *= 1 - stage.p
                     rectify = False
