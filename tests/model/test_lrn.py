@@ -191,8 +191,8 @@ def test_operator_keeps_torchs_rules():
     rules = ("test_schema", "test_autograd_registration", "test_faketensor")
     check = functools.partial(torch.library.opcheck, test_utils=rules)
     x = pictures(6).requires_grad_()
-    check(torch.ops.alexnet.lrn.default, (x, 5, 1e-4, 2.0, 2))
-    check(torch.ops.alexnet.lrn_gradient.default, (x.detach(), x.detach().contiguous(), 5, 1e-4, 2.0, 2))
+    check(torch.ops.alexnet.lrn.default, (x, 5, 1e-4, 2.0, 2, True))
+    check(torch.ops.alexnet.lrn_gradient.default, (x.detach(), x.detach().contiguous(), 5, 1e-4, 2.0, 2, False))
 
 
 def test_export_sees_plain_operations_only():

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from alexnet.model import kernels
 from alexnet.model.lrn import LocalResponseNorm
 from alexnet.model.pooling import MaxPool2d
-from alexnet.model.stage import relu_norm_pool
+from alexnet.model.stage import relu_norm_pool, together
 
 needs_kernels = pytest.mark.skipif(not kernels.available(), reason="no compiled kernels here")
 
@@ -59,6 +59,32 @@ def test_equals_the_three_stages(channels: int, groups: int, size: int, dtype: t
             torch.testing.assert_close(dx, slope, rtol=1e-6, atol=1e-6)
         else:  # apart, the gradients between the stages are rounded too
             torch.testing.assert_close(dx, slope, rtol=3 * 2**-8, atol=1e-2)
+
+
+@needs_kernels
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("channels", "groups", "size"), [(96, 2, 5), (34, 2, 5), (35, 1, 3)])
+@pytest.mark.parametrize("names", [["norm", "pool"], ["relu", "norm"]])
+def test_two_of_the_three_equal_the_two(
+    channels: int, groups: int, size: int, dtype: torch.dtype, names: list[str]
+) -> None:
+    stage = Stage(groups, size)
+    two = [stage.get_submodule(name) for name in names]
+    x = pictures(channels, 19, 20, dtype)
+    assert together(x, [*two, nn.Tanh()])[1] == 2
+    y, dx = with_gradient(lambda x: together(x, two)[0], x)
+    expected, slope = with_gradient(lambda x: two[1](two[0](x)), x)
+    assert torch.equal(y, expected)
+    tolerance = 1e-6 if dtype == torch.float32 else 3 * 2**-8
+    torch.testing.assert_close(dx, slope, rtol=tolerance, atol=max(tolerance, 1e-6))
+
+
+def test_other_orders_are_one_stage_at_a_time() -> None:
+    stage, x = Stage(), pictures(20, 9, 9)
+    for first, following in ((stage.pool, stage.norm), (stage.relu, stage.pool), (nn.Tanh(), stage.norm)):
+        y, count = together(x, [first, following])
+        assert count == 1
+        assert torch.equal(y, first(x))
 
 
 def test_hooks_see_every_stage_and_its_gradient():
@@ -124,9 +150,9 @@ def test_operator_keeps_torchs_rules():
     rules = ("test_schema", "test_autograd_registration", "test_faketensor")
     check = functools.partial(torch.library.opcheck, test_utils=rules)
     x = pictures(6, 7, 7).requires_grad_()
-    check(torch.ops.alexnet.stage.default, (x, [3, 3], [3, 2], 2, 5, 1e-4, 2.0))
-    y, place = torch.ops.alexnet.stage.default(x.detach(), [3, 3], [3, 2], 2, 5, 1e-4, 2.0)
-    check(torch.ops.alexnet.stage_gradient.default, (x.detach(), y, place, [3, 2], 2, 5, 1e-4, 2.0))
+    check(torch.ops.alexnet.stage.default, (x, [3, 3], [3, 2], 2, 5, 1e-4, 2.0, True))
+    y, place = torch.ops.alexnet.stage.default(x.detach(), [3, 3], [3, 2], 2, 5, 1e-4, 2.0, False)
+    check(torch.ops.alexnet.stage_gradient.default, (x.detach(), y, place, [3, 2], 2, 5, 1e-4, 2.0, False))
 
 
 def test_export_sees_plain_operations_only():

@@ -1,5 +1,7 @@
 """What `load` gives: a network that answers fast where nobody learns or looks in between, and the same everywhere."""
 
+import copy
+import pickle
 from pathlib import Path
 
 import pytest
@@ -40,3 +42,13 @@ def test_changed_weights_and_hooks_are_respected(run: Path) -> None:
         handle.remove()
         net(x)
         assert len(seen) == 1
+
+
+def test_copies_and_pickles_answer_alike(run: Path, tmp_path: Path) -> None:
+    net = load(run, "cpu")
+    x = torch.randn(2, *net.layers[0].inputs)
+    with torch.inference_mode():
+        expected = net(x)
+        for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+            assert other._ready is None
+            assert torch.equal(other(x), expected)

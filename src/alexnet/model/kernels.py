@@ -32,12 +32,12 @@ DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 
 _pointer, _size, _real, _threads = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float, ctypes.c_int
 _ARGUMENTS = {
-    "lrn": (_pointer,) * 2 + (_size,) * 4 + (_real,) * 2,
-    "lrn_gradient": (_pointer,) * 3 + (_size,) * 4 + (_real,) * 2,
+    "lrn": (_pointer,) * 2 + (_size,) * 5 + (_real,) * 2,
+    "lrn_gradient": (_pointer,) * 3 + (_size,) * 5 + (_real,) * 2,
     "pool": (_pointer,) * 3 + (_size,) * 8,
     "pool_gradient": (_pointer,) * 3 + (_size,) * 8,
-    "stage": (_pointer,) * 3 + (_size,) * 10 + (_real,) * 2,
-    "stage_gradient": (_pointer,) * 4 + (_size,) * 10 + (_real,) * 2,
+    "stage": (_pointer,) * 3 + (_size,) * 11 + (_real,) * 2,
+    "stage_gradient": (_pointer,) * 4 + (_size,) * 11 + (_real,) * 2,
     "spatial_norm": (_pointer,) * 2 + (_size,) * 5 + (_real,) * 2,
     "spatial_norm_gradient": (_pointer,) * 3 + (_size,) * 5 + (_real,) * 2,
     "blocks": (_pointer,) * 2 + (_size,) * 7,

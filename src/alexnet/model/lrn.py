@@ -33,33 +33,33 @@ def lrn_plain(x: Tensor, size: int, alpha: float, beta: float, k: float, groups:
 
 
 @torch.library.custom_op("alexnet::lrn", mutates_args=())
-def _lrn(x: Tensor, size: int, alpha: float, k: float, groups: int) -> Tensor:
+def _lrn(x: Tensor, size: int, alpha: float, k: float, groups: int, relu: bool) -> Tensor:
     x = x.contiguous(memory_format=torch.channels_last)
     y = torch.empty_like(x)
     channels = x.shape[1]
     pixels = x.numel() // channels
-    kernels.call("lrn", x.dtype, x, y, pixels, channels, groups, size // 2, alpha, k)
+    kernels.call("lrn", x.dtype, x, y, pixels, channels, groups, size // 2, relu, alpha, k)
     return y
 
 
 @torch.library.custom_op("alexnet::lrn_gradient", mutates_args=())
-def _lrn_gradient(x: Tensor, g: Tensor, size: int, alpha: float, k: float, groups: int) -> Tensor:
+def _lrn_gradient(x: Tensor, g: Tensor, size: int, alpha: float, k: float, groups: int, relu: bool) -> Tensor:
     x = x.contiguous(memory_format=torch.channels_last)
     g = g.contiguous(memory_format=torch.channels_last)
     dx = torch.empty_like(x)
     channels = x.shape[1]
     pixels = x.numel() // channels
-    kernels.call("lrn_gradient", x.dtype, x, g, dx, pixels, channels, groups, size // 2, alpha, k)
+    kernels.call("lrn_gradient", x.dtype, x, g, dx, pixels, channels, groups, size // 2, relu, alpha, k)
     return dx
 
 
 @_lrn.register_fake
-def _(x: Tensor, size: int, alpha: float, k: float, groups: int) -> Tensor:
+def _(x: Tensor, size: int, alpha: float, k: float, groups: int, relu: bool) -> Tensor:
     return torch.empty_like(x, memory_format=torch.channels_last)
 
 
 @_lrn_gradient.register_fake
-def _(x: Tensor, g: Tensor, size: int, alpha: float, k: float, groups: int) -> Tensor:
+def _(x: Tensor, g: Tensor, size: int, alpha: float, k: float, groups: int, relu: bool) -> Tensor:
     return torch.empty_like(x, memory_format=torch.channels_last)
 
 
@@ -70,22 +70,24 @@ def _keep(ctx, inputs, output) -> None:
 
 def _backward(ctx, g: Tensor):
     (x,) = ctx.saved_tensors
-    return _lrn_gradient(x, g, *ctx.settings), None, None, None, None
+    return _lrn_gradient(x, g, *ctx.settings), *[None] * 5
 
 
 _lrn.register_autograd(_backward, setup_context=_keep)
 
 
-def local_response_norm(x: Tensor, size: int, alpha: float, beta: float, k: float, groups: int) -> Tensor:
-    """Local response normalisation of [B, C, H, W] by whichever form is fastest here.
+def local_response_norm(
+    x: Tensor, size: int, alpha: float, beta: float, k: float, groups: int, relu: bool = False
+) -> Tensor:
+    """Local response normalisation of [B, C, H, W], or with `relu` of max(x, 0), by whichever form is fastest here.
 
     Raises ValueError when the channels do not divide into `groups` towers.
     """
     if x.shape[1] % groups:
         raise ValueError(f"{x.shape[1]} channels do not divide into {groups} towers.")
     if beta == 0.75 and size % 2 == 1 and size <= MAX_SIZE and kernels.usable(x):
-        return _lrn(x, size, alpha, k, groups)
-    return lrn_plain(x, size, alpha, beta, k, groups)
+        return _lrn(x, size, alpha, k, groups, relu)
+    return lrn_plain(x.relu() if relu else x, size, alpha, beta, k, groups)
 
 
 torch.fx.wrap("local_response_norm")

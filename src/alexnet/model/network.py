@@ -19,7 +19,7 @@ from alexnet.model.lrn import LocalResponseNorm
 from alexnet.model.pooling import MaxPool2d
 from alexnet.model.products import Conv2d, Linear
 from alexnet.model.spatial_norm import SpatialNorm
-from alexnet.model.stage import relu_norm_pool
+from alexnet.model.stage import together
 from alexnet.model.unshared import GroupedLinear, Local2d
 from alexnet.networks import network as named
 
@@ -136,19 +136,11 @@ class AlexNet(nn.Module):
         """One stage after the other; ReLU, normalisation and pooling together where that is faster."""
         layers = list(self.layers)
         while layers:
-            stages = [self.get_submodule(layer.name) for layer in layers[:3]]
-            if [layer.kind for layer in layers[:3]] == FUSED and isinstance(stages[0], nn.ReLU):
-                x = relu_norm_pool(x, *stages)  # type: ignore[arg-type]
-                layers = layers[3:]
-                continue
             if layers[0].kind in ("fc", "dropout") and len(layers[0].inputs) > 1:
                 x = torch.flatten(x, 1)  # [B, 256, 6, 6] to [B, 9216]
-            x = stages[0](x)
-            layers = layers[1:]
+            x, count = together(x, [self.get_submodule(layer.name) for layer in layers[:3]])
+            layers = layers[count:]
         return x
-
-
-FUSED = ["activation", "norm", "pool"]
 
 
 def module(layer: Layer, config: NetworkConfig) -> nn.Module:

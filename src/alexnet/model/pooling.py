@@ -77,6 +77,7 @@ def _(g: Tensor, place: Tensor, kernel_size: int, stride: int, height: int, widt
 
 def _keep(ctx, inputs, output) -> None:
     x, kernel_size, stride, _, _ = inputs
+    ctx.set_materialize_grads(False)  # the places of the maxima have none
     ctx.save_for_backward(output[1])
     ctx.settings = kernel_size, stride, x.shape[2], x.shape[3]
 

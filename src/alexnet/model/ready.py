@@ -17,8 +17,7 @@ from torch.nn import functional as F
 
 from alexnet.model import kernels
 from alexnet.model.layers import Layer
-from alexnet.model.network import FUSED, AlexNet
-from alexnet.model.pooling import output_size
+from alexnet.model.network import AlexNet
 from alexnet.model.products import blocks, in_blocks, onednn_there, over_blocks
 from alexnet.model.stage import fusible, watched
 
@@ -65,65 +64,59 @@ class Ready:
         return x
 
     def _steps(self, network: AlexNet) -> Iterator[Step]:
-        layers, first = list(network.layers), True
+        layers = list(network.layers)
         factor = 1.0  # dropout's, that the next weights take over
+        conv: Any = network.get_submodule(layers[1].name)
+        if layers[0].kind == "pad" and layers[1].kind == "conv" and self._goes_over_blocks(layers[1], conv):
+            rectify = isinstance(network.get_submodule(layers[2].name), nn.ReLU)
+            yield self._first_over_blocks(layers[1], conv, rectify)
+            layers = layers[3 if rectify else 2 :]
+        else:
+            yield self._convert
         while layers:
-            layer, *following = layers
-            stage: Any = network.get_submodule(layer.name)
-            if first and layer.kind == "pad" and following and following[0].kind == "conv":
-                conv: Any = network.get_submodule(following[0].name)
-                if step := self._first_over_blocks(layer.inputs, following[0], conv):
-                    yield step
-                    layers, first = following[1:], False
-                    continue
-            if first:
-                yield self._convert
-                first = False
-            kinds = [each.kind for each in layers[:3]]
-            stages: list[Any] = [network.get_submodule(each.name) for each in layers[:3]]
-            if kinds == FUSED and fusible(torch.empty(1, *layer.inputs, dtype=self.dtype), *stages):
-                yield self._stage(layers[:3], *stages)
-                layers = layers[3:]
-                continue
-            rectify = bool(following) and following[0].kind == "activation" and isinstance(stages[1], nn.ReLU)
-            rectify = rectify and [each.kind for each in following[:3]] != FUSED
-            match layer.kind:
-                case "conv":
-                    yield self._conv(layer, stage, rectify)
-                case "fc" if layer.groups == 1:
-                    yield self._linear(layer, stage, rectify, factor)
+            stages: list[Any] = [network.get_submodule(layer.name) for layer in layers[:2]]
+            layer, stage = layers[0], stages[0]
+            rectify, count = isinstance(stages[-1], nn.ReLU), 1
+            if layer.kind == "conv":
+                yield self._conv(layer, stage, rectify)
+                count += rectify
+            elif layer.kind == "fc" and layer.groups == 1:
+                yield self._linear(layer, stage, rectify, factor)
+                factor = 1.0
+                count += rectify
+            elif layer.kind == "dropout":
+                if len(layer.inputs) > 1:
+                    yield lambda x: x.flatten(1)
+                factor *= 1 if stage.scaled else 1 - stage.p
+            elif layer.kind == "norm" and fusible(torch.empty(1, *layer.inputs, dtype=self.dtype), stages) == 2:
+                yield self._norm_and_pool(layers[:2], *stages)
+                count = 2
+            elif layer.kind == "pool":
+                yield self._pool(layer, stage)
+            else:
+                if factor != 1:
+                    yield lambda x, factor=factor: x * factor
                     factor = 1.0
-                case "pool":
-                    yield self._pool(layer, stage)
-                    rectify = False
-                case "dropout":
-                    if len(layer.inputs) > 1:
-                        yield lambda x: x.flatten(1)
-                    if not stage.scaled:
-                        factor *= 1 - stage.p
-                    rectify = False
-                case _:
-                    if factor != 1:
-                        yield lambda x, factor=factor: x * factor
-                        factor = 1.0
-                    if layer.kind == "fc":
-                        yield lambda x: x.flatten(1)
-                    yield copy.deepcopy(stage).to(self.dtype)
-                    rectify = False
-            layers = following[1:] if rectify else following
+                if layer.kind == "fc":
+                    yield lambda x: x.flatten(1)
+                yield copy.deepcopy(stage).to(self.dtype)
+            layers = layers[count:]
 
     def _convert(self, x: Tensor) -> Tensor:
         return x.to(self.dtype).contiguous(memory_format=torch.channels_last)
 
-    def _first_over_blocks(self, shape: tuple[int, ...], layer: Layer, conv: Any) -> Step | None:
-        """The first convolution in bfloat16; blocks that reach past the picture are its padding."""
+    def _goes_over_blocks(self, layer: Layer, conv: Any) -> bool:
         example = torch.empty(1, *layer.inputs, dtype=self.dtype)
-        if self.dtype != torch.bfloat16 or not in_blocks(example, conv.weight, conv.stride, conv.padding, layer.groups):
-            return None
+        settings = conv.weight, conv.stride, conv.padding, layer.groups
+        return self.dtype == torch.bfloat16 and in_blocks(example, *settings)
+
+    def _first_over_blocks(self, layer: Layer, conv: Any, rectify: bool) -> Step:
+        """The first convolution in bfloat16; blocks that reach past the picture are its padding."""
         side, size = layer.stride, layer.kernel_size
         height, width = (length - 1 + -(-size // side) for length in layer.outputs[1:])
         weight = over_blocks(conv.weight, side).contiguous(memory_format=torch.channels_last)
-        product = self._packed_conv(weight, conv.bias, (1, 1), (0, 0), 1, (height, width), "none")
+        after = "relu" if rectify else "none"
+        product = self._packed_conv(weight, conv.bias, (1, 1), (0, 0), 1, (height, width), after)
         return lambda x: product(blocks(x, side, height, width, torch.bfloat16))
 
     def _conv(self, layer: Layer, conv: Any, rectify: bool) -> Step:
@@ -172,17 +165,15 @@ class Ready:
 
         return step
 
-    def _stage(self, layers: list[Layer], relu: Any, norm: Any, pool: Any) -> Step:
+    def _norm_and_pool(self, layers: list[Layer], norm: Any, pool: Any) -> Step:
         channels, height, width = layers[0].inputs
-        out = [output_size(n, pool.kernel_size, pool.stride, pool.ceil_mode) for n in (height, width)]
-        window = pool.kernel_size, pool.stride
-        settings = norm.groups, norm.size // 2, norm.alpha, norm.k
+        out, window = layers[1].outputs[1:], (pool.kernel_size, pool.stride)
+        relu = 0  # it has been part of the product
+        settings = norm.groups, norm.size // 2, relu, norm.alpha, norm.k
 
         def step(x: Tensor) -> Tensor:
-            y = self._empty(len(x), layers[2])
-            kernels.call(
-                "stage", x.dtype, x, y, None, len(x), height, width, channels, *out, *window, *settings
-            )  # fmt: skip
+            y = self._empty(len(x), layers[1])
+            kernels.call("stage", x.dtype, x, y, None, len(x), height, width, channels, *out, *window, *settings)
             return y
 
         return step

@@ -1,5 +1,8 @@
 """ReLU, normalisation and overlapping pooling after conv1 and conv2 (section 3.5 of the paper), in one pass.
 
+The original program normalises conv1's output before its ReLU, and has another stage between normalisation and pooling
+after conv2: two of the three in one pass, then.
+
 On the CPU, `native/kernels.cpp` normalises three rows at a time into a buffer that stays in cache and pools
 from there; the gradient recomputes what it needs from the convolution's output, the only thing kept.
 """
@@ -13,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as nn_module
 
 from alexnet.model import kernels, pooling
-from alexnet.model.lrn import MAX_SIZE, LocalResponseNorm
+from alexnet.model.lrn import MAX_SIZE, LocalResponseNorm, local_response_norm
 from alexnet.model.pooling import MAX_KERNEL, MaxPool2d, empty_pooled
 
 # `pool` is its kernel size and stride; groups, size, alpha and k are those of the normalisation.
@@ -21,81 +24,107 @@ from alexnet.model.pooling import MAX_KERNEL, MaxPool2d, empty_pooled
 
 @torch.library.custom_op("alexnet::stage", mutates_args=())
 def _stage(
-    x: Tensor, out_size: Sequence[int], pool: Sequence[int], groups: int, size: int, alpha: float, k: float
+    x: Tensor, out_size: Sequence[int], pool: Sequence[int], groups: int, size: int, alpha: float, k: float, relu: bool
 ) -> tuple[Tensor, Tensor]:
     x = x.contiguous(memory_format=torch.channels_last)
     y, place = empty_pooled(x, *out_size)
     b, c, h, w = x.shape
     kernels.call(
-        "stage", x.dtype, x, y, place, b, h, w, c, *out_size, *pool, groups, size // 2, alpha, k
+        "stage", x.dtype, x, y, place, b, h, w, c, *out_size, *pool, groups, size // 2, relu, alpha, k
     )  # fmt: skip
     return y, place
 
 
 @torch.library.custom_op("alexnet::stage_gradient", mutates_args=())
 def _stage_gradient(
-    x: Tensor, g: Tensor, place: Tensor, pool: Sequence[int], groups: int, size: int, alpha: float, k: float
+    x: Tensor, g: Tensor, place: Tensor, pool: Sequence[int], groups: int, size: int, alpha: float, k: float, relu: bool
 ) -> Tensor:
     x = x.contiguous(memory_format=torch.channels_last)
     g = g.contiguous(memory_format=torch.channels_last)
     dx = torch.empty_like(x)
     b, c, h, w = x.shape
     out_size = g.shape[2:]
-    kernels.call("stage_gradient", x.dtype, x, g, place, dx, b, h, w, c, *out_size, *pool, groups, size // 2, alpha, k)
+    sizes = b, h, w, c, *out_size, *pool, groups, size // 2, relu
+    kernels.call("stage_gradient", x.dtype, x, g, place, dx, *sizes, alpha, k)
     return dx
 
 
 @_stage.register_fake
 def _(
-    x: Tensor, out_size: Sequence[int], pool: Sequence[int], groups: int, size: int, alpha: float, k: float
+    x: Tensor, out_size: Sequence[int], pool: Sequence[int], groups: int, size: int, alpha: float, k: float, relu: bool
 ) -> tuple[Tensor, Tensor]:
     return empty_pooled(x, *out_size)
 
 
 @_stage_gradient.register_fake
 def _(
-    x: Tensor, g: Tensor, place: Tensor, pool: Sequence[int], groups: int, size: int, alpha: float, k: float
+    x: Tensor, g: Tensor, place: Tensor, pool: Sequence[int], groups: int, size: int, alpha: float, k: float, relu: bool
 ) -> Tensor:
     return torch.empty_like(x, memory_format=torch.channels_last)
 
 
 def _keep(ctx, inputs, output) -> None:
     x, _, *ctx.settings = inputs
+    ctx.set_materialize_grads(False)  # the places of the maxima have none
     ctx.save_for_backward(x, output[1])
 
 
 def _backward(ctx, g: Tensor, _: Tensor):
     x, place = ctx.saved_tensors
-    return _stage_gradient(x, g, place, *ctx.settings), *[None] * 6
+    return _stage_gradient(x, g, place, *ctx.settings), *[None] * 7
 
 
 _stage.register_autograd(_backward, setup_context=_keep)
 
 
-def relu_norm_pool(x: Tensor, relu: nn.ReLU, norm: LocalResponseNorm, pool: MaxPool2d) -> Tensor:
+def relu_norm_pool(x: Tensor, relu: nn.Module, norm: nn.Module, pool: nn.Module) -> Tensor:
     """pool(norm(relu(x))) of a convolution's output [B, C, H, W], in one pass where nobody looks between."""
-    if not (isinstance(x, Tensor) and fusible(x, relu, norm, pool)):
-        return pool(norm(relu(x)))
-    out_size = [pooling.output_size(n, pool.kernel_size, pool.stride, pool.ceil_mode) for n in x.shape[2:]]
-    window = [pool.kernel_size, pool.stride]
-    return _stage(x, out_size, window, norm.groups, norm.size, norm.alpha, norm.k)[0]
+    stages = [relu, norm, pool]
+    while stages:
+        x, count = together(x, stages)
+        stages = stages[count:]
+    return x
 
 
-def fusible(x: Tensor, relu: nn.Module, norm: nn.Module, pool: nn.Module) -> bool:
-    """Whether the three stages can be one pass over `x`."""
-    return (
-        type(relu) is nn.ReLU
-        and type(norm) is LocalResponseNorm
-        and type(pool) is MaxPool2d
-        and norm.beta == 0.75
-        and norm.size % 2 == 1
-        and norm.size <= MAX_SIZE
-        and x.dim() == 4
-        and x.shape[1] % norm.groups == 0
-        and pool.kernel_size <= min(MAX_KERNEL, *x.shape[2:])
-        and kernels.usable(x)
-        and not any(watched(stage) for stage in (relu, norm, pool))
-    )
+def together(x: Tensor, stages: Sequence[nn.Module]) -> tuple[Tensor, int]:
+    """What the first of `stages` make of x [B, C, H, W], and how many of them that is: more than one where they are a
+    ReLU, a normalisation and a pooling, or two of these, that can be one pass, and nobody looks between."""
+    count = fusible(x, stages)
+    if count == 1:
+        return stages[0](x), 1
+    rectified = isinstance(stages[0], nn.ReLU)
+    norm, *pool = stages[int(rectified) : count]
+    assert isinstance(norm, LocalResponseNorm)
+    if not pool:
+        return local_response_norm(x, norm.size, norm.alpha, norm.beta, norm.k, norm.groups, relu=True), count
+    (window,) = pool
+    assert isinstance(window, MaxPool2d)
+    sides = window.kernel_size, window.stride
+    out_size = [pooling.output_size(n, *sides, window.ceil_mode) for n in x.shape[2:]]
+    return _stage(x, out_size, sides, norm.groups, norm.size, norm.alpha, norm.k, rectified)[0], count
+
+
+PATTERNS = (nn.ReLU, LocalResponseNorm, MaxPool2d), (LocalResponseNorm, MaxPool2d), (nn.ReLU, LocalResponseNorm)
+
+
+def fusible(x: Tensor, stages: Sequence[nn.Module]) -> int:
+    """How many of the first of `stages` can be one pass over `x`; 1 where there are no such."""
+    if not isinstance(x, Tensor) or x.dim() != 4 or not kernels.usable(x):
+        return 1
+    for pattern in PATTERNS:
+        chosen = stages[: len(pattern)]
+        if tuple(type(stage) for stage in chosen) == pattern and all(_fits(x, stage) for stage in chosen):
+            return len(pattern)
+    return 1
+
+
+def _fits(x: Tensor, stage: nn.Module) -> bool:
+    if watched(stage):
+        return False
+    if isinstance(stage, LocalResponseNorm):
+        sized = stage.size % 2 == 1 and stage.size <= MAX_SIZE
+        return stage.beta == 0.75 and sized and x.shape[1] % stage.groups == 0
+    return not isinstance(stage, MaxPool2d) or stage.kernel_size <= min(MAX_KERNEL, *x.shape[2:])
 
 
 _HOOKS = ("forward_hooks", "forward_pre_hooks", "backward_hooks", "backward_pre_hooks")

@@ -91,6 +91,10 @@ class TrainedAlexNet(AlexNet):
             self._ready = state, Ready(self, dtype, len(x))
         return self._ready[1](x)
 
+    def __getstate__(self) -> dict[str, object]:
+        """What copies and pickles hold: not the weights made ready, which are laid out for this process."""
+        return {name: value for name, value in self.__dict__.items() if name != "_ready"}
+
 
 def load(run: str | Path, device: str = "auto", checkpoint_name: str = "best") -> TrainedAlexNet:
     """The trained network of `run`, in eval mode on `device`, from its `best` or `last` checkpoint.

@@ -1,5 +1,5 @@
-// The memory-bound layers of AlexNet for CPUs: local response normalisation, max pooling, both of them with the ReLU
-// before in one pass, normalisation within each map, pictures as blocks of pixels, and the momentum update.
+// The memory-bound layers of AlexNet for CPUs: local response normalisation, max pooling, both of them (and the ReLU
+// before) in one pass, normalisation within each map, pictures as blocks of pixels, and the momentum update.
 //
 // Activations are channels last ([pictures, height, width, channels] in memory), float32 or bfloat16; arithmetic is
 // float32, results are rounded to nearest even. Built by kernels.py at first use and called through ctypes, hence no
@@ -20,14 +20,14 @@ constexpr int64_t CHUNK = 2048;  // weights updated together
 
 template <class T> void lrn(const T *x, T *y, int64_t pixels, const Norm &n, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t i = 0; i < pixels; i++) lrn_pixel<false>(x + i * n.channels, y + i * n.channels, n);
+    for (int64_t i = 0; i < pixels; i++) lrn_pixel(x + i * n.channels, y + i * n.channels, n);
 }
 
 template <class T> void lrn_gradient(const T *x, const T *g, T *dx, int64_t pixels, const Norm &n, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t i = 0; i < pixels; i++) {
         const int64_t at = i * n.channels;
-        lrn_pixel_gradient<false>(x + at, g + at, dx + at, n);
+        lrn_pixel_gradient(x + at, g + at, dx + at, n);
     }
 }
 
@@ -53,7 +53,7 @@ void pool_gradient(const T *g, const uint8_t *place, T *dx, int64_t batch, const
     }
 }
 
-// ReLU, normalisation and pooling: the rows under a line of windows are normalised into a buffer that stays in cache.
+// Normalisation and pooling, with the ReLU before or without: the rows under a line of windows are normalised into a buffer that stays in cache.
 template <class T>
 void stage(const T *x, T *y, uint8_t *place, int64_t batch, const Norm &n, const Pool &p, int threads) {
     const int64_t bands = (p.out_height + BAND - 1) / BAND, row_size = p.width * p.channels;
@@ -73,7 +73,7 @@ void stage(const T *x, T *y, uint8_t *place, int64_t batch, const Norm &n, const
                 for (end = std::max(end, top); end < top + line.height; end++)
                     for (int64_t w = 0; w < p.width; w++) {
                         const int64_t pixel = (picture * p.height + end) * p.width + w;
-                        lrn_pixel<true>(x + pixel * p.channels, &buffer[((end - top) * p.width + w) * p.channels], n);
+                        lrn_pixel(x + pixel * p.channels, &buffer[((end - top) * p.width + w) * p.channels], n);
                     }
                 for (int64_t column = 0; column < p.out_width; column++) {
                     const int64_t at = ((picture * p.out_height + row) * p.out_width + column) * p.channels;
@@ -96,7 +96,7 @@ void stage_gradient(const T *x, const T *g, const uint8_t *place, T *dx, int64_t
             for (int64_t w = 0; w < p.width; w++) {
                 const int64_t at = (line * p.width + w) * p.channels;
                 pool_pixel_gradient(g + picture, place + picture, normed.data(), p, line % p.height, w);
-                lrn_pixel_gradient<true>(x + at, normed.data(), dx + at, n);
+                lrn_pixel_gradient(x + at, normed.data(), dx + at, n);
             }
         }
     }
@@ -130,7 +130,7 @@ void momentum_update(float *w, float *v, const G *g, bfloat16 *copy, int64_t cou
 
 }  // namespace
 
-#define ALEXNET_NORM int64_t groups, int64_t half, float alpha, float k
+#define ALEXNET_NORM int64_t groups, int64_t half, int64_t relu, float alpha, float k
 #define ALEXNET_POOL                                                                                           \
     int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t out_height, int64_t out_width,     \
         int64_t kernel, int64_t stride
@@ -141,11 +141,11 @@ void momentum_update(float *w, float *v, const G *g, bfloat16 *copy, int64_t cou
         int64_t side
 #define ALEXNET_LAYERS(NAME, T)                                                                                \
     void lrn_##NAME(const T *x, T *y, int64_t pixels, int64_t channels, ALEXNET_NORM, int threads) {           \
-        lrn(x, y, pixels, Norm{channels, groups, half, alpha, k}, threads);                                    \
+        lrn(x, y, pixels, Norm{channels, groups, half, relu != 0, alpha, k}, threads);                                    \
     }                                                                                                          \
     void lrn_gradient_##NAME(const T *x, const T *g, T *dx, int64_t pixels, int64_t channels, ALEXNET_NORM,    \
                              int threads) {                                                                    \
-        lrn_gradient(x, g, dx, pixels, Norm{channels, groups, half, alpha, k}, threads);                       \
+        lrn_gradient(x, g, dx, pixels, Norm{channels, groups, half, relu != 0, alpha, k}, threads);                       \
     }                                                                                                          \
     void pool_##NAME(const T *x, T *y, uint8_t *place, ALEXNET_POOL, int threads) {                            \
         pool(x, y, place, batch, Pool{height, width, channels, out_height, out_width, kernel, stride}, threads); \
@@ -155,12 +155,12 @@ void momentum_update(float *w, float *v, const G *g, bfloat16 *copy, int64_t cou
                       threads);                                                                                \
     }                                                                                                          \
     void stage_##NAME(const T *x, T *y, uint8_t *place, ALEXNET_POOL, ALEXNET_NORM, int threads) {             \
-        stage(x, y, place, batch, Norm{channels, groups, half, alpha, k},                                      \
+        stage(x, y, place, batch, Norm{channels, groups, half, relu != 0, alpha, k},                                      \
               Pool{height, width, channels, out_height, out_width, kernel, stride}, threads);                  \
     }                                                                                                          \
     void stage_gradient_##NAME(const T *x, const T *g, const uint8_t *place, T *dx, ALEXNET_POOL,              \
                                ALEXNET_NORM, int threads) {                                                    \
-        stage_gradient(x, g, place, dx, batch, Norm{channels, groups, half, alpha, k},                         \
+        stage_gradient(x, g, place, dx, batch, Norm{channels, groups, half, relu != 0, alpha, k},                         \
                        Pool{height, width, channels, out_height, out_width, kernel, stride}, threads);         \
     }                                                                                                          \
     void spatial_norm_##NAME(const T *x, T *y, ALEXNET_MAP, int threads) {                                     \

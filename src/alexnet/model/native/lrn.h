@@ -1,5 +1,5 @@
 // Local response normalisation of one pixel: y_i = x_i s_i ** -0.75, s_i = k + alpha * sum of x_j ** 2 over the window
-// of i within its tower. With RELU the input is max(x, 0), and the gradient is that of x.
+// of i within its tower. With `relu` the input is max(x, 0), and the gradient is that of x.
 #pragma once
 
 #include <algorithm>
@@ -11,6 +11,7 @@ namespace {
 
 struct Norm {
     int64_t channels, groups, half;  // half: neighbours on each side
+    bool relu;
     float alpha, k;
 };
 
@@ -148,7 +149,7 @@ void lrn_tower_gradient(const T *x, const G *g, T *dx, int64_t width, const Norm
 }
 #endif
 
-template <bool RELU, class T> void lrn_pixel(const T *x, T *y, const Norm &n) {
+template <bool RELU, class T> void lrn_towers(const T *x, T *y, const Norm &n) {
     const int64_t width = n.channels / n.groups;
     for (int64_t at = 0; at < n.channels; at += width) {
 #ifdef ALEXNET_AVX512
@@ -166,7 +167,7 @@ template <bool RELU, class T> void lrn_pixel(const T *x, T *y, const Norm &n) {
 }
 
 template <bool RELU, class T, class G>
-void lrn_pixel_gradient(const T *x, const G *g, T *dx, const Norm &n) {
+void lrn_towers_gradient(const T *x, const G *g, T *dx, const Norm &n) {
     const int64_t width = n.channels / n.groups;
     for (int64_t at = 0; at < n.channels; at += width) {
 #ifdef ALEXNET_AVX512
@@ -181,6 +182,14 @@ void lrn_pixel_gradient(const T *x, const G *g, T *dx, const Norm &n) {
 #endif
         lrn_tower_gradient_loop<RELU>(x + at, g + at, dx + at, width, n);
     }
+}
+
+template <class T> void lrn_pixel(const T *x, T *y, const Norm &n) {
+    n.relu ? lrn_towers<true>(x, y, n) : lrn_towers<false>(x, y, n);
+}
+
+template <class T, class G> void lrn_pixel_gradient(const T *x, const G *g, T *dx, const Norm &n) {
+    n.relu ? lrn_towers_gradient<true>(x, g, dx, n) : lrn_towers_gradient<false>(x, g, dx, n);
 }
 
 }  // namespace

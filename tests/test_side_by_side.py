@@ -1,0 +1,45 @@
+"""The comparisons of `benchmarks/`: they compare the same network, and what they keep can be drawn."""
+
+import json
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from alexnet import AlexNet
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.mark.parametrize("banded", [False, True])
+def test_the_network_as_written_is_the_papers(banded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from as_written import as_written, with_weights_of  # type: ignore[import-not-found]
+
+    net = AlexNet("paper", initial_std=(), initial_bias=(), generator=torch.Generator().manual_seed(0)).eval()
+    other = with_weights_of(net, as_written(banded)).eval()
+    x = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(1)) * 60
+    with torch.no_grad():
+        expected = net(x)
+        torch.testing.assert_close(other(x), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+    assert other(x).std() > 0
+
+
+def test_results_are_kept_section_by_section_and_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from side_by_side import compare, keep  # type: ignore[import-not-found]
+
+    out, picture = tmp_path / "results.json", tmp_path / "speed.png"
+    forms = {"limit": (lambda: None, 5.0), "ours": (lambda: None, 3.0), "theirs": (lambda: None, 1.0)}
+    for section in ("inference", "loading"):
+        keep(out, section, 2, {"batch 1": compare(section, forms, 2), "quality": {"ours": 1}}, ["torch"])
+    kept = json.loads(out.read_text(encoding="utf-8"))
+    assert list(kept) == ["inference", "loading"]
+    assert kept["loading"]["versions"]["torch"] == version("torch")
+    subprocess.run([sys.executable, str(BENCHMARKS / "speed_figure.py"), str(out), str(picture)], check=True)
+    with Image.open(picture) as drawn:
+        assert drawn.width > 500
