@@ -10,7 +10,7 @@ fc8 and as much gradient before the first three; for data 2 (N - 1) / N of the g
 
 Then it PREDICTS, from those bytes, steps of N GPUs: nothing of it was measured. A GPU is taken to do its share of the
 network's multiplications at the stated speed. Gradients travel while the backward pass computes (two thirds of the
-time), activations do not. Towers are in one machine, copies in different ones.
+time), activations do not. Eight GPUs are in one machine; with more, towers are in one and copies in different ones.
 """
 
 import argparse
@@ -72,6 +72,7 @@ def main() -> None:
         "date": time.strftime("%Y-%m-%d"),
         "command": " ".join(["python", *sys.argv]),
         "machine": {"processor": processor(), "cores": os.cpu_count(), "torch": torch.__version__},
+        "assumed": {name: getattr(options, name) for name in ("gpu_teraflops", "inside", "between", "latency")},
         "measured": measured,
         "predicted": predicted,
     }
@@ -154,7 +155,7 @@ def measure(options: argparse.Namespace, way: str) -> None:
 
 
 def predict(options: argparse.Namespace) -> list[dict]:
-    """Milliseconds of a step by each way, for 2 to 512 GPUs, with 128 pictures in all and with 128 for each GPU."""
+    """Milliseconds of a step by each way, for 1 to 512 GPUs, with 128 pictures in all and with 128 for each GPU."""
     with torch.device("meta"):
         network = AlexNet("paper")
     last = network.layers[-1]
@@ -164,11 +165,11 @@ def predict(options: argparse.Namespace) -> list[dict]:
     tower = (whole + 4 * last.parameters) / 2
     rows = []
     for each in (False, True):
-        for gpus in (2, 8, 64, 512):
+        for gpus in (1, 2, 8, 64, 512):
             batch = 128 * gpus if each else 128
             steps: dict[str, float | None] = {}
-            for way, copies in (("data", gpus), ("towers", 1), ("both", gpus // 2)):
-                if batch < copies or (way == "both" and gpus == 2) or (way == "towers" and gpus > 2):
+            for way, copies in (("data", gpus), ("towers", 1), ("both", max(1, gpus // 2))):
+                if batch < copies or (way == "both" and gpus <= 2) or (way == "towers" and gpus != 2):
                     steps[way] = None
                     continue
                 towers = 1 if way == "data" else 2
@@ -177,7 +178,7 @@ def predict(options: argparse.Namespace) -> list[dict]:
                 exchanged = bytes_exchanged(network, 1, 2) * pictures / (options.inside * 1e9)
                 exchanged = (exchanged + 7 * options.latency * 1e-6) if towers == 2 else 0.0
                 gradients = 2 * (copies - 1) / copies * (whole if towers == 1 else tower)
-                link = options.inside if way == "data" and gpus <= 8 else options.between
+                link = options.inside if gpus <= 8 else options.between
                 gradients = gradients / (link * 1e9) + (options.latency * 1e-6 if copies > 1 else 0)
                 hidden = 2 / 3 * (compute + exchanged)
                 steps[way] = 1e3 * (compute + exchanged + max(0.0, gradients - hidden))
