@@ -22,7 +22,7 @@ from side_by_side import Form, compare, keep, options
 from torch.utils.data import DataLoader
 from torchvision import datasets
 from torchvision.transforms import v2
-from webdataset import WebDataset, WebLoader
+from webdataset import WebDataset, WebLoader  # type: ignore[attr-defined]
 
 from alexnet.bench import limits
 from alexnet.config import AugmentConfig

@@ -51,8 +51,9 @@ def draw(axes: Any, title: str, rates: dict[str, dict[str, float]]) -> None:
     colours = [OURS if name.startswith("ours") else OTHERS for name in names]
     axes.barh(names, medians, color=colours, xerr=spread, error_kw={"elinewidth": 0.8, "capsize": 2})
     axes.axvline(limit, color="black", linestyle="--", linewidth=0.9)
-    for place, median in enumerate(medians):
-        axes.text(limit * 0.015, place, f"{median:,.0f}", va="center", fontsize=7)
+    for place, (name, median) in enumerate(zip(names, medians, strict=True)):
+        colour = "white" if name.startswith("ours") else "black"
+        axes.text(limit * 0.015, place, f"{median:,.0f}", va="center", fontsize=7, color=colour)
     axes.set_xlim(0, max(limit, *(r["fastest"] for r in rates.values())) * 1.05)
     axes.set_title(title, fontsize=9)
     axes.tick_params(labelsize=8)

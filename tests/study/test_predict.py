@@ -3,6 +3,8 @@
 import io
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -114,3 +116,9 @@ def test_results_are_json_and_can_be_read_on_a_terminal(run: Path, source: Path,
         predict(run, [source / "val"] * 3, views=1, device="cpu", panel=panel)
     with pytest.raises(ValueError, match=r"panel\.txt"):
         predict(run, [source / "val" / "n01440764"], views=1, device="cpu", panel=tmp_path / "panel.txt")
+
+
+def test_naming_does_not_wait_for_the_compiler_or_for_matplotlib() -> None:
+    code = "import sys, alexnet.study.predict; print(*{'torch._dynamo', 'matplotlib'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -18,7 +18,9 @@ import stat
 import subprocess
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -28,6 +30,7 @@ _BASIC = ("-O3", "-std=c++17", "-ffp-contract=fast", "-fno-math-errno", "-fno-tr
 # The first that the compiler accepts: all processor features and all cores, then less.
 _MORE = (("-march=native", "-fopenmp"), ("-fopenmp",), ("-march=native",), ())
 FLAGS = tuple((*_BASIC, "-shared", "-fPIC", *more) for more in _MORE)
+F = TypeVar("F", bound=Callable[..., object])
 DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 
 _pointer, _size, _real, _threads = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float, ctypes.c_int
@@ -174,7 +177,13 @@ def library() -> ctypes.CDLL | None:
     return None if os.environ.get("ALEXNET_KERNELS", "").lower() in ("off", "0", "no") else _loaded()
 
 
-@torch.compiler.assume_constant_result
+def constant(function: F) -> F:
+    """`torch.compiler.assume_constant_result`, without importing the compiler at every start."""
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
+@constant
 def available() -> bool:
     """Whether the kernels can be called."""
     return library() is not None

@@ -192,7 +192,7 @@ def _has_onednn(x: Tensor) -> bool:
     return x.device.type == "cpu" and not kernels.exporting() and onednn_there()
 
 
-@torch.compiler.assume_constant_result
+@kernels.constant
 def onednn_there() -> bool:
     """Whether PyTorch was built with oneDNN, with the products that torch.compile uses."""
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")

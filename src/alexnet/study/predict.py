@@ -14,8 +14,6 @@ from torch import Tensor
 from alexnet.data.classes import Class
 from alexnet.progress import Progress
 from alexnet.study.evaluate import percent, probabilities
-from alexnet.study.panels import check_panel, save
-from alexnet.study.panels import predictions as draw_panel
 from alexnet.study.pictures import expand, readable, true_class
 from alexnet.study.trained import TrainedAlexNet, load
 
@@ -38,6 +36,8 @@ def predict(
         raise ValueError(f"views is {views}; it must be 1 (centre) or 10 (corners, centre and their mirrors).")
     paths = expand(pictures)
     if panel is not None:
+        from alexnet.study.panels import check_panel  # imported here: naming alone does not need matplotlib
+
         check_panel(paths)
     net = load(run, device)
     predictions: list[dict[str, Any]] = []
@@ -51,7 +51,9 @@ def predict(
             bar.advance(len(part))
     result = {"run": str(run), "views": views, "predictions": predictions}
     if panel is not None:
-        save(draw_panel([net.preprocess.shown(path) for path in paths], predictions), panel)
+        from alexnet.study import panels
+
+        panels.save(panels.predictions([net.preprocess.shown(path) for path in paths], predictions), panel)
         result["panel"] = str(panel)
     return result
 
