@@ -112,6 +112,8 @@ def joined(parallel: str, device: torch.device, batch_size: int) -> Iterator[Ran
     if parallel == "none":
         yield Ranks()
         return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # what NCCL sends from
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         across = 1 if parallel == "data" else 2
