@@ -154,8 +154,8 @@ def demo() -> TrainConfig:
     """The drawn pictures of `alexnet demo`: the paper's network, small enough to learn in a minute.
 
     Command: `alexnet demo --out demo`
-    Cost: 63 seconds on two cores of an AMD EPYC (AVX-512, bfloat16; 2026-11-23, one run), the whole demonstration 80.
-    Result: 504 drawn pictures never seen, ten views: 4.4 % top-1 error; a linear classifier on their pixels: 73 %.
+    Cost: 44 seconds on two cores of an AMD EPYC (Zen 5, bfloat16; 2026-11-25, one run), the whole demonstration 59.
+    Result: 504 drawn pictures never seen, ten views: 5.4 % top-1 error; a linear classifier on their pixels: 73 %.
 
     Differences and their reasons:
     - A quarter of the width, for pictures of 112 pixels: one sixtieth of the multiplications.
