@@ -64,9 +64,9 @@ def test_a_cue_changes_the_object_and_nothing_around_it(cue: int, index: int) ->
     first = picture(CLASSES.index("_".join(words)), "train", index)
     words[cue] = choices[1]
     second = picture(CLASSES.index("_".join(words)), "train", index)
-    changed = (np.abs(first.astype(int) - second) > 24).any(axis=2)
+    changed = np.asarray((np.abs(first.astype(int) - second) > 24).any(axis=2))
     assert 0.005 < changed.mean() < 0.5
-    height, width = len(changed), len(changed[0])
+    height, width = changed.shape[0], changed.shape[1]
     side, margin = min(height, width), 3
     rows, columns = np.nonzero(changed)
     assert abs(rows - height / 2).max() <= side / 2 + margin

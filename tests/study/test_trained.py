@@ -36,7 +36,7 @@ def test_changed_weights_and_hooks_are_respected(run: Path) -> None:
         before = net(x)
         net.get_parameter("fc8.bias").add_(1)
         torch.testing.assert_close(net(x), before + 1)
-        handle = net.get_submodule("conv3").register_forward_hook(lambda module, given, output: seen.append(output))
+        handle = net.get_submodule("conv3").register_forward_hook(lambda module, given, output: seen.append(output))  # type: ignore[arg-type]
         torch.testing.assert_close(net(x), before + 1)
         assert len(seen) == 1
         handle.remove()
