@@ -25,9 +25,10 @@ ROOMS: dict[str, set[str]] = {
     "study": {"config", "networks", "recipes", "progress", "durable", "lock", "data", "model", "training"},
     "bench": {"config", "networks", "data", "model", "training", "study"},
     "command_line": set(),
+    "train_line": {"config", "networks", "recipes", "command_line"},
     "cli": {
         *("config", "networks", "recipes", "progress", "durable", "lock", "data", "model", "training", "study"),
-        *("bench", "command_line"),
+        *("bench", "command_line", "train_line"),
     },
     "__main__": {"cli"},
     "__init__": {"model", "study"},  # lazily

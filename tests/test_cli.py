@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from alexnet.cli import COMMANDS, _parse_train, main
+from alexnet.cli import COMMANDS, main, train
 from alexnet.command_line import Answer, parse, run_command
 from alexnet.config import TrainConfig, save_config
 from alexnet.networks import NETWORKS
 from alexnet.recipes import RECIPES, recipe
+from alexnet.train_line import parse_train
 from alexnet.training.stop import Stopped
 
 Streams = pytest.CaptureFixture[str]
@@ -61,7 +62,7 @@ def test_the_examples_in_the_help_are_understood(name: str, tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     assert examples(name)
     for options in examples(name):
-        line = _parse_train(options) if name == "train" else parse(name, COMMANDS[name], options)
+        line = parse_train(train, options) if name == "train" else parse(name, COMMANDS[name], options)
         assert not line.json
         assert not line.debug
 
@@ -88,7 +89,7 @@ def test_documented_commands_are_understood(tmp_path: Path, monkeypatch: pytest.
     }
     for line in lines:
         _, name, *options = shlex.split(line.replace(" ...", "").replace("NAME", "small"), comments=True)
-        understood = _parse_train(options) if name == "train" else parse(name, COMMANDS[name], options)
+        understood = parse_train(train, options) if name == "train" else parse(name, COMMANDS[name], options)
         assert not understood.json, line
 
 
@@ -163,7 +164,7 @@ def test_a_setting_that_is_not_allowed_is_wrong_usage(
 
 
 def settings(*options: str) -> TrainConfig:
-    return _parse_train([*options]).call.keywords["config"]
+    return parse_train(train, [*options]).call.keywords["config"]
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -317,7 +318,7 @@ def test_a_reader_that_has_seen_enough_is_no_failure_to_speak_of() -> None:
     ],
 )
 def test_short_options_of_train_mean_settings(words, expected, tmp_path):
-    config = _parse_train([str(tmp_path / "store"), str(tmp_path / "run"), *words]).call.keywords["config"]
+    config = parse_train(train, [str(tmp_path / "store"), str(tmp_path / "run"), *words]).call.keywords["config"]
     for name, value in expected.items():
         found = config
         for part in name.split("."):

@@ -7,16 +7,15 @@ dict, with the function that renders it for people. What it needs is imported in
 
 import functools
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from .command_line import Answer, Flag, Line, parse, run_command
-from .config import TrainConfig, load_config
-from .networks import NETWORKS, network
-from .recipes import recipe
+from .command_line import Answer, Flag, run_command
+from .config import TrainConfig
+from .networks import NETWORKS
+from .train_line import parse_train
 
 Device = Annotated[str, arg(help="auto (cuda, then mps, then cpu), cpu, cuda, cuda:1 or mps.")]
 MoreRuns = Annotated[tuple[Path, ...], arg(metavar="[RUN ...]", help="More run folders: their ensemble.")]
@@ -365,53 +364,4 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    return run_command(COMMANDS, argv, parsers={"train": _parse_train})
-
-
-def _parse_train(argv: list[str]) -> Line:
-    """The options of `train`, whose defaults are those of the recipe or of the run that is continued."""
-    origin, argv = _take("--from", argv)
-    if origin is not None:
-        argv += ["--start-from", origin]
-    often, argv = _take("--checkpoint-every", argv)
-    if often is not None:
-        number = often.removesuffix("m")
-        argv += ["--checkpoint.every-steps" if number == often else "--checkpoint.every-minutes", number]
-    chosen, argv = _take("--network", argv)
-    named = _value_of("--recipe", argv)
-
-    def defaults(config: TrainConfig) -> functools.partial[Answer]:
-        if chosen is not None:
-            classes = config.network.classes
-            config = replace(config, network=replace(network(chosen).config, classes=classes))
-        return functools.partial(train, config=config)
-
-    line = parse("train", defaults(recipe(named or "paper")), argv)
-    _, run = line.call.args
-    if not (run / "config.json").is_file():
-        return line
-    started = load_config(run / "config.json")
-    if named not in (None, started.recipe):
-        raise ValueError(
-            f"{run} was started with --recipe {started.recipe}; continue with that, or name another folder."
-        )
-    return parse("train", defaults(started), argv)
-
-
-def _take(option: str, argv: list[str]) -> tuple[str | None, list[str]]:
-    """The value of an option that is short for others, and the words without it."""
-    for i, word in enumerate(argv):
-        if word == option and i + 1 < len(argv):
-            return argv[i + 1], argv[:i] + argv[i + 2 :]
-        if word.startswith(f"{option}="):
-            return word.partition("=")[2], argv[:i] + argv[i + 1 :]
-    return None, argv
-
-
-def _value_of(option: str, argv: list[str]) -> str | None:
-    for word, following in zip(argv, [*argv[1:], None], strict=True):
-        if word == option:
-            return following
-        if word.startswith(f"{option}="):
-            return word.partition("=")[2]
-    return None
+    return run_command(COMMANDS, argv, parsers={"train": functools.partial(parse_train, train)})
