@@ -22,6 +22,7 @@ from torch import Tensor
 from alexnet.data.classes import Class
 from alexnet.data.loader import in_order
 from alexnet.data.store import Store, StoreSplit
+from alexnet.model import kernels
 from alexnet.progress import Progress
 from alexnet.study.pictures import readable
 from alexnet.study.trained import TrainedAlexNet, load
@@ -57,6 +58,7 @@ def evaluate(
         raise ValueError(f"views is {views}; it must be 1 (centre) or 10 (corners, centre and their mirrors).")
     data = Store(store)
     pictures = open_split(data, split)
+    kernels.reuse_memory()
     networks = [load(run, device) for run in runs]
     classes: tuple[Class, ...] = networks[0].classes
     columns = [matched(net.classes, classes, run, runs[0]) for net, run in zip(networks, runs, strict=True)]

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from alexnet.data.loader import in_background, in_order
 from alexnet.data.sources import Picture, open_source, read_bytes
 from alexnet.data.store import Store
+from alexnet.model import kernels
 from alexnet.progress import Progress
 from alexnet.study.evaluate import check_size, open_split
 from alexnet.study.pictures import expand, is_picture
@@ -68,6 +69,7 @@ def features(
     """
     if out.suffix != ".npy":
         raise ValueError(f"{out} must end in .npy.")
+    kernels.reuse_memory()
     net = load(run, device)
     layers = [name.strip() for name in layer.split(",")]
     for name in layers:
