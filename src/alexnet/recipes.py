@@ -135,7 +135,7 @@ def small() -> TrainConfig:
     - 40 epochs with drops after 32 and 37: with few pictures the validation error is too noisy to wait for plateaus.
       Earlier drops fit the training pictures sooner and the others less well.
     - Four times the weight decay and twice the colour noise. In the paper's 90 epochs of ImageNet the decay has some
-      50 times the steps of these 40 to forget the initial weights. With the paper's decay and noise, 33 epochs and
+      150 times the steps of these 40 to forget the initial weights. With the paper's decay and noise, 33 epochs and
       drops after 26 and 31, ten views had 18.4 % top-1 error (one run).
     """
     return TrainConfig(
