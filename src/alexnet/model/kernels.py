@@ -47,6 +47,7 @@ _ARGUMENTS = {
     "blocks_from_float32": (_pointer,) * 2 + (_size,) * 7,
     "momentum_update": (_pointer,) * 4 + (_size,) + (_real,) * 3,
 }
+_FIRST_GRADIENT = (_pointer,) * 4 + (_size,) * 9
 
 
 class KernelsUnavailableError(Exception):
@@ -153,6 +154,7 @@ def load() -> ctypes.CDLL:
             for dtype in DTYPES.values():
                 function = getattr(kernels, f"{name}_{dtype}")
                 function.argtypes, function.restype = (*arguments, _threads), None
+        kernels.first_gradient_float32.argtypes = (*_FIRST_GRADIENT, _threads)
     except (OSError, AttributeError) as error:
         raise KernelsUnavailableError(str(error)) from error
     return kernels
@@ -203,12 +205,12 @@ def exporting() -> bool:
     )
 
 
-def call(name: str, dtype: torch.dtype, *arguments: Tensor | int | float | None) -> None:
+def call(name: str, dtype: torch.dtype, *arguments: Tensor | int | float | None) -> object:
     """Runs the kernel `name` for activations (or gradients) of `dtype` on as many threads as torch uses."""
     kernels = library()
     assert kernels is not None
     plain = (each.data_ptr() if isinstance(each, Tensor) else each for each in arguments)
-    getattr(kernels, f"{name}_{DTYPES[dtype]}")(*plain, torch.get_num_threads())
+    return getattr(kernels, f"{name}_{DTYPES[dtype]}")(*plain, torch.get_num_threads())
 
 
 def reuse_memory() -> bool:

@@ -2,6 +2,7 @@
 
 - float32 products of matrices by oneDNN, which PyTorch leaves to MKL: two to three times faster on AMD.
 - The gradient of a convolution's biases in float32 as a sum of its own: oneDNN spends ten times as long on it.
+- conv1's gradient of weights in float32 by a kernel of our own: oneDNN takes 1.4 times as long for three channels.
 - conv1 in bfloat16 over blocks of 4x4 pixels: three channels do not fill the processor's products, 48 do. Its kernels
   of 11x11 pixels with stride 4 are kernels of 3x3 blocks with stride 1.
 
@@ -17,6 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alexnet.model import kernels
+
+MOST_FIRST = 4
+"""Channels of a convolution whose gradient of weights is made by `native/first.h`: oneDNN is better with more."""
 
 
 @torch.library.custom_op("alexnet::linear", mutates_args=())
@@ -62,16 +66,36 @@ def _(x: Tensor, weight: Tensor, bias: Tensor, stride: list[int], padding: list[
 def _conv2d_gradient(
     x: Tensor, weight: Tensor, g: Tensor, stride: list[int], padding: list[int], groups: int, of_x: bool
 ) -> list[Tensor]:
+    """Gradients of weight and bias, and of x where wanted."""
+    if not of_x and groups == 1 and not any(padding) and stride[0] == stride[1]:
+        first = _first_gradient(x, weight, g, stride[0])
+        if first is not None:
+            return first
     form = (None, stride, padding, [1, 1], False, [0, 0], groups)
     grads = torch.ops.aten.convolution_backward(g, x, weight, *form, [of_x, True, False])
-    return [grads[1], *grads[: int(of_x)]]
+    return [grads[1], g.sum((0, 2, 3)), *grads[: int(of_x)]]
+
+
+def _first_gradient(x: Tensor, weight: Tensor, g: Tensor, stride: int) -> list[Tensor] | None:
+    """Gradients of weight and bias of a convolution over few channels; None where oneDNN is to make them."""
+    out, channels, size, width = weight.shape
+    if channels > MOST_FIRST or size != width or not kernels.usable(x):
+        return None
+    x, g = (t.contiguous(memory_format=torch.channels_last) for t in (x, g))
+    of_weight = torch.empty_like(weight, memory_format=torch.channels_last)
+    of_bias = weight.new_empty(out)
+    batch, _, *shape = x.shape
+    sizes = batch, *shape, channels, *g.shape[2:], out, size, stride
+    done = kernels.call("first_gradient", x.dtype, x, g, of_weight, of_bias, *sizes)
+    return [of_weight, of_bias] if done else None
 
 
 @_conv2d_gradient.register_fake
 def _(
     x: Tensor, weight: Tensor, g: Tensor, stride: list[int], padding: list[int], groups: int, of_x: bool
 ) -> list[Tensor]:
-    return [torch.empty_like(weight), *([torch.empty_like(x)] if of_x else [])]
+    grads = [torch.empty_like(weight), weight.new_empty(len(weight))]
+    return [*grads, *([torch.empty_like(x)] if of_x else [])]
 
 
 def _keep_conv2d(ctx, inputs, output) -> None:
@@ -80,8 +104,8 @@ def _keep_conv2d(ctx, inputs, output) -> None:
 
 
 def _conv2d_backward(ctx, g: Tensor):
-    of_weight, *of_x = _conv2d_gradient(*ctx.saved_tensors, g, *ctx.form, ctx.needs_input_grad[0])
-    return of_x[0] if of_x else None, of_weight, g.sum((0, 2, 3)), None, None, None
+    of_weight, of_bias, *of_x = _conv2d_gradient(*ctx.saved_tensors, g, *ctx.form, ctx.needs_input_grad[0])
+    return of_x[0] if of_x else None, of_weight, of_bias, None, None, None
 
 
 _conv2d.register_autograd(_conv2d_backward, setup_context=_keep_conv2d)

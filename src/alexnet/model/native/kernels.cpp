@@ -1,5 +1,6 @@
 // The memory-bound layers of AlexNet for CPUs: local response normalisation, max pooling, both of them (and the ReLU
-// before) in one pass, normalisation within each map, pictures as blocks of pixels, and the momentum update.
+// before) in one pass, normalisation within each map, pictures as blocks of pixels, the gradient of conv1, and the
+// momentum update.
 //
 // Activations are channels last ([pictures, height, width, channels] in memory), float32 or bfloat16; arithmetic is
 // float32, results are rounded to nearest even. Built by kernels.py at first use and called through ctypes, hence no
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "blocks.h"
+#include "first.h"
 #include "lrn.h"
 #include "pool.h"
 #include "spatial.h"
@@ -106,7 +108,14 @@ template <class S, class T> void blocks(const S *x, T *y, int64_t batch, const B
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t line = 0; line < batch * b.out_height; line++) {
         const S *picture = x + line / b.out_height * b.height * b.width * b.channels;
-        blocks_line(picture, y + line * b.out_width * b.side * b.side * b.channels, b, line % b.out_height);
+        T *to = y + line * b.out_width * b.side * b.side * b.channels;
+        const int64_t number = line % b.out_height;
+        if (b.side == 1)
+            padded_line(picture, to, b, number);
+        else if (b.side * b.channels == 12)
+            blocks_line<12>(picture, to, b, number);
+        else
+            blocks_line<0>(picture, to, b, number);
     }
 }
 
@@ -177,6 +186,13 @@ void momentum_update(float *w, float *v, const G *g, bfloat16 *copy, int64_t cou
     }
 
 extern "C" {
+
+int first_gradient_float32(const float *x, const float *g, float *weight, float *bias, int64_t batch, int64_t height,
+                           int64_t width, int64_t channels, int64_t out_height, int64_t out_width,
+                           int64_t out_channels, int64_t size, int64_t stride, int threads) {
+    const First f{height, width, channels, out_height, out_width, out_channels, size, stride};
+    return first_gradient(x, g, weight, bias, batch, f, threads);
+}
 
 ALEXNET_LAYERS(float32, float)
 ALEXNET_LAYERS(bfloat16, bfloat16)
