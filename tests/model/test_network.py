@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from alexnet import AlexNet
+from alexnet.model.network import kept
 
 NARROW = {"width": 1 / 12, "classes": 7}
 
@@ -77,6 +78,17 @@ def test_dropout_does_not_rescale():
     assert set(dropped.unique().tolist()) == {0.0, 3.0}
     assert abs((dropped == 0).float().mean() - 0.5) < 0.01
     assert torch.equal(network.eval().drop6(x), x / 2)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.25, 0.5, 0.9, 1.0])
+def test_dropout_keeps_each_unit_by_itself(p: float):
+    mask = kept((500, 1001), p, torch.device("cpu")).double()
+    assert abs(mask.mean() - (1 - p)) < 4 * math.sqrt(p * (1 - p) / mask.numel()) + 2**-16
+    if 0 < p < 1:
+        columns, shifted = mask[:, :-1].flatten(), mask[:, 1:].flatten()
+        neighbours = torch.corrcoef(torch.stack([columns, shifted]))[0, 1]
+        rows = torch.corrcoef(torch.stack([mask[:-1].flatten(), mask[1:].flatten()]))[0, 1]
+        assert abs(neighbours) < 5 / math.sqrt(columns.numel()) and abs(rows) < 5 / math.sqrt(columns.numel())
 
 
 def test_initial_weights_have_the_papers_distribution():

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alexnet.model import kernels, products
-from alexnet.model.products import Conv2d, Linear
+from alexnet.model.products import Conv2d, Linear, ZeroPad2d
 
 needs_kernels = pytest.mark.skipif(not kernels.available(), reason="no compiled kernels here")
 needs_onednn = pytest.mark.skipif(not products._has_onednn(torch.zeros(1)), reason="no oneDNN here")
@@ -87,6 +87,21 @@ def test_convolution_in_float32(inputs, out, size, stride, padding, groups, heig
 
 
 @needs_kernels
+@pytest.mark.parametrize(("channels", "out", "size", "stride"), [(3, 96, 11, 4), (3, 48, 11, 4), (1, 16, 5, 2)])
+def test_gradients_of_the_first_convolution_are_as_exact_as_onednns(channels: int, out: int, size: int, stride: int):
+    x = torch.randn(7, channels, 3 * size, 4 * size).contiguous(memory_format=torch.channels_last)
+    weight = torch.randn(out, channels, size, size).contiguous(memory_format=torch.channels_last)
+    g = torch.randn_like(F.conv2d(x, weight, stride=stride))
+    found = products._first_gradient(x, weight, g, stride)
+    if found is None:
+        pytest.skip("a processor without vectors of 512 bits")
+    form = ([out], [stride] * 2, [0, 0], [1, 1], False, [0, 0], 1, [False, True, True])
+    wanted = torch.ops.aten.convolution_backward(g.double(), x.double(), weight.double(), *form)[1:]
+    for ours, exact in zip(found, wanted, strict=True):
+        assert (ours.double() - exact).abs().max() < 2e-6 * exact.abs().max()
+
+
+@needs_kernels
 @pytest.mark.parametrize(("inputs", "out", "size", "stride", "padding", "groups", "height", "width"), CONVOLUTIONS[:3])
 @pytest.mark.parametrize("cast", [True, False])
 def test_first_convolution_in_bfloat16_goes_over_blocks(
@@ -115,6 +130,16 @@ def test_first_convolution_in_bfloat16_goes_over_blocks(
     for found, expected in zip(ours, wanted, strict=True):
         scale = float(expected.abs().max())
         torch.testing.assert_close(found.float(), expected, rtol=2**-7, atol=2**-7 * scale)
+
+
+@pytest.mark.parametrize("padding", [(0, 3, 0, 3), (0, 0, 0, 2), (0, 5, 0, 0), (1, 2, 0, 0), (0, -1, 0, 0)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_padding_is_torchs(padding: tuple[int, int, int, int], dtype: torch.dtype):
+    x = torch.randn(2, 3, 9, 14).to(dtype)
+    for pictures in (x, x.contiguous(memory_format=torch.channels_last), x[:, :, 1:, ::2]):
+        assert torch.equal(ZeroPad2d(padding)(pictures), F.pad(pictures, padding))
+    (slope,) = torch.autograd.grad(ZeroPad2d(padding)(x.requires_grad_()).sum(), x)
+    assert torch.equal(slope, torch.autograd.grad(F.pad(x, padding).sum(), x)[0])
 
 
 @needs_kernels

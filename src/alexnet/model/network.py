@@ -7,6 +7,8 @@ named variants are in `alexnet.networks`.
 """
 
 import dataclasses
+import math
+from collections.abc import Sequence
 from typing import Self
 
 import torch
@@ -17,7 +19,7 @@ from alexnet.config import NetworkConfig
 from alexnet.model.layers import Layer, initial_values, layers_of
 from alexnet.model.lrn import LocalResponseNorm
 from alexnet.model.pooling import MaxPool2d
-from alexnet.model.products import Conv2d, Linear
+from alexnet.model.products import Conv2d, Linear, ZeroPad2d
 from alexnet.model.spatial_norm import SpatialNorm
 from alexnet.model.stage import together
 from alexnet.model.unshared import GroupedLinear, Local2d
@@ -29,11 +31,20 @@ def dropout(x: Tensor, p: float, training: bool, scaled: bool, whole: tuple[int,
     if not training:
         return x if scaled else x * (1 - p)
     if whole is None:
-        mask = torch.empty(x.shape, device=x.device).bernoulli_(1 - p)
+        mask = kept(x.shape, p, x.device)
     else:
-        mask = torch.empty(whole, device=x.device).bernoulli_(1 - p)
-        mask = mask[at[0] : at[0] + x.shape[0], at[1] : at[1] + x.shape[1]]
-    return x * mask.to(x.dtype) / (1 - p) if scaled else x * mask.to(x.dtype)
+        mask = kept(whole, p, x.device)[at[0] : at[0] + x.shape[0], at[1] : at[1] + x.shape[1]]
+    return x * mask / (1 - p) if scaled else x * mask
+
+
+def kept(shape: Sequence[int], p: float, device: torch.device) -> Tensor:
+    """Which units dropout keeps: bool of `shape`, each False with probability `p`, to within 2 ** -16.
+
+    Sixteen random bits a unit, four units of each draw: drawing them one by one takes ten times as long on a CPU.
+    """
+    count = math.prod(shape)
+    draws = torch.empty(-(-count // 4), dtype=torch.int64, device=device).random_(-(2**63), None)
+    return draws.view(torch.int16)[:count].view(shape) >= min(round(p * 2**16) - 2**15, 2**15 - 1)
 
 
 torch.fx.wrap("dropout")  # one node in a traced network, in training and in testing alike
@@ -148,7 +159,7 @@ def module(layer: Layer, config: NetworkConfig) -> nn.Module:
     channels, out = layer.inputs[0], layer.outputs[0]
     match layer.kind:
         case "pad":
-            return nn.ZeroPad2d((0, layer.padding, 0, layer.padding))
+            return ZeroPad2d((0, layer.padding, 0, layer.padding))
         case "conv":
             return Conv2d(channels, out, layer.kernel_size, layer.stride, padding=layer.padding, groups=layer.groups)
         case "local":

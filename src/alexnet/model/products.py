@@ -1,4 +1,4 @@
-"""Convolutions and fully connected layers: `torch.nn`'s, each in the form that a CPU multiplies fastest.
+"""Convolutions, their padding and fully connected layers: `torch.nn`'s, each in the form that is fastest on a CPU.
 
 - float32 products of matrices by oneDNN, which PyTorch leaves to MKL: two to three times faster on AMD.
 - The gradient of a convolution's biases in float32 as a sum of its own: oneDNN spends ten times as long on it.
@@ -160,6 +160,21 @@ class Conv2d(nn.Conv2d):
         return conv2d(x, self.weight, self.bias, self.stride, self.padding, self.groups)
 
 
+class ZeroPad2d(nn.ZeroPad2d):
+    """`torch.nn.ZeroPad2d`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return zero_pad(x, self.padding)
+
+
+def zero_pad(x: Tensor, padding: tuple[int, int, int, int]) -> Tensor:
+    """`F.pad` of x [B, C, H, W] by (left, right, top, bottom) pixels, in one pass where that is at the end only."""
+    left, right, top, bottom = padding
+    if x.dim() == 4 and left == top == 0 and min(right, bottom) >= 0 and not x.requires_grad and kernels.usable(x):
+        return blocks(x, 1, x.shape[2] + bottom, x.shape[3] + right, x.dtype)
+    return F.pad(x, padding)
+
+
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`F.linear` by whichever form is fastest here."""
     fits = x.dim() == 2 and x.shape[1] == weight.shape[1] and x.numel() > 0
@@ -189,6 +204,7 @@ def conv2d(
     return F.conv2d(x, weight, bias, stride, padding, 1, groups)  # type: ignore[arg-type]
 
 
+torch.fx.wrap("zero_pad")
 torch.fx.wrap("linear")
 torch.fx.wrap("conv2d")
 
