@@ -211,6 +211,20 @@ def test_without_a_working_compiler_everything_runs_and_says_so_once(
     assert not kernels.available()
 
 
+@needs_kernels
+def test_the_source_takes_the_best_flags_that_the_compiler_takes(fresh: Path):
+    command = kernels.compiler()
+    assert command is not None
+    (fresh / "nothing.cpp").write_text("int nothing;")
+    for flags in kernels.FLAGS:
+        made = ["-o", str(fresh / "made.so")]
+        if subprocess.run([*command, *flags, str(fresh / "nothing.cpp"), *made], capture_output=True).returncode == 0:
+            source = [*command, *flags, "-fsyntax-only", str(kernels.SOURCE)]
+            done = subprocess.run(source, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            return
+
+
 def test_turned_off_means_not_even_looked_for(fresh: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ALEXNET_KERNELS", "off")
     monkeypatch.setattr(kernels, "load", lambda: pytest.fail("looked for"))

@@ -212,3 +212,23 @@ def test_operators_keep_torchs_rules():
     for of_x in (True, False):
         check(torch.ops.alexnet.conv2d_gradient.default, (x, w, g, [1, 1], [1, 1], 2, of_x))
     check(torch.ops.alexnet.blocks.default, (torch.randn(2, 3, 9, 9), 4, 2, 3, torch.bfloat16))
+
+
+@pytest.mark.skipif(not kernels.has_pairs(), reason="a processor without products of bfloat16 pairs")
+@pytest.mark.parametrize(("batch", "inputs", "out"), [(16, 48, 48), (128, 1030, 97), (37, 33, 50), (67, 513, 1), (16, 1, 9)])
+def test_full_connections_in_bfloat16_round_nothing_but_their_factors(batch: int, inputs: int, out: int):
+    x, weight, bias = torch.randn(batch, inputs).bfloat16(), torch.randn(out, inputs), torch.randn(out)
+    g = torch.randn(batch, out).bfloat16()
+    leaves = [each.clone().requires_grad_() for each in (x, weight, bias)]
+    with torch.autocast("cpu", torch.bfloat16):
+        y = products.linear(*leaves)
+    assert "alexnet_full" in repr(names(y)) and y.dtype == torch.bfloat16
+    found = [y.detach(), *torch.autograd.grad(y, leaves, g)]
+    rounded = weight.bfloat16().double()
+    wanted = [x.double() @ rounded.T + bias.double(), g.double() @ rounded, g.double().T @ x.double(), g.double().sum(0)]
+    for ours, exact, allowed in zip(found, wanted, (2**-8, 2**-8, 2e-6, 2e-6), strict=True):
+        assert ours.shape == exact.shape
+        assert (ours.double() - exact).abs().max() <= allowed * exact.abs().max()
+    assert [each.dtype for each in found[1:]] == [torch.bfloat16, torch.float32, torch.float32]
+    (only,) = torch.autograd.grad(products.linear(leaves[0], leaves[1].bfloat16(), None).sum(), leaves[1])
+    assert only.shape == weight.shape  # other types go to torch

@@ -47,7 +47,12 @@ _ARGUMENTS = {
     "blocks_from_float32": (_pointer,) * 2 + (_size,) * 7,
     "momentum_update": (_pointer,) * 4 + (_size,) + (_real,) * 3,
 }
-_FIRST_GRADIENT = (_pointer,) * 4 + (_size,) * 9
+_ARGUMENTS_OF_ONE_DTYPE = {
+    "first_gradient_float32": (_pointer,) * 4 + (_size,) * 9,
+    "full_bfloat16": (_pointer,) * 4 + (_size,) * 3,
+    "full_gradient_bfloat16": (_pointer,) * 3 + (_size,) * 3,
+    "full_gradient_of_weight_bfloat16": (_pointer,) * 3 + (_size,) * 3,
+}
 
 
 class KernelsUnavailableError(Exception):
@@ -154,7 +159,8 @@ def load() -> ctypes.CDLL:
             for dtype in DTYPES.values():
                 function = getattr(kernels, f"{name}_{dtype}")
                 function.argtypes, function.restype = (*arguments, _threads), None
-        kernels.first_gradient_float32.argtypes = (*_FIRST_GRADIENT, _threads)
+        for name, arguments in _ARGUMENTS_OF_ONE_DTYPE.items():
+            getattr(kernels, name).argtypes = (*arguments, _threads)
     except (OSError, AttributeError) as error:
         raise KernelsUnavailableError(str(error)) from error
     return kernels
@@ -189,6 +195,13 @@ def constant(function: F) -> F:
 def available() -> bool:
     """Whether the kernels can be called."""
     return library() is not None
+
+
+@constant
+def has_pairs() -> bool:
+    """Whether the kernels have products of bfloat16 pairs, which this processor then has too."""
+    kernels = library()
+    return kernels is not None and bool(kernels.has_pairs())
 
 
 def usable(x: Tensor) -> bool:

@@ -1,6 +1,8 @@
 """Convolutions, their padding and fully connected layers: `torch.nn`'s, each in the form that is fastest on a CPU.
 
 - float32 products of matrices by oneDNN, which PyTorch leaves to MKL: two to three times faster on AMD.
+- Fully connected layers in bfloat16 by kernels of our own where the processor multiplies pairs: they round the weights
+  in cache, and the gradient of the weights comes in float32, unrounded.
 - The gradient of a convolution's biases in float32 as a sum of its own: oneDNN spends ten times as long on it.
 - conv1's gradient of weights in float32 by a kernel of our own: oneDNN takes 1.4 times as long for three channels.
 - conv1 in bfloat16 over blocks of 4x4 pixels: three channels do not fill the processor's products, 48 do. Its kernels
@@ -18,6 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alexnet.model import kernels
+
+FEWEST = 16
+"""Pictures for which fully connected layers in bfloat16 are made by `native/full.h`: fewer do not fill its vectors."""
 
 MOST_FIRST = 4
 """Channels of a convolution whose gradient of weights is made by `native/first.h`: oneDNN is better with more."""
@@ -50,6 +55,46 @@ def _linear_backward(ctx, g: Tensor):
 
 
 _linear.register_autograd(_linear_backward, setup_context=_keep_linear)
+
+
+@torch.library.custom_op("alexnet::full", mutates_args=())
+def _full(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    x, weight = x.contiguous(), weight.contiguous()
+    y = x.new_empty(len(x), len(weight))
+    kernels.call("full", x.dtype, x, weight, bias, y, *x.shape, len(weight))
+    return y
+
+
+@_full.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return x.new_empty(x.shape[0], weight.shape[0])
+
+
+@torch.library.custom_op("alexnet::full_gradient", mutates_args=())
+def _full_gradient(x: Tensor, weight: Tensor, g: Tensor, of_x: bool, of_weight: bool) -> list[Tensor]:
+    x, weight, g = x.contiguous(), weight.contiguous(), g.contiguous()
+    sizes = *x.shape, len(weight)
+    grads = _empty_full_gradient(x, weight, g, of_x, of_weight)
+    if of_x:
+        kernels.call("full_gradient", g.dtype, g, weight, grads[0], *sizes)
+    if of_weight:
+        kernels.call("full_gradient_of_weight", g.dtype, x, g, grads[-1], *sizes)
+    return grads
+
+
+@_full_gradient.register_fake
+def _empty_full_gradient(x: Tensor, weight: Tensor, g: Tensor, of_x: bool, of_weight: bool) -> list[Tensor]:
+    return [each.new_empty(each.shape) for each, wanted in ((x, of_x), (weight, of_weight)) if wanted]
+
+
+def _full_backward(ctx, g: Tensor):
+    x, weight = ctx.saved_tensors
+    of_x, of_weight, of_bias = ctx.needs_input_grad
+    grads = _full_gradient(x, weight, g, of_x, of_weight)
+    return grads[0] if of_x else None, grads[-1] if of_weight else None, g.float().sum(0) if of_bias else None
+
+
+_full.register_autograd(_full_backward, setup_context=_keep_linear)
 
 
 @torch.library.custom_op("alexnet::conv2d", mutates_args=())
@@ -177,9 +222,12 @@ def zero_pad(x: Tensor, padding: tuple[int, int, int, int]) -> Tensor:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`F.linear` by whichever form is fastest here."""
-    fits = x.dim() == 2 and x.shape[1] == weight.shape[1] and x.numel() > 0
-    if fits and computed_in(x) == weight.dtype == torch.float32 and _has_onednn(x):
+    fits = x.dim() == 2 and x.shape[1] == weight.shape[1] and x.numel() > 0 and weight.dtype == torch.float32
+    dtype = computed_in(x)
+    if fits and dtype == torch.float32 and _has_onednn(x):
         return _linear(x, weight, bias)
+    if fits and dtype == torch.bfloat16 and len(x) >= FEWEST and kernels.usable(x) and kernels.has_pairs():
+        return _full(x.to(dtype), weight, bias)
     return F.linear(x, weight, bias)
 
 

@@ -1,6 +1,6 @@
 // The memory-bound layers of AlexNet for CPUs: local response normalisation, max pooling, both of them (and the ReLU
-// before) in one pass, normalisation within each map, pictures as blocks of pixels, the gradient of conv1, and the
-// momentum update.
+// before) in one pass, normalisation within each map, pictures as blocks of pixels, the gradient of conv1, fully
+// connected layers in bfloat16, and the momentum update.
 //
 // Activations are channels last ([pictures, height, width, channels] in memory), float32 or bfloat16; arithmetic is
 // float32, results are rounded to nearest even. Built by kernels.py at first use and called through ctypes, hence no
@@ -11,6 +11,7 @@
 
 #include "blocks.h"
 #include "first.h"
+#include "full.h"
 #include "lrn.h"
 #include "pool.h"
 #include "spatial.h"
@@ -192,6 +193,23 @@ int first_gradient_float32(const float *x, const float *g, float *weight, float 
                            int64_t out_channels, int64_t size, int64_t stride, int threads) {
     const First f{height, width, channels, out_height, out_width, out_channels, size, stride};
     return first_gradient(x, g, weight, bias, batch, f, threads);
+}
+
+int has_pairs() { return HAS_PAIRS; }
+
+void full_bfloat16(const bfloat16 *x, const float *weight, const float *bias, bfloat16 *y, int64_t batch, int64_t in,
+                   int64_t out, int threads) {
+    full(x, weight, bias, y, batch, in, out, threads);
+}
+
+void full_gradient_bfloat16(const bfloat16 *g, const float *weight, bfloat16 *dx, int64_t batch, int64_t in,
+                            int64_t out, int threads) {
+    full_gradient(g, weight, dx, batch, in, out, threads);
+}
+
+void full_gradient_of_weight_bfloat16(const bfloat16 *x, const bfloat16 *g, float *dw, int64_t batch, int64_t in,
+                                      int64_t out, int threads) {
+    full_gradient_of_weight(x, g, dw, batch, in, out, threads);
 }
 
 ALEXNET_LAYERS(float32, float)
