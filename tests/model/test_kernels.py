@@ -225,6 +225,19 @@ def test_the_source_takes_the_best_flags_that_the_compiler_takes(fresh: Path):
             return
 
 
+@needs_kernels
+@pytest.mark.parametrize("processor", ["x86-64-v3", "skylake-avx512", "cooperlake", "sapphirerapids", "armv8-a"])
+def test_the_source_is_for_every_processor(fresh: Path, processor: str):
+    command = kernels.compiler()
+    assert command is not None
+    (fresh / "nothing.cpp").write_text("int nothing;")
+    form = [*command, "-std=c++17", f"-march={processor}", "-fsyntax-only"]
+    if subprocess.run([*form, str(fresh / "nothing.cpp")], capture_output=True).returncode:
+        pytest.skip("the compiler does not know it")
+    done = subprocess.run([*form, str(kernels.SOURCE)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_turned_off_means_not_even_looked_for(fresh: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ALEXNET_KERNELS", "off")
     monkeypatch.setattr(kernels, "load", lambda: pytest.fail("looked for"))

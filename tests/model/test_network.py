@@ -83,7 +83,7 @@ def test_dropout_does_not_rescale():
 @pytest.mark.parametrize("p", [0.0, 0.25, 0.5, 0.9, 1.0])
 def test_dropout_keeps_each_unit_by_itself(p: float):
     mask = kept((500, 1001), p, torch.device("cpu")).double()
-    assert abs(mask.mean() - (1 - p)) < 4 * math.sqrt(p * (1 - p) / mask.numel()) + 2**-16
+    assert abs(mask.mean() - (1 - p)) < 4 * math.sqrt(p * (1 - p) / mask.numel()) + 2**-15
     if 0 < p < 1:
         columns, shifted = mask[:, :-1].flatten(), mask[:, 1:].flatten()
         neighbours = torch.corrcoef(torch.stack([columns, shifted]))[0, 1]

@@ -88,11 +88,14 @@ def test_convolution_in_float32(inputs, out, size, stride, padding, groups, heig
 
 @needs_kernels
 @pytest.mark.parametrize(("channels", "out", "size", "stride"), [(3, 96, 11, 4), (3, 48, 11, 4), (1, 16, 5, 2)])
-def test_gradients_of_the_first_convolution_are_as_exact_as_onednns(channels: int, out: int, size: int, stride: int):
-    x = torch.randn(7, channels, 3 * size, 4 * size).contiguous(memory_format=torch.channels_last)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gradients_of_the_first_convolution_are_as_exact_as_onednns(
+    channels: int, out: int, size: int, stride: int, dtype: torch.dtype
+):
+    x = torch.randn(7, channels, 3 * size, 4 * size).to(dtype).contiguous(memory_format=torch.channels_last)
     weight = torch.randn(out, channels, size, size).contiguous(memory_format=torch.channels_last)
-    g = torch.randn_like(F.conv2d(x, weight, stride=stride))
-    found = products._first_gradient(x, weight, g, stride)
+    g = torch.randn_like(F.conv2d(x.float(), weight, stride=stride)).to(dtype)
+    found = products.first_gradients(x, weight, g, stride)
     if found is None:
         pytest.skip("a processor without vectors of 512 bits")
     form = ([out], [stride] * 2, [0, 0], [1, 1], False, [0, 0], 1, [False, True, True])
@@ -103,21 +106,24 @@ def test_gradients_of_the_first_convolution_are_as_exact_as_onednns(channels: in
 
 @needs_kernels
 @pytest.mark.parametrize(("inputs", "out", "size", "stride", "padding", "groups", "height", "width"), CONVOLUTIONS[:3])
-@pytest.mark.parametrize("cast", [True, False])
-def test_first_convolution_in_bfloat16_goes_over_blocks(
-    inputs, out, size, stride, padding, groups, height, width, cast
+@pytest.mark.parametrize("form", ["as kernels have it", "over blocks", "cast before"])
+def test_first_convolution_in_bfloat16(
+    inputs, out, size, stride, padding, groups, height, width, form, monkeypatch: pytest.MonkeyPatch
 ):
+    if form == "over blocks":
+        monkeypatch.setattr(kernels, "has_pairs", lambda: False)
     layer = Conv2d(inputs, out, size, stride)
     assert layer.bias is not None
     x = torch.randn(2, inputs, height, width).bfloat16()
     weights = [layer.weight.bfloat16().float(), layer.bias.bfloat16().float()]
     wanted = with_gradients(lambda w, b: F.conv2d(x.float(), w, b, stride), *weights)
-    if cast:
+    if form != "cast before":
 
         def function(w: Tensor, b: Tensor) -> Tensor:
             with torch.autocast("cpu", torch.bfloat16):
                 y = products.conv2d(x.float(), w, b, layer.stride, layer.padding, 1)
-            assert not any("alexnet" in name for name in names(y)), "the picture has no gradient"
+            ours = any("alexnet_first" in name for name in names(y))
+            assert ours == kernels.has_pairs(), "blocks of the picture have no gradient"
             return y
 
     else:
@@ -215,7 +221,9 @@ def test_operators_keep_torchs_rules():
 
 
 @pytest.mark.skipif(not kernels.has_pairs(), reason="a processor without products of bfloat16 pairs")
-@pytest.mark.parametrize(("batch", "inputs", "out"), [(16, 48, 48), (128, 1030, 97), (37, 33, 50), (67, 513, 1), (16, 1, 9)])
+@pytest.mark.parametrize(
+    ("batch", "inputs", "out"), [(16, 48, 48), (128, 1030, 97), (37, 33, 50), (67, 513, 1), (16, 1, 9)]
+)
 def test_full_connections_in_bfloat16_round_nothing_but_their_factors(batch: int, inputs: int, out: int):
     x, weight, bias = torch.randn(batch, inputs).bfloat16(), torch.randn(out, inputs), torch.randn(out)
     g = torch.randn(batch, out).bfloat16()
@@ -225,7 +233,12 @@ def test_full_connections_in_bfloat16_round_nothing_but_their_factors(batch: int
     assert "alexnet_full" in repr(names(y)) and y.dtype == torch.bfloat16
     found = [y.detach(), *torch.autograd.grad(y, leaves, g)]
     rounded = weight.bfloat16().double()
-    wanted = [x.double() @ rounded.T + bias.double(), g.double() @ rounded, g.double().T @ x.double(), g.double().sum(0)]
+    wanted = [
+        x.double() @ rounded.T + bias.double(),
+        g.double() @ rounded,
+        g.double().T @ x.double(),
+        g.double().sum(0),
+    ]
     for ours, exact, allowed in zip(found, wanted, (2**-8, 2**-8, 2e-6, 2e-6), strict=True):
         assert ours.shape == exact.shape
         assert (ours.double() - exact).abs().max() <= allowed * exact.abs().max()

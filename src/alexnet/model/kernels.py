@@ -48,10 +48,14 @@ _ARGUMENTS = {
     "momentum_update": (_pointer,) * 4 + (_size,) + (_real,) * 3,
 }
 _ARGUMENTS_OF_ONE_DTYPE = {
+    "first_bfloat16": (_pointer,) * 4 + (_size,) * 10,
     "first_gradient_float32": (_pointer,) * 4 + (_size,) * 9,
+    "first_gradient_bfloat16": (_pointer,) * 4 + (_size,) * 9,
     "full_bfloat16": (_pointer,) * 4 + (_size,) * 3,
     "full_gradient_bfloat16": (_pointer,) * 3 + (_size,) * 3,
     "full_gradient_of_weight_bfloat16": (_pointer,) * 3 + (_size,) * 3,
+    "full_gradient_float32": (_pointer,) * 3 + (_size,) * 3,
+    "full_gradient_of_weight_float32": (_pointer,) * 3 + (_size,) * 3,
 }
 
 
@@ -195,6 +199,13 @@ def constant(function: F) -> F:
 def available() -> bool:
     """Whether the kernels can be called."""
     return library() is not None
+
+
+@constant
+def has_vectors() -> bool:
+    """Whether the kernels were built for vectors of 512 bits."""
+    kernels = library()
+    return kernels is not None and bool(kernels.has_vectors())
 
 
 @constant

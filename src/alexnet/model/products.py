@@ -1,12 +1,13 @@
 """Convolutions, their padding and fully connected layers: `torch.nn`'s, each in the form that is fastest on a CPU.
 
-- float32 products of matrices by oneDNN, which PyTorch leaves to MKL: two to three times faster on AMD.
+- float32 products of matrices by oneDNN, which PyTorch leaves to MKL: two to three times faster on AMD. Their gradients
+  by kernels of our own where the processor has vectors of 512 bits.
 - Fully connected layers in bfloat16 by kernels of our own where the processor multiplies pairs: they round the weights
   in cache, and the gradient of the weights comes in float32, unrounded.
 - The gradient of a convolution's biases in float32 as a sum of its own: oneDNN spends ten times as long on it.
-- conv1's gradient of weights in float32 by a kernel of our own: oneDNN takes 1.4 times as long for three channels.
-- conv1 in bfloat16 over blocks of 4x4 pixels: three channels do not fill the processor's products, 48 do. Its kernels
-  of 11x11 pixels with stride 4 are kernels of 3x3 blocks with stride 1.
+- conv1, whose three channels do not fill the products that oneDNN makes, by kernels of our own: its gradients, and in
+  bfloat16 itself where the processor multiplies pairs. Elsewhere in bfloat16 over blocks of 4x4 pixels: 48 channels, and
+  kernels of 3x3 blocks with stride 1 instead of 11x11 pixels with stride 4.
 
 Values and gradients are those of `torch.nn` but for the order of additions.
 """
@@ -22,7 +23,7 @@ from torch.nn import functional as F
 from alexnet.model import kernels
 
 FEWEST = 16
-"""Pictures for which fully connected layers in bfloat16 are made by `native/full.h`: fewer do not fill its vectors."""
+"""Pictures for which products of fully connected layers are made by `native/full.h`: fewer do not fill its vectors."""
 
 MOST_FIRST = 4
 """Channels of a convolution whose gradient of weights is made by `native/first.h`: oneDNN is better with more."""
@@ -47,6 +48,8 @@ def _keep_linear(ctx, inputs, output) -> None:
 def _linear_backward(ctx, g: Tensor):
     x, weight = ctx.saved_tensors
     of_x, of_weight, of_bias = ctx.needs_input_grad
+    if len(x) >= FEWEST and kernels.usable(x) and kernels.has_vectors():
+        return _full_backward(ctx, g)
     return (
         _linear(g, weight.t(), None) if of_x else None,
         _linear(g.t(), x.t(), None) if of_weight else None,
@@ -113,26 +116,12 @@ def _conv2d_gradient(
 ) -> list[Tensor]:
     """Gradients of weight and bias, and of x where wanted."""
     if not of_x and groups == 1 and not any(padding) and stride[0] == stride[1]:
-        first = _first_gradient(x, weight, g, stride[0])
+        first = first_gradients(x, weight, g, stride[0])
         if first is not None:
             return first
     form = (None, stride, padding, [1, 1], False, [0, 0], groups)
     grads = torch.ops.aten.convolution_backward(g, x, weight, *form, [of_x, True, False])
     return [grads[1], g.sum((0, 2, 3)), *grads[: int(of_x)]]
-
-
-def _first_gradient(x: Tensor, weight: Tensor, g: Tensor, stride: int) -> list[Tensor] | None:
-    """Gradients of weight and bias of a convolution over few channels; None where oneDNN is to make them."""
-    out, channels, size, width = weight.shape
-    if channels > MOST_FIRST or size != width or not kernels.usable(x):
-        return None
-    x, g = (t.contiguous(memory_format=torch.channels_last) for t in (x, g))
-    of_weight = torch.empty_like(weight, memory_format=torch.channels_last)
-    of_bias = weight.new_empty(out)
-    batch, _, *shape = x.shape
-    sizes = batch, *shape, channels, *g.shape[2:], out, size, stride
-    done = kernels.call("first_gradient", x.dtype, x, g, of_weight, of_bias, *sizes)
-    return [of_weight, of_bias] if done else None
 
 
 @_conv2d_gradient.register_fake
@@ -154,6 +143,71 @@ def _conv2d_backward(ctx, g: Tensor):
 
 
 _conv2d.register_autograd(_conv2d_backward, setup_context=_keep_conv2d)
+
+
+@torch.library.custom_op("alexnet::first", mutates_args=())
+def _first(x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
+    return first(x, weight, bias, stride, relu=False)
+
+
+@_first.register_fake
+def _empty_first(x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
+    out, _, size, _ = weight.shape
+    shape = (len(x), out, *((length - size) // stride + 1 for length in x.shape[2:]))
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+
+
+def first(x: Tensor, weight: Tensor, bias: Tensor, stride: int, relu: bool) -> Tensor:
+    """A convolution of few channels in bfloat16, with or without ReLU: x bfloat16 [B, C, H, W], weight and bias
+    float32. Only where `kernels.has_pairs()`."""
+    x, weight = (t.contiguous(memory_format=torch.channels_last) for t in (x, weight))
+    y = _empty_first(x, weight, bias, stride)
+    kernels.call("first", x.dtype, x, weight, bias, y, *_first_sizes(x, weight, y, stride), relu)
+    return y
+
+
+def _first_sizes(x: Tensor, weight: Tensor, y: Tensor, stride: int) -> tuple[int, ...]:
+    out, channels, size, _ = weight.shape
+    return len(x), *x.shape[2:], channels, *y.shape[2:], out, size, stride
+
+
+def first_gradients(x: Tensor, weight: Tensor, g: Tensor, stride: int) -> list[Tensor] | None:
+    """Gradients of weight and bias of a convolution over few channels; None where oneDNN is to make them."""
+    if weight.shape[1] > MOST_FIRST or weight.shape[2] != weight.shape[3] or not kernels.usable(x):
+        return None
+    x, g = (t.contiguous(memory_format=torch.channels_last) for t in (x, g))
+    of_weight = torch.empty_like(weight, memory_format=torch.channels_last)
+    of_bias = weight.new_empty(len(weight))
+    sizes = _first_sizes(x, weight, g, stride)
+    done = kernels.call("first_gradient", x.dtype, x, g, of_weight, of_bias, *sizes)
+    return [of_weight, of_bias] if done else None
+
+
+@torch.library.custom_op("alexnet::first_gradient", mutates_args=())
+def _first_gradient(x: Tensor, weight: Tensor, g: Tensor, stride: int) -> list[Tensor]:
+    grads = first_gradients(x, weight, g, stride)
+    if grads is None:
+        form = ([len(weight)], [stride] * 2, [0, 0], [1, 1], False, [0, 0], 1, [False, True, True])
+        grads = [each.float() for each in torch.ops.aten.convolution_backward(g, x, weight.to(x.dtype), *form)[1:]]
+    return grads
+
+
+@_first_gradient.register_fake
+def _(x: Tensor, weight: Tensor, g: Tensor, stride: int) -> list[Tensor]:
+    return [torch.empty_like(weight, memory_format=torch.channels_last), weight.new_empty(len(weight))]
+
+
+def _keep_first(ctx, inputs, output) -> None:
+    x, weight, _, ctx.stride = inputs
+    ctx.save_for_backward(x, weight)
+
+
+def _first_backward(ctx, g: Tensor):
+    x, weight = ctx.saved_tensors
+    return None, *_first_gradient(x, weight, g, ctx.stride), None
+
+
+_first.register_autograd(_first_backward, setup_context=_keep_first)
 
 
 @torch.library.custom_op("alexnet::blocks", mutates_args=())
@@ -237,6 +291,8 @@ def conv2d(
     """`F.conv2d` by whichever form is fastest here."""
     dtype = computed_in(x)
     if dtype == torch.bfloat16 and in_blocks(x, weight, stride, padding, groups):
+        if weight.dtype == bias.dtype == torch.float32 and kernels.has_pairs():
+            return _first(x.to(dtype), weight, bias, stride[0])
         side, size = stride[0], weight.shape[2]
         height, width = ((length - size) // side + -(-size // side) for length in x.shape[2:])
         return F.conv2d(blocks(x, side, height, width, dtype), over_blocks(weight, side), bias)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from alexnet.model import kernels
 from alexnet.model.layers import Layer
 from alexnet.model.network import AlexNet
-from alexnet.model.products import blocks, in_blocks, onednn_there, over_blocks
+from alexnet.model.products import blocks, first, in_blocks, onednn_there, over_blocks
 from alexnet.model.stage import fusible, watched
 
 Step = Callable[[Tensor], Tensor]
@@ -113,6 +113,10 @@ class Ready:
     def _first_over_blocks(self, layer: Layer, conv: Any, rectify: bool) -> Step:
         """The first convolution in bfloat16; blocks that reach past the picture are its padding."""
         side, size = layer.stride, layer.kernel_size
+        if kernels.has_pairs():
+            whole = [(n - 1) * side + size for n in layer.outputs[1:]]
+            weight, bias = (t.detach().clone() for t in (conv.weight, conv.bias))
+            return lambda x: first(blocks(x, 1, *whole, self.dtype), weight, bias, side, rectify)
         height, width = (length - 1 + -(-size // side) for length in layer.outputs[1:])
         weight = over_blocks(conv.weight, side).contiguous(memory_format=torch.channels_last)
         after = "relu" if rectify else "none"

@@ -42,9 +42,9 @@ template <int RUN, class S, class T> void blocks_line(const S *x, T *y, const Bl
     }
 }
 
-// One line of a picture with zeros to its right and below it: blocks of a single pixel.
+// One line of a picture cut short, or with zeros to its right and below it: blocks of a single pixel.
 template <class S, class T> void padded_line(const S *x, T *y, const Blocks &b, int64_t line) {
-    const int64_t there = line < b.height ? b.width * b.channels : 0;
+    const int64_t there = line < b.height ? std::min(b.width, b.out_width) * b.channels : 0;
     convert(x + line * b.width * b.channels, y, there);
     std::memset(y + there, 0, (b.out_width * b.channels - there) * sizeof(T));
 }

@@ -1,6 +1,6 @@
-// The memory-bound layers of AlexNet for CPUs: local response normalisation, max pooling, both of them (and the ReLU
-// before) in one pass, normalisation within each map, pictures as blocks of pixels, the gradient of conv1, fully
-// connected layers in bfloat16, and the momentum update.
+// The memory-bound layers of AlexNet for CPUs, and those that oneDNN is slow at: local response normalisation, max pooling, both of them (and the ReLU
+// before) in one pass, normalisation within each map, pictures as blocks of pixels, conv1, fully connected layers,
+// and the momentum update.
 //
 // Activations are channels last ([pictures, height, width, channels] in memory), float32 or bfloat16; arithmetic is
 // float32, results are rounded to nearest even. Built by kernels.py at first use and called through ctypes, hence no
@@ -149,6 +149,20 @@ void momentum_update(float *w, float *v, const G *g, bfloat16 *copy, int64_t cou
 #define ALEXNET_BLOCKS                                                                                         \
     int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t out_height, int64_t out_width,     \
         int64_t side
+#define ALEXNET_FIRST                                                                                          \
+    int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t out_height, int64_t out_width,     \
+        int64_t out_channels, int64_t size, int64_t stride
+#define ALEXNET_FULL int64_t batch, int64_t in, int64_t out, int threads
+#ifdef ALEXNET_AVX512
+#define ALEXNET_WITH_VECTORS(CALL) CALL
+#else
+#define ALEXNET_WITH_VECTORS(CALL)  // never called
+#endif
+#ifdef ALEXNET_PAIRS
+#define ALEXNET_WITH_PAIRS(CALL) CALL
+#else
+#define ALEXNET_WITH_PAIRS(CALL)  // never called
+#endif
 #define ALEXNET_LAYERS(NAME, T)                                                                                \
     void lrn_##NAME(const T *x, T *y, int64_t pixels, int64_t channels, ALEXNET_NORM, int threads) {           \
         lrn(x, y, pixels, Norm{channels, groups, half, relu != 0, alpha, k}, threads);                                    \
@@ -188,28 +202,40 @@ void momentum_update(float *w, float *v, const G *g, bfloat16 *copy, int64_t cou
 
 extern "C" {
 
-int first_gradient_float32(const float *x, const float *g, float *weight, float *bias, int64_t batch, int64_t height,
-                           int64_t width, int64_t channels, int64_t out_height, int64_t out_width,
-                           int64_t out_channels, int64_t size, int64_t stride, int threads) {
+int first_bfloat16(const bfloat16 *x, const float *weight, const float *bias, bfloat16 *y, ALEXNET_FIRST, int64_t relu,
+                   int threads) {
+    const First f{height, width, channels, out_height, out_width, out_channels, size, stride};
+    return first(x, weight, bias, y, batch, f, relu != 0, threads);
+}
+
+int first_gradient_float32(const float *x, const float *g, float *weight, float *bias, ALEXNET_FIRST, int threads) {
+    const First f{height, width, channels, out_height, out_width, out_channels, size, stride};
+    return first_gradient(x, g, weight, bias, batch, f, threads);
+}
+
+int first_gradient_bfloat16(const bfloat16 *x, const bfloat16 *g, float *weight, float *bias, ALEXNET_FIRST,
+                            int threads) {
     const First f{height, width, channels, out_height, out_width, out_channels, size, stride};
     return first_gradient(x, g, weight, bias, batch, f, threads);
 }
 
 int has_pairs() { return HAS_PAIRS; }
+int has_vectors() { return HAS_VECTORS; }
 
-void full_bfloat16(const bfloat16 *x, const float *weight, const float *bias, bfloat16 *y, int64_t batch, int64_t in,
-                   int64_t out, int threads) {
-    full(x, weight, bias, y, batch, in, out, threads);
+void full_bfloat16(const bfloat16 *x, const float *weight, const float *bias, bfloat16 *y, ALEXNET_FULL) {
+    ALEXNET_WITH_PAIRS(full(x, weight, bias, y, batch, in, out, threads));
 }
-
-void full_gradient_bfloat16(const bfloat16 *g, const float *weight, bfloat16 *dx, int64_t batch, int64_t in,
-                            int64_t out, int threads) {
-    full_gradient(g, weight, dx, batch, in, out, threads);
+void full_gradient_bfloat16(const bfloat16 *g, const float *weight, bfloat16 *dx, ALEXNET_FULL) {
+    ALEXNET_WITH_PAIRS(full_gradient(g, weight, dx, batch, in, out, threads));
 }
-
-void full_gradient_of_weight_bfloat16(const bfloat16 *x, const bfloat16 *g, float *dw, int64_t batch, int64_t in,
-                                      int64_t out, int threads) {
-    full_gradient_of_weight(x, g, dw, batch, in, out, threads);
+void full_gradient_of_weight_bfloat16(const bfloat16 *x, const bfloat16 *g, float *dw, ALEXNET_FULL) {
+    ALEXNET_WITH_PAIRS(full_gradient_of_weight(x, g, dw, batch, in, out, threads));
+}
+void full_gradient_float32(const float *g, const float *weight, float *dx, ALEXNET_FULL) {
+    ALEXNET_WITH_VECTORS(full_gradient(g, weight, dx, batch, in, out, threads));
+}
+void full_gradient_of_weight_float32(const float *x, const float *g, float *dw, ALEXNET_FULL) {
+    ALEXNET_WITH_VECTORS(full_gradient_of_weight(x, g, dw, batch, in, out, threads));
 }
 
 ALEXNET_LAYERS(float32, float)
