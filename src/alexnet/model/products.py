@@ -6,8 +6,8 @@
   in cache, and the gradient of the weights comes in float32, unrounded.
 - The gradient of a convolution's biases in float32 as a sum of its own: oneDNN spends ten times as long on it.
 - conv1, whose three channels do not fill the products that oneDNN makes, by kernels of our own: its gradients, and in
-  bfloat16 itself where the processor multiplies pairs. Elsewhere in bfloat16 over blocks of 4x4 pixels: 48 channels, and
-  kernels of 3x3 blocks with stride 1 instead of 11x11 pixels with stride 4.
+  bfloat16 itself where the processor multiplies pairs. Elsewhere in bfloat16 over blocks of 4x4 pixels: 48 channels,
+  and kernels of 3x3 blocks with stride 1 instead of 11x11 pixels with stride 4.
 
 Values and gradients are those of `torch.nn` but for the order of additions.
 """
