@@ -22,7 +22,7 @@ class Unavailable(Exception):
 
 
 class Elsewhere:
-    """`script` in a process of its own: `said` is what it told of itself, `work` does one round of it.
+    """`script` in a process of its own: `said` is what it told of itself, `work` does it.
 
     Raises Unavailable where it ends before it is ready.
     """
@@ -38,10 +38,10 @@ class Elsewhere:
             raise Unavailable(f"{python} cannot be started ({error.strerror})") from None
         self.said = self._answer()
 
-    def work(self) -> dict[str, Any]:
+    def work(self, times: int = 1) -> dict[str, Any]:
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it has ended, and the answer says why
-            self._process.stdin.write("go\n")
+            self._process.stdin.write(f"{times}\n")
             self._process.stdin.flush()
         return self._answer()
 
@@ -68,7 +68,7 @@ class Elsewhere:
 
 
 def serve(prepare: Callable[[], tuple[dict[str, Any], Callable[[], object]]]) -> None:
-    """Prepare, tell what was prepared, then work once for each line of standard input."""
+    """Prepare, tell what was prepared, then work as often as each line of standard input says."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what frameworks print is no answer
 
@@ -78,6 +78,7 @@ def serve(prepare: Callable[[], tuple[dict[str, Any], Callable[[], object]]]) ->
 
     said, work = prepare()
     answer(said)
-    for _ in sys.stdin:
-        work()
+    for line in sys.stdin:
+        for _ in range(int(line)):
+            work()
         answer({})

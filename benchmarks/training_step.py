@@ -7,9 +7,10 @@ same update on one repeated batch.
 
 - as written: `nn.LocalResponseNorm` on each tower, `nn.MaxPool2d`, default memory layout, `torch.optim.SGD`
 - compiled: the same in channels last with the normalisation's sums as a 1x1 convolution, through `torch.compile`
-- TensorFlow: Keras layers, `tf.nn.local_response_normalization`, `tf.function`, `mixed_bfloat16`; also with
-  convolutions that are not grouped (as many operations again in conv2, conv4 and conv5), which it is better at
+- TensorFlow: Keras layers, `tf.nn.local_response_normalization`, `tf.function`, `mixed_bfloat16`
 - JAX: Flax and Optax, jitted with donated weights, the normalisation in jnp
+- without groups: these two with convolutions of all channels, twice the operations in conv2, conv4 and conv5, which
+  they are better at
 - ours: `AlexNet` as `alexnet train` runs it
 - products alone: the convolutions and matrix products of the step and nothing else, as PyTorch runs them
 - limit: as many operations at the speed of a 3x3 convolution of 512 channels, as `alexnet bench` measures it
@@ -28,7 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 from as_written import CLASSES, as_written, with_weights_of
-from others import others, write_inputs
+from others import FRAMEWORKS, others, write_inputs
 from side_by_side import Form, compare, keep, options
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -41,7 +42,6 @@ from alexnet.networks import NETWORKS
 from alexnet.training.device import precision
 
 CPU = torch.device("cpu")
-FRAMEWORKS = ["tensorflow-cpu", "keras", "jax", "flax"]
 
 
 def step_of(network: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype):

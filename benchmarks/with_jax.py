@@ -2,7 +2,7 @@
 
     python benchmarks/with_jax.py training float32 2 grouped FOLDER
 
-As `with_tensorflow.py`; logits go to `jax.npy`. XLA takes all cores that the process may use.
+Reads and writes what `with_tensorflow.py` does. XLA takes all cores that the process may use.
 """
 
 import functools
@@ -21,8 +21,7 @@ from flax import linen as nn
 def norm(x: jax.Array) -> jax.Array:
     """Local response normalisation of each tower, over five channels."""
     towers = x.reshape(*x.shape[:3], 2, -1)
-    squares = jnp.pad(jnp.square(towers), ((0, 0),) * 4 + ((2, 2),))
-    sums = sum(squares[..., i : i + towers.shape[-1]] for i in range(5))
+    sums = jax.lax.reduce_window(jnp.square(towers), 0.0, jax.lax.add, (1, 1, 1, 1, 5), (1,) * 5, "SAME")
     return (towers * (2 + 1e-4 * sums) ** -0.75).reshape(x.shape)
 
 
@@ -32,6 +31,7 @@ def pool(x: jax.Array) -> jax.Array:
 
 class Paper(nn.Module):
     dtype: Any
+    groups: int
 
     @nn.compact
     def __call__(self, x: jax.Array, training: bool) -> jax.Array:
@@ -39,11 +39,11 @@ class Paper(nn.Module):
         drop = functools.partial(nn.Dropout, 0.5, deterministic=not training)
         x = nn.relu(conv(96, (11, 11), 4, ((0, 3), (0, 3)), name="conv1")(x))
         x = pool(norm(x))
-        x = nn.relu(conv(256, (5, 5), feature_group_count=2, name="conv2")(x))
+        x = nn.relu(conv(256, (5, 5), feature_group_count=self.groups, name="conv2")(x))
         x = pool(norm(x))
         x = nn.relu(conv(384, (3, 3), name="conv3")(x))
-        x = nn.relu(conv(384, (3, 3), feature_group_count=2, name="conv4")(x))
-        x = nn.relu(conv(256, (3, 3), feature_group_count=2, name="conv5")(x))
+        x = nn.relu(conv(384, (3, 3), feature_group_count=self.groups, name="conv4")(x))
+        x = nn.relu(conv(256, (3, 3), feature_group_count=self.groups, name="conv5")(x))
         x = pool(x).reshape(len(x), -1)
         x = drop()(nn.relu(nn.Dense(4096, dtype=self.dtype, name="fc6")(x)))
         x = drop()(nn.relu(nn.Dense(4096, dtype=self.dtype, name="fc7")(x)))
@@ -52,14 +52,17 @@ class Paper(nn.Module):
 
 def prepare() -> tuple[dict[str, Any], Any]:
     what, dtype, _, form, folder = sys.argv[1:]
-    assert form == "grouped"
-    network = Paper(jnp.dtype(dtype))
-    pictures = jnp.asarray(np.load(Path(folder, "pictures.npy")).transpose(0, 2, 3, 1))
+    network = Paper(jnp.dtype(dtype), {"grouped": 2, "ungrouped": 1}[form])
+    pictures = jnp.asarray(np.load(Path(folder, "pictures.npy")))
     labels = jnp.asarray(np.load(Path(folder, "labels.npy")))
-    weights = in_flax(Path(folder, "weights.npz"))
+    weights = {}
+    with np.load(Path(folder, f"{form}.npz")) as loaded:
+        for name in loaded:
+            layer, part = name.split(".")
+            weights.setdefault(layer, {})["kernel" if part == "weight" else part] = jnp.asarray(loaded[name])
     optimizer = optax.chain(optax.add_decayed_weights(5e-4), optax.sgd(1e-6, momentum=0.9))
     answer = jax.jit(functools.partial(network.apply, training=False))
-    np.save(Path(folder, "jax.npy"), answer({"params": weights}, pictures))
+    np.save(Path(folder, "logits.npy"), answer({"params": weights}, pictures))
 
     @functools.partial(jax.jit, donate_argnums=(0, 1))
     def step(weights: Any, state: Any, key: jax.Array, x: jax.Array, y: jax.Array) -> tuple[Any, Any, jax.Array]:
@@ -83,21 +86,6 @@ def prepare() -> tuple[dict[str, Any], Any]:
 
     count = sum(w.size for w in jax.tree.leaves(weights))
     return {"version": jax.__version__, "parameters": count}, train if what == "training" else test
-
-
-def in_flax(file: Path) -> dict[str, dict[str, jax.Array]]:
-    """PyTorch's weights in Flax's layout."""
-    found = {}
-    with np.load(file) as weights:
-        for name in [each.removesuffix(".weight") for each in weights if each.endswith(".weight")]:
-            w = weights[f"{name}.weight"]
-            if name == "fc6":  # the channels come last here
-                w = w.reshape(-1, 256, 6, 6).transpose(0, 2, 3, 1).reshape(len(w), -1)
-            if name in ("fc7", "fc8"):
-                w = w * 0.5  # Flax scales in training, the paper in testing
-            kernel = w.transpose(2, 3, 1, 0) if w.ndim == 4 else w.T
-            found[name] = {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(weights[f"{name}.bias"])}
-    return found
 
 
 if __name__ == "__main__":

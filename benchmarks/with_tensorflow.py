@@ -2,8 +2,8 @@
 
     python benchmarks/with_tensorflow.py training float32 2 grouped FOLDER
 
-FOLDER holds `weights.npz`, `pictures.npy` and `labels.npy` as PyTorch has them; the logits without dropout go to
-`tensorflow.npy` there. TensorFlow has no LRN in bfloat16 on CPUs, so that layer runs in float32 there.
+FOLDER holds `grouped.npz` or `ungrouped.npz`, `pictures.npy` and `labels.npy`; the logits without dropout go to
+`logits.npy` there. TensorFlow has no LRN in bfloat16 on CPUs, so that layer runs in float32 there.
 """
 
 import os
@@ -59,10 +59,13 @@ def prepare() -> tuple[dict[str, Any], Any]:
     tf.config.threading.set_inter_op_parallelism_threads(int(threads))
     keras.mixed_precision.set_global_policy({"float32": "float32", "bfloat16": "mixed_bfloat16"}[dtype])
     network = paper({"grouped": 2, "ungrouped": 1}[form])
-    take_weights(network, Path(folder, "weights.npz"))
-    pictures = tf.constant(np.load(Path(folder, "pictures.npy")).transpose(0, 2, 3, 1))
+    with np.load(Path(folder, f"{form}.npz")) as weights:
+        for layer in network.layers:
+            if layer.weights:
+                layer.set_weights([weights[f"{layer.name}.weight"], weights[f"{layer.name}.bias"]])
+    pictures = tf.constant(np.load(Path(folder, "pictures.npy")))
     labels = tf.constant(np.load(Path(folder, "labels.npy")))
-    np.save(Path(folder, "tensorflow.npy"), network(pictures, training=False).numpy())
+    np.save(Path(folder, "logits.npy"), network(pictures, training=False).numpy())
     loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     optimizer = keras.optimizers.SGD(1e-6, momentum=0.9, weight_decay=5e-4)
     optimizer.build(network.trainable_variables)
@@ -83,27 +86,6 @@ def prepare() -> tuple[dict[str, Any], Any]:
         return step(pictures, labels).numpy() if what == "training" else answer(pictures).numpy()
 
     return {"version": tf.__version__, "parameters": network.count_params()}, work
-
-
-def take_weights(network: keras.Model, file: Path) -> None:
-    """PyTorch's weights in Keras's layout; where there are no groups, zeros between the towers."""
-    with np.load(file) as weights:
-        for layer in network.layers:
-            if not layer.weights:
-                continue
-            w, bias = weights[f"{layer.name}.weight"], weights[f"{layer.name}.bias"]
-            if layer.name == "fc6":  # Keras flattens with the channels last
-                w = w.reshape(-1, 256, 6, 6).transpose(0, 2, 3, 1).reshape(len(w), -1)
-            if layer.name in ("fc7", "fc8"):
-                w = w * 0.5  # Keras scales in training, the paper in testing
-            kernel = w.transpose(2, 3, 1, 0) if w.ndim == 4 else w.T
-            if kernel.shape != tuple(layer.kernel.shape):
-                whole = np.zeros(layer.kernel.shape, np.float32)
-                inputs, outputs = kernel.shape[2], kernel.shape[3] // 2
-                whole[:, :, :inputs, :outputs] = kernel[..., :outputs]
-                whole[:, :, inputs:, outputs:] = kernel[..., outputs:]
-                kernel = whole
-            layer.set_weights([kernel, bias])
 
 
 if __name__ == "__main__":
