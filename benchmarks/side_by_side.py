@@ -50,9 +50,11 @@ def keep(
     results: dict[str, Any],
     packages: list[str],
     missing: Mapping[str, str] | None = None,
+    others: Mapping[str, str] | None = None,
 ) -> None:
-    """Add a section to the file `out`, with machine, versions and date, and why those that are `missing` are."""
-    versions = {name: version for name in packages if (version := _version(name))}
+    """Add a section to the file `out`, with machine, date, the versions of `packages` and `others`, and why those that
+    are `missing` are."""
+    versions = {name: version for name in packages if (version := _version(name))} | dict(others or {})
     entry = {
         "date": time.strftime("%Y-%m-%d"),
         "rounds": rounds,
