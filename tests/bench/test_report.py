@@ -10,10 +10,13 @@ import pytest
 import torch
 from rich.console import Console
 
-from alexnet.bench import files, limits, measure, network
+from alexnet.bench import feeding, files, limits, measure, network
+from alexnet.bench.pictures import draw_photographs
 from alexnet.bench.report import bench, render
 from alexnet.cli import main
 from alexnet.config import OptimConfig
+from alexnet.data.drawings import CLASSES
+from alexnet.data.prepare import prepare
 from alexnet.model import kernels
 from alexnet.model.network import AlexNet
 from alexnet.networks import NETWORKS
@@ -85,6 +88,37 @@ def test_the_step_that_is_measured_trains(monkeypatch: pytest.MonkeyPatch) -> No
     assert all(not torch.equal(old, new) for old, new in zip(before, made[0].parameters(), strict=True))
 
 
+def test_training_is_also_measured_with_the_loader_that_feeds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_photographs(tmp_path / "pictures", 24)
+    prepare(tmp_path / "pictures", tmp_path / "store", workers=1, val_fraction=0)
+    config = dataclasses.replace(NETWORKS["paper"].config, classes=len(CLASSES))
+    monkeypatch.setitem(NETWORKS, "paper", dataclasses.replace(NETWORKS["paper"], config=config))
+    result = bench("train", batch_size=8, dtype="float32", rounds=1, store=tmp_path / "store")
+    ratio = result["fed_pictures_per_second"] / result["repeated_pictures_per_second"]
+    assert result["fed_fraction"] == pytest.approx(ratio)
+    assert "fed by the loader" in shown(result)
+    with pytest.raises(ValueError, match="cannot feed"):
+        bench("train", batch_size=25, dtype="float32", rounds=1, store=tmp_path / "store")
+
+
+def test_the_loader_feeds_every_step_with_other_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw_photographs(tmp_path / "pictures", 24)
+    prepare(tmp_path / "pictures", tmp_path / "store", workers=1, val_fraction=0)
+    monkeypatch.setattr(feeding, "STEPS", 2)
+    seen: list[torch.Tensor] = []
+    config = dataclasses.replace(NETWORKS["paper"].config, classes=len(CLASSES))
+    feeding.feeding(
+        lambda x, labels: seen.append(x.clone()), tmp_path / "store", config, 8, torch.float32, CPU, rounds=1
+    )
+    assert [x.shape for x in seen] == [(8, 3, 64, 64)] * 8  # two of each form, in the round before the first too
+    fed, repeated = seen[4:6], seen[6:]
+    assert not torch.equal(*fed)
+    assert torch.equal(*repeated)
+    assert torch.equal(fed[0], repeated[0])
+
+
 @pytest.mark.parametrize("what", ["load", "prepare"])
 def test_files(what: str) -> None:
     result = bench(what, batch_size=8, rounds=1)  # type: ignore[arg-type]
@@ -95,9 +129,6 @@ def test_files(what: str) -> None:
 
 
 def test_given_pictures_and_stores_are_measured(tmp_path: Path) -> None:
-    from alexnet.bench.pictures import draw_photographs
-    from alexnet.data.prepare import prepare
-
     draw_photographs(tmp_path / "pictures", 12)
     prepare(tmp_path / "pictures", tmp_path / "store", workers=1, val_fraction=0)
     loaded = bench("load", store=tmp_path / "store", batch_size=5, rounds=1)
