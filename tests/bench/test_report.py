@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ CPU = torch.device("cpu")
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "CONVOLUTION", (1, 16, 4))
     monkeypatch.setattr(limits, "COPIED", 1000)
+    monkeypatch.setattr(measure, "SECONDS", 0)
     monkeypatch.setattr(files, "DRAWN", 24)
     monkeypatch.setattr(files, "PREPARED", 30)
     monkeypatch.setattr(kernels, "reuse_memory", lambda: None)  # holds for the process
@@ -170,6 +172,16 @@ def test_forms_are_measured_in_turn_and_the_first_round_is_not_counted() -> None
     assert calls == ["a", "b"] * 4
     assert rates["a"].slowest <= rates["a"].median <= rates["a"].fastest
     assert rates["a"].times(2).median == 2 * rates["a"].median
+
+
+def test_short_work_is_repeated_in_a_round() -> None:
+    calls: list[str] = []
+    forms = {"short": (lambda: calls.append("short"), 1), "long": (lambda: (calls.append("long"), time.sleep(0.02)), 1)}
+    rates = measure.alternate(forms, 2, seconds=0.01)
+    assert calls.count("long") == 3
+    assert calls.count("short") > 20
+    assert rates["long"].fastest <= 50  # its 20 milliseconds
+    assert rates["short"].median > 50
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")

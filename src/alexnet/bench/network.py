@@ -123,7 +123,7 @@ def infer(network: str = "paper", batch: int = 64, dtype: str = "auto", rounds: 
             "one view": (waiting(labelling(1), where), 1),
             "ten views": (waiting(labelling(10), where), 1),
         },
-        max(rounds, 1) * 4,
+        rounds,
     )
     return {
         "what": "infer",
