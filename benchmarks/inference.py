@@ -1,4 +1,5 @@
-"""Testing with the paper's network: ours, as `load(RUN)` gives it, beside PyTorch, ONNX Runtime and OpenVINO.
+"""Testing with the paper's network: ours, as `load(RUN)` gives it, beside PyTorch, ONNX Runtime, OpenVINO, TensorFlow
+and JAX.
 
     python benchmarks/inference.py --rounds 7 --out benchmarks/results/today.json
 
@@ -19,6 +20,7 @@ import openvino
 import torch
 import torch._inductor.config
 from as_written import CLASSES, as_written, with_weights_of, write_onnx
+from others import FRAMEWORKS, others, write_inputs
 from side_by_side import Form, compare, keep, options
 from torch import Tensor, nn
 
@@ -46,7 +48,7 @@ def main() -> None:
     plain = with_weights_of(net, as_written()).eval()
     banded = with_weights_of(net, as_written(banded=True)).eval()
     banded = banded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    results = {}
+    results, missing = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         graph = Path(folder) / "alexnet.onnx"
         write_onnx(net, graph)
@@ -62,12 +64,17 @@ def main() -> None:
                 if dtype == torch.float32:
                     answers["ONNX Runtime"] = of_onnxruntime(graph, batch)
                 check(answers, dtype)
+                expected = answers["PyTorch as written"]()
+                write_inputs(Path(folder), net, same_pictures(batch), torch.zeros(batch, dtype=torch.int64))
                 work, operations = limits.convolution(dtype, CPU)
                 forms: dict[str, Form] = {"limit": (work, operations / limits.operations(paper, training=False))}
-                forms |= {whose: (repeated(answer, batch), float(max(batch, 16))) for whose, answer in answers.items()}
+                units = float(max(batch, 16))
+                forms |= {whose: (repeated(answer, batch), units) for whose, answer in answers.items()}
                 title = f"{name}, batch {batch}"
-                results[title] = compare(f"inference, {title}", forms, arguments.rounds)
-    keep(arguments.out, "inference", arguments.rounds, results, ["torch", "onnxruntime", "openvino"])
+                with others("inference", dtype, Path(folder), expected, units, missing) as more:
+                    results[title] = compare(f"inference, {title}", forms | more, arguments.rounds)
+    packages = ["torch", "onnxruntime", "openvino", *FRAMEWORKS]
+    keep(arguments.out, "inference", arguments.rounds, results, packages, missing)
 
 
 def repeated(answer: Answer, batch: int) -> Callable[[], None]:

@@ -1,23 +1,27 @@
-"""Batches of a store's pictures for training: ours beside torchvision with PyTorch's DataLoader, and WebDataset.
+"""Batches of a store's pictures for training: ours beside torchvision with PyTorch's DataLoader, WebDataset, tf.data
+and FFCV.
 
-    python benchmarks/loading.py stores/imagenette --out benchmarks/results/today.json
+    python benchmarks/loading.py stores/imagenette --ffcv ffcv-venv/bin/python --out benchmarks/results/today.json
 
 All deliver batches of 128 patches of 224 pixels as bytes, cut out at random places of the same 256x256 JPEG pictures
 and mirrored at random, with labels, on all cores. torchvision reads a folder of class folders, WebDataset tar files,
-both as their manuals say. The limit is libjpeg-turbo decoding the same bytes on all cores and nothing else. FFCV is not
-among them: it has no wheels and does not install without its own builds of OpenCV and libjpeg-turbo. Needs
-`pip install -e .[bench]`.
+both as their manuals say. The limit is libjpeg-turbo decoding the same bytes on all cores and nothing else. tf.data and
+FFCV run in processes of their own, FFCV in a virtual environment of its own: it is built from source against OpenCV
+and libjpeg-turbo (`apt install libopencv-dev libturbojpeg0-dev; pip install ffcv pillow`), and encodes the pixels again
+for its own file. One that is not there is listed with the reason. Needs `pip install -e .[bench]`.
 """
 
 import contextlib
 import io
 import itertools
+import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
+from elsewhere import Elsewhere, Unavailable
 from side_by_side import Form, compare, keep, options
 from torch.utils.data import DataLoader
 from torchvision import datasets
@@ -38,6 +42,7 @@ def main() -> None:
     parser = options(__doc__, rounds=5)
     parser.add_argument("store", type=Path)
     parser.add_argument("--pictures", type=int, default=4096, help="pictures in each round")
+    parser.add_argument("--ffcv", default=sys.executable, help="Python of a virtual environment that has FFCV")
     arguments = parser.parse_args()
     kernels.reuse_memory()
     store = Store(arguments.store)
@@ -55,8 +60,24 @@ def main() -> None:
             "torchvision, DataLoader": (all_of(lambda: torchvision_batches(folder, transform)), count),
             "WebDataset": (all_of(lambda: webdataset_batches(folder, transform)), count),
         }
-        results = {f"{count} pictures": compare(f"loading {count} pictures", forms, arguments.rounds)}
-    keep(arguments.out, "loading", arguments.rounds, results, ["torch", "torchvision", "webdataset", "simplejpeg"])
+        missing, versions = {}, {}
+        with contextlib.ExitStack() as stack:
+            for framework, script, python in (
+                ("tf.data", "loading_with_tensorflow.py", sys.executable),
+                ("FFCV", "loading_with_ffcv.py", arguments.ffcv),
+            ):
+                try:
+                    other = stack.enter_context(Elsewhere(script, folder / "files", BATCH, CROP, python=python))
+                    other.work()  # what it cannot do shows here
+                except Unavailable as reason:
+                    missing[framework] = str(reason)
+                    print(f"{framework}: {reason}", flush=True)
+                    continue
+                forms[framework] = (other.work, count)
+                versions[framework] = other.said["version"]
+            results = {f"{count} pictures": compare(f"loading {count} pictures", forms, arguments.rounds)}
+    packages = ["torch", "torchvision", "webdataset", "simplejpeg"]
+    keep(arguments.out, "loading", arguments.rounds, results, packages, missing, versions)
 
 
 def all_of(batches: Callable[[], Iterable[object]]) -> Callable[[], None]:

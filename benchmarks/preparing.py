@@ -1,18 +1,22 @@
-"""Rescaling photographs to 256x256 JPEG files: ours beside scripts with Pillow and with OpenCV, and their quality.
+"""Rescaling photographs to 256x256 JPEG files: ours beside img2dataset and scripts with Pillow and OpenCV; quality.
 
-    python benchmarks/preparing.py photographs --out benchmarks/results/today.json
+    python benchmarks/preparing.py photographs --img2dataset venv/bin/python --out benchmarks/results/today.json
 
 `photographs` is a folder of JPEG files; each is taken as often as it takes to have 1,000. All use as many processes
 as there are cores, cut out the central square of the picture rescaled to a shorter side of 256, and write JPEG of
 quality 95 with 4:2:0 colour. Pillow resizes with BICUBIC, which antialiases; OpenCV with INTER_AREA, the way of
 img2dataset. Ours also sums for the mean picture and the colour covariance and writes the store's checksums. The limit
 is libjpeg-turbo decoding and encoding alone. PSNR is that of the rescaled pixels, before encoding, against Pillow's
-BICUBIC result on the picture decoded at full size. Needs `pip install -e .[bench]`.
+BICUBIC result on the picture decoded at full size. img2dataset runs in a process of its own, in a virtual environment
+of its own (it wants older versions of OpenCV and WebDataset than others: `pip install img2dataset`); where it is not
+there, the reason is listed. Needs `pip install -e .[bench]`.
 """
 
+import contextlib
 import functools
 import math
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable
 from itertools import cycle, islice
@@ -21,6 +25,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from elsewhere import Elsewhere, Unavailable
 from PIL import Image
 from side_by_side import Form, compare, keep, options
 
@@ -35,6 +40,7 @@ SIZE, PICTURES = 256, 1000
 def main() -> None:
     parser = options(__doc__, rounds=5)
     parser.add_argument("photographs", type=Path)
+    parser.add_argument("--img2dataset", default=sys.executable, help="Python of a virtual environment that has it")
     arguments = parser.parse_args()
     files = sorted(path for path in arguments.photographs.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
     files = [path for path in files if Image.open(path).mode in ("RGB", "L")]  # what all can read
@@ -66,9 +72,21 @@ def main() -> None:
             "Pillow script": (script(with_pillow), count),
             "OpenCV script": (script(with_opencv), count),
         }
-        results: dict = {f"{count} pictures": compare(f"preparing {count} pictures", forms, arguments.rounds)}
+        missing, versions = {}, {}
+        with contextlib.ExitStack() as stack:
+            try:
+                script_ = "preparing_with_img2dataset.py"
+                other = stack.enter_context(Elsewhere(script_, source, SIZE, python=arguments.img2dataset))
+                other.work()  # what it cannot do shows here
+                forms["img2dataset"] = (other.work, count * other.said["times"])
+                versions["img2dataset"] = other.said["version"]
+            except Unavailable as reason:
+                missing["img2dataset"] = str(reason)
+                print(f"img2dataset: {reason}", flush=True)
+            results: dict = {f"{count} pictures": compare(f"preparing {count} pictures", forms, arguments.rounds)}
     results["psnr"] = quality(files)
-    keep(arguments.out, "preparing", arguments.rounds, results, ["pillow", "opencv-python-headless", "simplejpeg"])
+    packages = ["pillow", "opencv-python-headless", "simplejpeg"]
+    keep(arguments.out, "preparing", arguments.rounds, results, packages, missing, versions)
 
 
 def with_pillow(path: Path, out: Path) -> None:

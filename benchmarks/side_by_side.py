@@ -1,6 +1,7 @@
 """What the comparisons share: forms of one work measured in turn, shown, and kept in a dated file."""
 
 import argparse
+import contextlib
 import importlib.metadata
 import json
 import time
@@ -36,9 +37,24 @@ def _plain(rate: Rate) -> dict[str, float]:
     return {"median": rate.median, "slowest": rate.slowest, "fastest": rate.fastest}
 
 
-def keep(out: Path | None, section: str, rounds: int, results: dict[str, Any], packages: list[str]) -> None:
-    """Add a section to the file `out`, with machine, versions and date."""
-    versions = {name: importlib.metadata.version(name) for name in packages}
+def _version(package: str) -> str | None:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(package)
+    return None
+
+
+def keep(
+    out: Path | None,
+    section: str,
+    rounds: int,
+    results: dict[str, Any],
+    packages: list[str],
+    missing: Mapping[str, str] | None = None,
+    others: Mapping[str, str] | None = None,
+) -> None:
+    """Add a section to the file `out`, with machine, date, the versions of `packages` and `others`, and why those that
+    are `missing` are."""
+    versions = {name: version for name in packages if (version := _version(name))} | dict(others or {})
     entry = {
         "date": time.strftime("%Y-%m-%d"),
         "rounds": rounds,
@@ -46,6 +62,8 @@ def keep(out: Path | None, section: str, rounds: int, results: dict[str, Any], p
         "versions": versions,
         "results": results,
     }
+    if missing:
+        entry["missing"] = dict(missing)
     if out is None:
         print(json.dumps(entry))
         return

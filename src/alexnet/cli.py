@@ -330,6 +330,7 @@ def bench(
       alexnet bench
       alexnet bench infer --batch-size 1 --dtype float32
       alexnet bench load --store stores/imagenette
+      alexnet bench train --store stores/imagenette
 
     Args:
         what: train (steps on one batch), infer (centre views, and ten views of one picture), load (batches
@@ -338,7 +339,7 @@ def bench(
         batch_size: Pictures at a time (train and load 128, infer and kernels 64).
         dtype: Number format of activations and products; auto is the fastest one here.
         rounds: How often each form is measured; the median counts.
-        store: Store for load; without it pictures are drawn.
+        store: Store for load; without it pictures are drawn. With train, also measure steps that it feeds.
         source: Folder of JPEG files for prepare; without it they are drawn.
     """
     from .bench import report

@@ -4,16 +4,20 @@ import dataclasses
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from rich.console import Console
 
-from alexnet.bench import files, limits, measure, network
+from alexnet.bench import feeding, files, limits, measure, network
+from alexnet.bench.pictures import draw_photographs
 from alexnet.bench.report import bench, render
 from alexnet.cli import main
 from alexnet.config import OptimConfig
+from alexnet.data.drawings import CLASSES
+from alexnet.data.prepare import prepare
 from alexnet.model import kernels
 from alexnet.model.network import AlexNet
 from alexnet.networks import NETWORKS
@@ -33,6 +37,7 @@ CPU = torch.device("cpu")
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "CONVOLUTION", (1, 16, 4))
     monkeypatch.setattr(limits, "COPIED", 1000)
+    monkeypatch.setattr(measure, "SECONDS", 0)
     monkeypatch.setattr(files, "DRAWN", 24)
     monkeypatch.setattr(files, "PREPARED", 30)
     monkeypatch.setattr(kernels, "reuse_memory", lambda: None)  # holds for the process
@@ -85,6 +90,37 @@ def test_the_step_that_is_measured_trains(monkeypatch: pytest.MonkeyPatch) -> No
     assert all(not torch.equal(old, new) for old, new in zip(before, made[0].parameters(), strict=True))
 
 
+def test_training_is_also_measured_with_the_loader_that_feeds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_photographs(tmp_path / "pictures", 24)
+    prepare(tmp_path / "pictures", tmp_path / "store", workers=1, val_fraction=0)
+    config = dataclasses.replace(NETWORKS["paper"].config, classes=len(CLASSES))
+    monkeypatch.setitem(NETWORKS, "paper", dataclasses.replace(NETWORKS["paper"], config=config))
+    result = bench("train", batch_size=8, dtype="float32", rounds=1, store=tmp_path / "store")
+    ratio = result["fed_pictures_per_second"] / result["repeated_pictures_per_second"]
+    assert result["fed_fraction"] == pytest.approx(ratio)
+    assert "fed by the loader" in shown(result)
+    with pytest.raises(ValueError, match="cannot feed"):
+        bench("train", batch_size=25, dtype="float32", rounds=1, store=tmp_path / "store")
+
+
+def test_the_loader_feeds_every_step_with_other_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw_photographs(tmp_path / "pictures", 24)
+    prepare(tmp_path / "pictures", tmp_path / "store", workers=1, val_fraction=0)
+    monkeypatch.setattr(feeding, "STEPS", 2)
+    seen: list[torch.Tensor] = []
+    config = dataclasses.replace(NETWORKS["paper"].config, classes=len(CLASSES))
+    feeding.feeding(
+        lambda x, labels: seen.append(x.clone()), tmp_path / "store", config, 8, torch.float32, CPU, rounds=1
+    )
+    assert [x.shape for x in seen] == [(8, 3, 64, 64)] * 8  # two of each form, in the round before the first too
+    fed, repeated = seen[4:6], seen[6:]
+    assert not torch.equal(*fed)
+    assert torch.equal(*repeated)
+    assert torch.equal(fed[0], repeated[0])
+
+
 @pytest.mark.parametrize("what", ["load", "prepare"])
 def test_files(what: str) -> None:
     result = bench(what, batch_size=8, rounds=1)  # type: ignore[arg-type]
@@ -95,9 +131,6 @@ def test_files(what: str) -> None:
 
 
 def test_given_pictures_and_stores_are_measured(tmp_path: Path) -> None:
-    from alexnet.bench.pictures import draw_photographs
-    from alexnet.data.prepare import prepare
-
     draw_photographs(tmp_path / "pictures", 12)
     prepare(tmp_path / "pictures", tmp_path / "store", workers=1, val_fraction=0)
     loaded = bench("load", store=tmp_path / "store", batch_size=5, rounds=1)
@@ -139,6 +172,16 @@ def test_forms_are_measured_in_turn_and_the_first_round_is_not_counted() -> None
     assert calls == ["a", "b"] * 4
     assert rates["a"].slowest <= rates["a"].median <= rates["a"].fastest
     assert rates["a"].times(2).median == 2 * rates["a"].median
+
+
+def test_short_work_is_repeated_in_a_round() -> None:
+    calls: list[str] = []
+    forms = {"short": (lambda: calls.append("short"), 1), "long": (lambda: (calls.append("long"), time.sleep(0.02)), 1)}
+    rates = measure.alternate(forms, 2, seconds=0.01)
+    assert calls.count("long") == 3
+    assert calls.count("short") > 20
+    assert rates["long"].fastest <= 50  # its 20 milliseconds
+    assert rates["short"].median > 50
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")

@@ -62,7 +62,7 @@ def kernels_alone(batch: int = 64, dtype: str = "auto", rounds: int = 5, side: i
             forms[f"{name} with gradient: {whose}"] = (_with_gradient(function, x), batch)
     w, v, g = (torch.randn(2**24) for _ in range(3))
     forms["update: ours"] = (lambda: kernels.momentum_update_(w, v, g, 1e-9, 0.9, 5e-4), 1)
-    rates = alternate(forms, rounds)
+    rates = alternate(forms, rounds, seconds=0.2)
 
     def line(name: str, moved_bytes: float, units: float) -> dict[str, float | str | None]:
         ours, plain = rates[f"{name}: ours"], rates.get(f"{name}: plain")

@@ -30,21 +30,30 @@ class Rate:
         return Rate(self.median * factor, self.slowest * factor, self.fastest * factor)
 
 
-def alternate(forms: Mapping[str, tuple[Callable[[], object], float]], rounds: int) -> dict[str, Rate]:
-    """Do each of `forms` (the work, and how many units it is) once per round, one after the other.
+SECONDS = 0.5  # that short work is repeated for in each round, so that a moment's disturbance does not decide
+
+
+def alternate(
+    forms: Mapping[str, tuple[Callable[[], object], float]], rounds: int, seconds: float | None = None
+) -> dict[str, Rate]:
+    """Do each of `forms` (the work, and how many units it is) in each round, one after the other: once, or as often as
+    it takes to spend `seconds` (`SECONDS`, if None).
 
     What disturbs the machine for a while then disturbs them all. A round before the first is not counted: it
     compiles and fetches memory.
     """
     if rounds < 1:
         raise ValueError(f"--rounds is {rounds}; it must be at least 1.")
+    least = SECONDS if seconds is None else seconds
     rates: dict[str, list[float]] = {name: [] for name in forms}
     for number in range(rounds + 1):
         for name, (work, units) in forms.items():
-            began = time.perf_counter()
-            work()
+            times, taken, began = 0, 0.0, time.perf_counter()
+            while times == 0 or (taken < least and number > 0):
+                work()
+                times, taken = times + 1, time.perf_counter() - began
             if number > 0:
-                rates[name].append(units / (time.perf_counter() - began))
+                rates[name].append(times * units / taken)
     return {name: Rate(statistics.median(found), min(found), max(found)) for name, found in rates.items()}
 
 

@@ -1,6 +1,7 @@
 """`alexnet bench train` and `infer`: the network as the commands run it, beside what its products alone would take."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from alexnet.bench import limits
+from alexnet.bench.feeding import Step, feeding
 from alexnet.bench.measure import alternate, forget_peak, machine, peak_memory, waiting
 from alexnet.config import NetworkConfig, OptimConfig
 from alexnet.model import kernels
@@ -22,8 +24,16 @@ EPOCHS, PICTURES = 90, 1_281_167  # of the paper's training: ILSVRC-2012
 DAYS_THEN = "5 to 6 days on two GTX 580 in 2012"
 
 
-def train(network: str = "paper", batch: int = 128, dtype: str = "auto", rounds: int = 5, device: str = "auto") -> dict:
-    """Whole training steps on one repeated batch: forward with dropout, loss, gradients, update.
+def train(
+    network: str = "paper",
+    batch: int = 128,
+    dtype: str = "auto",
+    rounds: int = 5,
+    device: str = "auto",
+    store: Path | None = None,
+) -> dict:
+    """Whole training steps on one repeated batch: forward with dropout, loss, gradients, update; with a `store` also
+    steps that the loader feeds.
 
     See `alexnet.bench.report.bench` for what is returned.
     """
@@ -32,11 +42,12 @@ def train(network: str = "paper", batch: int = 128, dtype: str = "auto", rounds:
     if where.type == "cpu":
         kernels.reuse_memory()
     forget_peak(where)
-    step = training_step(config, batch, form, where)
+    step = step_of(config, form, where)
+    work = repeated(step, config, batch, form, where)
     for _ in range(2):
-        step()
+        work()
     peak = peak_memory(where)
-    result = _beside_the_limit(step, config, batch, form, where, rounds, training=True)
+    result = _beside_the_limit(work, config, batch, form, where, rounds, training=True)
     seconds = EPOCHS * PICTURES / result["pictures_per_second"]
     return {
         "what": "train",
@@ -44,18 +55,17 @@ def train(network: str = "paper", batch: int = 128, dtype: str = "auto", rounds:
         **result,
         "peak_memory_bytes": peak,
         "days_for_90_epochs_of_imagenet": seconds / 86_400,
+        **(feeding(step, store, config, batch, form, where, rounds) if store else {}),
     }
 
 
-def training_step(config: NetworkConfig, batch: int, dtype: torch.dtype, device: torch.device) -> Callable[[], None]:
-    """One step of `alexnet train` on a batch that is there already, as a function."""
+def step_of(config: NetworkConfig, dtype: torch.dtype, device: torch.device) -> Step:
+    """One step of `alexnet train`, of a network of its own."""
     network = AlexNet(config).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    network.train()
     optimizer = MomentumSGD(network.named_parameters(), OptimConfig(lr=1e-6))
-    x, truth = pictures(batch, config, device).to(dtype), torch.randint(0, config.classes, (batch,))
-    labels = truth.to(device)
 
-    def step() -> None:  # as in alexnet.training.loop
+    def step(x: Tensor, truth: Tensor) -> None:  # as in alexnet.training.loop
+        labels = truth.to(device, non_blocking=True)
         torch.manual_seed(0)
         network.train()
         with precision(device, dtype):
@@ -68,6 +78,19 @@ def training_step(config: NetworkConfig, batch: int, dtype: torch.dtype, device:
         loss.item()
 
     return step
+
+
+def repeated(
+    step: Step, config: NetworkConfig, batch: int, dtype: torch.dtype, device: torch.device
+) -> Callable[[], None]:
+    """`step` on a batch that is there already."""
+    x, truth = pictures(batch, config, device).to(dtype), torch.randint(0, config.classes, (batch,))
+    return lambda: step(x, truth)
+
+
+def training_step(config: NetworkConfig, batch: int, dtype: torch.dtype, device: torch.device) -> Callable[[], None]:
+    """One step of `alexnet train` on a batch that is there already, as a function."""
+    return repeated(step_of(config, dtype, device), config, batch, dtype, device)
 
 
 def infer(network: str = "paper", batch: int = 64, dtype: str = "auto", rounds: int = 5, device: str = "auto") -> dict:
@@ -100,7 +123,7 @@ def infer(network: str = "paper", batch: int = 64, dtype: str = "auto", rounds: 
             "one view": (waiting(labelling(1), where), 1),
             "ten views": (waiting(labelling(10), where), 1),
         },
-        max(rounds, 1) * 4,
+        rounds,
     )
     return {
         "what": "infer",

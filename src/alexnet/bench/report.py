@@ -28,13 +28,14 @@ def bench(
 
     Returns `what`, `pictures_per_second` (the median; `slowest` and `fastest` of the `rounds`),
     `limit_pictures_per_second` (and in words, `limit`), `fraction_of_limit`, `peak_memory_bytes`, `dtype`, `batch`,
-    `machine`, and what else each measures. Without `store` and `source` it draws its own pictures.
+    `machine`, and what else each measures. Without `store` and `source` it draws its own pictures; train takes a
+    `store` to be fed from besides.
 
     Raises ValueError for what cannot be measured.
     """
     batch = batch_size or BATCH.get(what, 0)
     if what == "train":
-        return network.train(network_name, batch, dtype, rounds, device)
+        return network.train(network_name, batch, dtype, rounds, device, store)
     if what == "infer":
         return network.infer(network_name, batch, dtype, rounds, device)
     if what == "load":
@@ -67,6 +68,9 @@ def render(result: dict[str, Any]) -> RenderableType:
         one, ten = result["one_view_milliseconds"], result["ten_views_milliseconds"]
         rows.append(("one picture, one view", f"{one:.1f} ms"))
         rows.append(("one picture, ten views", f"{ten:.1f} ms, {ten / one:.1f} times one"))
+    if "fed_fraction" in result:
+        rate, part = result["fed_pictures_per_second"], result["fed_fraction"]
+        rows.append(("fed by the loader", f"{rate:,.1f} pictures/s, {part:.1%} of one batch repeated"))
     if "days_for_90_epochs_of_imagenet" in result:
         days = result["days_for_90_epochs_of_imagenet"]
         rows.append(("90 epochs of ImageNet", f"{days:,.1f} days; {network.DAYS_THEN}"))

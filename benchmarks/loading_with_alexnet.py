@@ -1,0 +1,55 @@
+"""Batches from one of our stores, in a process of its own (see `elsewhere.py`): how long opening takes, and memory.
+
+python benchmarks/loading_with_alexnet.py STORE 128 224 4096
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from elsewhere import serve
+
+from alexnet.config import AugmentConfig
+from alexnet.data import augment, loader
+from alexnet.data.store import Store
+from alexnet.model import kernels
+
+
+def held() -> dict[str, int]:
+    """Bytes of this process: its own, and those of files that are mapped (the pictures), which the system can drop."""
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return {kind: int(lines[key].split()[0]) * 1024 for kind, key in (("own", "RssAnon"), ("mapped", "RssFile"))}
+
+
+def prepare() -> tuple[dict[str, Any], Callable[[], object]]:
+    path, batch, crop, pictures = sys.argv[1], *map(int, sys.argv[2:])
+    kernels.reuse_memory()
+    before, began = held(), time.perf_counter()
+    store = Store(path)
+    split = store.split("train")
+    opened = time.perf_counter()
+    draws = augment.draw_epoch(AugmentConfig(), len(split), store.size, crop, seed=0, epoch=0)
+    drawn = time.perf_counter()
+    next(loader.training_batches(split, draws, batch, crop))
+    first = time.perf_counter()
+
+    def work() -> None:
+        for _ in range(-(-pictures // len(split))):
+            for _ in islice(loader.training_batches(split, draws, batch, crop), min(pictures, len(split)) // batch):
+                pass
+
+    work()
+    times = {"opening": opened - began, "drawing an epoch": drawn - opened, "first batch": first - drawn}
+    after = held()
+    return {
+        "rows": len(split),
+        "seconds": times,
+        "bytes": {kind: after[kind] - before[kind] for kind in after},
+    }, work
+
+
+if __name__ == "__main__":
+    serve(prepare)

@@ -1,0 +1,63 @@
+"""Batches with FFCV, in a process of its own and, since it wants other packages, another virtual environment.
+
+python benchmarks/loading_with_ffcv.py FOLDER 128 224
+
+FFCV writes its own file: it encodes the pixels again, with the same JPEG quality.
+"""
+
+import importlib.metadata
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from elsewhere import serve
+from ffcv.fields import IntField, RGBImageField
+from ffcv.fields.decoders import IntDecoder, RandomResizedCropRGBImageDecoder
+from ffcv.loader import Loader, OrderOption
+from ffcv.transforms import RandomHorizontalFlip, ToTensor
+from ffcv.writer import DatasetWriter
+from PIL import Image
+
+
+class Pictures:
+    """A folder of class folders, as `DatasetWriter` reads it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.paths = sorted(folder.glob("*/*.jpg"))
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+        path = self.paths[index]
+        return np.asarray(Image.open(path).convert("RGB")), int(path.parent.name)
+
+
+def prepare() -> tuple[dict[str, Any], Callable[[], object]]:
+    folder, batch, crop = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    cores = len(os.sched_getaffinity(0))
+    pictures = Pictures(folder)
+    file = tempfile.NamedTemporaryFile(suffix=".beton", dir=folder.parent)  # noqa: SIM115 (needed to the end)
+    fields = {"image": RGBImageField(write_mode="jpg", jpeg_quality=95), "label": IntField()}
+    DatasetWriter(file.name, fields, num_workers=cores).from_indexed_dataset(pictures)
+    part = (crop / pictures[0][0].shape[0]) ** 2  # of the picture's area: cut out, not rescaled
+    cut = RandomResizedCropRGBImageDecoder((crop, crop), scale=(part, part), ratio=(1, 1))
+    pipelines = {"image": [cut, RandomHorizontalFlip(), ToTensor()], "label": [IntDecoder(), ToTensor()]}
+    order = OrderOption.RANDOM
+    loader = Loader(
+        file.name, batch, num_workers=cores, os_cache=True, order=order, drop_last=True, pipelines=pipelines
+    )
+
+    def work(_: Any = file) -> None:
+        for patches, _labels in loader:
+            assert tuple(patches.shape) == (batch, crop, crop, 3)
+
+    return {"version": importlib.metadata.version("ffcv")}, work
+
+
+if __name__ == "__main__":
+    serve(prepare)

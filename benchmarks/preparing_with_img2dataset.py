@@ -1,0 +1,55 @@
+"""The same rescaling with img2dataset, in a process of its own and, since it wants other packages, another virtual
+environment.
+
+python benchmarks/preparing_with_img2dataset.py FOLDER 256
+
+It fetches by address; here the addresses are those of files on the disk, so that nothing is downloaded. It takes every
+picture `TIMES` times in one round, so that starting its processes, which takes two seconds, does not decide.
+"""
+
+import importlib.metadata
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would ask the network
+
+from elsewhere import serve
+from img2dataset import download
+
+TIMES = 3
+
+
+def prepare() -> tuple[dict[str, Any], Callable[[], object]]:
+    pictures, size = sorted(Path(sys.argv[1]).rglob("*.jpg")) * TIMES, int(sys.argv[2])
+    cores = len(os.sched_getaffinity(0))
+
+    def work() -> None:
+        with tempfile.TemporaryDirectory() as name:
+            addresses, out = Path(name, "addresses.txt"), Path(name, "out")
+            addresses.write_text("".join(f"{path.absolute().as_uri()}\n" for path in pictures))
+            download(
+                url_list=str(addresses),
+                output_folder=str(out),
+                output_format="files",
+                image_size=size,
+                resize_mode="center_crop",
+                encode_quality=95,
+                processes_count=cores,
+                thread_count=16,
+                number_sample_per_shard=-(-len(pictures) // (2 * cores)),
+            )
+            stats = [json.loads(path.read_text()) for path in out.glob("*_stats.json")]
+            done = sum(each["successes"] for each in stats)
+            if done < len(pictures):
+                raise RuntimeError(f"img2dataset wrote {done} of {len(pictures)} pictures")
+
+    return {"version": importlib.metadata.version("img2dataset"), "times": TIMES}, work
+
+
+if __name__ == "__main__":  # it starts processes that import this file
+    serve(prepare)

@@ -1,0 +1,92 @@
+"""The paper's network as one writes it with Flax and Optax, in a process of its own (see `elsewhere.py`).
+
+    python benchmarks/with_jax.py training float32 2 grouped FOLDER
+
+Reads and writes what `with_tensorflow.py` does. XLA takes all cores that the process may use.
+"""
+
+import functools
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from elsewhere import serve
+from flax import linen as nn
+
+
+def norm(x: jax.Array) -> jax.Array:
+    """Local response normalisation of each tower, over five channels."""
+    towers = x.reshape(*x.shape[:3], 2, -1)
+    sums = jax.lax.reduce_window(jnp.square(towers), 0.0, jax.lax.add, (1, 1, 1, 1, 5), (1,) * 5, "SAME")
+    return (towers * (2 + 1e-4 * sums) ** -0.75).reshape(x.shape)
+
+
+def pool(x: jax.Array) -> jax.Array:
+    return nn.max_pool(x, (3, 3), (2, 2))
+
+
+class Paper(nn.Module):
+    dtype: Any
+    groups: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, training: bool) -> jax.Array:
+        conv = functools.partial(nn.Conv, dtype=self.dtype)
+        drop = functools.partial(nn.Dropout, 0.5, deterministic=not training)
+        x = nn.relu(conv(96, (11, 11), 4, ((0, 3), (0, 3)), name="conv1")(x))
+        x = pool(norm(x))
+        x = nn.relu(conv(256, (5, 5), feature_group_count=self.groups, name="conv2")(x))
+        x = pool(norm(x))
+        x = nn.relu(conv(384, (3, 3), name="conv3")(x))
+        x = nn.relu(conv(384, (3, 3), feature_group_count=self.groups, name="conv4")(x))
+        x = nn.relu(conv(256, (3, 3), feature_group_count=self.groups, name="conv5")(x))
+        x = pool(x).reshape(len(x), -1)
+        x = drop()(nn.relu(nn.Dense(4096, dtype=self.dtype, name="fc6")(x)))
+        x = drop()(nn.relu(nn.Dense(4096, dtype=self.dtype, name="fc7")(x)))
+        return nn.Dense(1000, dtype=self.dtype, name="fc8")(x).astype(jnp.float32)
+
+
+def prepare() -> tuple[dict[str, Any], Any]:
+    what, dtype, _, form, folder = sys.argv[1:]
+    network = Paper(jnp.dtype(dtype), {"grouped": 2, "ungrouped": 1}[form])
+    pictures = jnp.asarray(np.load(Path(folder, "pictures.npy")))
+    labels = jnp.asarray(np.load(Path(folder, "labels.npy")))
+    weights = {}
+    with np.load(Path(folder, f"{form}.npz")) as loaded:
+        for name in loaded:
+            layer, part = name.split(".")
+            weights.setdefault(layer, {})["kernel" if part == "weight" else part] = jnp.asarray(loaded[name])
+    optimizer = optax.chain(optax.add_decayed_weights(5e-4), optax.sgd(1e-6, momentum=0.9))
+    answer = jax.jit(functools.partial(network.apply, training=False))
+    np.save(Path(folder, "logits.npy"), answer({"params": weights}, pictures))
+
+    @functools.partial(jax.jit, donate_argnums=(0, 1))
+    def step(weights: Any, state: Any, key: jax.Array, x: jax.Array, y: jax.Array) -> tuple[Any, Any, jax.Array]:
+        def loss_of(weights: Any) -> jax.Array:
+            logits = network.apply({"params": weights}, x, training=True, rngs={"dropout": key})
+            return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+
+        loss, gradients = jax.value_and_grad(loss_of)(weights)
+        updates, state = optimizer.update(gradients, state, weights)
+        return optax.apply_updates(weights, updates), state, loss
+
+    now = [weights, optimizer.init(weights), jax.random.key(0)]
+
+    def train() -> float:
+        key, now[2] = jax.random.split(now[2])
+        now[0], now[1], loss = step(now[0], now[1], key, pictures, labels)
+        return float(loss)
+
+    def test() -> np.ndarray:
+        return np.asarray(answer({"params": weights}, pictures))
+
+    count = sum(w.size for w in jax.tree.leaves(weights))
+    return {"version": jax.__version__, "parameters": count}, train if what == "training" else test
+
+
+if __name__ == "__main__":
+    serve(prepare)

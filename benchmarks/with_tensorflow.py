@@ -1,0 +1,92 @@
+"""The paper's network as one writes it with Keras, in a process of its own (see `elsewhere.py`).
+
+    python benchmarks/with_tensorflow.py training float32 2 grouped FOLDER
+
+FOLDER holds `grouped.npz` or `ungrouped.npz`, `pictures.npy` and `labels.npy`; the logits without dropout go to
+`logits.npy` there. TensorFlow has no LRN in bfloat16 on CPUs, so that layer runs in float32 there.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+import tensorflow as tf
+from elsewhere import serve
+from keras import layers
+
+
+@keras.saving.register_keras_serializable()
+class TwoTowerNorm(layers.Layer):
+    """`tf.nn.local_response_normalization` on each tower."""
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.concat(
+            [tf.nn.local_response_normalization(half, 2, 2.0, 1e-4, 0.75) for half in tf.split(x, 2, 3)], 3
+        )
+
+
+def paper(groups: int) -> keras.Model:
+    def pool() -> layers.Layer:
+        return layers.MaxPool2D(3, 2)
+
+    return keras.Sequential(
+        [
+            keras.Input((224, 224, 3)),
+            layers.ZeroPadding2D(((0, 3), (0, 3))),
+            layers.Conv2D(96, 11, 4, activation="relu", name="conv1"),
+            *(TwoTowerNorm(dtype="float32"), pool()),
+            layers.Conv2D(256, 5, padding="same", groups=groups, activation="relu", name="conv2"),
+            *(TwoTowerNorm(dtype="float32"), pool()),
+            layers.Conv2D(384, 3, padding="same", activation="relu", name="conv3"),
+            layers.Conv2D(384, 3, padding="same", groups=groups, activation="relu", name="conv4"),
+            layers.Conv2D(256, 3, padding="same", groups=groups, activation="relu", name="conv5"),
+            *(pool(), layers.Flatten()),
+            *(layers.Dense(4096, activation="relu", name="fc6"), layers.Dropout(0.5)),
+            *(layers.Dense(4096, activation="relu", name="fc7"), layers.Dropout(0.5)),
+            layers.Dense(1000, dtype="float32", name="fc8"),
+        ]
+    )
+
+
+def prepare() -> tuple[dict[str, Any], Any]:
+    what, dtype, threads, form, folder = sys.argv[1:]
+    tf.config.threading.set_intra_op_parallelism_threads(int(threads))
+    tf.config.threading.set_inter_op_parallelism_threads(int(threads))
+    keras.mixed_precision.set_global_policy({"float32": "float32", "bfloat16": "mixed_bfloat16"}[dtype])
+    network = paper({"grouped": 2, "ungrouped": 1}[form])
+    with np.load(Path(folder, f"{form}.npz")) as weights:
+        for layer in network.layers:
+            if layer.weights:
+                layer.set_weights([weights[f"{layer.name}.weight"], weights[f"{layer.name}.bias"]])
+    pictures = tf.constant(np.load(Path(folder, "pictures.npy")))
+    labels = tf.constant(np.load(Path(folder, "labels.npy")))
+    np.save(Path(folder, "logits.npy"), network(pictures, training=False).numpy())
+    loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    optimizer = keras.optimizers.SGD(1e-6, momentum=0.9, weight_decay=5e-4)
+    optimizer.build(network.trainable_variables)
+
+    @tf.function
+    def step(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            loss = loss_of(y, network(x, training=True))
+        gradients = tape.gradient(loss, network.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
+        return loss
+
+    @tf.function
+    def answer(x: tf.Tensor) -> tf.Tensor:
+        return network(x, training=False)
+
+    def work() -> np.ndarray:
+        return step(pictures, labels).numpy() if what == "training" else answer(pictures).numpy()
+
+    return {"version": tf.__version__, "parameters": network.count_params()}, work
+
+
+if __name__ == "__main__":
+    serve(prepare)
