@@ -1,4 +1,8 @@
-"""`alexnet bench kernels`: the memory-bound layers, each beside a copy of as many bytes and beside plain PyTorch."""
+"""`alexnet bench kernels`: the layers that have kernels of our own, each beside its limit and beside plain PyTorch.
+
+The limit is a copy of as many bytes for what memory bounds, and for products (conv1 and fc6) a convolution that suits
+the machine.
+"""
 
 from collections.abc import Callable
 
@@ -11,9 +15,10 @@ from alexnet.bench.measure import alternate, forget_peak, machine, peak_memory
 from alexnet.model import kernels
 from alexnet.model.lrn import LocalResponseNorm, lrn_plain
 from alexnet.model.pooling import MaxPool2d
+from alexnet.model.products import Conv2d, Linear
 from alexnet.model.spatial_norm import SpatialNorm, spatial_norm_plain
 from alexnet.model.stage import relu_norm_pool
-from alexnet.training.device import choose_dtype
+from alexnet.training.device import choose_dtype, precision
 
 CPU = torch.device("cpu")
 Function = Callable[[Tensor], Tensor]
@@ -22,7 +27,7 @@ Function = Callable[[Tensor], Tensor]
 def kernels_alone(batch: int = 64, dtype: str = "auto", rounds: int = 5, side: int = 55, channels: int = 96) -> dict:
     """The compiled kernels, forward and with the gradient, on [batch, channels, side, side] (conv1's output).
 
-    Pictures per second are those of all of them, one after the other. See `alexnet.bench.report.bench`.
+    Pictures per second are those of all that memory bounds, one after the other. See `alexnet.bench.report.bench`.
     """
     if not kernels.available():
         raise ValueError("The compiled kernels are not available here: install a C++ compiler such as g++.")
@@ -81,14 +86,14 @@ def kernels_alone(batch: int = 64, dtype: str = "auto", rounds: int = 5, side: i
         for name, _, _, forward, backward in layers
         for suffix, factor in (("", forward), (" with gradient", backward))
     ]
-    lines.append(line("update", 5 * 4 * w.numel(), 1))
-    taken, least = (sum(float(each[key] or 0) for each in lines[:-1]) for key in ("milliseconds", "limit_milliseconds"))
+    taken, least = (sum(float(each[key] or 0) for each in lines) for key in ("milliseconds", "limit_milliseconds"))
+    lines += [line("update", 5 * 4 * w.numel(), 1), *_products(batch, form, rounds)]
     return {
         "what": "kernels",
         "pictures_per_second": 1000 * batch / taken,
         "limit_pictures_per_second": 1000 * batch / least,
         "fraction_of_limit": least / taken,
-        "limit": "a copy of as many bytes as each must read and write",
+        "limit": "a copy of as many bytes as each must read and write; for products, a 3x3 convolution of 512 channels",
         "dtype": str(form).removeprefix("torch."),
         "batch": batch,
         "rounds": rounds,
@@ -97,6 +102,41 @@ def kernels_alone(batch: int = 64, dtype: str = "auto", rounds: int = 5, side: i
         "peak_memory_bytes": peak_memory(CPU),
         "machine": machine(CPU),
     }
+
+
+def _products(batch: int, dtype: torch.dtype, rounds: int) -> list[dict[str, float | str | None]]:
+    """conv1 with the gradients of its weights, fc6 with those of its input too, as training has them in `dtype`."""
+    conv1, fc6 = Conv2d(3, 96, 11, 4), Linear(9216, 4096)
+    pictures = torch.randn(batch, 3, 227, 227, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    hidden = torch.randn(batch, 9216, dtype=dtype, requires_grad=True)
+    convolution, operations = limits.convolution(dtype, CPU)
+    forms: dict[str, tuple[Callable[[], object], float]] = {"limit": (convolution, operations)}
+    wanted = {"conv1": 4 * batch * 96 * 55 * 55 * 363, "fc6": 6 * batch * 9216 * 4096}  # operations
+    for name, layer, x in (("conv1", conv1, pictures), ("fc6", fc6, hidden)):
+        layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        leaves = [each for each in (x, *layer.parameters()) if each.requires_grad]
+        for whose, function in (("ours", type(layer).forward), ("plain", type(layer).__base__.forward)):
+
+            def work(layer=layer, x=x, leaves=leaves, function=function) -> None:
+                with precision(CPU, dtype):
+                    y = function(layer, x)
+                torch.autograd.grad(y, leaves, torch.ones_like(y))
+
+            forms[f"{name}: {whose}"] = (work, 1)
+    rates = alternate(forms, rounds, seconds=0.2)
+    lines: list[dict[str, float | str | None]] = []
+    for name, count in wanted.items():
+        taken, least = 1 / rates[f"{name}: ours"].median, count / rates["limit"].median
+        lines.append(
+            {
+                "name": f"{name} with gradients",
+                "milliseconds": 1000 * taken,
+                "limit_milliseconds": 1000 * least,
+                "fraction_of_limit": least / taken,
+                "plain_milliseconds": 1000 / rates[f"{name}: plain"].median,
+            }
+        )
+    return lines
 
 
 def _forward(function: Function, x: Tensor) -> Callable[[], None]:

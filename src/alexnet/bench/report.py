@@ -92,7 +92,7 @@ def _title(result: dict[str, Any]) -> str:
         "infer": "Labelling",
         "load": "Loading batches",
         "prepare": "Preparing",
-        "kernels": "Memory-bound layers",
+        "kernels": "Layers with kernels of our own",
     }
     about = result.get("network") or result.get("source")
     form = "" if result["dtype"] == "uint8" else f", {result['dtype']}"
