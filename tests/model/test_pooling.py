@@ -53,9 +53,12 @@ def test_output_size_is_torchs():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_nan_and_infinities_go_through_as_in_torch(dtype: torch.dtype):
-    x = pictures(20, 9, 9, dtype)
+    x = pictures(40, 9, 9, dtype)
     x[0, :5] = -torch.inf
     x[0, 5:8, 2, 3] = torch.nan
+    bits = x.view(torch.int16 if dtype == torch.bfloat16 else torch.int32)
+    bits[0, 30:36, 5, 2] = -1  # the other sign
+    x[1, 5:20] *= -1  # with zeros below zero
     x[1, :, 4, 4] = torch.inf
     found = with_gradient(MaxPool2d(), x)
     for ours, theirs in zip(found, with_gradient(nn.MaxPool2d(3, 2, ceil_mode=True), x), strict=True):

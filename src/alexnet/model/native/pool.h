@@ -12,6 +12,42 @@ struct Pool {
     int64_t height, width, channels, out_height, out_width, kernel, stride;
 };
 
+#ifdef ALEXNET_AVX512
+// Thirty-two channels of `pool_window` as whole numbers, whose comparisons cost half as much. False, with nothing
+// written, where one of them is not a number.
+template <bool PLACES>
+inline bool pool_as_integers(const bfloat16 *x, bfloat16 *y, uint8_t *place, const Pool &p, int64_t kernel, int64_t rows,
+                             int64_t columns) {
+    const __m512i magnitude = _mm512_set1_epi16(0x7fff), infinite = _mm512_set1_epi16(0x7f80);
+    __m512i best = _mm512_setzero_si512(), largest = best;
+    __m256i where = _mm256_setzero_si256();
+    for (int64_t h = 0; h < rows; h++)
+        for (int64_t w = 0; w < columns; w++) {
+            const __m512i bits = _mm512_loadu_si512(x + (h * p.width + w) * p.channels);
+            const __m512i size = _mm512_and_si512(bits, magnitude), sign = _mm512_srai_epi16(bits, 15);
+            const __m512i value = _mm512_sub_epi16(_mm512_xor_si512(size, sign), sign);  // -0 is 0
+            largest = _mm512_max_epu16(largest, size);
+            if (PLACES) {
+                const __mmask32 better = h + w == 0 ? 0xffffffff : _mm512_cmpgt_epi16_mask(value, best);
+                best = _mm512_mask_mov_epi16(best, better, value);
+                where = _mm256_mask_mov_epi8(where, better, _mm256_set1_epi8(char(h * kernel + w)));
+            } else {
+                best = h + w == 0 ? value : _mm512_max_epi16(best, value);
+            }
+        }
+    if (_mm512_cmpgt_epu16_mask(largest, infinite)) return false;
+    const __m512i sign = _mm512_srai_epi16(best, 15), size = _mm512_sub_epi16(_mm512_xor_si512(best, sign), sign);
+    _mm512_storeu_si512(y, _mm512_or_si512(size, _mm512_slli_epi16(sign, 15)));
+    if (PLACES) _mm256_storeu_si256((__m256i *)place, where);
+    return true;
+}
+
+template <bool PLACES>
+inline bool pool_as_integers(const float *, float *, uint8_t *, const Pool &, int64_t, int64_t, int64_t) {
+    return false;
+}
+#endif
+
 // The first maximum of `rows` x `columns` pixels at x, and its place where PLACES asks for it; NaN wins, as in torch.
 template <bool PLACES, class T>
 inline __attribute__((always_inline)) void pool_window(
@@ -32,7 +68,13 @@ inline __attribute__((always_inline)) void pool_window(
         store(y + c, lanes, best);
         if (PLACES) _mm_mask_storeu_epi8(place + c, lanes, where);
     };
-    for (; c + LANES <= p.channels; c += LANES) chunk(Whole(LANES));
+    for (; c + LANES <= p.channels; c += LANES) {
+        const bool two = sizeof(T) == 2 && c + 2 * LANES <= p.channels;
+        if (two && pool_as_integers<PLACES>(x + c, y + c, place + c, p, kernel, rows, columns))
+            c += LANES;
+        else
+            chunk(Whole(LANES));
+    }
     if (c < p.channels) chunk(Part(p.channels - c));
     c = p.channels;
 #endif
