@@ -65,7 +65,8 @@ def test_a_damaged_file_is_read_or_refused_and_every_buffer_lies_within_it(tmp_p
         data = bytearray(whole)
         near_end = random.random() < 0.7
         at = int(random.integers(len(data) - 900 if near_end else 0, len(data)))
-        data[at : at + int(random.choice([1, 1, 4, 8]))] = random.choice([0, 255, random.integers(256)]).tobytes()[:1]
+        length, fill = (1, 1, 4, 8)[random.integers(4)], bytes([(0, 255, random.integers(256))[random.integers(3)]])
+        data[at : at + length] = fill * length
         path.write_bytes(data if random.random() < 0.9 else data[:at])
         file = ReadAt(path)
         try:

@@ -10,7 +10,7 @@ import os
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import Literal, NamedTuple, TypedDict
 
 import pyarrow as pa
 
@@ -157,7 +157,7 @@ def _rows(file: ReadAt, batch: Batch, checked: bool) -> Rows:
     )
 
 
-def _numbers(file: ReadAt, span: Span, count: int, form: str) -> memoryview:
+def _numbers(file: ReadAt, span: Span, count: int, form: Literal["i", "I"]) -> memoryview:
     """`count` numbers of four bytes."""
     if span.length < 4 * count:
         raise ValueError("is damaged: a column ends too early")
