@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from stores import CLASSES, pictures, rows, write_store
 
 from alexnet.data.chunk import Row
 from alexnet.data.info import seal
@@ -23,7 +24,6 @@ from alexnet.data.partial import Partial
 from alexnet.data.resize import encode
 from alexnet.data.shard import checksum
 from alexnet.data.store import Store, verify_store
-from stores import CLASSES, pictures, rows, write_store
 
 TRAIN, VAL = pictures(17), pictures(4, seed=1)
 
