@@ -343,7 +343,7 @@ def test_a_changed_byte_names_shard_and_row(store: Path) -> None:
     flip_byte(store / "train-00001.arrow", data.index(image) + len(image) // 2)
     split = Store(store).split("train")
     assert len({split.picture(9).tobytes(), split.picture(11).tobytes()}) == 2
-    with pytest.raises(ValueError, match=r"train-00001.arrow, row 3, does not have its checksum: copy the store again"):
+    with pytest.raises(ValueError, match=rf"^{store}/train-00001.arrow, row 3, does not have its checksum: copy the s"):
         split.picture(10)
 
 
@@ -443,9 +443,9 @@ def test_a_disk_that_fails_is_an_error(store: Path, monkeypatch: pytest.MonkeyPa
     split.picture(0)
     failing(monkeypatch, fail)
     reason = rf"cannot be read \({os.strerror(number)}\): see whether its disk is there"
-    with pytest.raises(ValueError, match=rf"train-00000.arrow, row 3, {reason}"):
+    with pytest.raises(ValueError, match=rf"^{store}/train-00000.arrow, row 3, {reason}"):
         split.picture(3)
-    with pytest.raises(ValueError, match=rf"train-00001.arrow {reason}"):
+    with pytest.raises(ValueError, match=rf"^{store}/train-00001.arrow {reason}"):
         split.picture(10)
 
 

@@ -6,6 +6,7 @@ flatbuffers; format: https://arrow.apache.org/docs/format/Columnar.html#ipc-file
 File.fbs, Message.fbs and Schema.fbs.
 """
 
+import contextlib
 import os
 import struct
 from pathlib import Path
@@ -34,7 +35,8 @@ class ReadAt:
 
     def __del__(self) -> None:
         if hasattr(self, "_file"):
-            self._file.close()
+            with contextlib.suppress(OSError):  # its disk has disappeared
+                self._file.close()
 
     def read(self, at: int, length: int) -> bytes:
         """`length` bytes from position `at`. Raises OSError as the system does, and EOFError where the file ends

@@ -113,8 +113,9 @@ class StoreSplit:
 
     def picture(self, index: int) -> np.ndarray:
         """The picture, uint8 [size, size, 3]. A damaged one raises ValueError, naming shard and row."""
+        image = self.image(index)
         try:
-            picture = decode_stored(self.image(index))
+            picture = decode_stored(image)
         except ValueError as error:
             raise ValueError(f"{self.where(index)} cannot be decoded ({error}): {PREPARE_AGAIN}") from None
         if picture.shape != (self.size, self.size, 3):
