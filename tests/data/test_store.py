@@ -1,11 +1,14 @@
 """What is in a store comes out of it, by any reader; what is wrong with one is said."""
 
+import errno
 import json
 import os
+import pickle
+import re
 import shutil
-import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from stores import CLASSES, pictures, rows, write_store
 
 from alexnet.data.chunk import Row
 from alexnet.data.info import seal
@@ -20,7 +24,6 @@ from alexnet.data.partial import Partial
 from alexnet.data.resize import encode
 from alexnet.data.shard import checksum
 from alexnet.data.store import Store, verify_store
-from stores import CLASSES, pictures, rows, write_store
 
 TRAIN, VAL = pictures(17), pictures(4, seed=1)
 
@@ -71,15 +74,52 @@ def test_mean_and_covariance_are_those_of_the_pictures(store: Path) -> None:
     assert opened.mean.dtype == np.float32
 
 
-def test_images_are_the_files_own_memory_and_no_file_stays_open(store: Path) -> None:
+def test_files_are_closed_with_the_split(store: Path) -> None:
     before = len(os.listdir("/dev/fd"))
     split = Store(store).split("train")
-    for index in range(len(split)):
-        once, again = (np.frombuffer(split.image(index), np.uint8) for _ in range(2))
-        assert once.ctypes.data == again.ctypes.data
-        assert not once.flags.writeable
-    assert split.labels.sum() > 0
     assert len(os.listdir("/dev/fd")) == before
+    for index in range(len(split)):
+        split.image(index)
+    assert len(os.listdir("/dev/fd")) == before + 3
+    del split
+    assert len(os.listdir("/dev/fd")) == before
+
+
+def test_no_more_files_are_open_than_may_be(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alexnet.data.store.MOST_OPEN", 2)
+    before = len(os.listdir("/dev/fd"))
+    split = Store(store).split("train")
+    for index in (0, 8, 16) * 3:
+        assert bytes(split.image(index)) == encode(TRAIN[index])
+        assert len(os.listdir("/dev/fd")) <= before + 2
+    with ThreadPoolExecutor(8) as pool:  # a file that one thread closes is still open for another that reads from it
+        order = np.random.default_rng(0).integers(0, len(split), 2000)
+        found = list(pool.map(lambda index: bytes(split.image(index)), order))
+    assert found == [encode(TRAIN[index]) for index in order]
+
+
+def test_a_fork_reads_on(store: Path) -> None:
+    """From the same open files, at the same time, whatever the parent's threads were doing."""
+    split = Store(store).split("train")
+    split.image(0)
+    with ThreadPoolExecutor(4) as pool:
+        reading = [pool.submit(split.image, index % 17) for index in range(4000)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads, which is what is tried
+            child = os.fork()
+        if child == 0:
+            wrong = [index for index in range(17) if bytes(split.image(index)) != encode(TRAIN[index])]
+            os._exit(len(wrong))
+        assert os.waitpid(child, 0)[1] == 0
+    assert all(bytes(done.result()) == encode(TRAIN[i % 17]) for i, done in enumerate(reading))
+
+
+def test_an_opened_split_cannot_be_pickled(store: Path) -> None:
+    """Its open files would be other files in another process."""
+    split = Store(store).split("train")
+    split.image(0)
+    with pytest.raises(TypeError, match="pickle"):
+        pickle.dumps(split)
 
 
 def test_labels_cannot_be_written(store: Path) -> None:
@@ -303,7 +343,7 @@ def test_a_changed_byte_names_shard_and_row(store: Path) -> None:
     flip_byte(store / "train-00001.arrow", data.index(image) + len(image) // 2)
     split = Store(store).split("train")
     assert len({split.picture(9).tobytes(), split.picture(11).tobytes()}) == 2
-    with pytest.raises(ValueError, match=r"train-00001.arrow, row 3, does not have its checksum: copy the store again"):
+    with pytest.raises(ValueError, match=rf"^{store}/train-00001.arrow, row 3, does not have its checksum: copy the s"):
         split.picture(10)
 
 
@@ -333,10 +373,29 @@ def test_a_store_that_vanishes_while_it_is_read_is_an_error(store: Path) -> None
     shutil.rmtree(store)
     with pytest.raises(ValueError, match=r"train-00001.arrow is missing"):
         split.picture(10)
-    assert np.array_equal(split.picture(0), first)  # the system keeps what is mapped
+    assert np.array_equal(split.picture(0), first)  # the system keeps what is open
 
 
-def test_a_shard_that_grows_shorter_before_it_is_mapped_is_an_error(store: Path) -> None:
+def test_a_shard_that_is_replaced_while_it_is_read(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it is open the old one is read on; it is never taken for the new one when it must be opened again, also in
+    stores without checksums."""
+    as_version_1(store)
+    monkeypatch.setattr("alexnet.data.store.MOST_OPEN", 1)
+    split = Store(store).split("train")
+    expected = split.picture(0)
+    file = store / "train-00000.arrow"
+    other = bytearray(file.read_bytes())
+    shutil.copy(file, store / "new")
+    (store / "new").write_bytes(other)
+    (store / "new").replace(file)
+    assert np.array_equal(split.picture(1), TRAIN[1])
+    split.picture(10)  # another shard, for which the first is closed
+    with pytest.raises(ValueError, match=r"train-00000.arrow was replaced while it was read: give the same command"):
+        split.picture(0)
+    assert np.array_equal(Store(store).split("train").picture(0), expected)
+
+
+def test_a_shard_that_grows_shorter_before_it_is_opened_is_an_error(store: Path) -> None:
     split = Store(store).split("train")
     os.truncate(store / "train-00000.arrow", 2000)
     with pytest.raises(ValueError, match=r"train-00000.arrow has 2000 bytes and not"):
@@ -359,14 +418,59 @@ print("read on")
 
 
 @pytest.mark.parametrize("size", [5000, 0])
-def test_a_shard_that_grows_shorter_while_it_is_mapped_ends_the_reading(tmp_path: Path, size: int) -> None:
-    """What was in the file's last page reads as zeros, which have no checksum; beyond, the system ends the process."""
+def test_a_shard_that_grows_shorter_while_it_is_open_is_an_error(tmp_path: Path, size: int) -> None:
+    """In a process of its own: a reader that maps the file is ended by the system."""
     every = [Row(encode(picture), 0, "key") for picture in pictures(40, 32)]
     write_store(tmp_path / "store", [every], [every[:1]], pictures(40, 32))
     command = [sys.executable, "-c", SHRINK, str(tmp_path / "store"), str(size)]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode in (1, -signal.SIGBUS) and done.stdout == ""
-    assert done.returncode < 0 or "does not have its checksum" in done.stderr
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.search(r"train-00000.arrow, row \d+, cannot be read \(it ends before byte \d+\): copy the", done.stderr)
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, answer: Callable[[bytes], bytes]) -> None:
+    """From now on, what the system reads goes through `answer`."""
+    pread = os.pread
+    monkeypatch.setattr("os.pread", lambda *where: answer(pread(*where)))
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT])
+def test_a_disk_that_fails_is_an_error(store: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def fail(_: bytes) -> bytes:
+        raise OSError(number, os.strerror(number))
+
+    split = Store(store).split("train")
+    split.picture(0)
+    failing(monkeypatch, fail)
+    reason = rf"cannot be read \({os.strerror(number)}\): see whether its disk is there"
+    with pytest.raises(ValueError, match=rf"^{store}/train-00000.arrow, row 3, {reason}"):
+        split.picture(3)
+    with pytest.raises(ValueError, match=rf"^{store}/train-00001.arrow {reason}"):
+        split.picture(10)
+
+
+@pytest.mark.parametrize("name", ["store.json", "mean.npy", "covariance.npy", "val-00000.arrow"])
+def test_a_disk_that_fails_on_opening_is_an_error(store: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (store / name).unlink()
+    (store / name).mkdir()  # what root too cannot read as a file
+    with pytest.raises(ValueError, match=rf"{name} (cannot be read \(Is a directory\): see whether|has \d+ bytes)"):
+        Store(store)
+
+
+def test_reads_that_give_less_than_asked_for_are_gone_on_with(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a network disk may; never is a part taken for the whole."""
+    failing(monkeypatch, lambda data: data[: max(1, len(data) // 2)])
+    assert [content for content, _, _ in read_all(store)][:17] == [picture.tobytes() for picture in TRAIN]
+
+
+def test_a_file_that_ends_early_is_an_error(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    split = Store(store).split("train")
+    split.picture(0)
+    failing(monkeypatch, lambda data: b"")
+    with pytest.raises(ValueError, match=r"train-00000.arrow, row 3, cannot be read \(it ends before byte \d+\): copy"):
+        split.picture(3)
+    with pytest.raises(ValueError, match=r"train-00001.arrow cannot be read \(it ends before byte 8\): copy"):
+        split.picture(10)
 
 
 @pytest.mark.parametrize("label", [-1, 3])

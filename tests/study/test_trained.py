@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,18 @@ def test_copies_and_pickles_answer_alike(run: Path, tmp_path: Path) -> None:
         for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
             assert other._ready is None
             assert torch.equal(other(x), expected)
+
+
+def test_loading_needs_no_compiler_and_no_algebra(run: Path) -> None:
+    """To fill or copy a network without memory, torch imports both, which takes a second."""
+    code = f"import sys, alexnet; alexnet.load({str(run)!r}); print({{'torch._dynamo', 'sympy'}} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_initial_values_can_be_drawn_again(run: Path) -> None:
+    net = load(run, "cpu")
+    before = net.get_parameter("conv1.weight").clone()
+    net.reset_parameters(torch.Generator().manual_seed(0))
+    after = net.get_parameter("conv1.weight")
+    assert not torch.equal(before, after) and after.isfinite().all()

@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,6 +45,34 @@ def test_the_weights_are_plain_safetensors(tmp_path):
     written = save(tmp_path, 1)
     weights = load_file(written.path / "weights.safetensors")
     assert torch.equal(weights["0.weight"], network().state_dict()["0.weight"])
+
+
+SHRINK = """
+import os, sys
+from pathlib import Path
+from alexnet.training import checkpoint
+last = checkpoint.find(Path(sys.argv[1]), "last")
+weights = last.weights()
+os.truncate(last.path / "weights.safetensors", 0)
+print(sum(float(value.double().sum()) for value in weights.values()))
+"""
+
+
+def test_weights_outlive_their_file(tmp_path):
+    """In a process of its own: weights that lie in a mapped file end the process with it."""
+    save(tmp_path, 1)
+    done = subprocess.run([sys.executable, "-c", SHRINK, str(tmp_path)], capture_output=True, text=True)
+    expected = sum(float(value.double().sum()) for value in network().state_dict().values())
+    assert done.returncode == 0 and float(done.stdout) == pytest.approx(expected)
+
+
+def test_a_network_without_memory_takes_the_weights(tmp_path):
+    written = save(tmp_path, 1, seed=3)
+    with torch.device("meta"):
+        empty = network()
+    checkpoint.load_weights(empty, written)
+    for ours, theirs in zip(empty.parameters(), network(3).parameters(), strict=True):
+        assert torch.equal(ours, theirs) and ours.requires_grad and ours.dtype == torch.float32
 
 
 def test_the_last_two_and_the_best_are_kept(tmp_path):

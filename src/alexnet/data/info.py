@@ -13,6 +13,7 @@ VERSION = 2
 READABLE = (1, 2)
 """Version 1 has no checksums of rows, of `mean.npy` and `covariance.npy`, and of `store.json` itself."""
 COPY_AGAIN = "copy the store again, or delete it and prepare it again."
+DISK_AGAIN = "see whether its disk is there and sound, then give the same command again."
 
 
 class StoreInfo(TypedDict):
@@ -48,6 +49,8 @@ def read_info(path: Path) -> StoreInfo:
         info = json.loads(file.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         raise ValueError(_no_store(path)) from None
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read ({error.strerror or error}): {DISK_AGAIN}") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} cannot be read ({error}): {COPY_AGAIN}") from None
     version = info.get("version") if isinstance(info, dict) else None
@@ -71,6 +74,8 @@ def check_shards(folder: Path, shards: list[ShardInfo]) -> None:
             length = file.stat().st_size
         except FileNotFoundError:
             raise ValueError(f"{file} is missing: {COPY_AGAIN}") from None
+        except OSError as error:
+            raise ValueError(f"{file} cannot be read ({error.strerror or error}): {DISK_AGAIN}") from None
         if length != shard["bytes"]:
             raise ValueError(f"{file} has {length} bytes and not {shard['bytes']}: {COPY_AGAIN}")
 

@@ -1,4 +1,4 @@
-"""One shard of a store: an Arrow IPC file of encoded pictures, written in batches and read by memory map.
+"""One shard of a store: an Arrow IPC file of encoded pictures, written in batches and read a row at a time.
 
 Each row carries a checksum of its content, so that a change on the disk is an error and never another picture.
 Every record batch has `BATCH_ROWS` rows, the last one of what is left, so that where a row lies follows from
@@ -10,12 +10,12 @@ import os
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import Literal, NamedTuple, TypedDict
 
-import numpy as np
 import pyarrow as pa
 
 from alexnet.data.chunk import Row
+from alexnet.data.layout import Batch, ReadAt, Span, read_layout
 
 BATCH_ROWS = 512
 UNCHECKED = pa.schema([("image", pa.binary()), ("label", pa.int32()), ("key", pa.string())])
@@ -80,33 +80,38 @@ class Shard:
             self._waiting.clear()
 
 
-class Rows(NamedTuple):
-    """The columns of one record batch, in the file's own memory."""
+class UnsoundError(ValueError):
+    """A row that is not as it was written; the reason is its text."""
 
+
+class Rows(NamedTuple):
+    """The columns of one record batch; of the pictures only where they are."""
+
+    images: Span
     offsets: memoryview
     """int32: where each picture begins in `images`, and where the last one ends."""
-    images: memoryview
-    """Bytes."""
-    labels: np.ndarray
+    labels: memoryview
     """int32."""
     key_offsets: memoryview
     """int32: where each key begins in `keys`, and where the last one ends."""
     keys: memoryview
     """UTF-8."""
-    checksums: np.ndarray | None
+    checksums: memoryview | None
     """uint32; None in stores of version 1."""
 
-    def image(self, row: int) -> memoryview:
-        return self.images[self.offsets[row] : self.offsets[row + 1]]
+    def image(self, file: ReadAt, row: int) -> bytes:
+        """The encoded picture. Raises UnsoundError where the row does not have its checksum or lies nowhere,
+        OSError and EOFError as `file` does."""
+        start, end = self.offsets[row], self.offsets[row + 1]
+        if not 0 <= start <= end <= self.images.length:
+            raise UnsoundError("does not lie in the file")
+        image = file.read(self.images.at + start, end - start)
+        if self.checksums is not None and row_checksum(image, self.labels[row], self.key(row)) != self.checksums[row]:
+            raise UnsoundError("does not have its checksum")
+        return image
 
     def key(self, row: int) -> memoryview:
         return self.keys[self.key_offsets[row] : self.key_offsets[row + 1]]
-
-    def is_sound(self, row: int) -> bool:
-        """Whether the row has its checksum, or none to have."""
-        if self.checksums is None:
-            return True
-        return row_checksum(self.image(row), int(self.labels[row]), self.key(row)) == self.checksums[row]
 
 
 def row_checksum(image: bytes | memoryview, label: int, key: bytes | memoryview) -> int:
@@ -114,24 +119,21 @@ def row_checksum(image: bytes | memoryview, label: int, key: bytes | memoryview)
     return zlib.crc32(key, zlib.crc32(label.to_bytes(4, "little", signed=True), zlib.crc32(image)))
 
 
-def map_shard(file: Path, rows: int, batch_rows: int) -> list[Rows]:
-    """The record batches of `file`, which they keep mapped but not open: a large store has more shards than a
-    process may have open files.
+def read_rows(file: ReadAt, rows: int, batch_rows: int) -> list[Rows]:
+    """The record batches of `file`, without the pictures: some twenty bytes for a row, and its key.
 
     Raises ValueError, with the reason as its text, where these are not `rows` rows in batches of
-    `batch_rows`.
+    `batch_rows`, OSError and EOFError as `file` does.
     """
     try:
-        with pa.memory_map(str(file)) as mapped, pa.ipc.open_file(mapped) as reader:
-            batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
-            schema = reader.schema
-    except (pa.ArrowException, OSError, MemoryError) as error:
-        raise ValueError(f"cannot be read ({' '.join(str(error).split())})") from None
+        schema, batches = read_layout(file)
+    except ValueError as error:
+        raise ValueError(f"cannot be read ({error})") from None
     if schema not in (SCHEMA, UNCHECKED):
         raise ValueError(f"has the columns {', '.join(schema.names)} and not {', '.join(SCHEMA.names)}")
-    if [batch.num_rows for batch in batches] != [min(batch_rows, rows - start) for start in range(0, rows, batch_rows)]:
+    if [batch.rows for batch in batches] != [min(batch_rows, rows - start) for start in range(0, rows, batch_rows)]:
         raise ValueError(f"does not hold {rows} rows in batches of {batch_rows}")
-    return [_rows(batch) for batch in batches]
+    return [_rows(file, batch, checked=schema == SCHEMA) for batch in batches]
 
 
 def checksum(file: Path) -> str:
@@ -140,22 +142,23 @@ def checksum(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _rows(batch: pa.RecordBatch) -> Rows:
-    image, label, key, *checksums = batch.columns
-    if any(column.null_count for column in batch.columns):
-        raise ValueError("has rows without content")
-    return Rows(*_texts(image), label.to_numpy(), *_texts(key), checksums[0].to_numpy() if checksums else None)
+def _rows(file: ReadAt, batch: Batch, checked: bool) -> Rows:
+    if len(batch.buffers) != (10 if checked else 8):
+        raise ValueError("is damaged: it has other columns than it says")
+    # The first buffer of a column says which rows have no content, and all have.
+    _, offsets, images, _, labels, _, key_offsets, keys, *rest = batch.buffers
+    return Rows(
+        images,
+        _numbers(file, offsets, batch.rows + 1, "i"),
+        _numbers(file, labels, batch.rows, "i"),
+        _numbers(file, key_offsets, batch.rows + 1, "i"),
+        memoryview(file.read(*keys)),
+        _numbers(file, rest[1], batch.rows, "I") if checked else None,
+    )
 
 
-def _texts(column: pa.Array) -> tuple[memoryview, memoryview]:
-    """The offsets and the bytes of a column of bytes or text."""
-    assert column.offset == 0  # a batch as it lies in the file is no slice
-    _, offsets, content = column.buffers()
-    offsets = _bytes(offsets)
-    if offsets.nbytes < 4 * (len(column) + 1):
+def _numbers(file: ReadAt, span: Span, count: int, form: Literal["i", "I"]) -> memoryview:
+    """`count` numbers of four bytes."""
+    if span.length < 4 * count:
         raise ValueError("is damaged: a column ends too early")
-    return offsets[: 4 * (len(column) + 1)].cast("i"), _bytes(content)
-
-
-def _bytes(buffer: pa.Buffer | None) -> memoryview:
-    return memoryview(buffer if buffer is not None else b"").cast("B")
+    return memoryview(file.read(span.at, 4 * count)).cast(form)

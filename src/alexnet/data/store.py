@@ -3,7 +3,7 @@
 A store is a folder:
 
 - `train-00000.arrow`, ...: shards with the columns `image` (an encoded picture), `label` (int32: an index
-  into the classes) and `key` (its name in the source), memory mapped, so that any row is one seek away.
+  into the classes) and `key` (its name in the source), so that any row is one read away.
 - `store.json`: everything there is to know without opening a shard (`StoreInfo` lists its keys). Opening a
   store of 1.3 million pictures reads nothing else.
 - `mean.npy`, float32 [size, size, 3], and `covariance.npy`, float64 [3, 3]: the mean picture and the
@@ -13,28 +13,40 @@ A store is a folder:
 
 import bisect
 import os
-import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from alexnet.data.arrays import read_array
 from alexnet.data.chunk import Sums
 from alexnet.data.classes import Class
-from alexnet.data.info import COPY_AGAIN, check_shards, read_info
+from alexnet.data.info import COPY_AGAIN, DISK_AGAIN, check_shards, read_info
+from alexnet.data.layout import ReadAt
 from alexnet.data.resize import decode_stored
-from alexnet.data.shard import Rows, ShardInfo, checksum, map_shard
+from alexnet.data.shard import Rows, ShardInfo, UnsoundError, checksum, read_rows
 from alexnet.progress import Progress
 
 PREPARE_AGAIN = "the store is damaged; delete it and prepare it again."
 
+MOST_OPEN = max(8, os.sysconf("SC_OPEN_MAX") // 4)
+"""Files that a split keeps open: a fourth of those that the process may."""
+
 Part = TypeVar("Part")
 Result = TypeVar("Result")
+
+
+class Opened(NamedTuple):
+    """What is kept of a shard."""
+
+    identity: tuple[int, ...]
+    """Of the file when it was first opened: when it must be opened again, it must be the same."""
+    rows: list[Rows]
 
 
 class Store:
@@ -64,37 +76,46 @@ class Store:
 class StoreSplit:
     """The pictures of one split, by number.
 
-    Many threads may use it at once. Nothing is read before it is asked for. What is read is compared with its
-    checksum: a row that was changed on the disk raises ValueError, naming shard and row.
+    Many threads may use it at once, also after a fork. Nothing is read before it is asked for. What is read is
+    compared with its checksum: a row that was changed on the disk raises ValueError, naming shard and row, and so does
+    a disk that fails. Of each shard that was looked into, some twenty bytes for a row and the keys are kept.
     """
 
     def __init__(self, folder: Path, shards: list[ShardInfo], batch_rows: int, size: int, classes: int) -> None:
         self.folder, self.shards, self.batch_rows, self.size = folder, shards, batch_rows, size
         self.classes = classes
         self._ends = list(accumulate(shard["rows"] for shard in shards))
-        self._opened: list[list[Rows] | None] = [None] * len(shards)
+        self._shards: list[Opened | None] = [None] * len(shards)
+        # Without a lock, which a fork could leave locked for ever: two threads may open the same shard at once.
+        self._files: list[ReadAt | None] = [None] * len(shards)
+        self._open: deque[int] = deque()
         self._labels: np.ndarray | None = None
-        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 
     def image(self, index: int) -> memoryview:
-        """The encoded picture, in the file's own memory."""
-        rows, row = self._find(index)
-        if not rows.is_sound(row):
-            raise ValueError(f"{self.where(index)} does not have its checksum: {COPY_AGAIN}")
-        return rows.image(row)
+        """The encoded picture."""
+        shard, row = self._place(index)
+        try:
+            rows = self._rows(shard)
+            return memoryview(rows[row // self.batch_rows].image(self._file(shard), row % self.batch_rows))
+        except (OSError, EOFError) as error:
+            raise ValueError(_trouble(self.where(index), error)) from None
+        except UnsoundError as error:
+            raise ValueError(f"{self.where(index)} {error}: {COPY_AGAIN}") from None
 
     def key(self, index: int) -> str:
         """The picture's name in its source."""
-        rows, row = self._find(index)
-        return str(rows.key(row), "utf-8", "replace")
+        shard, row = self._place(index)
+        rows = self._rows(shard)[row // self.batch_rows]
+        return str(rows.key(row % self.batch_rows), "utf-8", "replace")
 
     def picture(self, index: int) -> np.ndarray:
         """The picture, uint8 [size, size, 3]. A damaged one raises ValueError, naming shard and row."""
+        image = self.image(index)
         try:
-            picture = decode_stored(self.image(index))
+            picture = decode_stored(image)
         except ValueError as error:
             raise ValueError(f"{self.where(index)} cannot be decoded ({error}): {PREPARE_AGAIN}") from None
         if picture.shape != (self.size, self.size, 3):
@@ -105,22 +126,20 @@ class StoreSplit:
 
     @property
     def labels(self) -> np.ndarray:
-        """int64 [N], read-only. The first call reads them, mapping one shard at a time. ValueError for one that is
-        no class."""
-        with self._lock:
-            if self._labels is None:
-                labels = np.empty(len(self), np.int64)
-                for number, end in enumerate(self._ends):
-                    start = end - self.shards[number]["rows"]
-                    batches = self._opened[number] or self._map(number)
-                    np.concatenate([rows.labels for rows in batches], out=labels[start:end])
-                strange = np.flatnonzero((labels < 0) | (labels >= self.classes))
-                if len(strange):
-                    what = f"label {labels[strange[0]]}, and there are {self.classes} classes"
-                    raise ValueError(f"{self.where(int(strange[0]))} has {what}: {PREPARE_AGAIN}")
-                labels.setflags(write=False)
-                self._labels = labels
-            return self._labels
+        """int64 [N], read-only. The first call reads them, one shard after the other. ValueError for one that is no
+        class."""
+        if self._labels is None:
+            labels = np.empty(len(self), np.int64)
+            for number, end in enumerate(self._ends):
+                batches = [rows.labels for rows in self._rows(number)]
+                np.concatenate(batches, out=labels[end - self.shards[number]["rows"] : end])
+            strange = np.flatnonzero((labels < 0) | (labels >= self.classes))
+            if len(strange):
+                what = f"label {labels[strange[0]]}, and there are {self.classes} classes"
+                raise ValueError(f"{self.where(int(strange[0]))} has {what}: {PREPARE_AGAIN}")
+            labels.setflags(write=False)
+            self._labels = labels
+        return self._labels
 
     def where(self, index: int) -> str:
         """The file and row of picture `index`, for a sentence."""
@@ -134,21 +153,39 @@ class StoreSplit:
         shard = bisect.bisect_right(self._ends, index)
         return shard, index - (self._ends[shard] - self.shards[shard]["rows"])
 
-    def _find(self, index: int) -> tuple[Rows, int]:
-        shard, row = self._place(index)
-        batches = self._opened[shard]
-        if batches is None:
-            with self._lock:
-                batches = self._opened[shard] = self._opened[shard] or self._map(shard)
-        return batches[row // self.batch_rows], row % self.batch_rows
+    def _rows(self, number: int) -> list[Rows]:
+        """The columns of a shard, read when they are first asked for."""
+        opened = self._shards[number]
+        if opened is None:
+            file, shard = self._file(number), self.shards[number]
+            path = self.folder / shard["file"]
+            try:
+                opened = Opened(file.identity, read_rows(file, shard["rows"], self.batch_rows))
+            except (OSError, EOFError) as error:
+                raise ValueError(_trouble(path, error)) from None
+            except ValueError as error:
+                raise ValueError(f"{path} {error}: {PREPARE_AGAIN}") from None
+            self._shards[number] = opened
+        return opened.rows
 
-    def _map(self, number: int) -> list[Rows]:
-        shard = self.shards[number]
-        check_shards(self.folder, [shard])
-        try:
-            return map_shard(self.folder / shard["file"], shard["rows"], self.batch_rows)
-        except ValueError as error:
-            raise ValueError(f"{self.folder / shard['file']} {error}: {PREPARE_AGAIN}") from None
+    def _file(self, number: int) -> ReadAt:
+        """The file of a shard. Of a large store with more shards than a process may have open files, the one that has
+        been open longest is closed (as soon as no other thread reads from it)."""
+        file = self._files[number]
+        if file is None:
+            path, opened = self.folder / self.shards[number]["file"], self._shards[number]
+            check_shards(self.folder, [self.shards[number]])
+            try:
+                file = ReadAt(path)
+            except OSError as error:
+                raise ValueError(_trouble(path, error)) from None
+            if opened is not None and file.identity != opened.identity:
+                raise ValueError(f"{path} was replaced while it was read: give the same command again.")
+            self._files[number] = file
+            self._open.append(number)
+            if len(self._open) > MOST_OPEN:
+                self._files[self._open.popleft()] = None
+        return file
 
 
 def verify_store(path: Path | str) -> dict[str, Any]:
@@ -215,6 +252,13 @@ def _in_threads(work: Callable[[Part], Result], parts: Iterable[Part]) -> Iterab
         pool.shutdown(cancel_futures=True)
 
 
+def _trouble(what: Path | str, error: OSError | EOFError) -> str:
+    """The sentence for a file that cannot be read, or no longer to its end."""
+    if isinstance(error, OSError):
+        return f"{what} cannot be read ({error.strerror or error}): {DISK_AGAIN}"
+    return f"{what} cannot be read ({error}): {COPY_AGAIN}"
+
+
 def _check_same(file: Path, stored: np.ndarray, found: np.ndarray) -> None:
     if not np.allclose(stored, found, rtol=1e-5, atol=1e-3):
         raise ValueError(f"{file} is not that of the training pictures: {PREPARE_AGAIN}")
@@ -227,6 +271,8 @@ def _read_array(file: Path, shape: tuple[int, ...], dtype: type[np.generic], sha
         array = read_array(file)
     except FileNotFoundError:
         raise ValueError(f"{file} is missing: {COPY_AGAIN}") from None
+    except OSError as error:
+        raise ValueError(_trouble(file, error)) from None
     except ValueError as error:
         raise ValueError(f"{file} cannot be read ({error}): {COPY_AGAIN}") from None
     if array.shape != shape or array.dtype != dtype:

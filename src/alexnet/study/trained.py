@@ -91,6 +91,12 @@ class TrainedAlexNet(AlexNet):
             self._ready = state, Ready(self, dtype, len(x))
         return self._ready[1](x)
 
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """As `AlexNet.reset_parameters`; nothing while there is no memory to fill (`load`): to draw the values of
+        tensors without any, torch imports its compiler, which takes a second."""
+        if not next(self.parameters()).is_meta:
+            super().reset_parameters(generator)
+
     def __getstate__(self) -> dict[str, object]:
         """What copies and pickles hold: not the weights made ready, which are laid out for this process."""
         return {name: value for name, value in self.__dict__.items() if name != "_ready"}
@@ -108,7 +114,6 @@ def load(run: str | Path, device: str = "auto", checkpoint_name: str = "best") -
     config = load_config(run / "config.json")
     with torch.device("meta"):  # no initial values are drawn only to be replaced
         network = TrainedAlexNet(config.network)
-    network = network.to_empty(device="cpu")
     checkpoint.load_weights(network, checkpoint.find(run, checkpoint_name))
     try:
         classes = json.loads((run / "classes.json").read_text(encoding="utf-8"))

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
 from alexnet import durable
@@ -57,8 +57,8 @@ class Checkpoint:
     def state(self) -> dict:
         """What `save` was given as state."""
         try:
-            state = json.loads(self._checked(STATE).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+            state = json.loads(self._content(STATE).decode("utf-8"))
+        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
             raise DamagedError(self.path / STATE, str(error)) from None
         if not isinstance(state, dict):
             raise DamagedError(self.path / STATE, "it holds no object")
@@ -75,30 +75,40 @@ class Checkpoint:
     def check(self) -> None:
         """Read every file; DamagedError for the first that is not what was written."""
         for name in (WEIGHTS, VELOCITY):
-            if not self._checked(name).is_file():
-                raise DamagedError(self.path / name, "it is missing")
+            with self._named(name):
+                self._compare(name, checksum(self.path / name))
         self.state()
 
     def _tensors(self, name: str) -> dict[str, Tensor]:
         try:
-            return load_file(self._checked(name))
-        except (SafetensorError, OSError) as error:
+            # Read and not mapped: a map whose file is cut short or whose disk fails ends the process (SIGBUS).
+            return load(self._content(name))
+        except SafetensorError as error:
             raise DamagedError(self.path / name, " ".join(str(error).split())) from None
 
-    def _checked(self, name: str) -> Path:
-        """The file, if it has its checksum. A folder without `SHA256SUMS`, of an earlier version, is trusted."""
-        file = self.path / name
+    def _content(self, name: str) -> bytes:
+        """The file, if it has its checksum."""
+        with self._named(name):
+            content = (self.path / name).read_bytes()
+            self._compare(name, hashlib.sha256(content).hexdigest())
+        return content
+
+    def _compare(self, name: str, found: str) -> None:
+        """A folder without `SHA256SUMS`, of an earlier version, is trusted."""
         try:
             listed = (self.path / SUMS).read_text(encoding="ascii", errors="replace")
         except FileNotFoundError:
-            return file
-        try:
-            found = checksum(file)
-        except OSError as error:
-            raise DamagedError(file, error.strerror or str(error)) from None
+            return
         if f"{found}  {name}" not in listed.splitlines():
-            raise DamagedError(file, f"its checksum is not the one in {SUMS}")
-        return file
+            raise DamagedError(self.path / name, f"its checksum is not the one in {SUMS}")
+
+    @contextmanager
+    def _named(self, name: str) -> Iterator[None]:
+        """Names the file that the system cannot read."""
+        try:
+            yield
+        except OSError as error:
+            raise DamagedError(self.path / name, error.strerror or str(error)) from None
 
 
 def save(run: Path, step: int, weights: dict[str, Tensor], velocity: dict[str, Tensor], state: dict) -> Checkpoint:
@@ -212,7 +222,8 @@ def load_weights(network: nn.Module, checkpoint: Checkpoint) -> None:
 def copy_weights(network: nn.Module, weights: dict[str, Tensor], trouble: str, missing: str = "") -> None:
     """Copy `weights` into `network`; ValueError, beginning with `trouble`, when names or shapes do not fit.
 
-    Parameters whose names begin with `missing` may be missing, and keep their values.
+    A network on the device `meta`, which has no memory to copy to, takes the tensors themselves. Parameters whose
+    names begin with `missing` may be missing, and keep their values.
     """
     own = network.state_dict()
     kept = {name for name in own if missing and name.startswith(missing) and name not in weights}
@@ -221,7 +232,10 @@ def copy_weights(network: nn.Module, weights: dict[str, Tensor], trouble: str, m
             raise ValueError(f"{trouble}: see {name}.")
     with torch.no_grad():
         for name in own.keys() - kept:
-            own[name].copy_(weights[name])
+            if own[name].is_meta:
+                network.load_state_dict({name: weights[name].to(own[name].dtype)}, strict=False, assign=True)
+            else:
+                own[name].copy_(weights[name])
 
 
 def checksum(file: Path) -> str:

@@ -1,0 +1,99 @@
+"""A store on a disk that is slow, fails, lies and disappears: a wait or a sentence, never another picture."""
+
+import errno
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from noise import noise_store
+from test_campaigns import BENCHMARKS, campaign
+
+from alexnet.data.store import Store
+
+spec = importlib.util.spec_from_file_location("fuse", BENCHMARKS / "fuse.py")
+assert spec is not None and spec.loader is not None
+fuse: ModuleType = importlib.util.module_from_spec(spec)
+if sys.platform == "linux":
+    spec.loader.exec_module(fuse)
+REASON = fuse.why_not() if sys.platform == "linux" else "FUSE is Linux's"
+pytestmark = pytest.mark.skipif(REASON is not None, reason=f"no FUSE: {REASON}")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return noise_store(tmp_path_factory.mktemp("noise"))
+
+
+@pytest.fixture
+def disk(store: Path, tmp_path: Path) -> Iterator:
+    try:
+        mounted = fuse.Mounted(store, tmp_path / "mount")
+    except RuntimeError:  # in a container root may not
+        pytest.skip("no FUSE: mounting is not allowed here")
+    with mounted:
+        yield mounted
+
+
+def test_the_disk_shows_what_is_in_the_folder(store: Path, disk) -> None:
+    assert sorted(os.listdir(disk.place)) == sorted(os.listdir(store))
+    for name in os.listdir(store):
+        assert (disk.place / name).read_bytes() == (store / name).read_bytes()
+
+
+@pytest.mark.parametrize(("order", "seconds"), [("slow 0.05", 0.5), ("hang 0.5", 0.4)])
+def test_a_slow_disk_is_waited_for(store: Path, disk, order: str, seconds: float) -> None:
+    there, here = (Store(place).split("train") for place in (disk.place, store))
+    there.picture(0)
+    disk.tell(order)
+    began = time.monotonic()
+    assert all((there.picture(index) == here.picture(index)).all() for index in range(12))
+    assert time.monotonic() - began > seconds
+
+
+FAULTS = {
+    f"fail {errno.EIO}": "Input/output error",
+    f"fail {errno.ESTALE}": "Stale file handle",
+    "short": "it ends before byte",
+    "flip": "does not have its checksum",
+    "vanish": "",
+}
+
+
+@pytest.mark.parametrize("order", FAULTS)
+def test_a_disk_that_fails_is_a_sentence_and_a_disk_that_is_well_again_goes_on(store: Path, disk, order: str) -> None:
+    split, expected = Store(disk.place).split("train"), Store(store).split("train").picture(7)
+    split.picture(0)
+    disk.vanish() if order == "vanish" else disk.tell(order)
+    with pytest.raises(ValueError, match=rf"^{disk.place}/train-00000.arrow, row 7, .*{FAULTS[order]}.*again"):
+        split.picture(7)
+    if order != "vanish":
+        disk.tell("well")
+        assert (split.picture(7) == expected).all()
+
+
+OPEN_AND_END = (
+    "import sys; from alexnet.data.store import Store; s = Store(sys.argv[1]).split('train'); s.picture(0); input()"
+)
+
+
+def test_a_process_ends_in_peace_after_its_disk(disk) -> None:
+    """Also closing what is open is an error of the system then."""
+    command = [sys.executable, "-c", OPEN_AND_END, str(disk.place)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    reader = subprocess.Popen(command, text=True, **pipes)
+    assert reader.stdout is not None and reader.stdout.read(4) == "read"
+    disk.vanish()
+    _, said = reader.communicate("\n")
+    assert (reader.returncode, said) == (0, "")
+
+
+def test_a_training_goes_on_where_its_disk_disappeared() -> None:
+    found = campaign("slow_disk.py", "--epochs", 6, "--only", "server gone")
+    (fault,) = found["faults"]
+    assert found["held"] and fault["exit_code"] == 1 and fault["seconds"] < 60
