@@ -46,6 +46,7 @@ class Shard:
     def add(self, rows: Iterable[Row]) -> None:
         for row in rows:
             self._waiting.append(row)
+            self.rows += 1
             if len(self._waiting) == BATCH_ROWS:
                 self._write()
 
@@ -76,7 +77,6 @@ class Shard:
             columns.append(tuple(row_checksum(image, label, key.encode()) for image, label, key in self._waiting))
             arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
             self._writer.write_batch(pa.record_batch(arrays, schema=SCHEMA))
-            self.rows += len(self._waiting)
             self._waiting.clear()
 
 
