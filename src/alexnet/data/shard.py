@@ -73,11 +73,25 @@ class Shard:
 
     def _write(self) -> None:
         if self._waiting:
-            columns = [*zip(*self._waiting, strict=True)]
-            columns.append(tuple(row_checksum(image, label, key.encode()) for image, label, key in self._waiting))
-            arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
+            images = [row.image for row in self._waiting]
+            labels = np.array([row.label for row in self._waiting], np.int32)
+            keys = [row.key.encode() for row in self._waiting]
+            checksums = np.array([*map(row_checksum, images, labels.tolist(), keys)], np.uint32)
+            columns = (_column(images), [labels], _column(keys), [checksums])
+            arrays = [
+                pa.Array.from_buffers(field.type, len(images), [None, *map(pa.py_buffer, column)])
+                for column, field in zip(columns, SCHEMA, strict=True)
+            ]
             self._writer.write_batch(pa.record_batch(arrays, schema=SCHEMA))
             self._waiting.clear()
+
+
+def _column(texts: list[bytes]) -> list[np.ndarray | bytes]:
+    """The buffers of an Arrow column of bytes: where each begins, and where the last one ends, and all of them.
+    (`pyarrow.array` would first import pandas, wherever it is installed.)"""
+    ends = np.zeros(len(texts) + 1, np.int32)
+    np.cumsum([*map(len, texts)], out=ends[1:])
+    return [ends, b"".join(texts)]
 
 
 class Rows(NamedTuple):
