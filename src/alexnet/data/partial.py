@@ -1,11 +1,14 @@
 """A store while it is written: the folder STORE.partial, renamed to STORE when it is whole.
 
 `state.json` says how far it is. It is replaced after every shard, so that whatever stops the work costs at
-most one shard. The sums for mean and covariance lie in the `.npz` file that it names.
+most the shard that is being filled and the one that is on its way to the disk. The sums for mean and covariance lie
+in the `.npz` file that it names.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -43,6 +46,9 @@ class Partial:
         self.turns: dict[str, list[int]] = {"shards": [], "bad": []}  # of each shard and bad picture, see Placed
         self.turn: dict[str, int] = {}  # how many turns each split has had
         self.sums = Sums.none(size)
+        self._numbers: dict[str, int] = {}  # how many shards of each split have rows
+        self._writer = ThreadPoolExecutor(1, "shards")
+        self._written: Future[None] | None = None
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -51,8 +57,15 @@ class Partial:
             self._held = stack.pop_all()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._held.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._held:
+            try:
+                self.wait()
+            except Exception:
+                if kind is None:  # otherwise the first error is the one to tell
+                    raise
+            finally:
+                self._writer.shutdown()
 
     @property
     def placed(self) -> list[Placed]:
@@ -67,8 +80,7 @@ class Partial:
     @contextmanager
     def shard(self, split: str) -> Iterator[Shard]:
         """The next shard of `split`, to be filled; it counts once it is committed. An error deletes it."""
-        number = sum(shard["split"] == split for shard in self.shards)
-        shard = Shard(self.folder / f"{split}-{number:05}.arrow")
+        shard = Shard(self.folder / f"{split}-{self._numbers.get(split, 0):05}.arrow")
         try:
             yield shard
         except BaseException:
@@ -76,8 +88,27 @@ class Partial:
             raise
 
     def commit(self, split: str, shard: Shard, bad: Iterable[Bad], sums: Sums | None, seen: int, last: str) -> None:
-        """Closes `shard` and records that `seen` pictures of `split`, the last with key `last`, are done."""
-        info = shard.close(split)
+        """Closes `shard` and records that `seen` pictures of `split`, the last with key `last`, are done.
+
+        That happens in the background; the next `commit`, or `finish`, waits for it and raises its errors.
+        """
+        self.wait()
+        if shard.rows:
+            self._numbers[split] = self._numbers.get(split, 0) + 1
+        self._written = self._writer.submit(self._commit, split, shard, list(bad), sums, seen, last)
+
+    def wait(self) -> None:
+        """Until the shard that was committed last is on the disk."""
+        if self._written is not None:
+            self._written.result()
+            self._written = None
+
+    def _commit(self, split: str, shard: Shard, bad: list[Bad], sums: Sums | None, seen: int, last: str) -> None:
+        try:
+            info = shard.close(split)
+        except BaseException:
+            shard.abandon()
+            raise
         turn = self.turn[split] = self.turn.get(split, -1) + 1
         if shard.rows:
             self.shards.append(info)
@@ -110,6 +141,7 @@ class Partial:
 
     def finish(self) -> StoreInfo:
         """Writes what belongs to all shards and gives the folder its name."""
+        self.wait()
         pictures, skipped = dict.fromkeys(self.seen, 0), dict.fromkeys(self.seen, 0)
         for shard in self.shards:
             pictures[shard["split"]] += shard["rows"]
@@ -165,6 +197,7 @@ class Partial:
         check_shards(self.folder, shards)
         self.shards, self.seen, self.last, self.bad, self.sums = shards, seen, last, bad, sums
         self.turns, self.turn = turns, turn
+        self._numbers = dict(Counter(shard["split"] for shard in shards))
 
 
 def _write_json(file: Path, content: object) -> None:

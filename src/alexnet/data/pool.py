@@ -1,14 +1,17 @@
-"""Work on many parts by worker processes, the results in the order of the parts.
+"""Work on many parts by threads or worker processes, the results in the order of the parts.
 
-The processes are spawned and not forked, on Linux as on macOS: a fork of a process that has threads may hang.
+Threads start at once, and take turns where the work is Python's own. Processes do not, but each first imports what it
+needs, the calling script too. They are spawned and not forked, on Linux as on macOS: a fork of a process that has
+threads may hang.
 """
 
 import os
 import signal
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import connection, get_context, parent_process
 from typing import TypeVar
 
@@ -17,11 +20,15 @@ Result = TypeVar("Result")
 
 
 class Pool:
-    """`workers` processes; one is this process itself. A context manager."""
+    """`workers` processes, or threads; one is this thread itself. A context manager."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, threads: bool = False) -> None:
         self.workers = workers
-        self._pool = None if workers == 1 else ProcessPoolExecutor(workers, get_context("spawn"), _begin)
+        self._pool: Executor | None = None
+        if workers > 1 and threads:
+            self._pool = ThreadPoolExecutor(workers, "pool")
+        elif workers > 1:
+            self._pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin)
 
     def __enter__(self) -> "Pool":
         return self
@@ -31,7 +38,7 @@ class Pool:
             self._pool.shutdown(cancel_futures=True)
 
     def map(self, work: Callable[[Part], Result], parts: Iterable[Part]) -> Iterator[tuple[Part, Result]]:
-        """Each part and `work` of it, in order. At most two parts per process wait, so memory is bounded.
+        """Each part and `work` of it, in order. At most two parts per worker wait, so memory is bounded.
 
         Raises BrokenProcessPool where a process was killed.
         """
@@ -54,8 +61,10 @@ def cores() -> int:
 
 
 def _begin() -> None:
-    """Ctrl-C is for the first process to handle; and when that one is killed, its workers end too."""
+    """Ctrl-C is for the first process to handle; and when that one is killed, its workers end too. What this package
+    warns of, that one has said."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.filterwarnings("ignore", category=RuntimeWarning, module="alexnet")
     parent = parent_process()
     assert parent is not None
 

@@ -1,28 +1,31 @@
 """Any source of pictures into a store: `alexnet prepare`.
 
-Every picture is rescaled and cut as section 2 of the paper says (`resize`), by as many processes as there are
-cores. This process writes what they return in the order of the source, so that the same source gives the same
+Every picture is rescaled and cut as section 2 of the paper says (`resize`), by as many workers as there are
+cores. This thread writes what they return in the order of the source, so that the same source gives the same
 store, byte for byte, whatever the number of workers and however often it was interrupted. Mean and covariance
 come out of the same pass. Memory holds a few chunks of pictures and never the data set.
+
+The workers are threads, which start at once; for many pictures they are processes, which share no lock.
 """
 
 import errno
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from functools import partial as bind
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 from math import ceil, inf
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from alexnet.data.chunk import Bad, Form, Sums, prepare_chunk
+from alexnet.data import pixels
+from alexnet.data.chunk import Bad, Form, Prepared, Sums, prepare_chunk
 from alexnet.data.info import StoreInfo, read_info
 from alexnet.data.partial import Partial
 from alexnet.data.pictures import Picture, Split, some
@@ -33,8 +36,9 @@ from alexnet.data.sources import open_source
 from alexnet.data.store import Store
 from alexnet.progress import Progress
 
-CHUNK = 64  # pictures that a worker is handed at a time
-CHUNKS_PER_SHARD = 32  # 2048 pictures: what an interruption costs at most
+CHUNK = 32  # pictures that a worker is handed at a time
+CHUNKS_PER_SHARD = 64  # 2048 pictures: what an interruption costs at most, but for those on their way to the disk
+PROCESSES_FROM = 20_000  # pictures: fewer are done by threads before processes have paid for their start
 SEEN_BEFORE_STOPPING = 200  # fewer pictures are gone through to the end, to list all that are bad
 LISTED = 10  # bad pictures that a summary or a message lists
 
@@ -86,10 +90,14 @@ def prepare(
     with _in_sentences(store), ExitStack() as held:
         partial = held.enter_context(Partial(store if share.count == 1 else share.store(store, share.rank), size, plan))
         done_before = sum(partial.seen.values())
-        with Pool(_worker_count(workers, counts, share)) as pool:
-            for name, split in opened.splits.items():
-                mine = split if share.count == 1 else share.of(split, CHUNK * CHUNKS_PER_SHARD)
-                _prepare_split(name, mine, partial, form, pool, allowed, silent=share.rank > 0)
+        pixels.library()  # built now, not by all workers at once
+        mine = {
+            name: split if share.count == 1 else share.of(split, CHUNK * CHUNKS_PER_SHARD)
+            for name, split in opened.splits.items()
+        }
+        threads = None not in counts and sum(count or 0 for count in counts) < PROCESSES_FROM
+        with Pool(_worker_count(workers, counts, share), threads) as pool:
+            _prepare_splits(mine, partial, form, pool, allowed, silent=share.rank > 0)
         done = sum(partial.seen.values())
         if share.count > 1:
             say_done(partial)
@@ -97,7 +105,8 @@ def prepare(
                 wait_for(store)
                 return _summary(store, read_info(store), done - done_before, time.perf_counter() - began)
             partial = put_together(share, store, size, plan, list(opened.splits))
-        _check_bad(_bad(partial), max_bad * sum(partial.seen.values()), partial)
+        bad = [Bad(each["key"], each["reason"]) for each in partial.bad]
+        _check_bad(bad, max_bad * sum(partial.seen.values()), partial)
         for name in opened.splits:
             if not any(shard["split"] == name for shard in partial.shards):
                 raise ValueError(f"No picture of the {name} split of {source} can be read.")
@@ -127,30 +136,52 @@ def render(summary: dict[str, Any]) -> RenderableType:
     return Group(table, *(Text(line) for line in lines))
 
 
-def _prepare_split(
-    name: str, split: Split, partial: Partial, form: Form, pool: Pool, allowed: float, silent: bool
+class Part(NamedTuple):
+    """What a worker is handed: some pictures of a split."""
+
+    split: str
+    pictures: list[Picture]
+
+
+def _prepare_splits(
+    splits: dict[str, Split], partial: Partial, form: Form, pool: Pool, allowed: float, silent: bool
 ) -> None:
-    """Writes the shards of one split that are not there yet; more than `allowed` bad pictures stop it."""
-    seen = partial.seen.get(name, 0)
-    pictures = iter(split)
-    _pass_over(pictures, seen, partial.last.get(name), partial.folder)
-    results = pool.map(bind(prepare_chunk, form=form, summed=name == "train"), _chunks(pictures))
-    with Progress(f"preparing {name}", total=split.count, start=seen, silent=silent) as bar:
-        for first in results:
-            with partial.shard(name) as shard:
-                bad: list[Bad] = []
-                sums = Sums.none(form.size)
-                for chunk, prepared in chain([first], islice(results, CHUNKS_PER_SHARD - 1)):
-                    shard.add(prepared.rows)
-                    bad += prepared.bad
-                    if prepared.sums is not None:
-                        sums.add(prepared.sums)
-                    seen, last = seen + len(chunk), chunk[-1].key
-                    skipped = len(partial.bad) + len(bad)
-                    if seen >= SEEN_BEFORE_STOPPING:
-                        _check_bad([*_bad(partial), *bad], allowed, partial)
-                    bar.advance(len(chunk), **({"skipped": skipped} if skipped else {}))
-                partial.commit(name, shard, bad, sums, seen, last)
+    """Writes the shards that are not there yet; more than `allowed` bad pictures stop it.
+
+    One stream of parts for all splits: while the last of one are worked on, no worker waits for the next split.
+    """
+    results = pool.map(bind(_work, form=form), _parts(splits, partial))
+    bad = [Bad(each["key"], each["reason"]) for each in partial.bad]
+    for name, of_split in groupby(results, lambda result: result[0].split):
+        seen = partial.seen.get(name, 0)
+        with Progress(f"preparing {name}", total=splits[name].count, start=seen, silent=silent) as bar:
+            for first in of_split:
+                with partial.shard(name) as shard:
+                    bad_before, sums = len(bad), Sums.none(form.size)
+                    for part, prepared in chain([first], islice(of_split, CHUNKS_PER_SHARD - 1)):
+                        shard.add(prepared.rows)
+                        bad += prepared.bad
+                        if prepared.sums is not None:
+                            sums.add(prepared.sums)
+                        seen, last = seen + len(part.pictures), part.pictures[-1].key
+                        if seen >= SEEN_BEFORE_STOPPING:
+                            _check_bad(bad, allowed, partial)
+                        bar.advance(len(part.pictures), **({"skipped": len(bad)} if bad else {}))
+                    partial.commit(name, shard, bad[bad_before:], sums, seen, last)
+    partial.wait()
+
+
+def _work(part: Part, form: Form) -> Prepared:
+    return prepare_chunk(part.pictures, form, part.split == "train")
+
+
+def _parts(splits: dict[str, Split], partial: Partial) -> Iterator[Part]:
+    """What is not done yet of all splits, in order."""
+    for name, split in splits.items():
+        pictures = iter(split)
+        _pass_over(pictures, partial.seen.get(name, 0), partial.last.get(name), partial.folder)
+        while chunk := list(islice(pictures, CHUNK)):
+            yield Part(name, chunk)
 
 
 def _pass_over(pictures: Iterator[Picture], seen: int, last: str | None, folder: Path) -> None:
@@ -159,16 +190,6 @@ def _pass_over(pictures: Iterator[Picture], seen: int, last: str | None, folder:
         picture = next(islice(pictures, seen - 1, None), None)
         if picture is None or picture.key != last:
             raise ValueError(f"The pictures have changed since {folder} was begun: delete it and begin again.")
-
-
-def _chunks(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
-    pictures = iter(pictures)
-    while chunk := list(islice(pictures, CHUNK)):
-        yield chunk
-
-
-def _bad(partial: Partial) -> list[Bad]:
-    return [Bad(each["key"], each["reason"]) for each in partial.bad]
 
 
 def _check_bad(bad: list[Bad], allowed: float, partial: Partial) -> None:

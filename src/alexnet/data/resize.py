@@ -10,12 +10,17 @@ and refuses a truncated file. A picture that ends early is an error and never a 
 """
 
 import io
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, cast
 
 import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError, WebPImagePlugin
+
+from alexnet.data import pixels
 
 Image.preinit()
 assert WebPImagePlugin  # this format is known once its plugin is imported, the other four once preinit has run
@@ -47,8 +52,8 @@ def decode(data: Bytes, shorter_side: int | None = None, honour_exif: bool = Fal
     """The picture in `data` as uint8 [height, width, 3], RGB. An animation gives its first frame; transparent
     pixels show white.
 
-    With `shorter_side`, the result may be smaller than the file's picture, where that is faster and loses
-    nothing one would see once it is rescaled to this size: it still is at least twice as large.
+    With `shorter_side`, a JPEG that is at least twice as large may come halved (or quartered, and so on), where that
+    is faster and loses nothing one would see once it is rescaled to this size: it still is at least as large.
 
     Raises ValueError, with the reason as its text, for what is no whole picture.
     """
@@ -68,10 +73,7 @@ def rescale(picture: np.ndarray, size: int) -> np.ndarray:
     height, width = picture.shape[:2]
     side = min(height, width)
     left, top = (width - side) / 2, (height - side) / 2
-    square = Image.fromarray(picture).resize(
-        (size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side)
-    )
-    return np.asarray(square)
+    return pixels.resize(picture, (left, top, left + side, top + side), size)
 
 
 def encode(picture: np.ndarray, quality: int = 95) -> bytes:
@@ -117,11 +119,10 @@ def _decode_jpeg(data: memoryview, shorter_side: int | None) -> np.ndarray | Non
         raise ValueError(f"it claims {width}x{height} pixels, more than the {MOST_PIXELS:,} that are decoded")
     if colours not in ("YCbCr", "Gray", "RGB"):
         return None
-    # Halving or quartering inside the inverse DCT costs less than decoding every pixel. Twice the wanted size
-    # is left, so that the last step, which antialiases, is the one that decides.
+    # Halving or quartering inside the inverse DCT costs less than decoding every pixel.
     least, factor = 0, 1
-    if shorter_side is not None and min(height, width) >= 4 * shorter_side:
-        least, factor = 2 * shorter_side, 2
+    if shorter_side is not None and min(height, width) >= 2 * shorter_side:
+        least, factor = shorter_side, 2
     try:
         return simplejpeg.decode_jpeg(data, min_height=least, min_width=least, min_factor=factor)
     except ValueError:
@@ -129,9 +130,7 @@ def _decode_jpeg(data: memoryview, shorter_side: int | None) -> np.ndarray | Non
 
 
 def _decode_with_pillow(data: memoryview) -> np.ndarray:
-    # Pillow warns of strange metadata, which is not looked at here.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _without_warnings():
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
                 return _rgb(picture)
@@ -166,10 +165,37 @@ def _rgb_of_band(picture: Image.Image) -> np.ndarray:
     return np.asarray(picture.convert("RGB"))
 
 
+class _Quiet:
+    def __init__(self) -> None:
+        self.lock, self.threads = threading.Lock(), 0
+        self.filters = warnings.catch_warnings()
+
+
+_quiet = _Quiet()
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Pillow warns of strange metadata, which is not looked at here. Filters belong to the whole process: the first
+    thread to come sets them, the last to leave puts back what was there."""
+    with _quiet.lock:
+        if _quiet.threads == 0:
+            _quiet.filters = warnings.catch_warnings()
+            _quiet.filters.__enter__()
+            warnings.simplefilter("ignore")
+        _quiet.threads += 1
+    try:
+        yield
+    finally:
+        with _quiet.lock:
+            _quiet.threads -= 1
+            if _quiet.threads == 0:
+                _quiet.filters.__exit__(None, None, None)
+
+
 def _orientation(data: memoryview) -> object:
     """The EXIF orientation, 2 to 8; anything else means upright."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _without_warnings():
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
                 return picture.getexif().get(_ORIENTATION_TAG)

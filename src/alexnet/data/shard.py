@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple, TypedDict
 
+import numpy as np
 import pyarrow as pa
 
 from alexnet.data.chunk import Row
@@ -46,6 +47,7 @@ class Shard:
     def add(self, rows: Iterable[Row]) -> None:
         for row in rows:
             self._waiting.append(row)
+            self.rows += 1
             if len(self._waiting) == BATCH_ROWS:
                 self._write()
 
@@ -72,12 +74,25 @@ class Shard:
 
     def _write(self) -> None:
         if self._waiting:
-            columns = [*zip(*self._waiting, strict=True)]
-            columns.append(tuple(row_checksum(image, label, key.encode()) for image, label, key in self._waiting))
-            arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
+            images = [row.image for row in self._waiting]
+            labels = np.array([row.label for row in self._waiting], np.int32)
+            keys = [row.key.encode() for row in self._waiting]
+            checksums = np.array([*map(row_checksum, images, labels.tolist(), keys)], np.uint32)
+            columns = (_column(images), [labels], _column(keys), [checksums])
+            arrays = [
+                pa.Array.from_buffers(field.type, len(images), [None, *map(pa.py_buffer, column)])
+                for column, field in zip(columns, SCHEMA, strict=True)
+            ]
             self._writer.write_batch(pa.record_batch(arrays, schema=SCHEMA))
-            self.rows += len(self._waiting)
             self._waiting.clear()
+
+
+def _column(texts: list[bytes]) -> list[np.ndarray | bytes]:
+    """The buffers of an Arrow column of bytes: where each begins, and where the last one ends, and all of them.
+    (`pyarrow.array` would first import pandas, wherever it is installed.)"""
+    ends = np.zeros(len(texts) + 1, np.int32)
+    np.cumsum([*map(len, texts)], out=ends[1:])
+    return [ends, b"".join(texts)]
 
 
 class UnsoundError(ValueError):

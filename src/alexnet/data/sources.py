@@ -6,6 +6,7 @@
 - everything else is a folder of class folders, with or without splits: `folders.py`
 """
 
+import os
 from pathlib import Path
 
 from alexnet.data.folders import open_folder
@@ -56,7 +57,8 @@ def read_bytes(location: FileAt | TarAt | ParquetAt) -> bytes:
         match location:
             case FileAt(path):
                 with open(path, "rb") as file:
-                    data = file.read(LARGEST_PICTURE + 1)
+                    # Python makes room for all that is asked for, and 256 MiB take longer than the picture.
+                    data = file.read(min(os.fstat(file.fileno()).st_size, LARGEST_PICTURE) + 1)
             case TarAt(path, offset, size):
                 with open(path, "rb") as file:
                     file.seek(offset)

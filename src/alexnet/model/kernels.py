@@ -1,22 +1,13 @@
-"""Compiles, loads and calls `native/kernels.cpp`: the memory-bound layers for CPUs.
+"""Loads and calls `native/kernels.cpp`: the memory-bound layers for CPUs.
 
-Built at first use (about three seconds, once per machine and version) with the C++ compiler that `CXX` names,
-or g++, clang++ or c++, into a cache folder that only the user can write. Without a compiler everything runs
-in plain PyTorch; `ALEXNET_KERNELS=off` asks for that.
+Without a compiler (see `alexnet.native`) everything runs in plain PyTorch; `ALEXNET_KERNELS=off` asks for that.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
 import os
-import platform
-import shlex
-import shutil
-import stat
-import subprocess
-import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +15,8 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+from alexnet import native
 
 SOURCE = Path(__file__).with_name("native") / "kernels.cpp"
 _BASIC = ("-O3", "-std=c++17", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
@@ -59,114 +52,18 @@ _ARGUMENTS_OF_ONE_DTYPE = {
 }
 
 
-class KernelsUnavailableError(Exception):
-    """Why the kernels could not be built, in one clause."""
-
-
-def compiler() -> list[str] | None:
-    """The C++ compiler's command, or None."""
-    named = os.environ.get("CXX")
-    for command in [shlex.split(named)] if named else [["g++"], ["clang++"], ["c++"]]:
-        found = shutil.which(command[0]) if command else None
-        if found:
-            return [found, *command[1:]]
-    return None
-
-
-def _processor() -> str:
-    """What -march=native depends on."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    wanted = ("flags", "Features", "model name", "CPU part")
-    features = sorted({line for line in lines if line.startswith(wanted)})
-    return repr([platform.machine(), platform.processor(), features])
-
-
-def library_name(command: list[str]) -> str:
-    """A name that changes with the source, the compiler, the flags and the processor."""
-    program = os.stat(command[0])
-    identity = (command, program.st_size, program.st_mtime_ns, FLAGS, _processor())
-    sources = b"".join(path.read_bytes() for path in sorted(SOURCE.parent.glob("*.[ch]*")))
-    return "kernels-" + hashlib.sha256(sources + repr(identity).encode()).hexdigest()[:16] + ".so"
-
-
-def _is_private(path: Path) -> bool:
-    """Whether nobody but the user (and root) can have put this here."""
-    status = path.lstat()
-    if status.st_uid != os.getuid() or status.st_mode & 0o022:  # links are open to all
-        return False
-    modes = [parent.stat().st_mode for parent in path.parents]
-    return not any(mode & stat.S_IWOTH and not mode & stat.S_ISVTX for mode in modes)
-
-
-def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/alexnet`, mode 0700; where others could write there, one for this process alone."""
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    try:
-        folder = (Path(home) if os.path.isabs(home) else Path.home() / ".cache").resolve() / "alexnet"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if folder.lstat().st_uid == os.getuid() and not folder.is_symlink():
-            folder.chmod(0o700)
-        if _is_private(folder) and os.access(folder, os.W_OK):
-            return folder
-    except (OSError, RuntimeError):  # read-only, or no home at all
-        pass
-    return Path(_process_folder().name)
-
-
-@functools.cache
-def _process_folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="alexnet-kernels-")  # mode 0700, removed at exit
-
-
-def build(command: list[str], to: Path) -> None:
-    """Compiles the kernels into the file `to`, which appears whole or not at all.
-
-    Raises KernelsUnavailableError when the compiler fails with every set of flags.
-    """
-    message = ""
-    for flags in FLAGS:
-        handle, temporary = tempfile.mkstemp(suffix=".so", prefix=".kernels-", dir=to.parent)
-        os.close(handle)
-        try:
-            done = subprocess.run(
-                [*command, *flags, str(SOURCE), "-o", temporary],
-                capture_output=True, text=True, errors="replace", timeout=300,
-            )  # fmt: skip
-            if done.returncode == 0:
-                os.chmod(temporary, 0o700)
-                os.replace(temporary, to)
-                return
-            message = next((s for s in done.stderr.splitlines() if "error" in s), "no message")
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise KernelsUnavailableError(f"{command[0]} could not be run ({error})") from error
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-    raise KernelsUnavailableError(f"{command[0]} failed ({message})")
-
-
 def load() -> ctypes.CDLL:
-    """The compiled kernels, built where the cache has none. Raises KernelsUnavailableError."""
-    if os.name != "posix":
-        raise KernelsUnavailableError("they are built on Linux and macOS only")
-    command = compiler()
-    if command is None:
-        raise KernelsUnavailableError("there is no C++ compiler (install g++, or name one in CXX)")
+    """The compiled kernels, built where the cache has none. Raises native.UnavailableError."""
+    kernels = native.load(SOURCE, FLAGS)  # uses the OpenMP library that torch has loaded
     try:
-        path = cache_folder() / library_name(command)
-        if not (path.exists() and _is_private(path)):
-            build(command, path)
-        kernels = ctypes.CDLL(str(path))  # uses the OpenMP library that torch has loaded
         for name, arguments in _ARGUMENTS.items():
             for dtype in DTYPES.values():
                 function = getattr(kernels, f"{name}_{dtype}")
                 function.argtypes, function.restype = (*arguments, _threads), None
         for name, arguments in _ARGUMENTS_OF_ONE_DTYPE.items():
             getattr(kernels, name).argtypes = (*arguments, _threads)
-    except (OSError, AttributeError) as error:
-        raise KernelsUnavailableError(str(error)) from error
+    except AttributeError as error:
+        raise native.UnavailableError(str(error)) from error
     return kernels
 
 
@@ -174,7 +71,7 @@ def load() -> ctypes.CDLL:
 def _loaded() -> ctypes.CDLL | None:
     try:
         return load()
-    except KernelsUnavailableError as error:
+    except native.UnavailableError as error:
         warnings.warn(
             "Local response normalisation, max pooling and the update run in plain PyTorch, several times "
             f"slower: the compiled kernels are not available, {error}. ALEXNET_KERNELS=off silences this.",
@@ -186,7 +83,7 @@ def _loaded() -> ctypes.CDLL | None:
 
 def library() -> ctypes.CDLL | None:
     """The compiled kernels, or None where they are off or cannot be had (said once, as a warning)."""
-    return None if os.environ.get("ALEXNET_KERNELS", "").lower() in ("off", "0", "no") else _loaded()
+    return None if native.is_off() else _loaded()
 
 
 def constant(function: F) -> F:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from alexnet import lock
+from alexnet import lock, native
 from alexnet.config import AugmentConfig, TrainConfig
 from alexnet.data import augment, loader
 from alexnet.data.store import Store, StoreSplit
@@ -54,7 +54,7 @@ def _train(store_path: Path, run: Path, config: TrainConfig) -> dict:
     device = choose_device(config.device)
     if device.type == "cpu":
         kernels.reuse_memory()
-        if config.compile and kernels.compiler() is None:
+        if config.compile and native.compiler() is None:
             raise ValueError("--compile needs a C++ compiler such as g++; install one, or leave --compile out.")
     with ranks.joined(config.parallel, device, config.batch_size) as here, contextlib.ExitStack() as held:
         here.once(lambda: held.enter_context(lock.hold(run, "alexnet train")))

@@ -1,0 +1,121 @@
+"""Loads and calls `native/pixels.cpp`: what preparing and loading do to pixels, exactly as Pillow and NumPy do it.
+
+Without a compiler (see `alexnet.native`) Pillow and NumPy do it, with the same result; `ALEXNET_KERNELS=off` asks
+for that.
+"""
+
+import ctypes
+import functools
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from alexnet import native
+
+SOURCE = Path(__file__).with_name("native") / "pixels.cpp"
+# Weights are rounded as Pillow's are: no operations that are fused or reordered. Threads are the callers' own.
+_BASIC = ("-O3", "-std=c++17", "-ffp-contract=off", "-shared", "-fPIC")
+FLAGS = ((*_BASIC, "-march=native"), _BASIC)
+
+_pointer, _size, _real = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
+_ARGUMENTS = {
+    "alexnet_resize": (_pointer, _size, _size, _real, _real, _real, _real, _size, _pointer),
+    "alexnet_add": (_pointer, _size, _pointer, _pointer),
+    "alexnet_patch": (_pointer, _size, _size, _size, _size, ctypes.c_int, _pointer),
+}
+_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # colours, in the order of alexnet_add's products
+
+
+def load() -> ctypes.CDLL:
+    """The compiled functions, built where the cache has none. Raises native.UnavailableError."""
+    library = native.load(SOURCE, FLAGS)
+    try:
+        for name, arguments in _ARGUMENTS.items():
+            function = getattr(library, name)
+            function.argtypes, function.restype = arguments, None
+    except AttributeError as error:
+        raise native.UnavailableError(str(error)) from error
+    return library
+
+
+@functools.cache
+def _loaded() -> ctypes.CDLL | None:
+    try:
+        return load()
+    except native.UnavailableError as error:
+        warnings.warn(
+            "Pictures are resized by Pillow and cut out by NumPy, with the same result but several times slower: the "
+            f"compiled functions are not available, {error}. ALEXNET_KERNELS=off silences this.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
+
+
+def library() -> ctypes.CDLL | None:
+    """The compiled functions, or None where they are off or cannot be had (said once, as a warning)."""
+    return None if native.is_off() else _loaded()
+
+
+def resize(picture: np.ndarray, box: tuple[float, float, float, float], size: int) -> np.ndarray:
+    """The part of `picture`, uint8 [height, width, 3], in `box` (left, top, right, bottom; pixels) as uint8 [size,
+    size, 3], by Pillow's BICUBIC, which antialiases: along the rows, and then along the columns."""
+    compiled = library()
+    if compiled is None:
+        # In two steps, since Pillow 13 begins with the columns of some pictures and rounds differently between.
+        (left, top, right, bottom), height = box, len(picture)
+        narrow = Image.fromarray(picture).resize((size, height), Image.Resampling.BICUBIC, (left, 0, right, height))
+        return np.asarray(narrow.resize((size, size), Image.Resampling.BICUBIC, (0, top, size, bottom)))
+    picture = np.ascontiguousarray(picture)
+    out = np.empty((size, size, 3), np.uint8)
+    compiled.alexnet_resize(address(picture), *picture.shape[:2], *box, size, address(out))
+    return out
+
+
+def add(picture: np.ndarray, values: np.ndarray, products: np.ndarray) -> None:
+    """Adds the values of `picture`, uint8 [height, width, 3], to `values`, uint16 of the same shape, and the sums of
+    the products of its pixels' values with each other to `products`, int64 [3, 3]."""
+    compiled = library()
+    if compiled is None:
+        values += picture
+        sums = _products(picture)
+    else:
+        picture = np.ascontiguousarray(picture)
+        assert values.dtype == np.uint16 and values.shape == picture.shape and values.flags.c_contiguous
+        sums = np.zeros(len(_PAIRS), np.int64)
+        compiled.alexnet_add(address(picture), picture.size // 3, address(values), address(sums))
+    for (a, b), value in zip(_PAIRS, sums, strict=True):
+        products[a, b] += value
+        if a != b:
+            products[b, a] += value
+
+
+def _products(picture: np.ndarray) -> list[int]:
+    # Single precision holds the sum over 256 pixels exactly (256 * 255 * 255 < 2 ** 24) and is many times faster
+    # here than integers. Not by BLAS, which would start threads in every worker.
+    pixels = picture.reshape(-1, 3)
+    planes = np.zeros((3, -(-len(pixels) // 256) * 256), np.float32)
+    planes[:, : len(pixels)] = pixels.T
+    runs = planes.reshape(3, -1, 256)
+    return [round(float(np.einsum("ki,ki->k", runs[a], runs[b]).sum(dtype=np.float64))) for a, b in _PAIRS]
+
+
+def copy_patch(picture: np.ndarray, top: int, left: int, mirrored: bool, out: np.ndarray) -> None:
+    """The patch at (top, left) of `picture`, uint8 [height, width, 3], mirrored if `mirrored`, into `out`, uint8
+    [crop, crop, 3]; both contiguous."""
+    crop = len(out)
+    compiled = library()
+    if compiled is None:
+        patch = picture[top : top + crop, left : left + crop]
+        out[...] = patch[:, ::-1] if mirrored else patch
+        return
+    assert picture.flags.c_contiguous and out.flags.c_contiguous and out.shape == (crop, crop, 3)
+    assert 0 <= top <= len(picture) - crop and 0 <= left <= picture.shape[1] - crop
+    compiled.alexnet_patch(address(picture), picture.shape[1], top, left, crop, mirrored, address(out))
+
+
+def address(array: np.ndarray) -> int:
+    """Where the array's memory begins."""
+    return array.__array_interface__["data"][0]
