@@ -27,8 +27,10 @@ def main() -> None:
     ]
     columns = 2
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(11, 1.9 * rows + 0.5), layout="constrained")
-    for axes, (title, rates) in zip(figure.subplots(rows, columns, squeeze=False).flat, panels, strict=False):
+    bars = [max(len(rates) for _, rates in panels[at : at + columns]) for at in range(0, len(panels), columns)]
+    figure = Figure(figsize=(11, sum(0.22 * count + 0.7 for count in bars)), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, gridspec_kw={"height_ratios": [2 + count for count in bars]})
+    for axes, (title, rates) in zip(grid.flat, panels, strict=False):
         draw(axes, title, rates)
     for axes in list(figure.axes)[len(panels) :]:
         axes.axis("off")

@@ -5,9 +5,10 @@ the machine.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alexnet.bench import limits
@@ -115,9 +116,10 @@ def _products(batch: int, dtype: torch.dtype, rounds: int) -> list[dict[str, flo
     for name, layer, x in (("conv1", conv1, pictures), ("fc6", fc6, hidden)):
         layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         leaves = [each for each in (x, *layer.parameters()) if each.requires_grad]
-        for whose, function in (("ours", type(layer).forward), ("plain", type(layer).__base__.forward)):
+        plain = nn.Conv2d.forward if isinstance(layer, Conv2d) else nn.Linear.forward
+        for whose, function in (("ours", type(layer).forward), ("plain", plain)):
 
-            def work(layer=layer, x=x, leaves=leaves, function=function) -> None:
+            def work(layer: Any = layer, x: Tensor = x, leaves: list = leaves, function: Any = function) -> None:
                 with precision(CPU, dtype):
                     y = function(layer, x)
                 torch.autograd.grad(y, leaves, torch.ones_like(y))

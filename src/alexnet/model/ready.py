@@ -114,9 +114,9 @@ class Ready:
         """The first convolution in bfloat16; blocks that reach past the picture are its padding."""
         side, size = layer.stride, layer.kernel_size
         if kernels.has_pairs():
-            whole = [(n - 1) * side + size for n in layer.outputs[1:]]
+            height, width = ((n - 1) * side + size for n in layer.outputs[1:])
             weight, bias = (t.detach().clone() for t in (conv.weight, conv.bias))
-            return lambda x: first(blocks(x, 1, *whole, self.dtype), weight, bias, side, rectify)
+            return lambda x: first(blocks(x, 1, height, width, self.dtype), weight, bias, side, rectify)
         height, width = (length - 1 + -(-size // side) for length in layer.outputs[1:])
         weight = over_blocks(conv.weight, side).contiguous(memory_format=torch.channels_last)
         after = "relu" if rectify else "none"
