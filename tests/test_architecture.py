@@ -17,12 +17,13 @@ ROOMS: dict[str, set[str]] = {
     "progress": set(),
     "durable": set(),
     "lock": set(),
+    "native": set(),
     "networks": {"config"},
     "recipes": {"config", "networks"},
-    "data": {"config", "progress", "durable", "lock"},
-    "model": {"config", "networks"},
-    "training": {"config", "networks", "recipes", "progress", "durable", "lock", "data", "model"},
-    "study": {"config", "networks", "recipes", "progress", "durable", "lock", "data", "model", "training"},
+    "data": {"config", "progress", "durable", "lock", "native"},
+    "model": {"config", "networks", "native"},
+    "training": {"config", "networks", "recipes", "progress", "durable", "lock", "native", "data", "model"},
+    "study": {"config", "networks", "recipes", "progress", "durable", "lock", "native", "data", "model", "training"},
     "bench": {"config", "networks", "data", "model", "training", "study"},
     "command_line": set(),
     "train_line": {"config", "networks", "recipes", "command_line"},
@@ -34,7 +35,10 @@ ROOMS: dict[str, set[str]] = {
     "__init__": {"model", "study"},  # lazily
 }
 WITH_TORCH = {"alexnet.data.loader", "alexnet.data.augment"}  # of the modules in data
-LEFT_TO_RIGHT = (("classes", "sources", "resize", "shard", "info", "store", "prepare"), ("store", "loader"))  # in data
+LEFT_TO_RIGHT = (  # in data
+    ("classes", "sources", "pixels", "resize", "shard", "info", "store", "prepare"),
+    ("store", "loader"),
+)
 
 
 def name_of(path: Path) -> str:

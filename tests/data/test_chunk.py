@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet.data.chunk import Form, Sums, prepare_chunk
+from alexnet.data.chunk import MOST_IN_16_BITS, Form, Sums, prepare_chunk
 from alexnet.data.pictures import FileAt, Picture
 from alexnet.data.resize import decode, decode_stored, encode, rescale
 
@@ -38,9 +38,14 @@ def test_sums_hold_for_the_brightest_pictures(count: int, size: int, grey: int) 
     pictures = np.full((count, size, size, 3), grey, np.uint8)
     pictures[-1, -1, -1] = (1, 2, 3)
     sums = Sums.none(size)
-    sums.add_pictures(list(pictures))
+    for first in range(0, count, MOST_IN_16_BITS):
+        few = Sums.few(size)
+        for picture in pictures[first : first + MOST_IN_16_BITS]:
+            few.add_picture(picture)
+        sums.add(few)
     wide = pictures.reshape(-1, 3).astype(np.int64)
-    assert sums.pictures == count
+    assert sums.pictures == sums_of(pictures).pictures == count
+    assert np.array_equal(sums.values, sums_of(pictures).values)
     assert np.array_equal(sums.values, pictures.sum(axis=0, dtype=np.int64))
     assert np.array_equal(sums.products, wide.T @ wide)
 

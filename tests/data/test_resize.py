@@ -187,12 +187,12 @@ def test_an_orientation_that_makes_no_sense_means_upright(nonsense: str) -> None
         assert np.array_equal(decode(data, honour_exif=True), decode(data))
 
 
-@pytest.mark.parametrize("shape", [(800, 1000), (1000, 800), (399, 400), (2000, 1600)])
-def test_scaled_decoding_leaves_twice_the_size_and_changes_next_to_nothing(shape: tuple[int, int]) -> None:
+@pytest.mark.parametrize("shape", [(800, 1000), (1000, 800), (199, 200), (201, 200), (2000, 1600)])
+def test_scaled_decoding_leaves_the_size_and_changes_next_to_nothing(shape: tuple[int, int]) -> None:
     data = written(scene(*shape), "JPEG", quality=95)
     whole, scaled = decode(data), decode(data, 100)
-    assert min(scaled.shape[:2]) >= min(200, *shape)
-    assert (scaled.shape == whole.shape) == (min(shape) < 400)
+    assert 100 <= min(scaled.shape[:2]) <= 200
+    assert (scaled.shape == whole.shape) == (min(shape) < 200)
     difference = rescale(whole, 100).astype(float) - rescale(scaled, 100)
     assert np.abs(difference).mean() < 1
 
@@ -201,7 +201,9 @@ def test_scaled_decoding_leaves_twice_the_size_and_changes_next_to_nothing(shape
 def test_the_square_is_the_centre_of_the_whole_rescaled_picture(shape: tuple[int, int]) -> None:
     picture = scene(*shape)
     height, width = (side * 16 // min(shape) for side in shape)
-    whole = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
+    # In two steps: Pillow 13 begins with the columns of some pictures, and rounds differently between.
+    narrow = Image.fromarray(picture).resize((width, len(picture)), Image.Resampling.BICUBIC)
+    whole = np.asarray(narrow.resize((width, height), Image.Resampling.BICUBIC))
     top, left = (height - 16) // 2, (width - 16) // 2
     assert np.array_equal(rescale(picture, 16), whole[top : top + 16, left : left + 16])
 

@@ -1,18 +1,17 @@
-"""Building, keeping and calling the compiled kernels, and the update that they hold."""
+"""Calling the compiled kernels, with a compiler and without, and the update that they hold."""
 
 import os
-import shutil
 import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from alexnet import native
 from alexnet.model import kernels
 from alexnet.model.lrn import LocalResponseNorm
 from alexnet.model.pooling import MaxPool2d
@@ -31,29 +30,6 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     kernels._loaded.cache_clear()
     yield tmp_path
     kernels._loaded.cache_clear()
-
-
-@pytest.fixture
-def quick_compiler(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A compiler that copies kernels built before and notes each time it is called in the file returned."""
-    command = kernels.compiler()
-    if command is None:
-        pytest.skip("no C++ compiler")
-    with pytest.MonkeyPatch.context() as elsewhere:
-        elsewhere.delenv("XDG_CACHE_HOME")
-        built = kernels.cache_folder() / kernels.library_name(command)
-        if not built.exists():
-            kernels.build(command, built)
-    calls, script = fresh / "calls", fresh / "compiler"
-    calls.touch()
-    script.write_text(f'#!/bin/sh\necho called >> "{calls}"\nfor last; do :; done\ncp "{built}" "$last"\n')
-    script.chmod(0o755)
-    monkeypatch.setenv("CXX", str(script))
-    return calls
-
-
-def times(calls: Path) -> int:
-    return len(calls.read_text().splitlines())
 
 
 # ---- The update ----
@@ -117,78 +93,7 @@ def test_freed_memory_is_kept_where_the_c_library_is_gnus():
     assert done.stdout.strip() == str(bool(gnu))
 
 
-# ---- Building and keeping ----
-
-
-@needs_posix
-def test_kernels_are_built_once_and_kept_where_only_the_user_writes(quick_compiler: Path, fresh: Path):
-    kernels.load()
-    kernels.load()
-    folder = fresh / "cache" / "alexnet"
-    (built,) = folder.iterdir()  # and nothing half-made beside it
-    assert times(quick_compiler) == 1
-    assert folder.stat().st_mode & 0o777 == 0o700
-    assert built.stat().st_mode & 0o777 == 0o700
-
-
-@needs_posix
-def test_a_folder_that_was_open_is_closed_and_its_files_are_not_trusted(quick_compiler: Path, fresh: Path):
-    kernels.load()
-    folder = fresh / "cache" / "alexnet"
-    (built,) = folder.iterdir()
-    folder.chmod(0o777)
-    built.chmod(0o777)
-    kernels.load()
-    assert times(quick_compiler) == 2
-    assert folder.stat().st_mode & 0o777 == 0o700
-    assert built.stat().st_mode & 0o777 == 0o700
-
-
-@needs_posix
-@pytest.mark.parametrize("why", ["open parent", "link", "a file is there", "relative"])
-def test_nothing_is_loaded_from_a_place_that_others_can_change(
-    quick_compiler: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch, why: str
-):
-    cache = fresh / "cache"
-    cache.mkdir()
-    if why == "open parent":
-        cache.chmod(0o777)
-    elif why == "link":
-        (fresh / "elsewhere").mkdir()
-        (cache / "alexnet").symlink_to(fresh / "elsewhere")
-    elif why == "a file is there":
-        (cache / "alexnet").touch()
-    elif why == "relative":
-        monkeypatch.setenv("XDG_CACHE_HOME", "cache")
-        monkeypatch.chdir(fresh)
-    folder = kernels.cache_folder()
-    assert not folder.is_relative_to(fresh)
-    assert folder.stat().st_uid == os.getuid()
-    assert folder.stat().st_mode & 0o077 == 0
-
-
-@needs_posix
-def test_two_that_build_at_once_both_get_whole_kernels(quick_compiler: Path):
-    with ThreadPoolExecutor(4) as pool:
-        loaded = list(pool.map(lambda _: kernels.load(), range(4)))
-    assert all(each.lrn_float32 for each in loaded)
-    assert times(quick_compiler) >= 1
-
-
-@needs_posix
-def test_another_source_or_compiler_is_another_file(quick_compiler: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch):
-    command = kernels.compiler()
-    assert command is not None
-    names = {kernels.library_name(command), kernels.library_name([*command, "-g"])}
-    shutil.copytree(kernels.SOURCE.parent, fresh / "native")
-    monkeypatch.setattr(kernels, "SOURCE", fresh / "native" / "kernels.cpp")
-    assert kernels.library_name(command) in names
-    with (fresh / "native" / "lrn.h").open("a") as header:
-        header.write("\n")
-    names.add(kernels.library_name(command))
-    Path(command[0]).write_text("#!/bin/sh\n")
-    names.add(kernels.library_name(command))
-    assert len(names) == 4
+# ---- With a compiler and without ----
 
 
 @needs_posix
@@ -213,7 +118,7 @@ def test_without_a_working_compiler_everything_runs_and_says_so_once(
 
 @needs_kernels
 def test_the_source_takes_the_best_flags_that_the_compiler_takes(fresh: Path):
-    command = kernels.compiler()
+    command = native.compiler()
     assert command is not None
     (fresh / "nothing.cpp").write_text("int nothing;")
     for flags in kernels.FLAGS:
@@ -228,7 +133,7 @@ def test_the_source_takes_the_best_flags_that_the_compiler_takes(fresh: Path):
 @needs_kernels
 @pytest.mark.parametrize("processor", ["x86-64-v3", "skylake-avx512", "cooperlake", "sapphirerapids", "armv8-a"])
 def test_the_source_is_for_every_processor(fresh: Path, processor: str):
-    command = kernels.compiler()
+    command = native.compiler()
     assert command is not None
     (fresh / "nothing.cpp").write_text("int nothing;")
     form = [*command, "-std=c++17", f"-march={processor}", "-fsyntax-only"]

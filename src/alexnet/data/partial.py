@@ -95,6 +95,8 @@ class Partial:
         self.wait()
         if shard.rows:
             self._numbers[split] = self._numbers.get(split, 0) + 1
+        else:
+            shard.abandon()  # before the next shard takes its name
         self._written = self._writer.submit(self._commit, split, shard, list(bad), sums, seen, last)
 
     def wait(self) -> None:
@@ -104,17 +106,15 @@ class Partial:
             self._written = None
 
     def _commit(self, split: str, shard: Shard, bad: list[Bad], sums: Sums | None, seen: int, last: str) -> None:
-        try:
-            info = shard.close(split)
-        except BaseException:
-            shard.abandon()
-            raise
-        turn = self.turn[split] = self.turn.get(split, -1) + 1
+        turn = self.turn.get(split, -1) + 1
         if shard.rows:
-            self.shards.append(info)
+            try:
+                self.shards.append(shard.close(split))
+            except BaseException:
+                shard.abandon()
+                raise
             self.turns["shards"].append(turn)
-        else:
-            shard.file.unlink()
+        self.turn[split] = turn
         for each in bad:
             self.bad.append({"split": split, "key": each.key, "reason": each.reason})
             self.turns["bad"].append(turn)
