@@ -19,6 +19,7 @@ https://www.kernel.org/doc/html/latest/filesystems/fuse.html and include/uapi/li
 import ctypes
 import errno
 import os
+import select
 import stat
 import struct
 import subprocess
@@ -34,6 +35,7 @@ FORGET, INTERRUPT, BATCH_FORGET = 2, 36, 42  # not to be answered
 EMPTY = (18, 25, 29)  # RELEASE, FLUSH, RELEASEDIR: nothing to do
 IN, OUT = "<IIQQIIIHH", "<IiQ"
 READ_ONLY, DETACH, DIRECT_IO = 1, 2, 1
+PATIENCE = 60  # seconds for an answer of the process that serves
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -76,8 +78,8 @@ class Disk:
             return
         try:
             body, trouble = self.reply(code, node, request[struct.calcsize(IN) :]), 0
-        except OSError as error:
-            body, trouble = b"", error.errno or errno.EIO
+        except Exception as error:  # an unanswered request would keep its program waiting for ever
+            body, trouble = b"", getattr(error, "errno", None) or errno.EIO
         try:
             os.write(self.device, struct.pack(OUT, 16 + len(body), -trouble, unique) + body)
         except OSError as error:  # who asked has gone
@@ -158,7 +160,10 @@ class Mounted:
         place.mkdir(exist_ok=True)
         self.place = place
         command = [sys.executable, __file__, str(folder), str(place)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        # In a session of its own: Ctrl-C is not for it, it must live to unmount once its standard input ends.
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
         self.awaited()
 
     def tell(self, line: str) -> None:
@@ -169,7 +174,9 @@ class Mounted:
 
     def awaited(self) -> None:
         assert self.process.stdout is not None
-        if self.process.stdout.readline() != "ok\n":
+        ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
+        if not ready or self.process.stdout.readline() != "ok\n":
+            self.__exit__()
             raise RuntimeError(f"the disk at {self.place} ended")
 
     def vanish(self) -> None:

@@ -5,6 +5,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,7 +38,10 @@ def disk(store: Path, tmp_path: Path) -> Iterator:
     except RuntimeError:  # in a container root may not
         pytest.skip("no FUSE: mounting is not allowed here")
     with mounted:
+        patience = threading.Timer(60, mounted.vanish)  # then reads fail, and with them the test, instead of hanging
+        patience.start()
         yield mounted
+        patience.cancel()
 
 
 def test_the_disk_shows_what_is_in_the_folder(store: Path, disk) -> None:
@@ -77,19 +81,24 @@ def test_a_disk_that_fails_is_a_sentence_and_a_disk_that_is_well_again_goes_on(s
         assert (split.picture(7) == expected).all()
 
 
-OPEN_AND_END = (
-    "import sys; from alexnet.data.store import Store; s = Store(sys.argv[1]).split('train'); s.picture(0); input()"
-)
+OPEN_AND_END = """
+import sys
+from alexnet.data.store import Store
+split = Store(sys.argv[1]).split("train")
+split.picture(0)
+print("read", flush=True)
+input()
+"""
 
 
 def test_a_process_ends_in_peace_after_its_disk(disk) -> None:
     """Also closing what is open is an error of the system then."""
     command = [sys.executable, "-c", OPEN_AND_END, str(disk.place)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    reader = subprocess.Popen(command, text=True, **pipes)
-    assert reader.stdout is not None and reader.stdout.read(4) == "read"
-    disk.vanish()
-    _, said = reader.communicate("\n")
+    with subprocess.Popen(command, text=True, **pipes) as reader:
+        assert reader.stdout is not None and reader.stdout.readline() == "read\n"
+        disk.vanish()
+        _, said = reader.communicate("\n", timeout=60)
     assert (reader.returncode, said) == (0, "")
 
 

@@ -74,7 +74,7 @@ def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 @torch.library.custom_op("alexnet::full_gradient", mutates_args=())
-def _full_gradient(x: Tensor, weight: Tensor, g: Tensor, of_x: bool, of_weight: bool) -> list[Tensor]:
+def _full_gradient(x: Tensor, weight: Tensor, g: Tensor, of_x: bool, of_weight: bool) -> Tensors:
     x, weight, g = x.contiguous(), weight.contiguous(), g.contiguous()
     sizes = *x.shape, len(weight)
     grads = _empty_full_gradient(x, weight, g, of_x, of_weight)
@@ -86,7 +86,7 @@ def _full_gradient(x: Tensor, weight: Tensor, g: Tensor, of_x: bool, of_weight: 
 
 
 @_full_gradient.register_fake
-def _empty_full_gradient(x: Tensor, weight: Tensor, g: Tensor, of_x: bool, of_weight: bool) -> list[Tensor]:
+def _empty_full_gradient(x: Tensor, weight: Tensor, g: Tensor, of_x: bool, of_weight: bool) -> Tensors:
     return [each.new_empty(each.shape) for each, wanted in ((x, of_x), (weight, of_weight)) if wanted]
 
 
@@ -101,19 +101,19 @@ _full.register_autograd(_full_backward, setup_context=_keep_linear)
 
 
 @torch.library.custom_op("alexnet::conv2d", mutates_args=())
-def _conv2d(x: Tensor, weight: Tensor, bias: Tensor, stride: list[int], padding: list[int], groups: int) -> Tensor:
+def _conv2d(x: Tensor, weight: Tensor, bias: Tensor, stride: Integers, padding: Integers, groups: int) -> Tensor:
     return F.conv2d(x, weight, bias, stride, padding, 1, groups)
 
 
 @_conv2d.register_fake
-def _(x: Tensor, weight: Tensor, bias: Tensor, stride: list[int], padding: list[int], groups: int) -> Tensor:
+def _(x: Tensor, weight: Tensor, bias: Tensor, stride: Integers, padding: Integers, groups: int) -> Tensor:
     return F.conv2d(x, weight, bias, stride, padding, 1, groups)
 
 
 @torch.library.custom_op("alexnet::conv2d_gradient", mutates_args=())
 def _conv2d_gradient(
-    x: Tensor, weight: Tensor, g: Tensor, stride: list[int], padding: list[int], groups: int, of_x: bool
-) -> list[Tensor]:
+    x: Tensor, weight: Tensor, g: Tensor, stride: Integers, padding: Integers, groups: int, of_x: bool
+) -> Tensors:
     """Gradients of weight and bias, and of x where wanted."""
     if not of_x and groups == 1 and not any(padding) and stride[0] == stride[1]:
         first = first_gradients(x, weight, g, stride[0])
@@ -126,8 +126,8 @@ def _conv2d_gradient(
 
 @_conv2d_gradient.register_fake
 def _(
-    x: Tensor, weight: Tensor, g: Tensor, stride: list[int], padding: list[int], groups: int, of_x: bool
-) -> list[Tensor]:
+    x: Tensor, weight: Tensor, g: Tensor, stride: Integers, padding: Integers, groups: int, of_x: bool
+) -> Tensors:
     grads = [torch.empty_like(weight), weight.new_empty(len(weight))]
     return [*grads, *([torch.empty_like(x)] if of_x else [])]
 
@@ -184,7 +184,7 @@ def first_gradients(x: Tensor, weight: Tensor, g: Tensor, stride: int) -> list[T
 
 
 @torch.library.custom_op("alexnet::first_gradient", mutates_args=())
-def _first_gradient(x: Tensor, weight: Tensor, g: Tensor, stride: int) -> list[Tensor]:
+def _first_gradient(x: Tensor, weight: Tensor, g: Tensor, stride: int) -> Tensors:
     grads = first_gradients(x, weight, g, stride)
     if grads is None:
         form = ([len(weight)], [stride] * 2, [0, 0], [1, 1], False, [0, 0], 1, [False, True, True])
@@ -193,7 +193,7 @@ def _first_gradient(x: Tensor, weight: Tensor, g: Tensor, stride: int) -> list[T
 
 
 @_first_gradient.register_fake
-def _(x: Tensor, weight: Tensor, g: Tensor, stride: int) -> list[Tensor]:
+def _(x: Tensor, weight: Tensor, g: Tensor, stride: int) -> Tensors:
     return [torch.empty_like(weight, memory_format=torch.channels_last), weight.new_empty(len(weight))]
 
 
