@@ -94,8 +94,8 @@ input()
 def test_a_process_ends_in_peace_after_its_disk(disk) -> None:
     """Also closing what is open is an error of the system then."""
     command = [sys.executable, "-c", OPEN_AND_END, str(disk.place)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, **pipes) as reader:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, text=True, stdin=pipe, stdout=pipe, stderr=pipe) as reader:
         assert reader.stdout is not None and reader.stdout.readline() == "read\n"
         disk.vanish()
         _, said = reader.communicate("\n", timeout=60)

@@ -12,15 +12,18 @@
 Values and gradients are those of `torch.nn` but for the order of additions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
+from typing import List  # noqa: UP035  # as below
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alexnet.model import kernels
+
+# PyTorch 2.6 takes the schema of an operator from no other names of these.
+Integers = List[int]  # noqa: UP006
+Tensors = List[Tensor]  # noqa: UP006
 
 FEWEST = 16
 """Pictures for which products of fully connected layers are made by `native/full.h`: fewer do not fill its vectors."""
@@ -125,9 +128,7 @@ def _conv2d_gradient(
 
 
 @_conv2d_gradient.register_fake
-def _(
-    x: Tensor, weight: Tensor, g: Tensor, stride: Integers, padding: Integers, groups: int, of_x: bool
-) -> Tensors:
+def _(x: Tensor, weight: Tensor, g: Tensor, stride: Integers, padding: Integers, groups: int, of_x: bool) -> Tensors:
     grads = [torch.empty_like(weight), weight.new_empty(len(weight))]
     return [*grads, *([torch.empty_like(x)] if of_x else [])]
 
