@@ -116,6 +116,17 @@ def copy_patch(picture: np.ndarray, top: int, left: int, mirrored: bool, out: np
     compiled.alexnet_patch(address(picture), picture.shape[1], top, left, crop, mirrored, address(out))
 
 
+def room(size: int) -> np.ndarray:
+    """Memory to decode a picture into that is read again at once: uint8 [size, size, 3].
+
+    libjpeg-turbo writes rows that begin at a multiple of 32 bytes past the cache (on x86), and reading them back takes
+    longer than anything else that is done to a patch. These begin elsewhere.
+    """
+    memory = np.empty(size * size * 3 + 32, np.uint8)
+    start = (16 - address(memory)) % 32
+    return memory[start : start + size * size * 3].reshape(size, size, 3)
+
+
 def address(array: np.ndarray) -> int:
     """Where the array's memory begins."""
     return array.__array_interface__["data"][0]

@@ -86,27 +86,20 @@ def encode(picture: np.ndarray, quality: int = 95) -> bytes:
     return file.getvalue()
 
 
-def decode_stored(data: Bytes) -> np.ndarray:
+def decode_stored(data: Bytes, room: np.ndarray | None = None) -> np.ndarray:
     """What `encode` made, as uint8 [size, size, 3]. Raises ValueError with the reason. Releases the
-    interpreter lock while it decodes a JPEG."""
-    if bytes(memoryview(data)[:3]) == JPEG_START:
-        return simplejpeg.decode_jpeg(data)
-    return _decode_with_pillow(memoryview(data))
+    interpreter lock while it decodes a JPEG.
 
-
-def decode_into(data: Bytes, out: np.ndarray) -> None:
-    """`decode_stored` into `out`, uint8 [size, size, 3] and contiguous, without a copy where it is a JPEG.
-    Raises ValueError with the reason, also where the picture has another size."""
+    The picture may lie in `room`, uint8 [size, size, 3] and contiguous: memory that was used before is faster.
+    """
     if bytes(memoryview(data)[:3]) != JPEG_START:
-        picture = decode_stored(data)
-        if picture.shape != out.shape:
-            raise ValueError(f"it is {picture.shape[1]}x{picture.shape[0]} and not {out.shape[1]}x{out.shape[0]}")
-        out[...] = picture
-        return
-    height, width, _, _ = simplejpeg.decode_jpeg_header(data)
-    if (height, width, 3) != out.shape:
-        raise ValueError(f"it is {width}x{height} and not {out.shape[1]}x{out.shape[0]}")
-    simplejpeg.decode_jpeg(data, buffer=out)
+        return _decode_with_pillow(memoryview(data))
+    if room is not None:
+        try:
+            return simplejpeg.decode_jpeg(data, buffer=room)
+        except ValueError:  # it is larger, or damaged
+            pass
+    return simplejpeg.decode_jpeg(data)
 
 
 def _decode_jpeg(data: memoryview, shorter_side: int | None) -> np.ndarray | None:

@@ -111,11 +111,12 @@ class StoreSplit:
         rows = self._rows(shard)[row // self.batch_rows]
         return str(rows.key(row % self.batch_rows), "utf-8", "replace")
 
-    def picture(self, index: int) -> np.ndarray:
-        """The picture, uint8 [size, size, 3]. A damaged one raises ValueError, naming shard and row."""
+    def picture(self, index: int, room: np.ndarray | None = None) -> np.ndarray:
+        """The picture, uint8 [size, size, 3]; it may lie in `room`, an array like it. A damaged one raises ValueError,
+        naming shard and row."""
         image = self.image(index)
         try:
-            picture = decode_stored(image)
+            picture = decode_stored(image, room)
         except ValueError as error:
             raise ValueError(f"{self.where(index)} cannot be decoded ({error}): {PREPARE_AGAIN}") from None
         if picture.shape != (self.size, self.size, 3):
