@@ -28,6 +28,7 @@ from side_by_side import Form, compare, keep, options
 
 from alexnet.bench.feeding import feeding
 from alexnet.bench.network import step_of, training_step
+from alexnet.data.chunk import Row
 from alexnet.data.info import seal
 from alexnet.data.shard import Shard, ShardInfo
 from alexnet.data.store import Store
@@ -109,7 +110,7 @@ def linked_store(given: Path, path: Path, count: int) -> None:
     first = path / "train-00000.arrow"
     if count < shard["rows"]:
         split, few = store.split("train"), Shard(first)
-        few.add((bytes(split.image(row)), int(split.labels[row]), split.key(row)) for row in range(count))
+        few.add(Row(bytes(split.image(row)), int(split.labels[row]), split.key(row)) for row in range(count))
         shard = few.close("train")
     else:
         shutil.copy(given / shard["file"], first)

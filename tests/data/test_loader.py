@@ -50,18 +50,6 @@ def test_batches_hold_the_drawn_patches(split, workers):
             position += 1
 
 
-@pytest.mark.parametrize(("size", "crop"), [(256, 224), (24, 20), (7, 7), (2, 1)])
-@pytest.mark.parametrize("writable", [True, False])
-def test_copied_patches_are_those_that_are_cut_out(size, crop, writable):
-    picture = np.random.default_rng(size).integers(0, 256, (size, size, 3), np.uint8)
-    picture.setflags(write=writable)
-    for mirrored in (False, True):
-        for offset in np.array([[0, 0], [size - crop, 0], [(size - crop) // 2, size - crop]]):
-            out = np.zeros((crop, crop, 3), np.uint8)
-            loader.copy_patch(picture, offset, mirrored, out)
-            assert np.array_equal(out, augment.crop_and_mirror(picture, offset, mirrored, crop))
-
-
 def test_starting_late_gives_the_rest_of_the_epoch(split):
     whole = list(loader.training_batches(split, draw(), 8, CROP, workers=2))
     rest = list(loader.training_batches(split, draw(), 8, CROP, start=2, workers=2))
