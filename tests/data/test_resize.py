@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from alexnet.data import resize
 from alexnet.data.resize import decode, decode_stored, encode, rescale
 
 
@@ -237,3 +238,19 @@ def test_small_pictures_are_stored_lossless_and_large_ones_as_jpeg(size: int, st
 def test_a_lower_quality_is_shorter() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
     assert len(encode(picture, 50)) < len(encode(picture, 95)) < len(encode(picture, 100))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"lossless": True}, {"save_all": True, "append_images": [Image.new("RGB", (70, 50))]}]
+)
+def test_a_webp_that_claims_too_much_is_refused_before_memory_is_taken(
+    options: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = written(scene(50, 70), "WEBP", **options)
+    assert decode(data).shape == (50, 70, 3)
+    monkeypatch.setattr(resize, "MOST_WEBP_PIXELS", 50 * 70)
+    assert decode(data).shape == (50, 70, 3)
+    monkeypatch.setattr(resize, "MOST_WEBP_PIXELS", 50 * 70 - 1)
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("opened"))
+    with pytest.raises(ValueError, match="it claims 70x50 pixels, more than the 3,499 that WebP may have"):
+        decode(data)
