@@ -68,7 +68,7 @@ def test_in_order_shows_every_picture_once(split):
 
 
 def test_an_error_in_a_thread_reaches_the_caller(split, monkeypatch):
-    def broken(self, row):
+    def broken(self, row, room):
         raise ValueError(f"row {row} is damaged")
 
     monkeypatch.setattr(type(split), "picture", broken)

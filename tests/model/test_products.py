@@ -213,7 +213,7 @@ def test_operators_keep_torchs_rules():
     x, w, b = (torch.randn(s).requires_grad_() for s in ((4, 6), (5, 6), (5,)))
     check(torch.ops.alexnet.linear.default, (x, w, b))
     x, w, b = (torch.randn(s).requires_grad_() for s in ((2, 4, 6, 6), (6, 2, 3, 3), (6,)))
-    check(torch.ops.alexnet.conv2d.default, (x, w, b, [1, 1], [1, 1], 2))
+    check(torch.ops.alexnet.convolution.default, (x, w, b, [1, 1], [1, 1], 2))
     x, w, g = x.detach(), w.detach(), torch.randn(2, 6, 6, 6)
     for of_x in (True, False):
         check(torch.ops.alexnet.conv2d_gradient.default, (x, w, g, [1, 1], [1, 1], 2, of_x))

@@ -10,6 +10,9 @@
   and kernels of 3x3 blocks with stride 1 instead of 11x11 pixels with stride 4.
 
 Values and gradients are those of `torch.nn` but for the order of additions.
+
+torch.compile keeps what it compiled under the operators' names and does not see their gradients: an operator whose
+gradient takes other operators than before needs another name.
 """
 
 from collections.abc import Sequence
@@ -103,7 +106,7 @@ def _full_backward(ctx, g: Tensor):
 _full.register_autograd(_full_backward, setup_context=_keep_linear)
 
 
-@torch.library.custom_op("alexnet::conv2d", mutates_args=())
+@torch.library.custom_op("alexnet::convolution", mutates_args=())
 def _conv2d(x: Tensor, weight: Tensor, bias: Tensor, stride: Integers, padding: Integers, groups: int) -> Tensor:
     return F.conv2d(x, weight, bias, stride, padding, 1, groups)
 
