@@ -1,5 +1,6 @@
 """Decoding judged by content, the central square, and what is refused."""
 
+import contextlib
 import io
 import struct
 import warnings
@@ -254,3 +255,12 @@ def test_a_webp_that_claims_too_much_is_refused_before_memory_is_taken(
     monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("opened"))
     with pytest.raises(ValueError, match="it claims 70x50 pixels, more than the 3,499 that WebP may have"):
         decode(data)
+
+
+def test_a_jpeg_with_a_strange_subsampling_is_a_sentence_or_a_picture() -> None:
+    data = bytearray(written(scene(64, 64), "JPEG"))
+    at = data.index(b"\xff\xc0")  # the frame: length, precision, height, width, components, and (id, sampling, table)
+    for sampling in range(256):
+        data[at + 11] = sampling
+        with contextlib.suppress(ValueError):
+            assert decode(bytes(data)).shape == (64, 64, 3)

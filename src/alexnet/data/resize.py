@@ -109,7 +109,7 @@ def _decode_jpeg(data: memoryview, shorter_side: int | None) -> np.ndarray | Non
     """None where Pillow should try: CMYK, and whatever libjpeg-turbo warns of or refuses."""
     try:
         height, width, colours, _ = cast(tuple[int, int, str, str], simplejpeg.decode_jpeg_header(data))
-    except ValueError:
+    except (ValueError, KeyError):  # KeyError: a subsampling of colours that it has no name for
         return None
     if width * height > MOST_PIXELS:
         raise ValueError(f"it claims {width}x{height} pixels, more than the {MOST_PIXELS:,} that are decoded")
