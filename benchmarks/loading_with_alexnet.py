@@ -19,7 +19,7 @@ from alexnet.model import kernels
 
 
 def held() -> dict[str, int]:
-    """Bytes of this process: its own, and those of files that are mapped (the pictures), which the system can drop."""
+    """Bytes of this process: its own, and those of files that are mapped, which the system can drop."""
     lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return {kind: int(lines[key].split()[0]) * 1024 for kind, key in (("own", "RssAnon"), ("mapped", "RssFile"))}
 

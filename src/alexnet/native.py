@@ -17,11 +17,15 @@ import shutil
 import stat
 import subprocess
 import tempfile
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 Flags = Sequence[tuple[str, ...]]
 """Sets of flags; the first that the compiler accepts is taken."""
+
+NOTHING: Mapping[str, Sequence[type]] = MappingProxyType({})
 
 
 class UnavailableError(Exception):
@@ -33,8 +37,9 @@ def is_off() -> bool:
     return os.environ.get("ALEXNET_KERNELS", "").lower() in ("off", "0", "no")
 
 
-def load(source: Path, flags: Flags) -> ctypes.CDLL:
-    """The library made of `source`, built where the cache has none. Raises UnavailableError."""
+def load(source: Path, flags: Flags, arguments: Mapping[str, Sequence[type]] = NOTHING) -> ctypes.CDLL:
+    """The library made of `source`, built where the cache has none, its functions with the types of their `arguments`.
+    Raises UnavailableError."""
     if os.name != "posix":
         raise UnavailableError("they are built on Linux and macOS only")
     command = compiler()
@@ -44,9 +49,21 @@ def load(source: Path, flags: Flags) -> ctypes.CDLL:
         path = cache_folder() / library_name(command, source, flags)
         if not (path.exists() and _is_private(path)):
             build(command, source, flags, path)
-        return ctypes.CDLL(str(path))
-    except OSError as error:
+        library = ctypes.CDLL(str(path))
+        for name, types in arguments.items():
+            getattr(library, name).argtypes = types
+        return library
+    except (OSError, AttributeError) as error:
         raise UnavailableError(str(error)) from error
+
+
+def found(load: Callable[[], ctypes.CDLL], without: str) -> ctypes.CDLL | None:
+    """What `load` gives, or None, with a warning that says what it is like `without`."""
+    try:
+        return load()
+    except UnavailableError as error:
+        warnings.warn(f"{without}, {error}. ALEXNET_KERNELS=off silences this.", RuntimeWarning, stacklevel=3)
+        return None
 
 
 def compiler() -> list[str] | None:

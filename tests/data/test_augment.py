@@ -7,7 +7,7 @@ from sklearn.decomposition import PCA
 from torchvision.transforms import functional as tv
 
 from alexnet.config import AugmentConfig
-from alexnet.data import augment
+from alexnet.data import augment, pixels
 
 SIZE, CROP = 40, 32
 
@@ -21,7 +21,7 @@ def test_crop_and_mirror_equal_torchvision(pictures):
     draws = augment.draw_epoch(AugmentConfig(), 6, SIZE, CROP, seed=3, epoch=0)
     assert draws.mirrored.any() and not draws.mirrored.all()
     for picture, offset, mirrored in zip(pictures, draws.offsets, draws.mirrored, strict=True):
-        patch = augment.crop_and_mirror(picture, offset, mirrored, CROP)
+        patch = pixels.crop_and_mirror(picture, offset, mirrored, CROP)
         theirs = tv.crop(torch.from_numpy(picture).permute(2, 0, 1), int(offset[0]), int(offset[1]), CROP, CROP)
         theirs = tv.hflip(theirs) if mirrored else theirs
         assert torch.equal(torch.from_numpy(patch.copy()).permute(2, 0, 1), theirs)
@@ -49,7 +49,7 @@ def test_the_mean_is_removed_where_the_patch_was(pictures, mirrored):
     mean = np.random.default_rng(1).uniform(0, 255, (SIZE, SIZE, 3)).astype(np.float32)
     offsets = np.random.default_rng(2).integers(0, SIZE - CROP + 1, (6, 2))
     flags = np.full(6, mirrored)
-    patches = np.stack([augment.crop_and_mirror(p, o, mirrored, CROP) for p, o in zip(pictures, offsets, strict=True)])
+    patches = np.stack([pixels.crop_and_mirror(p, o, mirrored, CROP) for p, o in zip(pictures, offsets, strict=True)])
     shift = torch.arange(18, dtype=torch.float32).reshape(6, 3)
     ours = augment.remove_mean(torch.from_numpy(patches), torch.from_numpy(mean), offsets, flags, shift, torch.float32)
     for i, (top, left) in enumerate(offsets):

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from alexnet.config import AugmentConfig
-from alexnet.data import augment, loader
+from alexnet.data import augment, loader, pixels
 from alexnet.data.prepare import prepare
 from alexnet.data.store import Store, StoreSplit
 
@@ -44,7 +44,7 @@ def test_batches_hold_the_drawn_patches(split, workers):
         for patch, label in zip(batch.patches, batch.labels, strict=True):
             row = int(draws.order[position])
             picture = split.picture(row)
-            expected = augment.crop_and_mirror(picture, draws.offsets[position], draws.mirrored[position], CROP)
+            expected = pixels.crop_and_mirror(picture, draws.offsets[position], draws.mirrored[position], CROP)
             assert np.array_equal(patch.numpy(), expected)
             assert label == split.labels[row]
             position += 1

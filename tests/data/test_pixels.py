@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from compiling import check_source
 from PIL import Image
 
-from alexnet import native
 from alexnet.data import pixels
 
 compiled = pytest.mark.skipif(pixels.library() is None, reason="no compiled functions here")
@@ -122,14 +122,7 @@ def test_a_processor_without_vectors_gives_the_same(fresh: Path, monkeypatch: py
 @compiled
 @pytest.mark.parametrize("processor", ["x86-64", "x86-64-v3", "skylake-avx512", "icelake-server", "armv8-a"])
 def test_the_source_is_for_every_processor(fresh: Path, processor: str):
-    command = native.compiler()
-    assert command is not None
-    (fresh / "nothing.cpp").write_text("int nothing;")
-    form = [*command, "-std=c++17", f"-march={processor}", "-fsyntax-only", "-Wall", "-Werror", "-Wno-psabi"]
-    if subprocess.run([*form, str(fresh / "nothing.cpp")], capture_output=True).returncode:
-        pytest.skip("the compiler does not know it")
-    done = subprocess.run([*form, str(pixels.SOURCE)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    check_source(pixels.SOURCE, fresh, f"-march={processor}", "-Wall", "-Werror", "-Wno-psabi")
 
 
 def test_without_a_compiler_it_says_so_once(fresh: Path, monkeypatch: pytest.MonkeyPatch):

@@ -142,6 +142,19 @@ def test_a_huge_picture_is_refused_before_it_is_decoded() -> None:
             decode(data, 256)
 
 
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP"])
+def test_the_bound_holds_for_every_format(monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    data, height, width = written(scene(), form), *scene().shape[:2]
+    monkeypatch.setattr(resize, "MOST_PIXELS", height * width)
+    assert decode(data).shape == (height, width, 3)
+    monkeypatch.setattr(resize, "MOST_PIXELS", height * width - 1)
+    monkeypatch.setattr(Image.Image, "load", None)  # nothing is decoded to find out
+    with pytest.raises(
+        ValueError, match=f"^it claims {width}x{height} pixels, more than the [0-9,]+ that are decoded$"
+    ):
+        decode(data)
+
+
 def test_a_large_picture_converted_by_bands_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     clear = np.dstack([scene(), scene(seed=1)[..., :1]])
     palette = Image.fromarray(scene()).quantize(32)

@@ -52,13 +52,6 @@ def _generator(seed: int, epoch: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, epoch])))
 
 
-def crop_and_mirror(picture: np.ndarray, offset: np.ndarray, mirrored: bool, crop: int) -> np.ndarray:
-    """The patch of `crop` x `crop` pixels at `offset` (top, left), as a view: uint8 [crop, crop, 3]."""
-    top, left = offset
-    patch = picture[top : top + crop, left : left + crop]
-    return patch[:, ::-1] if mirrored else patch
-
-
 def colour_axes(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues [3], ascending, and eigenvectors [3, 3], in columns, of the RGB covariance (section 4.1)."""
     return np.linalg.eigh(np.asarray(covariance, dtype=np.float64))

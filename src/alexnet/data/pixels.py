@@ -6,7 +6,7 @@ for that.
 
 import ctypes
 import functools
-import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,28 +30,13 @@ _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # colours, in the ord
 
 def load() -> ctypes.CDLL:
     """The compiled functions, built where the cache has none. Raises native.UnavailableError."""
-    library = native.load(SOURCE, FLAGS)
-    try:
-        for name, arguments in _ARGUMENTS.items():
-            function = getattr(library, name)
-            function.argtypes, function.restype = arguments, None
-    except AttributeError as error:
-        raise native.UnavailableError(str(error)) from error
-    return library
+    return native.load(SOURCE, FLAGS, _ARGUMENTS)
 
 
 @functools.cache
 def _loaded() -> ctypes.CDLL | None:
-    try:
-        return load()
-    except native.UnavailableError as error:
-        warnings.warn(
-            "Pictures are resized by Pillow and cut out by NumPy, with the same result but several times slower: the "
-            f"compiled functions are not available, {error}. ALEXNET_KERNELS=off silences this.",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return None
+    without = "Pictures are resized by Pillow and cut out by NumPy, with the same result but several times slower"
+    return native.found(load, f"{without}: the compiled functions are not available")
 
 
 def library() -> ctypes.CDLL | None:
@@ -102,14 +87,19 @@ def _products(picture: np.ndarray) -> list[int]:
     return [round(float(np.einsum("ki,ki->k", runs[a], runs[b]).sum(dtype=np.float64))) for a, b in _PAIRS]
 
 
+def crop_and_mirror(picture: np.ndarray, offset: Sequence[int], mirrored: bool, crop: int) -> np.ndarray:
+    """The patch of `crop` x `crop` pixels at `offset` (top, left), as a view: uint8 [crop, crop, 3]."""
+    top, left = offset
+    patch = picture[top : top + crop, left : left + crop]
+    return patch[:, ::-1] if mirrored else patch
+
+
 def copy_patch(picture: np.ndarray, top: int, left: int, mirrored: bool, out: np.ndarray) -> None:
-    """The patch at (top, left) of `picture`, uint8 [height, width, 3], mirrored if `mirrored`, into `out`, uint8
-    [crop, crop, 3]; both contiguous."""
+    """`crop_and_mirror` of `picture`, uint8 [height, width, 3], into `out`, uint8 [crop, crop, 3]; both contiguous."""
     crop = len(out)
     compiled = library()
     if compiled is None:
-        patch = picture[top : top + crop, left : left + crop]
-        out[...] = patch[:, ::-1] if mirrored else patch
+        out[...] = crop_and_mirror(picture, (top, left), mirrored, crop)
         return
     assert picture.flags.c_contiguous and out.flags.c_contiguous and out.shape == (crop, crop, 3)
     assert 0 <= top <= len(picture) - crop and 0 <= left <= picture.shape[1] - crop

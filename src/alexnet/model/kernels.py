@@ -1,4 +1,4 @@
-"""Loads and calls `native/kernels.cpp`: the memory-bound layers for CPUs.
+"""Loads and calls `native/kernels.cpp`: the layers that memory bounds, and products that oneDNN is slow at, on CPUs.
 
 Without a compiler (see `alexnet.native`) everything runs in plain PyTorch; `ALEXNET_KERNELS=off` asks for that.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -38,7 +37,7 @@ _ARGUMENTS = {
     "spatial_norm_gradient": (_pointer,) * 3 + (_size,) * 5 + (_real,) * 2,
     "blocks": (_pointer,) * 2 + (_size,) * 7,
     "blocks_from_float32": (_pointer,) * 2 + (_size,) * 7,
-    "momentum_update": (_pointer,) * 4 + (_size,) + (_real,) * 3,
+    "momentum_update": (_pointer,) * 3 + (_size,) + (_real,) * 3,
 }
 _ARGUMENTS_OF_ONE_DTYPE = {
     "first_bfloat16": (_pointer,) * 4 + (_size,) * 10,
@@ -54,31 +53,15 @@ _ARGUMENTS_OF_ONE_DTYPE = {
 
 def load() -> ctypes.CDLL:
     """The compiled kernels, built where the cache has none. Raises native.UnavailableError."""
-    kernels = native.load(SOURCE, FLAGS)  # uses the OpenMP library that torch has loaded
-    try:
-        for name, arguments in _ARGUMENTS.items():
-            for dtype in DTYPES.values():
-                function = getattr(kernels, f"{name}_{dtype}")
-                function.argtypes, function.restype = (*arguments, _threads), None
-        for name, arguments in _ARGUMENTS_OF_ONE_DTYPE.items():
-            getattr(kernels, name).argtypes = (*arguments, _threads)
-    except AttributeError as error:
-        raise native.UnavailableError(str(error)) from error
-    return kernels
+    arguments = {f"{name}_{dtype}": types for name, types in _ARGUMENTS.items() for dtype in DTYPES.values()}
+    arguments |= _ARGUMENTS_OF_ONE_DTYPE
+    return native.load(SOURCE, FLAGS, {name: (*types, _threads) for name, types in arguments.items()})  # torch's OpenMP
 
 
 @functools.cache
 def _loaded() -> ctypes.CDLL | None:
-    try:
-        return load()
-    except native.UnavailableError as error:
-        warnings.warn(
-            "Local response normalisation, max pooling and the update run in plain PyTorch, several times "
-            f"slower: the compiled kernels are not available, {error}. ALEXNET_KERNELS=off silences this.",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return None
+    slower = "Normalisation, max pooling, conv1 and the update run in plain PyTorch, several times slower"
+    return native.found(load, f"{slower}: the compiled kernels are not available")
 
 
 def library() -> ctypes.CDLL | None:
@@ -149,31 +132,22 @@ def reuse_memory() -> bool:
 
 @torch.no_grad()
 def momentum_update_(
-    w: Tensor,
-    v: Tensor,
-    g: Tensor,
-    learning_rate: float,
-    momentum: float,
-    weight_decay: float,
-    copy: Tensor | None = None,
+    w: Tensor, v: Tensor, g: Tensor, learning_rate: float, momentum: float, weight_decay: float
 ) -> None:
     """The paper's update (section 5), in place, in one pass over memory.
 
-    v <- momentum v - weight_decay learning_rate w - learning_rate g; w <- w + v; copy <- w, rounded.
-    All of one shape; w and v float32, g float32 or bfloat16, copy bfloat16 (what a bfloat16 network uses).
+    v <- momentum v - weight_decay learning_rate w - learning_rate g; w <- w + v.
+    All of one shape; w and v float32, g float32 or bfloat16.
     """
-    tensors = [w, v, g] if copy is None else [w, v, g, copy]
+    tensors = [w, v, g]
     assert all(t.shape == w.shape for t in tensors)
-    typed = w.dtype == v.dtype == torch.float32 and (copy is None or copy.dtype == torch.bfloat16)
-    if typed and all(usable(t) for t in tensors) and _same_dense_layout(tensors):
+    if w.dtype == v.dtype == torch.float32 and all(usable(t) for t in tensors) and _same_dense_layout(tensors):
         decay = weight_decay * learning_rate
-        call("momentum_update", g.dtype, w, v, g, copy, w.numel(), learning_rate, momentum, decay)
-        torch.autograd.graph.increment_version([w, v, *tensors[3:]])
+        call("momentum_update", g.dtype, w, v, g, w.numel(), learning_rate, momentum, decay)
+        torch.autograd.graph.increment_version([w, v])
         return
     v.mul_(momentum).add_(w, alpha=-weight_decay * learning_rate).add_(g, alpha=-learning_rate)
     w.add_(v)
-    if copy is not None:
-        copy.copy_(w)
 
 
 def _same_dense_layout(tensors: list[Tensor]) -> bool:

@@ -120,10 +120,10 @@ template <class S, class T> void blocks(const S *x, T *y, int64_t batch, const B
     }
 }
 
-// v <- momentum v - decay w - rate g; w <- w + v (decay is the weight decay times the rate); copy <- w where wanted.
+// v <- momentum v - decay w - rate g; w <- w + v (decay is the weight decay times the rate).
 template <class G>
-void momentum_update(float *w, float *v, const G *g, bfloat16 *copy, int64_t count, float rate, float momentum,
-                     float decay, int threads) {
+void momentum_update(float *w, float *v, const G *g, int64_t count, float rate, float momentum, float decay,
+                     int threads) {
     const int64_t chunks = (count + CHUNK - 1) / CHUNK;
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t chunk = 0; chunk < chunks; chunk++) {
@@ -133,8 +133,6 @@ void momentum_update(float *w, float *v, const G *g, bfloat16 *copy, int64_t cou
             v[i] = momentum * v[i] - decay * w[i] - rate * widen(g[i]);
             w[i] += v[i];
         }
-        if (copy)
-            for (int64_t i = start; i < end; i++) narrow(w[i], copy[i]);
     }
 }
 
@@ -241,12 +239,12 @@ void full_gradient_of_weight_float32(const float *x, const float *g, float *dw, 
 ALEXNET_LAYERS(float32, float)
 ALEXNET_LAYERS(bfloat16, bfloat16)
 
-void momentum_update_float32(float *w, float *v, const float *g, bfloat16 *copy, int64_t count, float rate,
-                             float momentum, float decay, int threads) {
-    momentum_update(w, v, g, copy, count, rate, momentum, decay, threads);
+void momentum_update_float32(float *w, float *v, const float *g, int64_t count, float rate, float momentum, float decay,
+                             int threads) {
+    momentum_update(w, v, g, count, rate, momentum, decay, threads);
 }
-void momentum_update_bfloat16(float *w, float *v, const bfloat16 *g, bfloat16 *copy, int64_t count, float rate,
-                              float momentum, float decay, int threads) {
-    momentum_update(w, v, g, copy, count, rate, momentum, decay, threads);
+void momentum_update_bfloat16(float *w, float *v, const bfloat16 *g, int64_t count, float rate, float momentum, float decay,
+                             int threads) {
+    momentum_update(w, v, g, count, rate, momentum, decay, threads);
 }
 }
