@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from alexnet.data import resize
 from alexnet.data.resize import decode, decode_stored, encode, rescale
 
 
@@ -138,6 +139,22 @@ def test_a_huge_picture_is_refused_before_it_is_decoded() -> None:
     for data, message in ((png, "exceeds limit of"), (jpeg, "it claims 60000x60000 pixels")):
         with pytest.raises(ValueError, match=message):
             decode(data, 256)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
+def test_no_format_may_take_more_than_a_gibibyte(monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    """What a pixel takes while it is decoded is measured in docs/reliability.md."""
+    assert resize.MOST_PIXELS * 8 == resize.MOST_PIXELS_WEBP * 16 == 2**30
+    data, height, width = written(scene(), form), *scene().shape[:2]
+    name = "MOST_PIXELS_WEBP" if form == "WEBP" else "MOST_PIXELS"
+    monkeypatch.setattr(resize, name, height * width)
+    assert decode(data).shape == (height, width, 3)
+    monkeypatch.setattr(resize, name, height * width - 1)
+    monkeypatch.setattr(Image.Image, "load", None)  # nothing is decoded to find out
+    with pytest.raises(
+        ValueError, match=f"^it claims {width}x{height} pixels, more than the [\\d,]+ that are decoded$"
+    ):
+        decode(data)
 
 
 def test_a_large_picture_converted_by_bands_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,8 +28,11 @@ assert WebPImagePlugin  # this format is known once its plugin is imported, the 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 """No others: Pillow knows dozens, and starts other programs for some."""
 
-MOST_PIXELS: Final = 178_956_970
-"""Half a gigabyte of RGB; beyond, Pillow too suspects a decompression bomb."""
+MOST_PIXELS: Final = 2**27
+"""Of the pictures that are decoded: up to eight bytes of memory a pixel, one gibibyte."""
+
+MOST_PIXELS_WEBP: Final = 2**26
+"""libwebp takes sixteen bytes a pixel."""
 
 BAND: Final = 1 << 20
 """Pixels that are converted at a time."""
@@ -108,8 +111,7 @@ def _decode_jpeg(data: memoryview, shorter_side: int | None) -> np.ndarray | Non
         height, width, colours, _ = cast(tuple[int, int, str, str], simplejpeg.decode_jpeg_header(data))
     except ValueError:
         return None
-    if width * height > MOST_PIXELS:
-        raise ValueError(f"it claims {width}x{height} pixels, more than the {MOST_PIXELS:,} that are decoded")
+    _check_size(width, height, MOST_PIXELS)
     if colours not in ("YCbCr", "Gray", "RGB"):
         return None
     # Halving or quartering inside the inverse DCT costs less than decoding every pixel.
@@ -126,11 +128,23 @@ def _decode_with_pillow(data: memoryview) -> np.ndarray:
     with _without_warnings():
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+                _check_size(*picture.size, MOST_PIXELS_WEBP if picture.format == "WEBP" else MOST_PIXELS)
                 return _rgb(picture)
         except UnidentifiedImageError:
             raise ValueError("it is no JPEG, PNG, WebP, GIF or BMP picture") from None
+        except _TooLargeError:
+            raise
         except Exception as error:  # a damaged file raises nearly anything
             raise ValueError(f"it cannot be decoded: {error}") from None
+
+
+class _TooLargeError(ValueError):
+    """A picture that nothing is wrong with but its size."""
+
+
+def _check_size(width: int, height: int, most: int) -> None:
+    if width * height > most:
+        raise _TooLargeError(f"it claims {width}x{height} pixels, more than the {most:,} that are decoded")
 
 
 def _rgb(picture: Image.Image) -> np.ndarray:
