@@ -31,8 +31,8 @@ FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 MOST_PIXELS: Final = 2**27
 """Of the pictures that are decoded: up to eight bytes of memory a pixel, one gibibyte."""
 
-MOST_PIXELS_WEBP: Final = 2**26
-"""libwebp takes sixteen bytes a pixel."""
+MOST_WEBP_PIXELS: Final = 60_000_000
+"""The library for WebP holds the whole picture several times over, 16 bytes a pixel."""
 
 BAND: Final = 1 << 20
 """Pixels that are converted at a time."""
@@ -124,11 +124,32 @@ def _decode_jpeg(data: memoryview, shorter_side: int | None) -> np.ndarray | Non
         return None
 
 
+def _webp_size(data: memoryview) -> tuple[int, int]:
+    """Width and height as a WebP file claims them; (0, 0) for anything else. Pillow would take memory for them before
+    it tells. Format: https://developers.google.com/speed/webp/docs/riff_container."""
+
+    def number(first: int, last: int) -> int:
+        return int.from_bytes(data[first:last], "little")
+
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
+        return 0, 0
+    match bytes(data[12:16]):
+        case b"VP8X":
+            return 1 + number(24, 27), 1 + number(27, 30)
+        case b"VP8L":
+            return 1 + (number(21, 25) & 0x3FFF), 1 + (number(21, 25) >> 14 & 0x3FFF)
+        case _:
+            return number(26, 28) & 0x3FFF, number(28, 30) & 0x3FFF
+
+
 def _decode_with_pillow(data: memoryview) -> np.ndarray:
+    width, height = _webp_size(data)
+    if width * height > MOST_WEBP_PIXELS:
+        raise ValueError(f"it claims {width}x{height} pixels, more than the {MOST_WEBP_PIXELS:,} that WebP may have")
     with _without_warnings():
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-                _check_size(*picture.size, MOST_PIXELS_WEBP if picture.format == "WEBP" else MOST_PIXELS)
+                _check_size(*picture.size, MOST_PIXELS)
                 return _rgb(picture)
         except UnidentifiedImageError:
             raise ValueError("it is no JPEG, PNG, WebP, GIF or BMP picture") from None
