@@ -66,8 +66,11 @@ oldest: | .venv-oldest/installed
 audit: | $(VENV)/installed-test
 	$(PYTHON) -m venv .venv-audit
 	.venv-audit/bin/python -m pip install --disable-pip-version-check pip-audit
-	$(BIN)/python -m pip freeze --exclude-editable > .venv-audit/requirements.txt
-	.venv-audit/bin/pip-audit -r .venv-audit/requirements.txt --no-deps --disable-pip
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+[a-z0-9.]*$$//' > .venv-audit/requirements.txt
+	.venv-audit/bin/pip-audit --strict -r .venv-audit/requirements.txt --no-deps --disable-pip || \
+	  { echo "Not audited, or not clean: the last line names a package with a known weakness, one that PyPI's advisory" \
+	  "database does not know, or says that https://pypi.org could not be reached; without network nothing is known." >&2; \
+	  exit 1; }
 
 clean:
 	rm -rf $(VENV) .venv-oldest .venv-audit demo build dist src/*.egg-info .pytest_cache .ruff_cache

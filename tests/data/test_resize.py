@@ -142,6 +142,21 @@ def test_a_huge_picture_is_refused_before_it_is_decoded() -> None:
             decode(data, 256)
 
 
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP"])
+def test_no_format_may_take_more_than_a_gibibyte(monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    """What a pixel takes while it is decoded is measured in docs/reliability.md."""
+    assert max(resize.MOST_PIXELS * 8, resize.MOST_WEBP_PIXELS * 16) <= 2**30
+    data, height, width = written(scene(), form), *scene().shape[:2]
+    monkeypatch.setattr(resize, "MOST_PIXELS", height * width)
+    assert decode(data).shape == (height, width, 3)
+    monkeypatch.setattr(resize, "MOST_PIXELS", height * width - 1)
+    monkeypatch.setattr(Image.Image, "load", None)  # nothing is decoded to find out
+    with pytest.raises(
+        ValueError, match=f"^it claims {width}x{height} pixels, more than the [\\d,]+ that are decoded$"
+    ):
+        decode(data)
+
+
 def test_a_large_picture_converted_by_bands_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     clear = np.dstack([scene(), scene(seed=1)[..., :1]])
     palette = Image.fromarray(scene()).quantize(32)

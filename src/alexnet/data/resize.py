@@ -28,8 +28,8 @@ assert WebPImagePlugin  # this format is known once its plugin is imported, the 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 """No others: Pillow knows dozens, and starts other programs for some."""
 
-MOST_PIXELS: Final = 178_956_970
-"""Half a gigabyte of RGB; beyond, Pillow too suspects a decompression bomb."""
+MOST_PIXELS: Final = 2**27
+"""Of the pictures that are decoded: up to eight bytes of memory a pixel, one gibibyte."""
 
 MOST_WEBP_PIXELS: Final = 60_000_000
 """The library for WebP holds the whole picture several times over, 16 bytes a pixel."""
@@ -111,8 +111,7 @@ def _decode_jpeg(data: memoryview, shorter_side: int | None) -> np.ndarray | Non
         height, width, colours, _ = cast(tuple[int, int, str, str], simplejpeg.decode_jpeg_header(data))
     except (ValueError, KeyError):  # KeyError: a subsampling of colours that it has no name for
         return None
-    if width * height > MOST_PIXELS:
-        raise ValueError(f"it claims {width}x{height} pixels, more than the {MOST_PIXELS:,} that are decoded")
+    _check_size(width, height, MOST_PIXELS)
     if colours not in ("YCbCr", "Gray", "RGB"):
         return None
     # Halving or quartering inside the inverse DCT costs less than decoding every pixel.
@@ -150,11 +149,23 @@ def _decode_with_pillow(data: memoryview) -> np.ndarray:
     with _without_warnings():
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+                _check_size(*picture.size, MOST_PIXELS)
                 return _rgb(picture)
         except UnidentifiedImageError:
             raise ValueError("it is no JPEG, PNG, WebP, GIF or BMP picture") from None
+        except _TooLargeError:
+            raise
         except Exception as error:  # a damaged file raises nearly anything
             raise ValueError(f"it cannot be decoded: {error}") from None
+
+
+class _TooLargeError(ValueError):
+    """A picture that nothing is wrong with but its size."""
+
+
+def _check_size(width: int, height: int, most: int) -> None:
+    if width * height > most:
+        raise _TooLargeError(f"it claims {width}x{height} pixels, more than the {most:,} that are decoded")
 
 
 def _rgb(picture: Image.Image) -> np.ndarray:
