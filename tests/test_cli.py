@@ -150,6 +150,25 @@ def test_a_misspelt_setting_is_put_right(tmp_path: Path, capsys: Streams) -> Non
 
 
 @pytest.mark.parametrize(
+    "words", [["trian"], ["train", "s", "r", "--no-such-option"], ["train", "s", "r", "--epochs", "0"]]
+)
+def test_of_all_ranks_on_a_machine_one_says_what_is_wrong_with_the_words(
+    words: list[str], capsys: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for rank, speaks in (("0", True), ("1", False)):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        assert main(words) == 2
+        said = capsys.readouterr()
+        assert bool(said.err.strip()) == speaks and said.out == ""
+
+
+def test_what_only_one_rank_may_meet_is_said_by_every_rank(capsys: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert main(["verify", "nowhere"]) == 1
+    assert "nowhere is neither" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("options", "named"),
     [(["--recipe", "papier"], "papier"), (["--recipe=papier"], "papier"), (["--epochs", "0"], "epochs")],
 )

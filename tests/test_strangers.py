@@ -1,8 +1,10 @@
 """Nothing that comes from outside is unpickled or executed: planted files of each kind are refused and do nothing."""
 
 import ast
+import contextlib
 import gzip
 import io
+import json
 import pickle
 import shutil
 import tarfile
@@ -10,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -19,7 +23,10 @@ from alexnet import load
 from alexnet.cli import main
 from alexnet.config import NetworkConfig, TrainConfig
 from alexnet.data.ilsvrc import read_devkit
+from alexnet.data.info import seal
 from alexnet.data.prepare import prepare
+from alexnet.data.shard import checksum
+from alexnet.data.store import Store
 from alexnet.training import checkpoint, loop
 
 SOURCES = sorted(Path(alexnet.__file__).parent.rglob("*.py"))
@@ -89,6 +96,15 @@ def test_the_planted_files_would_do_harm(tmp_path: Path, monkeypatch: pytest.Mon
     assert Path("executed").read_text() == "harm"
 
 
+def vouch(store: Path, file: Path) -> None:
+    """Makes store.json say that `file` is as it should be."""
+    info = json.loads((store / "store.json").read_text())
+    for shard in info["shards"]:
+        if shard["file"] == file.name:
+            shard.update(bytes=file.stat().st_size, sha256=checksum(file))
+    (store / "store.json").write_text(json.dumps(seal(info)))
+
+
 READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "weights": ("run/checkpoints/*/weights.safetensors", lambda own: load(own / "run", device="cpu")),
     "velocity": ("run/checkpoints/*/velocity.safetensors", lambda own: checkpoint.find(own / "run").velocity()),
@@ -139,6 +155,40 @@ def test_a_planted_matlab_file_is_refused(own: Path, kind: str) -> None:
     (own / "kit.tar.gz").write_bytes(gzip.compress(file.getvalue()))
     with pytest.raises(ValueError, match=r"kit.tar.gz cannot be understood \(it is no MATLAB file"):
         read_devkit(own / "kit.tar.gz")
+    assert not Path("executed").exists()
+
+
+EXTENSION = {
+    b"ARROW:extension:name": b"arrow.py_extension_type",  # which pyarrow once unpickled (CVE-2023-47248)
+    b"ARROW:extension:metadata": pickled(),
+}
+
+
+def extended(table: pa.Table) -> pa.Table:
+    """The same, with a type of which every column says that it must be unpickled."""
+    return table.cast(pa.schema([field.with_metadata(EXTENSION) for field in table.schema]))
+
+
+def test_a_planted_arrow_type_in_a_shard_does_nothing(made: Path, own: Path) -> None:
+    (file,) = own.glob("store/train-*.arrow")
+    with pa.OSFile(str(file)) as opened:
+        table = extended(pa.ipc.open_file(opened).read_all())
+    with pa.ipc.new_file(str(file), table.schema) as out:
+        out.write_table(table)
+    assert EXTENSION[b"ARROW:extension:metadata"] in file.read_bytes()
+    vouch(own / "store", file)
+    expected = Store(made / "store").split("train").picture(0)
+    assert (Store(own / "store").split("train").picture(0) == expected).all()  # for us it is bytes and numbers
+    assert not Path("executed").exists()
+
+
+def test_a_planted_arrow_type_in_a_parquet_file_does_nothing(own: Path) -> None:
+    images = [file.read_bytes() for file in sorted(own.glob("pictures/*/*.png"))]
+    table = pa.table({"image": pa.array(images, pa.binary()), "label": pa.array([0, 1] * (len(images) // 2))})
+    (own / "parquet").mkdir()
+    pq.write_table(extended(table), own / "parquet" / "train-00000-of-00001.parquet")
+    with contextlib.suppress(ValueError):  # refused or read
+        prepare(own / "parquet", own / "other", size=56, workers=1)
     assert not Path("executed").exists()
 
 

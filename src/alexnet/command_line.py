@@ -7,6 +7,7 @@ import faulthandler
 import functools
 import gc
 import inspect
+import io
 import os
 import signal
 import sys
@@ -75,12 +76,15 @@ def _run(
         problem = f"there is no command '{name}'" if name else "a command is missing"
         near = difflib.get_close_matches(name, commands, n=1)
         way_out = f"did you mean '{near[0]}'?" if near else f"the commands are {', '.join(commands)}."
-        return _fail("alexnet", f"{problem}; {way_out}", 2)
+        return _fail("alexnet", f"{problem}; {way_out}", 2, echo=_is_echo())
     try:
-        line = parsers[name](options) if name in parsers else parse(name, commands[name], options)
+        with contextlib.redirect_stderr(io.StringIO()) if _is_echo() else contextlib.nullcontext():
+            line = parsers[name](options) if name in parsers else parse(name, commands[name], options)
     except BrokenPipeError:
         raise
-    except (ValueError, OSError) as error:
+    except ValueError as error:
+        return _fail(f"alexnet {name}", _sentence(error), 2, echo=_is_echo())
+    except OSError as error:  # of this process alone, perhaps
         return _fail(f"alexnet {name}", _sentence(error), 2)
     except SystemExit as stop:  # tyro has shown the help, or said what is wrong
         return int(stop.code or 0)
@@ -149,8 +153,15 @@ def _show(answer: Any) -> None:
         Console().print(answer)
 
 
-def _fail(who: str, what: str, code: int) -> int:
-    print(f"{who}: {what}", file=sys.stderr)
+def _is_echo() -> bool:
+    """Whether torchrun gave the same words to another process on this machine, which says what is wrong with them."""
+    return os.environ.get("LOCAL_RANK", "0") != "0"
+
+
+def _fail(who: str, what: str, code: int, *, echo: bool = False) -> int:
+    """Says it, unless another process does."""
+    if not echo:
+        print(f"{who}: {what}", file=sys.stderr)
     return code
 
 

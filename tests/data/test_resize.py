@@ -142,12 +142,14 @@ def test_a_huge_picture_is_refused_before_it_is_decoded() -> None:
             decode(data, 256)
 
 
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP"])
+@pytest.mark.parametrize("form", ["JPEG", "CMYK", "PNG", "GIF", "BMP"])
 def test_the_bound_holds_for_every_format(monkeypatch: pytest.MonkeyPatch, form: str) -> None:
-    data, height, width = written(scene(), form), *scene().shape[:2]
-    monkeypatch.setattr(resize, "MOST_PIXELS", height * width)
+    picture = Image.fromarray(scene()).convert("CMYK" if form == "CMYK" else "RGB")
+    data, width, height = written(picture, "JPEG" if form == "CMYK" else form), *picture.size
+    need = height * width * {"JPEG": 9, "CMYK": 12}.get(form, 8)
+    monkeypatch.setattr(resize, "MOST_MEMORY", need)
     assert decode(data).shape == (height, width, 3)
-    monkeypatch.setattr(resize, "MOST_PIXELS", height * width - 1)
+    monkeypatch.setattr(resize, "MOST_MEMORY", need - 1)
     monkeypatch.setattr(Image.Image, "load", None)  # nothing is decoded to find out
     with pytest.raises(
         ValueError, match=f"^it claims {width}x{height} pixels, more than the [0-9,]+ that are decoded$"
@@ -262,11 +264,11 @@ def test_a_webp_that_claims_too_much_is_refused_before_memory_is_taken(
 ) -> None:
     data = written(scene(50, 70), "WEBP", **options)
     assert decode(data).shape == (50, 70, 3)
-    monkeypatch.setattr(resize, "MOST_WEBP_PIXELS", 50 * 70)
+    monkeypatch.setattr(resize, "MOST_MEMORY", 50 * 70 * 16)
     assert decode(data).shape == (50, 70, 3)
-    monkeypatch.setattr(resize, "MOST_WEBP_PIXELS", 50 * 70 - 1)
+    monkeypatch.setattr(resize, "MOST_MEMORY", 50 * 70 * 16 - 1)
     monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("opened"))
-    with pytest.raises(ValueError, match="it claims 70x50 pixels, more than the 3,499 that WebP may have"):
+    with pytest.raises(ValueError, match="it claims 70x50 pixels, more than the 3,499 that are decoded"):
         decode(data)
 
 

@@ -28,11 +28,14 @@ assert WebPImagePlugin  # this format is known once its plugin is imported, the 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 """No others: Pillow knows dozens, and starts other programs for some."""
 
-MOST_PIXELS: Final = 178_956_970
-"""Half a gigabyte of RGB; beyond, Pillow too suspects a decompression bomb."""
+MOST_MEMORY: Final = 1 << 30
+"""Bytes that decoding a picture may take."""
 
-MOST_WEBP_PIXELS: Final = 60_000_000
-"""The library for WebP holds the whole picture several times over, 16 bytes a pixel."""
+BYTES_A_PIXEL: Final = {"WEBP": 16, "JPEG": 12}
+"""What decoding takes, by format, measured at its worst (docs/reliability.md): CMYK in several passes for JPEG. Others
+take `OTHER_BYTES_A_PIXEL` at most, and JPEG without Pillow one more."""
+
+OTHER_BYTES_A_PIXEL: Final = 8
 
 BAND: Final = 1 << 20
 """Pixels that are converted at a time."""
@@ -111,7 +114,7 @@ def _decode_jpeg(data: memoryview, shorter_side: int | None) -> np.ndarray | Non
         height, width, colours, _ = cast(tuple[int, int, str, str], simplejpeg.decode_jpeg_header(data))
     except (ValueError, KeyError):  # KeyError: a subsampling of colours that it has no name for
         return None
-    _check_size(width, height)
+    _check_size(width, height, OTHER_BYTES_A_PIXEL + 1)
     if colours not in ("YCbCr", "Gray", "RGB"):
         return None
     # Halving or quartering inside the inverse DCT costs less than decoding every pixel.
@@ -143,13 +146,11 @@ def _webp_size(data: memoryview) -> tuple[int, int]:
 
 
 def _decode_with_pillow(data: memoryview) -> np.ndarray:
-    width, height = _webp_size(data)
-    if width * height > MOST_WEBP_PIXELS:
-        raise ValueError(f"it claims {width}x{height} pixels, more than the {MOST_WEBP_PIXELS:,} that WebP may have")
+    _check_size(*_webp_size(data), BYTES_A_PIXEL["WEBP"])
     with _without_warnings():
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-                _check_size(*picture.size)
+                _check_size(*picture.size, BYTES_A_PIXEL.get(picture.format or "", OTHER_BYTES_A_PIXEL))
                 return _rgb(picture)
         except UnidentifiedImageError:
             raise ValueError("it is no JPEG, PNG, WebP, GIF or BMP picture") from None
@@ -163,14 +164,14 @@ class _TooLargeError(ValueError):
     """A picture that nothing is wrong with but its size."""
 
 
-def _check_size(width: int, height: int) -> None:
-    if width * height > MOST_PIXELS:
-        raise _TooLargeError(f"it claims {width}x{height} pixels, more than the {MOST_PIXELS:,} that are decoded")
+def _check_size(width: int, height: int, bytes_a_pixel: int) -> None:
+    most = MOST_MEMORY // bytes_a_pixel
+    if width * height > most:
+        raise _TooLargeError(f"it claims {width}x{height} pixels, more than the {most:,} that are decoded")
 
 
 def _rgb(picture: Image.Image) -> np.ndarray:
-    """uint8 [height, width, 3]. A large picture goes by bands of rows, so that there is no second copy of it: it may
-    have `MOST_PIXELS`, and every process decodes one."""
+    """uint8 [height, width, 3]. A large picture goes by bands of rows, so that there is no second copy of it."""
     if picture.width * picture.height <= BAND:
         return _rgb_of_band(picture)
     picture.load()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alexnet.model import kernels
+from alexnet.model.operator import operator
 
 MAX_SIZE = 33  # native/lrn.h, MAX_HALF
 
@@ -32,7 +33,7 @@ def lrn_plain(x: Tensor, size: int, alpha: float, beta: float, k: float, groups:
     return (wide * scale**-beta).to(x.dtype)
 
 
-@torch.library.custom_op("alexnet::lrn", mutates_args=())
+@operator("alexnet::lrn")
 def _lrn(x: Tensor, size: int, alpha: float, k: float, groups: int, relu: bool) -> Tensor:
     x = x.contiguous(memory_format=torch.channels_last)
     y = torch.empty_like(x)
@@ -42,7 +43,7 @@ def _lrn(x: Tensor, size: int, alpha: float, k: float, groups: int, relu: bool) 
     return y
 
 
-@torch.library.custom_op("alexnet::lrn_gradient", mutates_args=())
+@operator("alexnet::lrn_gradient")
 def _lrn_gradient(x: Tensor, g: Tensor, size: int, alpha: float, k: float, groups: int, relu: bool) -> Tensor:
     x = x.contiguous(memory_format=torch.channels_last)
     g = g.contiguous(memory_format=torch.channels_last)

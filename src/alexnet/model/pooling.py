@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alexnet.model import kernels
+from alexnet.model.operator import operator
 
 MAX_KERNEL = 16  # a place in the window fits into one byte
 
@@ -23,7 +24,7 @@ def output_size(size: int, kernel_size: int, stride: int, ceil_mode: bool) -> in
     return count - 1 if (count - 1) * stride >= size else count
 
 
-@torch.library.custom_op("alexnet::max_pool", mutates_args=())
+@operator("alexnet::max_pool")
 def _max_pool(x: Tensor, kernel_size: int, stride: int, height: int, width: int) -> tuple[Tensor, Tensor]:
     x = x.contiguous(memory_format=torch.channels_last)
     y, place = empty_pooled(x, height, width)
@@ -32,7 +33,7 @@ def _max_pool(x: Tensor, kernel_size: int, stride: int, height: int, width: int)
     return y, place
 
 
-@torch.library.custom_op("alexnet::max_pool_gradient", mutates_args=())
+@operator("alexnet::max_pool_gradient")
 def _max_pool_gradient(g: Tensor, place: Tensor, kernel_size: int, stride: int, height: int, width: int) -> Tensor:
     g = g.contiguous(memory_format=torch.channels_last)
     b, c, out_height, out_width = g.shape

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alexnet.model import kernels
+from alexnet.model.operator import operator
 
 # PyTorch 2.6 takes the schema of an operator from no other names of these.
 Integers = List[int]  # noqa: UP006
@@ -35,7 +36,7 @@ MOST_FIRST = 4
 """Channels of a convolution whose gradient of weights is made by `native/first.h`: oneDNN is better with more."""
 
 
-@torch.library.custom_op("alexnet::linear", mutates_args=())
+@operator("alexnet::linear")
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     x, weight = (t if t.t().is_contiguous() else t.contiguous() for t in (x, weight))
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
@@ -66,7 +67,7 @@ def _linear_backward(ctx, g: Tensor):
 _linear.register_autograd(_linear_backward, setup_context=_keep_linear)
 
 
-@torch.library.custom_op("alexnet::full", mutates_args=())
+@operator("alexnet::full")
 def _full(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     x, weight = x.contiguous(), weight.contiguous()
     y = x.new_empty(len(x), len(weight))
@@ -79,7 +80,7 @@ def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return x.new_empty(x.shape[0], weight.shape[0])
 
 
-@torch.library.custom_op("alexnet::full_gradient", mutates_args=())
+@operator("alexnet::full_gradient")
 def _full_gradient(x: Tensor, weight: Tensor, g: Tensor, of_x: bool, of_weight: bool) -> Tensors:
     x, weight, g = x.contiguous(), weight.contiguous(), g.contiguous()
     sizes = *x.shape, len(weight)
@@ -106,7 +107,7 @@ def _full_backward(ctx, g: Tensor):
 _full.register_autograd(_full_backward, setup_context=_keep_linear)
 
 
-@torch.library.custom_op("alexnet::convolution", mutates_args=())
+@operator("alexnet::convolution")
 def _conv2d(x: Tensor, weight: Tensor, bias: Tensor, stride: Integers, padding: Integers, groups: int) -> Tensor:
     return F.conv2d(x, weight, bias, stride, padding, 1, groups)
 
@@ -116,7 +117,7 @@ def _(x: Tensor, weight: Tensor, bias: Tensor, stride: Integers, padding: Intege
     return F.conv2d(x, weight, bias, stride, padding, 1, groups)
 
 
-@torch.library.custom_op("alexnet::conv2d_gradient", mutates_args=())
+@operator("alexnet::conv2d_gradient")
 def _conv2d_gradient(
     x: Tensor, weight: Tensor, g: Tensor, stride: Integers, padding: Integers, groups: int, of_x: bool
 ) -> Tensors:
@@ -149,7 +150,7 @@ def _conv2d_backward(ctx, g: Tensor):
 _conv2d.register_autograd(_conv2d_backward, setup_context=_keep_conv2d)
 
 
-@torch.library.custom_op("alexnet::first", mutates_args=())
+@operator("alexnet::first")
 def _first(x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
     return first(x, weight, bias, stride, relu=False)
 
@@ -187,7 +188,7 @@ def first_gradients(x: Tensor, weight: Tensor, g: Tensor, stride: int) -> list[T
     return [of_weight, of_bias] if done else None
 
 
-@torch.library.custom_op("alexnet::first_gradient", mutates_args=())
+@operator("alexnet::first_gradient")
 def _first_gradient(x: Tensor, weight: Tensor, g: Tensor, stride: int) -> Tensors:
     grads = first_gradients(x, weight, g, stride)
     if grads is None:
@@ -214,7 +215,7 @@ def _first_backward(ctx, g: Tensor):
 _first.register_autograd(_first_backward, setup_context=_keep_first)
 
 
-@torch.library.custom_op("alexnet::blocks", mutates_args=())
+@operator("alexnet::blocks")
 def _blocks(x: Tensor, side: int, height: int, width: int, dtype: torch.dtype) -> Tensor:
     x = x.contiguous(memory_format=torch.channels_last)
     b, c, h, w = x.shape

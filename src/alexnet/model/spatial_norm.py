@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alexnet.model import kernels
+from alexnet.model.operator import operator
 
 
 def spatial_norm_plain(x: Tensor, size: int, alpha: float, beta: float) -> Tensor:
@@ -26,7 +27,7 @@ def spatial_norm_plain(x: Tensor, size: int, alpha: float, beta: float) -> Tenso
     return (wide * scale**-beta).to(x.dtype)
 
 
-@torch.library.custom_op("alexnet::spatial_norm", mutates_args=())
+@operator("alexnet::spatial_norm")
 def _spatial_norm(x: Tensor, size: int, alpha: float) -> Tensor:
     x = x.contiguous(memory_format=torch.channels_last)
     y = torch.empty_like(x)
@@ -35,7 +36,7 @@ def _spatial_norm(x: Tensor, size: int, alpha: float) -> Tensor:
     return y
 
 
-@torch.library.custom_op("alexnet::spatial_norm_gradient", mutates_args=())
+@operator("alexnet::spatial_norm_gradient")
 def _spatial_norm_gradient(x: Tensor, g: Tensor, size: int, alpha: float) -> Tensor:
     x = x.contiguous(memory_format=torch.channels_last)
     g = g.contiguous(memory_format=torch.channels_last)

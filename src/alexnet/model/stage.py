@@ -17,12 +17,13 @@ from torch.nn.modules import module as nn_module
 
 from alexnet.model import kernels, pooling
 from alexnet.model.lrn import MAX_SIZE, LocalResponseNorm, local_response_norm
+from alexnet.model.operator import operator
 from alexnet.model.pooling import MAX_KERNEL, MaxPool2d, empty_pooled
 
 # `pool` is its kernel size and stride; groups, size, alpha and k are those of the normalisation.
 
 
-@torch.library.custom_op("alexnet::stage", mutates_args=())
+@operator("alexnet::stage")
 def _stage(
     x: Tensor, out_size: Sequence[int], pool: Sequence[int], groups: int, size: int, alpha: float, k: float, relu: bool
 ) -> tuple[Tensor, Tensor]:
@@ -35,7 +36,7 @@ def _stage(
     return y, place
 
 
-@torch.library.custom_op("alexnet::stage_gradient", mutates_args=())
+@operator("alexnet::stage_gradient")
 def _stage_gradient(
     x: Tensor, g: Tensor, place: Tensor, pool: Sequence[int], groups: int, size: int, alpha: float, k: float, relu: bool
 ) -> Tensor:
