@@ -1,9 +1,11 @@
 """Background batches: the right pictures, whatever the number of threads; errors where they belong."""
 
 from collections.abc import Generator
+from pathlib import Path
 
 import numpy as np
 import pytest
+import simplejpeg
 import torch
 from PIL import Image
 
@@ -15,19 +17,21 @@ from alexnet.data.store import Store, StoreSplit
 SIZE, CROP, PICTURES = 24, 20, 30
 
 
+def made(folder: Path, size: int, pictures: int) -> StoreSplit:
+    random = np.random.default_rng(0)
+    for part, count in (("train", pictures // 2), ("val", 2)):
+        for name in ("a", "b"):
+            (folder / "source" / part / name).mkdir(parents=True)
+            for i in range(count):
+                picture = Image.fromarray(random.integers(0, 256, (size, size, 3), dtype=np.uint8))
+                picture.save(folder / "source" / part / name / f"{i}.png")
+    prepare(folder / "source", folder / "store", size=size, workers=1)
+    return Store(folder / "store").split("train")
+
+
 @pytest.fixture(scope="module")
 def split(tmp_path_factory: pytest.TempPathFactory) -> StoreSplit:
-    source = tmp_path_factory.mktemp("source")
-    random = np.random.default_rng(0)
-    for part, count in (("train", PICTURES // 2), ("val", 2)):
-        for name in ("a", "b"):
-            folder = source / part / name
-            folder.mkdir(parents=True)
-            for i in range(count):
-                Image.fromarray(random.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)).save(folder / f"{i}.png")
-    store = tmp_path_factory.mktemp("loader") / "store"
-    prepare(source, store, size=SIZE, workers=1)
-    return Store(store).split("train")
+    return made(tmp_path_factory.mktemp("loader"), SIZE, PICTURES)
 
 
 def draw(epoch: int = 0) -> augment.Draws:
@@ -50,6 +54,22 @@ def test_batches_hold_the_drawn_patches(split, workers):
             position += 1
 
 
+@pytest.mark.parametrize("kernels", ["", "off"])
+def test_patches_of_jpeg_pictures_are_cut_out_of_what_libjpeg_turbo_decodes(
+    tmp_path: Path, kernels: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALEXNET_KERNELS", kernels)
+    split = made(tmp_path, 136, 8)
+    draws = augment.draw_epoch(AugmentConfig(), 8, 136, 112, seed=0, epoch=0)
+    (batch,) = loader.training_batches(split, draws, 8, 112)
+    whole = [simplejpeg.decode_jpeg(split.image(row)) for row in range(8)]
+    patches = zip(draws.order, draws.offsets, draws.mirrored, strict=True)
+    expected = [pixels.crop_and_mirror(whole[row], offset, mirrored, 112) for row, offset, mirrored in patches]
+    assert np.array_equal(batch.patches.numpy(), expected)
+    ((pictures, _, _),) = loader.in_order(split, 8)
+    assert np.array_equal(pictures.numpy(), whole)
+
+
 def test_starting_late_gives_the_rest_of_the_epoch(split):
     whole = list(loader.training_batches(split, draw(), 8, CROP, workers=2))
     rest = list(loader.training_batches(split, draw(), 8, CROP, start=2, workers=2))
@@ -68,10 +88,10 @@ def test_in_order_shows_every_picture_once(split):
 
 
 def test_an_error_in_a_thread_reaches_the_caller(split, monkeypatch):
-    def broken(self, row, room):
+    def broken(self, row, *_):
         raise ValueError(f"row {row} is damaged")
 
-    monkeypatch.setattr(type(split), "picture", broken)
+    monkeypatch.setattr(type(split), "read_patch", broken)
     with pytest.raises(ValueError, match="is damaged"):
         list(loader.in_order(split, 7, workers=2))
 

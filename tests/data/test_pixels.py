@@ -1,5 +1,6 @@
 """What is compiled gives what Pillow and NumPy give, to the last bit; without a compiler these do the work."""
 
+import io
 import subprocess
 import sys
 import warnings
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import simplejpeg
 from compiling import check_source
 from PIL import Image
 
@@ -84,26 +86,97 @@ def test_sums_are_numpys(on: str, shape: tuple[int, int], monkeypatch: pytest.Mo
         assert np.array_equal(products, wide.T @ wide + 5)
 
 
-@BOTH
-@pytest.mark.parametrize(("size", "crop"), [(256, 224), (256, 256), (24, 20), (7, 7), (6, 6), (5, 5), (2, 1), (1, 1)])
-def test_patches_are_those_that_are_cut_out(on: str, size: int, crop: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("ALEXNET_KERNELS", on)
-    picture = noise(size, size, size)
-    picture.setflags(write=False)
-    for top, left in ((0, 0), (size - crop, 0), ((size - crop) // 2, size - crop), (size - crop, size - crop)):
-        patch = picture[top : top + crop, left : left + crop]
-        for mirrored, expected in ((False, patch), (True, patch[:, ::-1])):
-            around = np.full((crop + 2, crop, 3), 99, np.uint8)
-            pixels.copy_patch(picture, top, left, mirrored, around[1:-1])
-            assert np.array_equal(around[1:-1], expected)
-            assert (around[[0, -1]] == 99).all()  # and nothing beside it
+def photograph(size: int, seed: int = 0) -> np.ndarray:
+    """Something smooth, with noise on it."""
+    coarse = Image.fromarray(noise(max(2, size // 16), max(2, size // 16), seed))
+    smooth = np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC), np.int16)
+    return np.clip(smooth + np.random.default_rng(seed).normal(0, 6, smooth.shape), 0, 255).astype(np.uint8)
+
+
+def jpeg(picture: np.ndarray, quality: int = 95, sampling: str = "420") -> bytes:
+    return simplejpeg.encode_jpeg(picture, quality=quality, colorsubsampling=sampling)
+
+
+def decoded(data: bytes, size: int, top: int = 0, left: int = 0, mirrored: bool = False, crop: int = 0):
+    """What comes out, None where it is refused; and nothing beside it is written to."""
+    crop = crop or size
+    around = np.full((crop + 2, crop, 3), 99, np.uint8)
+    done = pixels.decode(data, size, top, left, mirrored, around[1:-1])
+    assert (around[[0, -1]] == 99).all()
+    return around[1:-1] if done else None
 
 
 @compiled
-def test_a_patch_outside_the_picture_is_not_read():
-    for top, left in ((-1, 0), (0, -1), (5, 0), (0, 5)):
+@pytest.mark.parametrize("size", [16, 17, 31, 32, 33, 128, 201, 256, 300])
+@pytest.mark.parametrize("quality", [20, 75, 95, 100])
+def test_pictures_are_decoded_as_by_libjpeg_turbo(size: int, quality: int):
+    for picture in (photograph(size), noise(size, size), np.full((size, size, 3), 255, np.uint8)):
+        data = jpeg(picture, quality)
+        assert np.array_equal(decoded(data, size), simplejpeg.decode_jpeg(data))
+
+
+@compiled
+@pytest.mark.parametrize(("size", "crop"), [(256, 224), (201, 200), (128, 16), (40, 17), (64, 64)])
+def test_patches_are_those_that_are_cut_out(size: int, crop: int):
+    data = jpeg(photograph(size))
+    picture, edge = simplejpeg.decode_jpeg(data), size - crop
+    for top, left in ((0, 0), (edge, 0), (edge // 2, edge), (edge, edge), (min(edge, 1), min(edge, 3))):
+        for mirrored in (False, True):
+            expected = pixels.crop_and_mirror(picture, (top, left), mirrored, crop)
+            assert np.array_equal(decoded(data, size, top, left, mirrored, crop), expected)
+
+
+@compiled
+def test_what_the_store_does_not_write_is_left_to_others():
+    picture = photograph(64)
+    progressive, png = io.BytesIO(), io.BytesIO()
+    Image.fromarray(picture).save(progressive, "JPEG", progressive=True, subsampling="4:2:0")
+    Image.fromarray(picture).save(png, "PNG")
+    others = [jpeg(picture, sampling=each) for each in ("444", "422", "440", "411", "Gray")]
+    for data in (*others, progressive.getvalue(), png.getvalue(), jpeg(photograph(65)), b"", b"\xff\xd8\xff\xd9"):
+        assert decoded(data, 64) is None
+    assert decoded(jpeg(picture), 64) is not None
+    assert decoded(jpeg(picture), 64, crop=15) is None
+    optimized = io.BytesIO()  # codes of its own
+    Image.fromarray(picture).save(optimized, "JPEG", optimize=True, subsampling="4:2:0", quality=95)
+    assert np.array_equal(decoded(optimized.getvalue(), 64), simplejpeg.decode_jpeg(optimized.getvalue()))
+
+
+@compiled
+def test_a_damaged_picture_is_refused_or_what_libjpeg_turbo_makes_of_it():
+    random = np.random.default_rng(0)
+    pictures = [jpeg(photograph(64, seed), int(random.integers(20, 100))) for seed in range(20)]
+    made = refused = 0
+    for number in range(3000):
+        data = bytearray(pictures[number % len(pictures)])
+        for _ in range(int(random.integers(1, 4))):
+            place = int(random.integers(2, len(data) if random.random() < 0.7 else 620))
+            match random.integers(4):
+                case 0:
+                    data[place] ^= 1 << int(random.integers(8))
+                case 1:
+                    del data[place : place + int(random.integers(1, 9))]
+                case 2:
+                    data[place:place] = random.bytes(int(random.integers(1, 9)))
+                case _:
+                    data[place] = int(random.integers(256))
+        found = decoded(bytes(data), 64)
+        if found is not None:
+            made += 1
+            assert np.array_equal(found, simplejpeg.decode_jpeg(bytes(data)))
+        else:
+            refused += 1
+    assert made > 500 and refused > 500
+    for length in range(2, len(pictures[0])):
+        assert decoded(pictures[0][:length], 64) is None
+
+
+@compiled
+def test_a_patch_outside_the_picture_is_not_decoded():
+    data = jpeg(photograph(64))
+    for top, left in ((-1, 0), (0, -1), (33, 0), (0, 33)):
         with pytest.raises(AssertionError):
-            pixels.copy_patch(noise(8, 8), top, left, False, np.zeros((4, 4, 3), np.uint8))
+            decoded(data, 64, top, left, crop=32)
 
 
 @compiled
@@ -116,7 +189,8 @@ def test_a_processor_without_vectors_gives_the_same(fresh: Path, monkeypatch: py
     assert np.array_equal(pixels.resize(picture, square(375, 500), 256), expected)
     assert len(set((fresh / "cache" / "alexnet").iterdir()) - before) == 1
     test_sums_are_numpys("", (33, 31), monkeypatch)
-    test_patches_are_those_that_are_cut_out("", 24, 20, monkeypatch)
+    test_pictures_are_decoded_as_by_libjpeg_turbo(201, 95)
+    test_patches_are_those_that_are_cut_out(256, 224)
 
 
 @compiled
@@ -127,7 +201,9 @@ def test_the_source_is_for_every_processor(fresh: Path, processor: str):
 
 def test_without_a_compiler_it_says_so_once(fresh: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CXX", str(fresh / "nowhere"))
-    with pytest.warns(RuntimeWarning, match="Pillow and cut out by NumPy, with the same result.*no C.. compiler"):
+    with pytest.warns(
+        RuntimeWarning, match="Pillow and decoded by libjpeg-turbo, with the same result.*no C.. compiler"
+    ):
         pixels.library()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

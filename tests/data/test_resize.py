@@ -247,8 +247,6 @@ def test_small_pictures_are_stored_lossless_and_large_ones_as_jpeg(size: int, st
     assert np.array_equal(again, np.asarray(Image.open(io.BytesIO(data))))
     error = np.abs(again.astype(float) - picture).mean()
     assert error == 0 if size < 128 else error < 2
-    for room in (np.zeros_like(picture), np.zeros((7, 7, 3), np.uint8), np.zeros((300, 300, 3), np.uint8)):
-        assert np.array_equal(decode_stored(data, room), again)
 
 
 def test_a_lower_quality_is_shorter() -> None:

@@ -55,10 +55,10 @@ def training_batches(
     labels = torch.tensor(split.labels)
 
     def fill(patches: np.ndarray, positions: range) -> None:
-        chosen, room = slice(positions.start, positions.stop), pixels.room(split.size)
+        chosen = slice(positions.start, positions.stop)
         choices = draws.order[chosen].tolist(), draws.offsets[chosen].tolist(), draws.mirrored[chosen].tolist()
         for patch, index, (top, left), mirrored in zip(patches, *choices, strict=True):
-            pixels.copy_patch(split.picture(index, room), top, left, mirrored, patch)
+            split.read_patch(index, top, left, mirrored, patch)
 
     steps = range(start, len(split) // batch_size)
     ranges = (range(step * batch_size, (step + 1) * batch_size)[rows] for step in steps)
@@ -84,10 +84,8 @@ def in_order(
     labels = torch.tensor(split.labels)
 
     def fill(pictures: np.ndarray, positions: range) -> None:
-        for room, index in zip(pictures, positions, strict=True):
-            picture = split.picture(index, room)
-            if not np.may_share_memory(picture, room):
-                room[...] = picture
+        for picture, index in zip(pictures, positions, strict=True):
+            split.read_patch(index, 0, 0, False, picture)
 
     wanted = range(len(split))[rows]
     ranges = (wanted[first : first + batch_size] for first in range(0, len(wanted), batch_size))

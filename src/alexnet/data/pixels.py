@@ -1,6 +1,7 @@
-"""Loads and calls `native/pixels.cpp`: what preparing and loading do to pixels, exactly as Pillow and NumPy do it.
+"""Loads and calls `native/pixels.cpp`: what preparing and loading do to pixels, exactly as Pillow, NumPy and
+libjpeg-turbo do it.
 
-Without a compiler (see `alexnet.native`) Pillow and NumPy do it, with the same result; `ALEXNET_KERNELS=off` asks
+Without a compiler (see `alexnet.native`) these do it, with the same result; `ALEXNET_KERNELS=off` asks
 for that.
 """
 
@@ -16,14 +17,14 @@ from alexnet import native
 
 SOURCE = Path(__file__).with_name("native") / "pixels.cpp"
 # Weights are rounded as Pillow's are: no operations that are fused or reordered. Threads are the callers' own.
-_BASIC = ("-O3", "-std=c++17", "-ffp-contract=off", "-shared", "-fPIC")
+_BASIC = ("-O3", "-std=c++17", "-ffp-contract=off", "-fwrapv", "-shared", "-fPIC")
 FLAGS = ((*_BASIC, "-march=native"), _BASIC)
 
 _pointer, _size, _real = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 _ARGUMENTS = {
     "alexnet_resize": (_pointer, _size, _size, _real, _real, _real, _real, _size, _pointer),
     "alexnet_add": (_pointer, _size, _pointer, _pointer),
-    "alexnet_patch": (_pointer, _size, _size, _size, _size, ctypes.c_int, _pointer),
+    "alexnet_decode": (ctypes.c_char_p, _size, _size, _size, _size, _size, ctypes.c_int, _pointer),
 }
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # colours, in the order of alexnet_add's products
 
@@ -35,7 +36,7 @@ def load() -> ctypes.CDLL:
 
 @functools.cache
 def _loaded() -> ctypes.CDLL | None:
-    without = "Pictures are resized by Pillow and cut out by NumPy, with the same result but several times slower"
+    without = "Pictures are resized by Pillow and decoded by libjpeg-turbo, with the same result but slower"
     return native.found(load, f"{without}: the compiled functions are not available")
 
 
@@ -94,27 +95,19 @@ def crop_and_mirror(picture: np.ndarray, offset: Sequence[int], mirrored: bool, 
     return patch[:, ::-1] if mirrored else patch
 
 
-def copy_patch(picture: np.ndarray, top: int, left: int, mirrored: bool, out: np.ndarray) -> None:
-    """`crop_and_mirror` of `picture`, uint8 [height, width, 3], into `out`, uint8 [crop, crop, 3]; both contiguous."""
-    crop = len(out)
-    compiled = library()
-    if compiled is None:
-        out[...] = crop_and_mirror(picture, (top, left), mirrored, crop)
-        return
-    assert picture.flags.c_contiguous and out.flags.c_contiguous and out.shape == (crop, crop, 3)
-    assert 0 <= top <= len(picture) - crop and 0 <= left <= picture.shape[1] - crop
-    compiled.alexnet_patch(address(picture), picture.shape[1], top, left, crop, mirrored, address(out))
+def decode(data: bytes, size: int, top: int, left: int, mirrored: bool, out: np.ndarray) -> bool:
+    """`crop_and_mirror` of the picture of `size` pixels that the store encoded as `data`, into `out`, uint8 [crop, crop,
+    3] and contiguous, to the same numbers as libjpeg-turbo. Releases the interpreter lock.
 
-
-def room(size: int) -> np.ndarray:
-    """Memory to decode a picture into that is read again at once: uint8 [size, size, 3].
-
-    libjpeg-turbo writes rows that begin at a multiple of 32 bytes past the cache (on x86), and reading them back takes
-    longer than anything else that is done to a patch. These begin elsewhere.
+    False where libjpeg-turbo or Pillow must: without the compiled functions, for a PNG, a damaged picture, one of
+    another size, or a patch of less than 16 pixels. `out` may have been written to then.
     """
-    memory = np.empty(size * size * 3 + 32, np.uint8)
-    start = (16 - address(memory)) % 32
-    return memory[start : start + size * size * 3].reshape(size, size, 3)
+    compiled, crop = library(), len(out)
+    if compiled is None:
+        return False
+    assert out.flags.c_contiguous and out.dtype == np.uint8 and out.shape == (crop, crop, 3)
+    assert 0 <= top <= size - crop and 0 <= left <= size - crop
+    return bool(compiled.alexnet_decode(data, len(data), size, top, left, crop, mirrored, address(out)))
 
 
 def address(array: np.ndarray) -> int:

@@ -92,20 +92,12 @@ def encode(picture: np.ndarray, quality: int = 95) -> bytes:
     return file.getvalue()
 
 
-def decode_stored(data: Bytes, room: np.ndarray | None = None) -> np.ndarray:
+def decode_stored(data: Bytes) -> np.ndarray:
     """What `encode` made, as uint8 [size, size, 3]. Raises ValueError with the reason. Releases the
-    interpreter lock while it decodes a JPEG.
-
-    The picture may lie in `room`, uint8 [size, size, 3] and contiguous: memory that was used before is faster.
-    """
-    if bytes(memoryview(data)[:3]) != JPEG_START:
-        return _decode_with_pillow(memoryview(data))
-    if room is not None:
-        try:
-            return simplejpeg.decode_jpeg(data, buffer=room)
-        except ValueError:  # it is larger, or damaged
-            pass
-    return simplejpeg.decode_jpeg(data)
+    interpreter lock while it decodes a JPEG."""
+    if bytes(memoryview(data)[:3]) == JPEG_START:
+        return simplejpeg.decode_jpeg(data)
+    return _decode_with_pillow(memoryview(data))
 
 
 def _decode_jpeg(data: memoryview, shorter_side: int | None) -> np.ndarray | None:

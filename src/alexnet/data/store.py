@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from alexnet.data import pixels
 from alexnet.data.arrays import read_array
 from alexnet.data.chunk import Sums
 from alexnet.data.classes import Class
@@ -96,14 +97,7 @@ class StoreSplit:
 
     def image(self, index: int) -> memoryview:
         """The encoded picture."""
-        shard, row = self._place(index)
-        try:
-            rows = self._rows(shard)
-            return memoryview(rows[row // self.batch_rows].image(self._file(shard), row % self.batch_rows))
-        except (OSError, EOFError) as error:
-            raise ValueError(_trouble(self.where(index), error)) from None
-        except UnsoundError as error:
-            raise ValueError(f"{self.where(index)} {error}: {COPY_AGAIN}") from None
+        return memoryview(self._read(index))
 
     def key(self, index: int) -> str:
         """The picture's name in its source."""
@@ -111,19 +105,27 @@ class StoreSplit:
         rows = self._rows(shard)[row // self.batch_rows]
         return str(rows.key(row % self.batch_rows), "utf-8", "replace")
 
-    def picture(self, index: int, room: np.ndarray | None = None) -> np.ndarray:
-        """The picture, uint8 [size, size, 3]; it may lie in `room`, an array like it. A damaged one raises ValueError,
-        naming shard and row."""
-        image = self.image(index)
+    def picture(self, index: int) -> np.ndarray:
+        """The picture, uint8 [size, size, 3]. A damaged one raises ValueError, naming shard and row."""
+        picture = np.empty((self.size, self.size, 3), np.uint8)
+        self.read_patch(index, 0, 0, False, picture)
+        return picture
+
+    def read_patch(self, index: int, top: int, left: int, mirrored: bool, out: np.ndarray) -> None:
+        """The square at (top, left) of the picture, mirrored if so, into `out`, uint8 [crop, crop, 3] and contiguous.
+        Raises ValueError as `picture`."""
+        image = self._read(index)
+        if pixels.decode(image, self.size, top, left, mirrored, out):
+            return
         try:
-            picture = decode_stored(image, room)
+            picture = decode_stored(image)
         except ValueError as error:
             raise ValueError(f"{self.where(index)} cannot be decoded ({error}): {PREPARE_AGAIN}") from None
         if picture.shape != (self.size, self.size, 3):
             found = f"{picture.shape[1]}x{picture.shape[0]}"
             wanted = f"{self.size}x{self.size}"
             raise ValueError(f"{self.where(index)} is {found} and not {wanted}: {PREPARE_AGAIN}")
-        return picture
+        out[...] = pixels.crop_and_mirror(picture, (top, left), mirrored, len(out))
 
     @property
     def labels(self) -> np.ndarray:
@@ -146,6 +148,16 @@ class StoreSplit:
         """The file and row of picture `index`, for a sentence."""
         shard, row = self._place(index)
         return f"{self.folder / self.shards[shard]['file']}, row {row},"
+
+    def _read(self, index: int) -> bytes:
+        shard, row = self._place(index)
+        try:
+            rows = self._rows(shard)
+            return rows[row // self.batch_rows].image(self._file(shard), row % self.batch_rows)
+        except (OSError, EOFError) as error:
+            raise ValueError(_trouble(self.where(index), error)) from None
+        except UnsoundError as error:
+            raise ValueError(f"{self.where(index)} {error}: {COPY_AGAIN}") from None
 
     def _place(self, index: int) -> tuple[int, int]:
         """The number of the shard that holds picture `index`, and its row there."""

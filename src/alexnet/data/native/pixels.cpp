@@ -1,5 +1,6 @@
 // What is done to the pixels of pictures on their way into a store and out of it: resizing, sums for the mean picture
-// and the colour covariance, and cutting out patches. Everything is exact, and equals what Pillow and NumPy give.
+// and the colour covariance, and decoding patches. Everything is exact, and equals what Pillow, NumPy and libjpeg-turbo
+// give.
 //
 // Pictures are RGB, uint8 [height][width][3]. Built by pixels.py at first use and called through ctypes.
 
@@ -8,6 +9,7 @@
 #include <cstring>
 
 #include "bicubic.h"
+#include "jpeg.h"
 #include "vector.h"
 
 namespace {
@@ -43,16 +45,6 @@ struct Products {
     }
 };
 
-// The pixels of a row in turn, from the last to the first.
-inline void mirror(const uint8_t *from, int64_t pixels, uint8_t *to) {
-    int64_t done = 0;
-    for (; done + 5 < pixels; done += 5) {  // the byte before five pixels, and the byte after them, are theirs too
-        const Bytes five = load(from + 3 * (pixels - done - 5) - 1);
-        store(to + 3 * done, SHUFFLE(five, five, 13, 14, 15, 10, 11, 12, 7, 8, 9, 4, 5, 6, 1, 2, 3, 0));
-    }
-    for (; done < pixels; done++) std::memcpy(to + 3 * done, from + 3 * (pixels - done - 1), 3);
-}
-
 }  // namespace
 
 extern "C" {
@@ -74,14 +66,15 @@ void alexnet_add(const uint8_t *picture, int64_t pixels, uint16_t *values, int64
     for (int i = 0; i < 6; i++) products[i] += sums.of[i];
 }
 
-// The patch of crop x crop pixels at (top, left) of a picture of `width` pixels, mirrored or not.
-void alexnet_patch(const uint8_t *picture, int64_t width, int64_t top, int64_t left, int64_t crop, int mirrored,
-                   uint8_t *out) {
-    for (int64_t y = 0; y < crop; y++) {
-        const uint8_t *from = picture + 3 * ((top + y) * width + left);
-        if (mirrored) mirror(from, crop, out + 3 * y * crop);
-        else std::memcpy(out + 3 * y * crop, from, 3 * crop);
-    }
+// The patch of crop x crop pixels at (top, left) of a picture of size x size pixels that the store has encoded, mirrored
+// or not. 0 where jpeg.h refuses it.
+int alexnet_decode(const uint8_t *data, int64_t length, int64_t size, int64_t top, int64_t left, int64_t crop,
+                   int mirrored, uint8_t *out) {
+    thread_local Jpeg jpeg;
+    Jpeg &own = jpeg;
+    if (crop < LANES || !own.read(data, length, size) || !own.decode(top, top + crop)) return 0;
+    own.write(top, left, crop, mirrored, out);
+    return 1;
 }
 
 }  // extern "C"
