@@ -178,7 +178,8 @@ def test_a_planted_arrow_type_in_a_shard_does_nothing(made: Path, own: Path) -> 
     assert EXTENSION[b"ARROW:extension:metadata"] in file.read_bytes()
     vouch(own / "store", file)
     expected = Store(made / "store").split("train").picture(0)
-    assert (Store(own / "store").split("train").picture(0) == expected).all()  # for us it is bytes and numbers
+    with contextlib.suppress(ValueError):  # refused (by pyarrow 16), or bytes and numbers for us
+        assert (Store(own / "store").split("train").picture(0) == expected).all()
     assert not Path("executed").exists()
 
 

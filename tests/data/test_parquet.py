@@ -6,6 +6,7 @@ from pathlib import Path
 import miniature
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from miniature import fingerprint
 
@@ -109,6 +110,13 @@ def test_a_row_without_a_picture_is_a_bad_picture(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the row holds no picture"):
         read_bytes(ParquetAt(str(file), "image.bytes", 0))
     assert read_bytes(ParquetAt(str(file), "image.bytes", 1)) == b"x"
+
+
+def test_labels_that_are_lists_are_refused(tmp_path: Path) -> None:
+    table = pa.table({"image": [miniature.picture(n) for n in range(2)], "label": [[0], [1]]})
+    pq.write_table(table, tmp_path / "train-00000-of-00001.parquet")
+    with pytest.raises(ValueError, match="the labels are of the type list<.*>, neither numbers nor words"):
+        open_source(tmp_path, val_fraction=0)
 
 
 def test_a_label_that_is_no_class_is_refused(tmp_path: Path) -> None:

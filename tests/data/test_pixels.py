@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,7 +98,7 @@ def jpeg(picture: np.ndarray, quality: int = 95, sampling: str = "420") -> bytes
     return simplejpeg.encode_jpeg(picture, quality=quality, colorsubsampling=sampling)
 
 
-def decoded(data: bytes, size: int, top: int = 0, left: int = 0, mirrored: bool = False, crop: int = 0):
+def decoded(data: bytes, size: int, top: int = 0, left: int = 0, mirrored: bool = False, crop: int = 0) -> Any:
     """What comes out, None where it is refused; and nothing beside it is written to."""
     crop = crop or size
     around = np.full((crop + 2, crop, 3), 99, np.uint8)

@@ -53,7 +53,7 @@ def nodes() -> Iterator[list[str]]:
 
 
 def start(node: str, store: Path, run: Path, log: Path) -> subprocess.Popen[bytes]:
-    """torchrun on one node; it and its rank are one process group."""
+    """torchrun on one node."""
     first = node.endswith("0")
     command = [
         *("ip", "netns", "exec", node, sys.executable, "-m", "torch.distributed.run"),
@@ -68,12 +68,15 @@ def start(node: str, store: Path, run: Path, log: Path) -> subprocess.Popen[byte
     fresh = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "net0"} | fresh
     with log.open("ab") as out:
-        return subprocess.Popen(command, stdout=out, stderr=out, env=environment, start_new_session=True)
+        return subprocess.Popen(command, stdout=out, stderr=out, env=environment)
 
 
-def kill(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+def kill(node: str, process: subprocess.Popen[bytes]) -> None:
+    """Ends all that runs on the node: torchrun and its rank, which some versions give a session of its own."""
+    inside = subprocess.run(["ip", "netns", "pids", node], capture_output=True, text=True, check=True)
+    for number in map(int, inside.stdout.split()):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
     process.wait()
 
 
@@ -90,14 +93,14 @@ def test_a_node_is_killed_and_brought_back_and_the_run_continues(nodes, tmp_path
     running = [start(node, store, run, log) for node, log in zip(nodes, logs, strict=True)]
     try:
         wait_until(lambda: len(checkpoints(run)) >= 2, 90)
-        kill(running[1])
+        kill(nodes[1], running[1])
         reached = find(run, "last").step
         assert reached < 4 * EPOCHS, "it was done before it could be killed"
         running[1] = start(nodes[1], store, run, logs[1])
         assert [process.wait(120) for process in running] == [0, 0], logs[0].read_text() + logs[1].read_text()
     finally:
-        for process in running:
-            kill(process)
+        for node, process in zip(nodes, running, strict=True):
+            kill(node, process)
     steps = [line["step"] for line in read_lines(run / "metrics.jsonl") if "learning_rate" in line]
     assert steps == list(range(1, 4 * EPOCHS + 1))
     assert find(run, "last").step == 4 * EPOCHS

@@ -262,12 +262,16 @@ def _classes(names: list[str]) -> list[Class]:
 
 def _distinct(shards: list[Path], label: str) -> list[Any]:
     """All labels there are, sorted: the classes where the schema has no names for them."""
-    found = {
-        value
-        for shard in shards
-        for batch in _batches(shard, [label], 1 << 16)
-        for value in _values(shard, batch.column(0).unique())
-    }
+    import pyarrow as pa
+
+    found: set[Any] = set()
+    for shard in shards:
+        for batch in _batches(shard, [label], 1 << 16):
+            try:
+                found.update(_values(shard, batch.column(0).unique()))
+            except (pa.ArrowNotImplementedError, TypeError):  # lists, for example
+                kind = batch.column(0).type
+                raise ValueError(f"{shard}: the labels are of the type {kind}, neither numbers nor words") from None
     return sorted(found - {None, -1})
 
 

@@ -96,8 +96,8 @@ def crop_and_mirror(picture: np.ndarray, offset: Sequence[int], mirrored: bool, 
 
 
 def decode(data: bytes, size: int, top: int, left: int, mirrored: bool, out: np.ndarray) -> bool:
-    """`crop_and_mirror` of the picture of `size` pixels that the store encoded as `data`, into `out`, uint8 [crop, crop,
-    3] and contiguous, to the same numbers as libjpeg-turbo. Releases the interpreter lock.
+    """`crop_and_mirror` of the picture of `size` pixels that the store encoded as `data`, to the same numbers as
+    libjpeg-turbo, into `out`, uint8 [crop, crop, 3] and contiguous. Releases the interpreter lock.
 
     False where libjpeg-turbo or Pillow must: without the compiled functions, for a PNG, a damaged picture, one of
     another size, or a patch of less than 16 pixels. `out` may have been written to then.

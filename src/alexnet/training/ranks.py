@@ -118,7 +118,7 @@ def joined(parallel: str, device: torch.device, batch_size: int) -> Iterator[Ran
     try:
         across = 1 if parallel == "data" else 2
         mesh = init_device_mesh(device.type, (count // across, across), mesh_dim_names=("copies", "towers"))
-        yield Ranks(
+        here = Ranks(
             rank=dist.get_rank(),
             count=count,
             tower=mesh.get_local_rank("towers") if across == 2 else None,
@@ -127,6 +127,10 @@ def joined(parallel: str, device: torch.device, batch_size: int) -> Iterator[Ran
             replicas=count // across,
             copies=mesh.get_group("copies") if count > across else None,
         )
+        yield here
+        for group in (here.towers, here.copies, dist.group.WORLD):
+            if group is not None:  # torch 2.6 hangs where a thread of a group still frees tensors when it is destroyed
+                dist.barrier(group)
     finally:
         dist.destroy_process_group()
 
