@@ -115,7 +115,7 @@ def test_a_row_without_a_picture_is_a_bad_picture(tmp_path: Path) -> None:
 def test_labels_that_are_lists_are_refused(tmp_path: Path) -> None:
     table = pa.table({"image": [miniature.picture(n) for n in range(2)], "label": [[0], [1]]})
     pq.write_table(table, tmp_path / "train-00000-of-00001.parquet")
-    with pytest.raises(ValueError, match="the labels are of the type list<.*>, neither numbers nor words"):
+    with pytest.raises(ValueError, match=r"the labels are of the type list<.*>, neither numbers nor words"):
         open_source(tmp_path, val_fraction=0)
 
 
