@@ -94,59 +94,88 @@ def photograph(size: int, seed: int = 0) -> np.ndarray:
     return np.clip(smooth + np.random.default_rng(seed).normal(0, 6, smooth.shape), 0, 255).astype(np.uint8)
 
 
-def jpeg(picture: np.ndarray, quality: int = 95, sampling: str = "420") -> bytes:
-    return simplejpeg.encode_jpeg(picture, quality=quality, colorsubsampling=sampling)
+def jpeg(picture: np.ndarray, quality: int = 95, **options: Any) -> bytes:
+    """By Pillow, 4:2:0 unless asked for something else."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", quality=quality, **{"subsampling": "4:2:0", **options})
+    return file.getvalue()
 
 
-def decoded(data: bytes, size: int, top: int = 0, left: int = 0, mirrored: bool = False, crop: int = 0) -> Any:
+def decoded(
+    data: bytes, shape: tuple[int, int], top: int = 0, left: int = 0, mirrored: bool = False, crop: int = 0
+) -> Any:
     """What comes out, None where it is refused; and nothing beside it is written to."""
-    crop = crop or size
-    around = np.full((crop + 2, crop, 3), 99, np.uint8)
-    done = pixels.decode(data, size, top, left, mirrored, around[1:-1])
+    rows, columns = (crop, crop) if crop else shape
+    around = np.full((rows + 2, columns, 3), 99, np.uint8)
+    done = pixels.decode(data, shape, around[1:-1], top, left, mirrored)
     assert (around[[0, -1]] == 99).all()
     return around[1:-1] if done else None
 
 
-@compiled
-@pytest.mark.parametrize("size", [16, 17, 31, 32, 33, 128, 201, 256, 300])
-@pytest.mark.parametrize("quality", [20, 75, 95, 100])
-def test_pictures_are_decoded_as_by_libjpeg_turbo(size: int, quality: int):
-    for picture in (photograph(size), noise(size, size), np.full((size, size, 3), 255, np.uint8)):
-        data = jpeg(picture, quality)
-        assert np.array_equal(decoded(data, size), simplejpeg.decode_jpeg(data))
+SAMPLINGS = pytest.mark.parametrize("sampling", ["4:2:0", "4:4:4"])
 
 
 @compiled
+@SAMPLINGS
+@pytest.mark.parametrize("shape", [(16, 16), (17, 17), (31, 32), (1, 33), (128, 129), (201, 300), (256, 256)])
+@pytest.mark.parametrize("quality", [20, 95, 100])
+def test_pictures_are_decoded_as_by_libjpeg_turbo(shape: tuple[int, int], quality: int, sampling: str):
+    height, width = shape
+    smooth = np.ascontiguousarray(photograph(max(shape))[:height, :width])
+    for picture in (smooth, noise(height, width), np.full((height, width, 3), 255, np.uint8)):
+        for options in ({}, {"restart_marker_blocks": 3}, {"restart_marker_rows": 1}):
+            data = jpeg(picture, quality, subsampling=sampling, **options)
+            assert np.array_equal(decoded(data, shape), simplejpeg.decode_jpeg(data))
+
+
+@compiled
+def test_codes_of_its_own_are_understood():
+    for seed in range(5):  # one after the other, so that none is taken for those before
+        data = jpeg(photograph(100, seed), 40 + 10 * seed, optimize=True)
+        assert np.array_equal(decoded(data, (100, 100)), simplejpeg.decode_jpeg(data))
+        assert np.array_equal(decoded(jpeg(photograph(64)), (64, 64)), simplejpeg.decode_jpeg(jpeg(photograph(64))))
+
+
+@compiled
+@SAMPLINGS
 @pytest.mark.parametrize(("size", "crop"), [(256, 224), (201, 200), (128, 16), (40, 17), (64, 64)])
-def test_patches_are_those_that_are_cut_out(size: int, crop: int):
-    data = jpeg(photograph(size))
+def test_patches_are_those_that_are_cut_out(size: int, crop: int, sampling: str):
+    data = jpeg(photograph(size), subsampling=sampling)
     picture, edge = simplejpeg.decode_jpeg(data), size - crop
     for top, left in ((0, 0), (edge, 0), (edge // 2, edge), (edge, edge), (min(edge, 1), min(edge, 3))):
         for mirrored in (False, True):
             expected = pixels.crop_and_mirror(picture, (top, left), mirrored, crop)
-            assert np.array_equal(decoded(data, size, top, left, mirrored, crop), expected)
+            assert np.array_equal(decoded(data, (size, size), top, left, mirrored, crop), expected)
 
 
 @compiled
-def test_what_the_store_does_not_write_is_left_to_others():
-    picture = photograph(64)
-    progressive, png = io.BytesIO(), io.BytesIO()
-    Image.fromarray(picture).save(progressive, "JPEG", progressive=True, subsampling="4:2:0")
+def test_other_pictures_are_left_to_others():
+    picture, shape = photograph(64), (64, 64)
+    png = io.BytesIO()
     Image.fromarray(picture).save(png, "PNG")
-    others = [jpeg(picture, sampling=each) for each in ("444", "422", "440", "411", "Gray")]
-    for data in (*others, progressive.getvalue(), png.getvalue(), jpeg(photograph(65)), b"", b"\xff\xd8\xff\xd9"):
-        assert decoded(data, 64) is None
-    assert decoded(jpeg(picture), 64) is not None
-    assert decoded(jpeg(picture), 64, crop=15) is None
-    optimized = io.BytesIO()  # codes of its own
-    Image.fromarray(picture).save(optimized, "JPEG", optimize=True, subsampling="4:2:0", quality=95)
-    assert np.array_equal(decoded(optimized.getvalue(), 64), simplejpeg.decode_jpeg(optimized.getvalue()))
+    others = [
+        *(simplejpeg.encode_jpeg(picture, colorsubsampling=each) for each in ("422", "440", "411", "Gray")),
+        jpeg(picture, progressive=True),
+        jpeg(photograph(65)),
+        jpeg(picture, keep_rgb=True, subsampling="4:4:4"),
+        *(png.getvalue(), b"", b"\xff", b"\xff\xd8\xff\xd9", b"\xff\xd8\xff"),
+    ]
+    for data in others:
+        assert decoded(data, shape) is None
+    for data in (jpeg(picture), jpeg(picture, comment=b"x", exif=b"Exif\0\0x", icc_profile=b"x")):
+        assert np.array_equal(decoded(data, shape), simplejpeg.decode_jpeg(data))
+    assert decoded(jpeg(picture), shape, crop=15) is None
+    assert decoded(jpeg(noise(1, 1).repeat(2049, 0).repeat(2049, 1)), (2049, 2049)) is None
 
 
 @compiled
 def test_a_damaged_picture_is_refused_or_what_libjpeg_turbo_makes_of_it():
     random = np.random.default_rng(0)
-    pictures = [jpeg(photograph(64, seed), int(random.integers(20, 100))) for seed in range(20)]
+    pictures = [
+        jpeg(photograph(64, seed), int(random.integers(20, 100)), subsampling=sampling, **options)
+        for seed, sampling in enumerate(("4:2:0", "4:4:4") * 8)
+        for options in ({}, {"restart_marker_blocks": 5})
+    ]
     made = refused = 0
     for number in range(3000):
         data = bytearray(pictures[number % len(pictures)])
@@ -161,15 +190,15 @@ def test_a_damaged_picture_is_refused_or_what_libjpeg_turbo_makes_of_it():
                     data[place:place] = random.bytes(int(random.integers(1, 9)))
                 case _:
                     data[place] = int(random.integers(256))
-        found = decoded(bytes(data), 64)
+        found = decoded(bytes(data), (64, 64))
         if found is not None:
             made += 1
             assert np.array_equal(found, simplejpeg.decode_jpeg(bytes(data)))
         else:
             refused += 1
     assert made > 500 and refused > 500
-    for length in range(2, len(pictures[0])):
-        assert decoded(pictures[0][:length], 64) is None
+    for length in range(2, len(pictures[1])):
+        assert decoded(pictures[1][:length], (64, 64)) is None
 
 
 @compiled
@@ -177,7 +206,7 @@ def test_a_patch_outside_the_picture_is_not_decoded():
     data = jpeg(photograph(64))
     for top, left in ((-1, 0), (0, -1), (33, 0), (0, 33)):
         with pytest.raises(AssertionError):
-            decoded(data, 64, top, left, crop=32)
+            decoded(data, (64, 64), top, left, crop=32)
 
 
 @compiled
@@ -190,8 +219,8 @@ def test_a_processor_without_vectors_gives_the_same(fresh: Path, monkeypatch: py
     assert np.array_equal(pixels.resize(picture, square(375, 500), 256), expected)
     assert len(set((fresh / "cache" / "alexnet").iterdir()) - before) == 1
     test_sums_are_numpys("", (33, 31), monkeypatch)
-    test_pictures_are_decoded_as_by_libjpeg_turbo(201, 95)
-    test_patches_are_those_that_are_cut_out(256, 224)
+    test_pictures_are_decoded_as_by_libjpeg_turbo((201, 300), 95, "4:2:0")
+    test_patches_are_those_that_are_cut_out(256, 224, "4:4:4")
 
 
 @compiled

@@ -12,7 +12,7 @@ from alexnet.bench.measure import alternate, waiting
 from alexnet.config import AugmentConfig, NetworkConfig
 from alexnet.data import augment, loader
 from alexnet.data.store import Store
-from alexnet.training.loop import finish
+from alexnet.training.feed import finish
 
 STEPS = 8  # of each in a round
 Step = Callable[[Tensor, Tensor], None]

@@ -21,6 +21,7 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError, WebPImagePlugin
 
 from alexnet.data import pixels
+from alexnet.data.pixels import Bytes
 
 Image.preinit()
 assert WebPImagePlugin  # this format is known once its plugin is imported, the other four once preinit has run
@@ -45,8 +46,6 @@ JPEG_FROM: Final = 128
 
 JPEG_START: Final = b"\xff\xd8\xff"
 """The first bytes of every JPEG file."""
-
-Bytes = bytes | bytearray | memoryview
 
 _ORIENTATION_TAG: Final = 0x0112
 _NEEDS_TRANSPOSE: Final = (5, 6, 7, 8)
@@ -103,7 +102,7 @@ def decode_stored(data: Bytes) -> np.ndarray:
 def _decode_jpeg(data: memoryview, shorter_side: int | None) -> np.ndarray | None:
     """None where Pillow should try: CMYK, and whatever libjpeg-turbo warns of or refuses."""
     try:
-        height, width, colours, _ = cast(tuple[int, int, str, str], simplejpeg.decode_jpeg_header(data))
+        height, width, colours, sampling = cast(tuple[int, int, str, str], simplejpeg.decode_jpeg_header(data))
     except (ValueError, KeyError):  # KeyError: a subsampling of colours that it has no name for
         return None
     _check_size(width, height, OTHER_BYTES_A_PIXEL + 1)
@@ -113,6 +112,10 @@ def _decode_jpeg(data: memoryview, shorter_side: int | None) -> np.ndarray | Non
     least, factor = 0, 1
     if shorter_side is not None and min(height, width) >= 2 * shorter_side:
         least, factor = shorter_side, 2
+    elif (colours, sampling) in (("YCbCr", "444"), ("YCbCr", "420")):
+        picture = np.empty((height, width, 3), np.uint8)
+        if pixels.decode(data, (height, width), picture):
+            return picture
     try:
         return simplejpeg.decode_jpeg(data, min_height=least, min_width=least, min_factor=factor)
     except ValueError:

@@ -115,7 +115,7 @@ class StoreSplit:
         """The square at (top, left) of the picture, mirrored if so, into `out`, uint8 [crop, crop, 3] and contiguous.
         Raises ValueError as `picture`."""
         image = self._read(index)
-        if pixels.decode(image, self.size, top, left, mirrored, out):
+        if pixels.decode(image, (self.size, self.size), out, top, left, mirrored):
             return
         try:
             picture = decode_stored(image)

@@ -37,6 +37,7 @@ _ARGUMENTS = {
     "spatial_norm_gradient": (_pointer,) * 3 + (_size,) * 5 + (_real,) * 2,
     "blocks": (_pointer,) * 2 + (_size,) * 7,
     "blocks_from_float32": (_pointer,) * 2 + (_size,) * 7,
+    "remove_mean": (_pointer,) * 7 + (_size,) * 3,
     "momentum_update": (_pointer,) * 3 + (_size,) + (_real,) * 3,
 }
 _ARGUMENTS_OF_ONE_DTYPE = {

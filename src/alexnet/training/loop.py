@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from alexnet import lock, native
-from alexnet.config import AugmentConfig, TrainConfig
+from alexnet.config import TrainConfig
 from alexnet.data import augment, loader
 from alexnet.data.store import Store, StoreSplit
 from alexnet.model import kernels
@@ -24,6 +24,7 @@ from alexnet.model.towers import own_part, whole_values
 from alexnet.progress import Progress
 from alexnet.training import checkpoint, health, ranks, stop
 from alexnet.training.device import choose_device, choose_dtype, precision
+from alexnet.training.feed import finish
 from alexnet.training.metrics import MetricsLog, errors, top_k_credit
 from alexnet.training.ranks import Ranks, program_checksum
 from alexnet.training.run_folder import fingerprint, fit_to_store, open_run, settings
@@ -219,30 +220,6 @@ def render(summary: dict) -> str:
 def step_seed(seed: int, step: int) -> int:
     """The seed of everything random inside the network at `step`: a continued run draws the same masks."""
     return int(np.random.SeedSequence([seed, 1, step]).generate_state(1, np.uint64)[0]) >> 1
-
-
-def finish(
-    batch: loader.Batch,
-    mean: Tensor,
-    covariance: np.ndarray,
-    config: AugmentConfig,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> tuple[Tensor, Tensor]:
-    """Bring a batch to the device as bytes and finish it there: [B, 3, crop, crop] of `dtype`, labels [B]."""
-    shift = torch.from_numpy(augment.colour_shift(batch.colour, covariance, config.colour_rule)).to(device)
-    patches = batch.patches.to(device, non_blocking=True)
-    x = augment.remove_mean(
-        patches,
-        mean,
-        batch.offsets,
-        batch.mirrored,
-        shift,
-        dtype,
-        central=config.mean == "central",
-        divisor=1 + config.colour if config.colour_rule == "standard deviations" else 1.0,
-    )
-    return x, batch.labels.to(device, non_blocking=True)
 
 
 @torch.no_grad()

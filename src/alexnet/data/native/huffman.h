@@ -19,7 +19,7 @@ constexpr uint8_t ROWS[64] = {0,  1,  8,  16, 9,  2,  3,  10, 17, 24, 32, 25, 18
 // Sixty-four bits of what is read, the next one on top. It may be read on for eight bytes behind what is asked for.
 class Bits {
    public:
-    explicit Bits(const uint8_t *from) : start(from), at(from) {}
+    explicit Bits(const uint8_t *codes, int64_t from = 0) : start(codes), at(codes + from) {}
 
     // At least 56 bits are there afterwards, enough for `LOOKS`.
     void fill() {

@@ -1,6 +1,6 @@
-// The pictures of a store decoded, or the patches of them that are wanted: baseline JPEG of three colours with 4:2:0
-// sampling, as libjpeg-turbo writes it, to the same numbers as libjpeg-turbo (its "islow" inverse DCT and its "fancy"
-// upsampling). Anything else and anything damaged is refused, and for libjpeg-turbo to look at.
+// Pictures decoded, or the patches of them that are wanted: baseline JPEG of three colours, 4:4:4 or 4:2:0, to the same
+// numbers as libjpeg-turbo (its "islow" inverse DCT and its "fancy" upsampling). Anything else, anything damaged and
+// anything very large is refused, and for libjpeg-turbo to look at.
 //
 // Sixteen blocks lie side by side, one in each lane of a vector, from the Huffman codes until they are pixels.
 // Format: ITU-T T.81. Nothing is read or written outside what is given, whatever the bytes say.
@@ -18,6 +18,7 @@ namespace {
 
 constexpr int GROUP = 64 * LANES;                // coefficients of sixteen blocks: [64][16]
 constexpr int64_t LONGEST_MCU = 6 * 64 * 31 / 8;  // bytes; a code has 16 bits and the number after it 15 at most
+constexpr int64_t MOST_PIXELS = 1 << 22;           // the memory for them is kept
 
 struct Jpeg {
     Tables tables;
@@ -25,18 +26,20 @@ struct Jpeg {
     bool has_quantum[4];
     int component_quantum[3];         // -1: not known
     int dc[3], ac[3];
-    std::vector<uint8_t> codes;       // without the zeros that follow each byte of ones
-    int64_t length;                   // of the codes
-    int64_t size, luma_stride, chroma_stride;  // pixels
+    std::vector<uint8_t> codes;       // without the zeros that follow each byte of ones, and without markers
+    std::vector<int64_t> restarts;    // where in the codes it begins anew, and where they end
+    int64_t interval;                 // MCUs from one to the next; 0: never
+    int64_t width, height, luma_stride, chroma_stride;  // pixels
+    int64_t luma;                     // its samples for each of a colour, along a line and down: 1 or 2
     std::vector<int16_t> blocks;      // of a row of MCUs
     std::vector<uint8_t> planes[3];
     std::vector<uint8_t> colour[2];   // a row of blue and of red differences, as wide as the picture
     std::vector<uint16_t> sums;
     Ints large;                       // bits of all numbers before and within the inverse DCT
 
-    bool read(const uint8_t *data, int64_t bytes, int64_t wanted);
+    bool read(const uint8_t *data, int64_t bytes, int64_t wanted_height, int64_t wanted_width);
     bool decode(int64_t first, int64_t last);
-    void write(int64_t top, int64_t left, int64_t crop, bool mirrored, uint8_t *out);
+    void write(int64_t top, int64_t left, int64_t rows, int64_t columns, bool mirrored, uint8_t *out);
 
    private:
     bool frame(const uint8_t *at, int64_t bytes);
@@ -45,14 +48,15 @@ struct Jpeg {
     bool unstuff(const uint8_t *at, const uint8_t *end);
     inline __attribute__((always_inline)) bool block(Bits &bits, int component, int &level, int16_t *to) const;
     void transform(const int16_t *group, int component, uint8_t *to, int64_t stride);
-    void upsample(const uint8_t *plane, int64_t y, uint8_t *to);
+    const uint8_t *in_full(int component, int64_t y);
 };
 
 inline int big_endian(const uint8_t *at) { return at[0] << 8 | at[1]; }
 
 // The markers up to the codes, and the codes.
-inline bool Jpeg::read(const uint8_t *data, int64_t bytes, int64_t wanted) {
-    size = wanted;
+inline bool Jpeg::read(const uint8_t *data, int64_t bytes, int64_t wanted_height, int64_t wanted_width) {
+    height = wanted_height, width = wanted_width, interval = 0;
+    if (width * height > MOST_PIXELS) return false;
     tables.forget();
     std::fill(component_quantum, component_quantum + 3, -1);
     std::fill(has_quantum, has_quantum + 4, false);
@@ -69,8 +73,9 @@ inline bool Jpeg::read(const uint8_t *data, int64_t bytes, int64_t wanted) {
             case 0xC4: if (!tables.define(content, inside)) return false; break;
             case 0xDB: if (!quanta(content, inside)) return false; break;
             case 0xDA: return scan(content, inside) && unstuff(at, end);
+            case 0xDD: if (inside != 2) return false; interval = big_endian(content); break;
             case 0xE0: if (inside < 14 || std::memcmp(content, "JFIF\0\1", 6)) return false; break;
-            case 0xFE: break;  // a comment
+            case 0xE1: case 0xE2: case 0xED: case 0xFE: break;  // EXIF, colour profile, Photoshop, comment
             default: return false;
         }
     }
@@ -78,10 +83,13 @@ inline bool Jpeg::read(const uint8_t *data, int64_t bytes, int64_t wanted) {
 }
 
 inline bool Jpeg::frame(const uint8_t *at, int64_t bytes) {
-    if (bytes != 15 || at[0] != 8 || big_endian(at + 1) != size || big_endian(at + 3) != size || at[5] != 3) return false;
+    if (bytes != 15 || at[0] != 8 || big_endian(at + 1) != height || big_endian(at + 3) != width || at[5] != 3)
+        return false;
+    luma = at[7] & 15;
+    if (luma != 1 && luma != 2) return false;
     for (int component = 0; component < 3; component++) {
         const uint8_t *its = at + 6 + 3 * component;
-        if (its[0] != component + 1 || its[1] != (component ? 0x11 : 0x22) || its[2] > 3) return false;
+        if (its[0] != component + 1 || its[1] != (component ? 0x11 : luma * 0x11) || its[2] > 3) return false;
         component_quantum[component] = its[2];
     }
     return true;
@@ -111,6 +119,7 @@ inline bool Jpeg::scan(const uint8_t *at, int64_t bytes) {
 // What lies between here and the end of the picture, which must follow.
 inline bool Jpeg::unstuff(const uint8_t *at, const uint8_t *end) {
     codes.resize(end - at + LONGEST_MCU + 16);
+    restarts.clear();
     uint8_t *to = codes.data();
     while (true) {
         const auto *ones = static_cast<const uint8_t *>(std::memchr(at, 0xFF, end - at));
@@ -118,11 +127,15 @@ inline bool Jpeg::unstuff(const uint8_t *at, const uint8_t *end) {
         std::memcpy(to, at, ones - at);
         to += ones - at;
         at = ones + 2;
-        if (ones[1] == 0xD9) break;
-        if (ones[1] != 0) return false;
-        *to++ = 0xFF;
+        if (ones[1] == 0) {
+            *to++ = 0xFF;
+            continue;
+        }
+        const bool is_last = ones[1] == 0xD9;
+        if (!is_last && (interval == 0 || ones[1] != 0xD0 + restarts.size() % 8)) return false;
+        restarts.push_back(to - codes.data());
+        if (is_last) break;
     }
-    length = to - codes.data();
     std::memset(to, 0, LONGEST_MCU + 16);
     return true;
 }
@@ -156,44 +169,53 @@ inline bool Jpeg::block(Bits &bits, int component, int &level, int16_t *to) cons
 
 // All codes; pixels only of the rows from `first` to before `last`, and of the blocks that they need.
 __attribute__((noinline)) bool Jpeg::decode(int64_t first, int64_t last) {
-    const int64_t mcus = (size + 15) / 16, luma_groups = (2 * mcus + LANES - 1) / LANES,
-                  chroma_groups = (mcus + LANES - 1) / LANES;
+    const int64_t side = 8 * luma, across = (width + side - 1) / side, down = (height + side - 1) / side,
+                  luma_groups = (luma * across + LANES - 1) / LANES, chroma_groups = (across + LANES - 1) / LANES;
     luma_stride = luma_groups * LANES * 8, chroma_stride = chroma_groups * LANES * 8;
-    planes[0].resize(mcus * 16 * luma_stride);
-    planes[1].resize(mcus * 8 * chroma_stride);
-    planes[2].resize(mcus * 8 * chroma_stride);
-    blocks.resize((2 * luma_groups + 2 * chroma_groups) * GROUP);
-    int16_t *rows[4];  // two of luma, and one of each colour
-    for (int row = 0; row < 4; row++)
-        rows[row] = blocks.data() + (row < 3 ? row * luma_groups : 2 * luma_groups + chroma_groups) * GROUP;
+    planes[0].resize(down * side * luma_stride);
+    planes[1].resize(down * 8 * chroma_stride);
+    planes[2].resize(down * 8 * chroma_stride);
+    blocks.resize((luma * luma_groups + 2 * chroma_groups) * GROUP);
+    int16_t *const chroma[2] = {blocks.data() + luma * luma_groups * GROUP,
+                                blocks.data() + (luma * luma_groups + chroma_groups) * GROUP};
     const auto place = [](int16_t *row, int64_t x) { return row + x / LANES * GROUP + x % LANES; };
 
     large = Ints{};
     Bits bits(codes.data());
     int levels[3] = {};
-    for (int64_t y = 0; y < mcus; y++) {
+    int64_t left = interval;  // MCUs until it begins anew
+    size_t part = 0;
+    for (int64_t y = 0; y < down; y++) {
         std::fill(blocks.begin(), blocks.end(), 0);
-        for (int64_t x = 0; x < mcus; x++) {
-            for (int part = 0; part < 4; part++)
-                if (!block(bits, 0, levels[0], place(rows[part / 2], 2 * x + part % 2))) return false;
-            for (int colour = 1; colour < 3; colour++)
-                if (!block(bits, colour, levels[colour], place(rows[colour + 1], x))) return false;
-            if (bits.position() > 8 * length) return false;
+        for (int64_t x = 0; x < across; x++) {
+            if (interval && left-- == 0) {
+                if ((bits.position() + 7) / 8 != restarts[part] || part + 1 == restarts.size()) return false;
+                bits = Bits(codes.data(), restarts[part++]);
+                std::fill(levels, levels + 3, 0);
+                left = interval - 1;
+            }
+            for (int64_t row = 0; row < luma; row++)
+                for (int64_t column = luma * x; column < luma * (x + 1); column++)
+                    if (!block(bits, 0, levels[0], place(blocks.data() + row * luma_groups * GROUP, column)))
+                        return false;
+            for (int i = 0; i < 2; i++)
+                if (!block(bits, i + 1, levels[i + 1], place(chroma[i], x))) return false;
+            if (bits.position() > 8 * restarts[part]) return false;
         }
-        if (16 * (y + 1) + 2 <= first || 16 * y - 2 >= last) continue;  // two, for upsampling
-        for (int row = 0; row < 2; row++)
+        if (side * (y + 1) + 2 <= first || side * y - 2 >= last) continue;  // two, for upsampling
+        for (int64_t row = 0; row < luma; row++)
             for (int64_t group = 0; group < luma_groups; group++)
-                transform(rows[row] + group * GROUP, 0,
-                          planes[0].data() + (16 * y + 8 * row) * luma_stride + group * LANES * 8, luma_stride);
-        for (int colour = 1; colour < 3; colour++)
+                transform(blocks.data() + (row * luma_groups + group) * GROUP, 0,
+                          planes[0].data() + (side * y + 8 * row) * luma_stride + group * LANES * 8, luma_stride);
+        for (int i = 0; i < 2; i++)
             for (int64_t group = 0; group < chroma_groups; group++)
-                transform(rows[colour + 1] + group * GROUP, colour,
-                          planes[colour].data() + 8 * y * chroma_stride + group * LANES * 8, chroma_stride);
+                transform(chroma[i] + group * GROUP, i + 1,
+                          planes[i + 1].data() + 8 * y * chroma_stride + group * LANES * 8, chroma_stride);
     }
     // libjpeg-turbo calculates with 16 bits: of numbers that no picture has it makes something else.
     for (int lane = 0; lane < LANES; lane++)
         if (large[lane] >= 1 << 13) return false;
-    return (bits.position() + 7) / 8 == length;
+    return (bits.position() + 7) / 8 == restarts[part] && part + 1 == restarts.size();
 }
 
 inline Ints rounded(Ints value, int shift) { return (value + (1 << (shift - 1))) >> shift; }
@@ -245,36 +267,40 @@ inline void Jpeg::transform(const int16_t *group, int component, uint8_t *to, in
     }
 }
 
-// Row y of a colour in full size: three parts of the nearer sample and one of the farther, downwards and across.
-inline void Jpeg::upsample(const uint8_t *plane, int64_t y, uint8_t *to) {
-    const int64_t half = (size + 1) / 2, near = y / 2;
-    const int64_t far = y % 2 ? std::min(near + 1, half - 1) : std::max<int64_t>(near - 1, 0);
+// Row y of a component in full size. Of a colour with fewer samples: three parts of the nearer one and one of the
+// farther, downwards and across.
+inline const uint8_t *Jpeg::in_full(int component, int64_t y) {
+    const uint8_t *plane = planes[component].data();
+    if (component == 0 || luma == 1) return plane + y * (component ? chroma_stride : luma_stride);
+    const int64_t rows = (height + 1) / 2, columns = (width + 1) / 2, near = y / 2;
+    const int64_t far = y % 2 ? std::min(near + 1, rows - 1) : std::max<int64_t>(near - 1, 0);
     const uint8_t *__restrict a = plane + near * chroma_stride, *__restrict b = plane + far * chroma_stride;
     uint16_t *__restrict sum = sums.data() + 1;
-    for (int64_t x = 0; x < half; x++) sum[x] = 3 * a[x] + b[x];
-    sum[-1] = sum[0], sum[half] = sum[half - 1];
-    uint8_t *__restrict out = to;
-    for (int64_t x = 0; x < half; x++) {
+    for (int64_t x = 0; x < columns; x++) sum[x] = 3 * a[x] + b[x];
+    sum[-1] = sum[0], sum[columns] = sum[columns - 1];
+    uint8_t *__restrict out = colour[component - 1].data();
+    for (int64_t x = 0; x < columns; x++) {
         out[2 * x] = uint16_t(3 * sum[x] + sum[x - 1] + 8) >> 4;
         out[2 * x + 1] = uint16_t(3 * sum[x] + sum[x + 1] + 7) >> 4;
     }
+    return out;
 }
 
-// The patch of crop x crop pixels at (top, left), red, green and blue. `crop` is sixteen at least.
-inline void Jpeg::write(int64_t top, int64_t left, int64_t crop, bool mirrored, uint8_t *out) {
-    sums.resize(size + 4);
-    for (auto &row : colour) row.resize(size + 2 + LANES);
-    for (int64_t y = 0; y < crop; y++, out += 3 * crop) {
-        for (int i = 0; i < 2; i++) upsample(planes[i + 1].data(), top + y, colour[i].data());
-        const uint8_t *luma = planes[0].data() + (top + y) * luma_stride;
-        for (int64_t done = 0; done < crop; done += LANES) {
-            const int64_t x = std::min(done, crop - LANES);  // the last step may do again what was done
-            const Ints light = widen(luma + left + x) * 65536 + 32768, blue = widen(&colour[0][left + x]) - 128,
-                       red = widen(&colour[1][left + x]) - 128;
+// The patch at (top, left), red, green and blue. It has sixteen columns at least.
+inline void Jpeg::write(int64_t top, int64_t left, int64_t rows, int64_t columns, bool mirrored, uint8_t *out) {
+    sums.resize(width + 4);
+    for (auto &row : colour) row.resize(width + 2 + LANES);
+    for (int64_t y = top; y < top + rows; y++, out += 3 * columns) {
+        const uint8_t *row[3];
+        for (int component = 0; component < 3; component++) row[component] = in_full(component, y) + left;
+        for (int64_t done = 0; done < columns; done += LANES) {
+            const int64_t x = std::min(done, columns - LANES);  // the last step may do again what was done
+            const Ints light = widen(row[0] + x) * 65536 + 32768, blue = widen(row[1] + x) - 128,
+                       red = widen(row[2] + x) - 128;
             Bytes r = clipped((light + red * 91881) >> 16), g = clipped((light - blue * 22554 - red * 46802) >> 16),
                   b = clipped((light + blue * 116130) >> 16);
             if (mirrored) r = REVERSED(r), g = REVERSED(g), b = REVERSED(b);
-            store_interleaved(out + 3 * (mirrored ? crop - LANES - x : x), r, g, b);
+            store_interleaved(out + 3 * (mirrored ? columns - LANES - x : x), r, g, b);
         }
     }
 }

@@ -66,14 +66,14 @@ void alexnet_add(const uint8_t *picture, int64_t pixels, uint16_t *values, int64
     for (int i = 0; i < 6; i++) products[i] += sums.of[i];
 }
 
-// The patch of crop x crop pixels at (top, left) of a picture of size x size pixels that the store has encoded, mirrored
-// or not. 0 where jpeg.h refuses it.
-int alexnet_decode(const uint8_t *data, int64_t length, int64_t size, int64_t top, int64_t left, int64_t crop,
-                   int mirrored, uint8_t *out) {
+// The patch of rows x columns pixels at (top, left) of a JPEG picture of height x width, mirrored or not. 0 where jpeg.h
+// refuses it.
+int alexnet_decode(const uint8_t *data, int64_t length, int64_t height, int64_t width, int64_t top, int64_t left,
+                   int64_t rows, int64_t columns, int mirrored, uint8_t *out) {
     thread_local Jpeg jpeg;
-    Jpeg &own = jpeg;
-    if (crop < LANES || !own.read(data, length, size) || !own.decode(top, top + crop)) return 0;
-    own.write(top, left, crop, mirrored, out);
+    Jpeg &own = jpeg;  // else it is looked for again and again
+    if (columns < LANES || !own.read(data, length, height, width) || !own.decode(top, top + rows)) return 0;
+    own.write(top, left, rows, columns, mirrored, out);
     return 1;
 }
 

@@ -1,6 +1,6 @@
-// The memory-bound layers of AlexNet for CPUs, and those that oneDNN is slow at: local response normalisation, max pooling, both of them (and the ReLU
-// before) in one pass, normalisation within each map, pictures as blocks of pixels, conv1, fully connected layers,
-// and the momentum update.
+// The memory-bound layers of AlexNet for CPUs, and those that oneDNN is slow at: local response normalisation, max
+// pooling, both of them (and the ReLU before) in one pass, normalisation within each map, pictures less their mean,
+// pictures as blocks of pixels, conv1, fully connected layers, and the momentum update.
 //
 // Activations are channels last ([pictures, height, width, channels] in memory), float32 or bfloat16; arithmetic is
 // float32, results are rounded to nearest even. Built by kernels.py at first use and called through ctypes, hence no
@@ -56,7 +56,8 @@ void pool_gradient(const T *g, const uint8_t *place, T *dx, int64_t batch, const
     }
 }
 
-// Normalisation and pooling, with the ReLU before or without: the rows under a line of windows are normalised into a buffer that stays in cache.
+// Normalisation and pooling, with the ReLU before or without: the rows under a line of windows are normalised into a
+// buffer that stays in cache.
 template <class T>
 void stage(const T *x, T *y, uint8_t *place, int64_t batch, const Norm &n, const Pool &p, int threads) {
     const int64_t bands = (p.out_height + BAND - 1) / BAND, row_size = p.width * p.channels;
@@ -117,6 +118,29 @@ template <class S, class T> void blocks(const S *x, T *y, int64_t batch, const B
             blocks_line<12>(picture, to, b, number);
         else
             blocks_line<0>(picture, to, b, number);
+    }
+}
+
+// Patches of bytes, each less the part of the mean picture at its offset (mirrored where it is), and with its shift of
+// colour: x = patch - (mean - shift).
+template <class T>
+void remove_mean(const uint8_t *patches, const float *mean, const float *mirrored_mean, const int64_t *offsets,
+                 const uint8_t *mirrored, const float *shifts, T *x, int64_t batch, int64_t crop, int64_t size,
+                 int threads) {
+#pragma omp parallel num_threads(threads)
+    {
+        std::vector<float> shift(3 * crop);  // of a row
+#pragma omp for schedule(static)
+        for (int64_t i = 0; i < batch; i++) {
+            for (int64_t j = 0; j < 3 * crop; j++) shift[j] = shifts[3 * i + j % 3];
+            const int64_t top = offsets[2 * i], left = mirrored[i] ? size - crop - offsets[2 * i + 1] : offsets[2 * i + 1];
+            for (int64_t row = 0; row < crop; row++) {
+                const float *from = (mirrored[i] ? mirrored_mean : mean) + 3 * ((top + row) * size + left);
+                const int64_t at = 3 * (i * crop + row) * crop;
+#pragma omp simd
+                for (int64_t j = 0; j < 3 * crop; j++) narrow(float(patches[at + j]) - (from[j] - shift[j]), x[at + j]);
+            }
+        }
     }
 }
 
@@ -190,6 +214,11 @@ void momentum_update(float *w, float *v, const G *g, int64_t count, float rate, 
     }                                                                                                          \
     void spatial_norm_gradient_##NAME(const T *x, const T *g, T *dx, ALEXNET_MAP, int threads) {               \
         spatial_norm_gradient(x, g, dx, batch, Map{height, width, channels, half, alpha, k}, threads);         \
+    }                                                                                                          \
+    void remove_mean_##NAME(const uint8_t *patches, const float *mean, const float *mirrored_mean,             \
+                            const int64_t *offsets, const uint8_t *mirrored, const float *shifts, T *x,        \
+                            int64_t batch, int64_t crop, int64_t size, int threads) {                          \
+        remove_mean(patches, mean, mirrored_mean, offsets, mirrored, shifts, x, batch, crop, size, threads);   \
     }                                                                                                          \
     void blocks_##NAME(const T *x, T *y, ALEXNET_BLOCKS, int threads) {                                        \
         blocks(x, y, batch, Blocks{height, width, channels, out_height, out_width, side}, threads);            \
