@@ -37,6 +37,7 @@ from alexnet.networks import NETWORKS
 
 CPU = torch.device("cpu")
 BATCH, FEW = 128, 1024
+WARM = 5  # steps that are not counted: a network's first ones get their memory from the system
 
 
 def main() -> None:
@@ -65,7 +66,9 @@ def batches(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     most = max(arguments.batch_sizes)
     forms: dict[str, Form] = {}
     for batch in arguments.batch_sizes:
-        forms[f"batch {batch}"] = repeated(training_step(config, batch, dtype, CPU), most // batch), most
+        step = training_step(config, batch, dtype, CPU)
+        repeated(step, WARM)()
+        forms[f"batch {batch}"] = repeated(step, most // batch), most
     title = f"training step, {name}"
     return {title: spread(compare(title, forms, arguments.rounds, limit=None))}
 

@@ -19,11 +19,16 @@ def whole(path: Path) -> Iterator[Path]:
     temporary = path.with_name(NEW + path.name)
     try:
         yield temporary
-        sync(temporary)
-        temporary.replace(path)
+        put(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def put(temporary: Path, path: Path) -> None:
+    """Gives a file that is complete its name, once its content is on the disk."""
+    sync(temporary)
+    temporary.replace(path)
     sync(path.parent)
 
 

@@ -213,10 +213,10 @@ def test_operators_keep_torchs_rules():
     x, w, b = (torch.randn(s).requires_grad_() for s in ((4, 6), (5, 6), (5,)))
     check(torch.ops.alexnet.linear.default, (x, w, b))
     x, w, b = (torch.randn(s).requires_grad_() for s in ((2, 4, 6, 6), (6, 2, 3, 3), (6,)))
-    check(torch.ops.alexnet.convolution.default, (x, w, b, [1, 1], [1, 1], 2))
+    check(torch.ops.alexnet.conv.default, (x, w, b, [1, 1], [1, 1], 2))
     x, w, g = x.detach(), w.detach(), torch.randn(2, 6, 6, 6)
     for of_x in (True, False):
-        check(torch.ops.alexnet.conv2d_gradient.default, (x, w, g, [1, 1], [1, 1], 2, of_x))
+        check(torch.ops.alexnet.conv_gradient.default, (x, w, g, [1, 1], [1, 1], 2, of_x))
     check(torch.ops.alexnet.blocks.default, (torch.randn(2, 3, 9, 9), 4, 2, 3, torch.bfloat16))
 
 
@@ -245,3 +245,50 @@ def test_full_connections_in_bfloat16_round_nothing_but_their_factors(batch: int
     assert [each.dtype for each in found[1:]] == [torch.bfloat16, torch.float32, torch.float32]
     (only,) = torch.autograd.grad(products.linear(leaves[0], leaves[1].bfloat16(), None).sum(), leaves[1])
     assert only.shape == weight.shape  # other types go to torch
+
+
+@pytest.mark.skipif(not kernels.has_pairs(), reason="a processor without products of bfloat16 pairs")
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+@pytest.mark.parametrize(
+    ("batch", "inputs", "out", "size", "padding", "groups", "height", "width"),
+    [
+        (5, 96, 256, 5, 2, 2, 27, 27),
+        (8, 256, 384, 3, 1, 1, 13, 13),
+        (1, 32, 128, 3, 0, 2, 5, 9),
+        (6, 16, 64, 1, 0, 1, 7, 3),
+    ],
+)
+def test_convolutions_in_bfloat16_round_nothing_but_their_factors(
+    batch: int, inputs: int, out: int, size: int, padding: int, groups: int, height: int, width: int, threads: int
+):
+    layer = Conv2d(inputs, out, size, padding=padding, groups=groups)
+    assert layer.bias is not None
+    x = torch.randn(batch, inputs, height, width).bfloat16().requires_grad_()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            y = layer(x)
+        g = torch.randn_like(y)
+        assert "alexnet_conv" in repr(names(y)) and y.dtype == torch.bfloat16
+        found = [y.detach(), *torch.autograd.grad(y, (x, layer.weight, layer.bias), g)]
+    finally:
+        torch.set_num_threads(before)
+    leaves = [t.detach().bfloat16().double().requires_grad_() for t in (x, layer.weight, layer.bias)]
+    exactly = F.conv2d(leaves[0], leaves[1], leaves[2], 1, padding, 1, groups)
+    wanted = [exactly.detach(), *torch.autograd.grad(exactly, leaves, g.double())]
+    for ours, exact, allowed in zip(found, wanted, (2**-8, 2**-8, 2e-6, 2e-6), strict=True):
+        assert ours.shape == exact.shape
+        assert (ours.double() - exact).abs().max() <= allowed * exact.abs().max()
+    assert [each.dtype for each in found[1:]] == [torch.bfloat16, torch.float32, torch.float32]
+
+
+@pytest.mark.skipif(not kernels.has_pairs(), reason="a processor without products of bfloat16 pairs")
+@pytest.mark.parametrize(("out", "stride", "padding"), [(48, 1, 1), (64, 2, 1), (64, 1, (0, 1)), (64, 1, "same")])
+def test_other_convolutions_in_bfloat16_are_torchs(out: int, stride: int, padding: int | str | tuple[int, int]):
+    layer = Conv2d(16, out, 3, stride, padding)
+    x = torch.randn(2, 16, 6, 6)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x)
+        assert "alexnet" not in repr(names(y))
+        assert torch.equal(y, nn.Conv2d.forward(layer, x))

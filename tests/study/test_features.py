@@ -116,7 +116,7 @@ def test_mistakes_get_a_sentence_and_leave_nothing_behind(
     with pytest.raises(ValueError, match="'test'"):
         features(run, source, out, split="test", device="cpu")
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(study.shutil, "disk_usage", lambda path: usage(100, 0, 100))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(100, 0, 100))
     with pytest.raises(ValueError, match="GB free"):
         features(run, store, out, device="cpu")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "loose"]

@@ -16,6 +16,7 @@ from alexnet.data.prepare import prepare
 from alexnet.data.store import Store
 from alexnet.study import similar as study
 from alexnet.study.features import activations
+from alexnet.study.rows import RowFile
 from alexnet.study.similar import nearest, similar
 from alexnet.study.trained import load
 
@@ -50,12 +51,14 @@ def test_distances_are_euclidean_between_activations_after_the_relu(own_run: Pat
     assert query["true"] == "n03000684"
 
 
-def test_chunks_do_not_change_what_is_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_do_not_change_what_is_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
-    index = random.normal(size=(50, 8)).astype(np.float32)
+    rows = random.normal(size=(50, 8)).astype(np.float32)
+    np.save(tmp_path / "rows.npy", rows)
+    index = RowFile(tmp_path / "rows.npy")
     points = torch.from_numpy(random.normal(size=(4, 8)).astype(np.float32))
     positions, distances = nearest(index, points, 6)
-    exact = np.linalg.norm(index[None] - points.numpy()[:, None], axis=2)
+    exact = np.linalg.norm(rows[None] - points.numpy()[:, None], axis=2)
     assert np.array_equal(positions.numpy(), np.argsort(exact, axis=1)[:, :6])
     monkeypatch.setattr(study, "ROWS_AT_ONCE", 7)
     in_chunks = nearest(index, points, 6)

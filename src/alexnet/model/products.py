@@ -4,7 +4,8 @@
   by kernels of our own where the processor has vectors of 512 bits.
 - Fully connected layers in bfloat16 by kernels of our own where the processor multiplies pairs: they round the weights
   in cache, and the gradient of the weights comes in float32, unrounded.
-- The gradient of a convolution's biases in float32 as a sum of its own: oneDNN spends ten times as long on it.
+- The gradient of a convolution's biases in float32 as a sum of its own: oneDNN spends ten times as long on it. In
+  bfloat16 the gradients of weights and biases by kernels of our own, in float32 and unrounded too.
 - conv1, whose three channels do not fill the products that oneDNN makes, by kernels of our own: its gradients, and in
   bfloat16 itself where the processor multiplies pairs. Elsewhere in bfloat16 over blocks of 4x4 pixels: 48 channels,
   and kernels of 3x3 blocks with stride 1 instead of 11x11 pixels with stride 4.
@@ -107,34 +108,58 @@ def _full_backward(ctx, g: Tensor):
 _full.register_autograd(_full_backward, setup_context=_keep_linear)
 
 
-@operator("alexnet::convolution")
+@operator("alexnet::conv")
 def _conv2d(x: Tensor, weight: Tensor, bias: Tensor, stride: Integers, padding: Integers, groups: int) -> Tensor:
-    return F.conv2d(x, weight, bias, stride, padding, 1, groups)
+    """In the number format of `x`."""
+    return F.conv2d(x, weight.to(x.dtype), bias.to(x.dtype), stride, padding, 1, groups)
 
 
 @_conv2d.register_fake
 def _(x: Tensor, weight: Tensor, bias: Tensor, stride: Integers, padding: Integers, groups: int) -> Tensor:
-    return F.conv2d(x, weight, bias, stride, padding, 1, groups)
+    return F.conv2d(x, weight.to(x.dtype), bias.to(x.dtype), stride, padding, 1, groups)
 
 
-@operator("alexnet::conv2d_gradient")
+@operator("alexnet::conv_gradient")
 def _conv2d_gradient(
     x: Tensor, weight: Tensor, g: Tensor, stride: Integers, padding: Integers, groups: int, of_x: bool
 ) -> Tensors:
-    """Gradients of weight and bias, and of x where wanted."""
-    if not of_x and groups == 1 and not any(padding) and stride[0] == stride[1]:
-        first = first_gradients(x, weight, g, stride[0])
-        if first is not None:
-            return first
+    """Gradients of weight and bias, float32, and of x where wanted."""
+    made = None
+    if x.dtype == torch.bfloat16 and has_own_gradient(x, weight, stride, padding, groups):
+        made = _gradients_of_weights(x, weight, g, padding[0], groups)
+    elif not of_x and groups == 1 and not any(padding) and stride[0] == stride[1]:
+        made = first_gradients(x, weight, g, stride[0])
+    if made is not None and not of_x:
+        return made
     form = (None, stride, padding, [1, 1], False, [0, 0], groups)
-    grads = torch.ops.aten.convolution_backward(g, x, weight, *form, [of_x, True, False])
-    return [grads[1], g.sum((0, 2, 3)), *grads[: int(of_x)]]
+    wanted = [of_x, made is None, False]
+    grads = torch.ops.aten.convolution_backward(g, x, weight.to(x.dtype), *form, wanted)
+    made = made or [grads[1].float(), g.float().sum((0, 2, 3))]
+    return [*made, *grads[: int(of_x)]]
 
 
 @_conv2d_gradient.register_fake
 def _(x: Tensor, weight: Tensor, g: Tensor, stride: Integers, padding: Integers, groups: int, of_x: bool) -> Tensors:
     grads = [torch.empty_like(weight), weight.new_empty(len(weight))]
     return [*grads, *([torch.empty_like(x)] if of_x else [])]
+
+
+def has_own_gradient(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int], groups: int) -> bool:
+    """Whether the gradients of the weights of a convolution in bfloat16 are made by `native/conv.h`."""
+    out, channels, height, width = weight.shape
+    fits = channels % 16 == 0 and out % (64 * groups) == 0 and height == width and padding[0] == padding[1]
+    return fits and tuple(stride) == (1, 1) and kernels.usable(x) and kernels.has_pairs()
+
+
+def _gradients_of_weights(x: Tensor, weight: Tensor, g: Tensor, padding: int, groups: int) -> list[Tensor] | None:
+    """Of weight and bias: the products of bfloat16 values, summed in float32."""
+    x, g = (t.contiguous(memory_format=torch.channels_last) for t in (x, g))
+    of_weight = torch.empty_like(weight, memory_format=torch.channels_last)
+    of_bias = weight.new_empty(len(weight))
+    b, c, height, width = x.shape
+    out, _, size, _ = weight.shape
+    sizes = b, height, width, c, *g.shape[2:], out, size, padding, groups
+    return [of_weight, of_bias] if kernels.call("conv_gradient", x.dtype, x, g, of_weight, of_bias, *sizes) else None
 
 
 def _keep_conv2d(ctx, inputs, output) -> None:
@@ -302,14 +327,11 @@ def conv2d(
         height, width = ((length - size) // side + -(-size // side) for length in x.shape[2:])
         return F.conv2d(blocks(x, side, height, width, dtype), over_blocks(weight, side), bias)
     learning = torch.is_grad_enabled() and weight.requires_grad and bias.requires_grad
-    if (
-        learning
-        and not isinstance(padding, str)
-        and dtype == weight.dtype == torch.float32
-        and x.dim() == 4
-        and _has_onednn(x)
-    ):
-        return _conv2d(x, weight, bias, list(stride), list(padding), groups)
+    if learning and not isinstance(padding, str) and weight.dtype == bias.dtype == torch.float32 and x.dim() == 4:
+        if dtype == torch.float32 and _has_onednn(x):
+            return _conv2d(x, weight, bias, list(stride), list(padding), groups)
+        if dtype == torch.bfloat16 and has_own_gradient(x.to(dtype), weight, stride, padding, groups):
+            return _conv2d(x.to(dtype), weight, bias, list(stride), list(padding), groups)
     return F.conv2d(x, weight, bias, stride, padding, 1, groups)  # type: ignore[arg-type]
 
 

@@ -7,8 +7,6 @@ trained in. Pictures are seen as in testing with one view: rescaled, cut to the 
 
 import contextlib
 import itertools
-import math
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor, nn
 
+from alexnet import durable
 from alexnet.data.loader import in_background, in_order
 from alexnet.data.sources import Picture, open_source, read_bytes
 from alexnet.data.store import Store
@@ -27,6 +26,7 @@ from alexnet.model import kernels
 from alexnet.progress import Progress
 from alexnet.study.evaluate import check_size, open_split
 from alexnet.study.pictures import expand, is_picture
+from alexnet.study.rows import RowFile, make_rows
 from alexnet.study.trained import TrainedAlexNet, load
 from alexnet.training import ranks
 from alexnet.training.ranks import Ranks
@@ -61,9 +61,8 @@ def features(
     - `OUT.keys.txt`, the name of each picture, a line for each row
     - `OUT.wnids.txt`, its class, where the source has classes
 
-    Arrays are memory-mapped while they are written, so that they may be larger than memory. Under torchrun each rank
-    computes its part of the rows. Returns
-    `pictures`, `keys`, `wnids` and `files`: for each layer its `path` and `shape`.
+    Arrays may be larger than memory. Under torchrun each rank computes its part of the rows. Returns `pictures`,
+    `keys`, `wnids` and `files`: for each layer its `path` and `shape`.
 
     Raises ValueError for an unknown layer, a bad picture, and where the result does not fit on the disk.
     """
@@ -80,10 +79,10 @@ def features(
     with ranks.sharing() as here, contextlib.ExitStack() as cleaning:
         count, batches = open_pictures(net, run, source, split, batch_size, here)
         shapes = {name: (count, *outputs[name]) for name in layers}
-        here.once(lambda: [open_rows(partial[name], shapes[name]).flush() for name in layers])
+        here.once(lambda: [make_rows(partial[name], shapes[name]) for name in layers])
         for file in partial.values():
             cleaning.callback(file.unlink, missing_ok=True)
-        arrays = {name: np.lib.format.open_memmap(file, mode="r+") for name, file in partial.items()}
+        arrays = {name: RowFile(file) for name, file in partial.items()}
         first = done = here.part(count).start
         keys: list[str] = []
         wnids: list[str] = []
@@ -92,15 +91,13 @@ def features(
             for batch in batches:
                 found = activations(net, centre_views(net, batch.pictures), layers)
                 for name, values in found.items():
-                    arrays[name][done : done + len(values)] = values
+                    arrays[name].write(done, values)
                 done += len(batch.keys)
                 keys += batch.keys
                 wnids += batch.wnids
                 bar.advance(len(batch.keys))
-        for array in arrays.values():
-            array.flush()
         keys, wnids = list(itertools.chain(*here.gather(keys))), list(itertools.chain(*here.gather(wnids)))
-        here.once(lambda: [partial[name].replace(files[name]) for name in layers])
+        here.once(lambda: [durable.put(partial[name], files[name]) for name in layers])
         beside = {"keys": out.with_suffix(".keys.txt"), "wnids": out.with_suffix(".wnids.txt")}
         if here.is_first:
             write_lines(beside["keys"], keys)
@@ -152,18 +149,6 @@ def activations(net: nn.Module, views: Tensor, layers: Sequence[str]) -> dict[st
 def centre_views(net: TrainedAlexNet, pictures: Tensor) -> Tensor:
     """What the network sees of whole pictures: uint8 [B, S, S, 3] to float32 [B, 3, C, C] on its device."""
     return net.preprocess.views(pictures.to(next(net.parameters()).device), 1)[:, 0]
-
-
-def open_rows(path: Path, shape: tuple[int, ...]) -> np.memmap:
-    """A new float32 array on disk. ValueError where the disk has no room for it."""
-    needed = 4 * math.prod(shape)
-    free = shutil.disk_usage(path.parent).free
-    if needed > free:
-        raise ValueError(
-            f"{path.with_suffix('.npy')} would take {needed / 1e9:.1f} GB and its disk has {free / 1e9:.1f} "
-            "GB free; choose another layer, fewer pictures or another disk."
-        )
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
 
 
 def write_lines(path: Path, lines: list[str]) -> None:

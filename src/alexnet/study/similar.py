@@ -11,22 +11,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
+from alexnet import durable
 from alexnet.data.loader import in_order
 from alexnet.data.store import Store
 from alexnet.progress import Progress
 from alexnet.study.evaluate import check_size, open_split
-from alexnet.study.features import activations, centre_views, check_layer, open_rows
+from alexnet.study.features import activations, centre_views, check_layer
 from alexnet.study.panels import check_panel, save
 from alexnet.study.panels import similar as draw_panel
 from alexnet.study.pictures import expand, readable, true_class
 from alexnet.study.predict import named
+from alexnet.study.rows import RowFile, make_rows
 from alexnet.study.trained import TrainedAlexNet, load
 from alexnet.training.run_folder import fingerprint
 
@@ -88,8 +89,8 @@ def points_of(net: TrainedAlexNet, views: Tensor, layer: str = "") -> Tensor:
     return torch.from_numpy(activations(net, views, [layer])[layer]).flatten(1)
 
 
-def open_index(net: TrainedAlexNet, run: Path, store: Store, split: str, layer: str = "") -> np.ndarray:
-    """Activations of the whole split, memory-mapped float32 [N, D]; made when missing or out of date."""
+def open_index(net: TrainedAlexNet, run: Path, store: Store, split: str, layer: str = "") -> RowFile:
+    """Activations of the whole split, float32 [N, D]; made when missing or out of date."""
     folder = run / "index"
     layer = layer or net.last_hidden
     name = split if layer == net.last_hidden else f"{split}-{layer}"
@@ -103,23 +104,22 @@ def open_index(net: TrainedAlexNet, run: Path, store: Store, split: str, layer: 
         "store": fingerprint(store),
     }
     if file.exists() and label.exists() and json.loads(label.read_text(encoding="utf-8")) == made_from:
-        return np.load(file, mmap_mode="r")
+        return RowFile(file)
     folder.mkdir(exist_ok=True)
     label.unlink(missing_ok=True)
-    rows: np.memmap | None = None
+    rows: RowFile | None = None
     partial = file.with_suffix(".partial")
     with Progress(f"indexing {split}", total=len(pool), unit="pictures") as bar:
         for batch, _, first in in_order(pool, BATCH_SIZE):
             points = points_of(net, centre_views(net, batch), layer).numpy()
             if rows is None:
-                rows = open_rows(partial, (len(pool), points.shape[1]))
-            rows[first : first + len(points)] = points
+                make_rows(partial, (len(pool), points.shape[1]))
+                rows = RowFile(partial)
+            rows.write(first, points)
             bar.advance(len(points))
-    assert rows is not None
-    rows.flush()
-    partial.replace(file)
+    durable.put(partial, file)
     label.write_text(json.dumps(made_from, indent=2) + "\n", encoding="utf-8")
-    return np.load(file, mmap_mode="r")
+    return RowFile(file)
 
 
 def weights_digest(net: torch.nn.Module) -> str:
@@ -131,7 +131,7 @@ def weights_digest(net: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-def nearest(index: np.ndarray, points: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def nearest(index: RowFile, points: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The `count` rows of `index` [N, D] nearest to each of `points` [Q, D]: positions int64 and distances,
     [Q, count].
 
@@ -140,7 +140,7 @@ def nearest(index: np.ndarray, points: Tensor, count: int) -> tuple[Tensor, Tens
     distances = torch.full((len(points), count), torch.inf)
     positions = torch.zeros((len(points), count), dtype=torch.int64)
     for first in range(0, len(index), ROWS_AT_ONCE):
-        rows = torch.from_numpy(np.array(index[first : first + ROWS_AT_ONCE]))
+        rows = torch.from_numpy(index.read(first, first + ROWS_AT_ONCE))
         found = torch.cdist(points, rows, compute_mode="donot_use_mm_for_euclid_dist")
         here = torch.arange(first, first + len(rows)).expand(len(points), -1)
         distances, chosen = torch.cat([distances, found], 1).topk(count, largest=False)

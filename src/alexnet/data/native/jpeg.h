@@ -16,9 +16,9 @@
 
 namespace {
 
-constexpr int GROUP = 64 * LANES;                // coefficients of sixteen blocks: [64][16]
+constexpr int GROUP = 64 * LANES;                 // coefficients of sixteen blocks: [64][16]
 constexpr int64_t LONGEST_MCU = 6 * 64 * 31 / 8;  // bytes; a code has 16 bits and the number after it 15 at most
-constexpr int64_t MOST_PIXELS = 1 << 22;           // the memory for them is kept
+constexpr int64_t MOST_PIXELS = 1 << 22;          // the memory for them is kept
 
 struct Jpeg {
     Tables tables;
@@ -56,7 +56,7 @@ inline int big_endian(const uint8_t *at) { return at[0] << 8 | at[1]; }
 // The markers up to the codes, and the codes.
 inline bool Jpeg::read(const uint8_t *data, int64_t bytes, int64_t wanted_height, int64_t wanted_width) {
     height = wanted_height, width = wanted_width, interval = 0;
-    if (width * height > MOST_PIXELS) return false;
+    if (width * height > MOST_PIXELS || bytes > 3 * MOST_PIXELS) return false;
     tables.forget();
     std::fill(component_quantum, component_quantum + 3, -1);
     std::fill(has_quantum, has_quantum + 4, false);
@@ -83,6 +83,7 @@ inline bool Jpeg::read(const uint8_t *data, int64_t bytes, int64_t wanted_height
 }
 
 inline bool Jpeg::frame(const uint8_t *at, int64_t bytes) {
+    if (component_quantum[0] >= 0) return false;  // a second one
     if (bytes != 15 || at[0] != 8 || big_endian(at + 1) != height || big_endian(at + 3) != width || at[5] != 3)
         return false;
     luma = at[7] & 15;
@@ -260,7 +261,10 @@ inline void Jpeg::transform(const int16_t *group, int component, uint8_t *to, in
         Bytes pixels[8], dealt[8];
         for (int x = 0; x < 8; x++) pixels[x] = clipped(between[y][x] + 128);
         for (int turn = 0; turn < 3; turn++) {  // afterwards block after block
-            for (int x = 0; x < 4; x++) dealt[2 * x] = ZIP_LOW(pixels[x], pixels[x + 4]), dealt[2 * x + 1] = ZIP_HIGH(pixels[x], pixels[x + 4]);
+            for (int x = 0; x < 4; x++) {
+                dealt[2 * x] = ZIP_LOW(pixels[x], pixels[x + 4]);
+                dealt[2 * x + 1] = ZIP_HIGH(pixels[x], pixels[x + 4]);
+            }
             std::memcpy(pixels, dealt, sizeof dealt);
         }
         std::memcpy(to + y * stride, pixels, sizeof pixels);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "blocks.h"
+#include "conv.h"
 #include "first.h"
 #include "full.h"
 #include "lrn.h"
@@ -244,6 +245,13 @@ int first_gradient_bfloat16(const bfloat16 *x, const bfloat16 *g, float *weight,
                             int threads) {
     const First f{height, width, channels, out_height, out_width, out_channels, size, stride};
     return first_gradient(x, g, weight, bias, batch, f, threads);
+}
+
+int conv_gradient_bfloat16(const bfloat16 *x, const bfloat16 *g, float *weight, float *bias, int64_t batch,
+                           int64_t height, int64_t width, int64_t channels, int64_t out_height, int64_t out_width,
+                           int64_t out_channels, int64_t size, int64_t padding, int64_t groups, int threads) {
+    const Conv f{height, width, channels, out_height, out_width, out_channels, size, padding, groups};
+    return conv_gradient(x, g, weight, bias, batch, f, threads);
 }
 
 int has_pairs() { return HAS_PAIRS; }
