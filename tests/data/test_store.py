@@ -230,6 +230,10 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: edit(path, lambda info: info["shards"][0].update(file="../../secret.arrow")),
         "secret.arrow' is no shard",
     ),
+    "more rows than the shard can hold": (
+        lambda path: edit(path, lambda info: info["shards"][0].update(rows=2**31)),
+        "train-00000.arrow is too short for 2147483648 rows",
+    ),
 }
 
 

@@ -36,6 +36,10 @@ class StoreInfo(TypedDict):
     sha256: NotRequired[str]
 
 
+BYTES_OF_A_ROW = 12
+"""In a shard, at least: two places and a label, the picture and its name not counted."""
+
+
 def seal(info: StoreInfo) -> StoreInfo:
     """The same with its checksum."""
     return {**info, "sha256": _checksum(info)}
@@ -119,6 +123,8 @@ def _nonsense(info: StoreInfo) -> str | None:
     for shard in info["shards"]:
         if not re.fullmatch(r"[\w-]{1,99}\.arrow", shard["file"], re.ASCII) or shard["rows"] < 0:
             return f"{shard['file']!r:.80} is no shard"
+        if shard["rows"] > shard["bytes"] // BYTES_OF_A_ROW:
+            return f"{shard['file']} is too short for {shard['rows']} rows"
     return None
 
 
