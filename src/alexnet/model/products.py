@@ -330,7 +330,7 @@ def conv2d(
     if learning and not isinstance(padding, str) and weight.dtype == bias.dtype == torch.float32 and x.dim() == 4:
         if dtype == torch.float32 and _has_onednn(x):
             return _conv2d(x, weight, bias, list(stride), list(padding), groups)
-        if dtype == torch.bfloat16 and has_own_gradient(x.to(dtype), weight, stride, padding, groups):
+        if dtype == torch.bfloat16 and has_own_gradient(x, weight, stride, padding, groups):
             return _conv2d(x.to(dtype), weight, bias, list(stride), list(padding), groups)
     return F.conv2d(x, weight, bias, stride, padding, 1, groups)  # type: ignore[arg-type]
 
