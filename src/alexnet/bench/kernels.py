@@ -14,9 +14,10 @@ from torch.nn import functional as F
 from alexnet.bench import limits
 from alexnet.bench.measure import alternate, forget_peak, machine, peak_memory
 from alexnet.model import kernels
+from alexnet.model.convolution import Conv2d
+from alexnet.model.linear import Linear
 from alexnet.model.lrn import LocalResponseNorm, lrn_plain
 from alexnet.model.pooling import MaxPool2d
-from alexnet.model.products import Conv2d, Linear
 from alexnet.model.spatial_norm import SpatialNorm, spatial_norm_plain
 from alexnet.model.stage import relu_norm_pool
 from alexnet.training.device import choose_dtype, precision

@@ -13,6 +13,7 @@ from alexnet.bench.feeding import Step, feeding
 from alexnet.bench.measure import alternate, forget_peak, machine, peak_memory, waiting
 from alexnet.config import NetworkConfig, OptimConfig
 from alexnet.model import kernels
+from alexnet.model.linear import keep_factors
 from alexnet.model.network import AlexNet
 from alexnet.networks import network as named
 from alexnet.study.trained import TrainedAlexNet
@@ -63,6 +64,7 @@ def step_of(config: NetworkConfig, dtype: torch.dtype, device: torch.device) -> 
     """One step of `alexnet train`, of a network of its own."""
     network = AlexNet(config).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = MomentumSGD(network.named_parameters(), OptimConfig(lr=1e-6))
+    keep_factors(network)
 
     def step(x: Tensor, truth: Tensor) -> None:  # as in alexnet.training.loop
         labels = truth.to(device, non_blocking=True)

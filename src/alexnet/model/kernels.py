@@ -50,6 +50,8 @@ _ARGUMENTS_OF_ONE_DTYPE = {
     "full_gradient_of_weight_bfloat16": (_pointer,) * 3 + (_size,) * 3,
     "full_gradient_float32": (_pointer,) * 3 + (_size,) * 3,
     "full_gradient_of_weight_float32": (_pointer,) * 3 + (_size,) * 3,
+    "full_update_bfloat16": (_pointer,) * 4 + (_real,) * 3 + (_size,) * 3,
+    "full_update_float32": (_pointer,) * 4 + (_real,) * 3 + (_size,) * 3,
 }
 
 
@@ -100,6 +102,23 @@ def has_pairs() -> bool:
 def usable(x: Tensor) -> bool:
     """Whether the kernels take this tensor; never while the network is being exported to another format."""
     return x.device.type == "cpu" and x.dtype in DTYPES and not exporting() and available()
+
+
+def has_onednn(x: Tensor) -> bool:
+    """Whether oneDNN can be asked for products with `x`."""
+    return x.device.type == "cpu" and not exporting() and onednn_there()
+
+
+@constant
+def onednn_there() -> bool:
+    """Whether PyTorch was built with oneDNN, with the products that torch.compile uses."""
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def computed_in(x: Tensor) -> torch.dtype:
+    """The number format in which products with `x` are made."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if kind == "cpu" and torch.is_autocast_enabled(kind) else x.dtype
 
 
 def exporting() -> bool:

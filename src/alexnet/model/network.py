@@ -16,10 +16,11 @@ import torch.fx
 from torch import Tensor, nn
 
 from alexnet.config import NetworkConfig
+from alexnet.model.convolution import Conv2d, ZeroPad2d
 from alexnet.model.layers import Layer, initial_values, layers_of
+from alexnet.model.linear import Linear
 from alexnet.model.lrn import LocalResponseNorm
 from alexnet.model.pooling import MaxPool2d
-from alexnet.model.products import Conv2d, Linear, ZeroPad2d
 from alexnet.model.spatial_norm import SpatialNorm
 from alexnet.model.stage import together
 from alexnet.model.unshared import GroupedLinear, Local2d

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alexnet.model import kernels
+from alexnet.model.convolution import blocks, first, in_blocks, over_blocks
 from alexnet.model.layers import Layer
 from alexnet.model.network import AlexNet
-from alexnet.model.products import blocks, first, in_blocks, onednn_there, over_blocks
 from alexnet.model.stage import fusible, watched
 
 Step = Callable[[Tensor], Tensor]
@@ -36,7 +36,7 @@ def ready_for(network: AlexNet, x: Tensor, dtype: torch.dtype) -> bool:
         and tuple(x.shape[1:]) == network.layers[0].inputs
         and len(x) > 0
         and kernels.usable(x)
-        and onednn_there()
+        and kernels.onednn_there()
         and not any(watched(stage) for stage in network.modules() if stage is not network)
         and all(p.device.type == "cpu" and p.dtype == torch.float32 for p in network.parameters())
     )

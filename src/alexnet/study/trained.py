@@ -12,8 +12,8 @@ from alexnet.config import TrainConfig, load_config
 from alexnet.data import augment, resize
 from alexnet.data.arrays import read_array
 from alexnet.data.classes import Class
+from alexnet.model.kernels import computed_in
 from alexnet.model.network import AlexNet
-from alexnet.model.products import computed_in
 from alexnet.model.ready import Ready, ready_for, state_of
 from alexnet.training import checkpoint
 from alexnet.training.device import choose_device

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from alexnet.model.linear import gradient
 from alexnet.training.checkpoint import way_back
 
 DEAD_SHARE = 0.5
@@ -84,12 +85,15 @@ def dead_warning(shares: dict[str, float]) -> str | None:
 @torch.no_grad()
 def steepest(network: nn.Module) -> str:
     """The parameter with the longest gradient beside its own length, in words; empty without gradients."""
-    lengths = {n: (p.grad.norm().item(), p.norm().item()) for n, p in network.named_parameters() if p.grad is not None}
+    lengths = {}
+    for name, parameter in network.named_parameters():
+        if (slope := gradient(parameter)) is not None:
+            lengths[name] = slope.norm().item(), parameter.norm().item()
     if not lengths:
         return ""
     name = max(lengths, key=lambda each: lengths[each][0] / max(lengths[each][1], 1e-12))
-    gradient, weights = lengths[name]
-    return f" and the gradient of {name} has length {gradient:.3g} beside its own {weights:.3g}"
+    slope, weights = lengths[name]
+    return f" and the gradient of {name} has length {slope:.3g} beside its own {weights:.3g}"
 
 
 def first_bad_layer(network: nn.Module) -> str | None:
@@ -97,6 +101,6 @@ def first_bad_layer(network: nn.Module) -> str | None:
     for name, parameter in network.named_parameters():
         if not parameter.isfinite().all():
             return f"the weights {name}"
-        if parameter.grad is not None and not parameter.grad.isfinite().all():
+        if (slope := gradient(parameter)) is not None and not slope.isfinite().all():
             return f"the gradient of {name}"
     return None

@@ -19,6 +19,7 @@ from alexnet.config import TrainConfig
 from alexnet.data import augment, loader
 from alexnet.data.store import Store, StoreSplit
 from alexnet.model import kernels
+from alexnet.model.linear import keep_factors
 from alexnet.model.network import AlexNet
 from alexnet.model.towers import own_part, whole_values
 from alexnet.progress import Progress
@@ -90,6 +91,8 @@ def train_on(here: Ranks, store: Store, run: Path, config: TrainConfig, device: 
     elif config.start_from:
         start_from(network, exchange, Path(config.start_from))
     forward = torch.compile(network) if config.compile else network
+    if here.copies is None and not config.compile:
+        keep_factors(network)
     if here.copies is not None:
         forward = DistributedDataParallel(forward, process_group=here.copies)
 

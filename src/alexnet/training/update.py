@@ -15,14 +15,15 @@ import torch
 from torch import nn
 
 from alexnet.config import OptimConfig
-from alexnet.model.kernels import momentum_update_
+from alexnet.model.linear import factors, momentum_update_
 
 
 class MomentumSGD(torch.optim.Optimizer):
     """The rule above; a parameter whose rate is 0 is frozen: no decay, no coasting.
 
     `parameters` are a module's `named_parameters()`, or parameters without names, which are then all weights of no
-    layer. The gradient is the mean over the minibatch. State per parameter: `velocity`, of the parameter's shape.
+    layer. The gradient is the mean over the minibatch, whole or in factors (`alexnet.model.linear.keep_factors`).
+    State per parameter: `velocity`, of the parameter's shape.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter] | Iterable[tuple[str, nn.Parameter]], config: OptimConfig):
@@ -56,9 +57,17 @@ class MomentumSGD(torch.optim.Optimizer):
             if group["lr"] == 0:
                 continue
             for w in group["params"]:
-                if w.grad is None:
+                if w.grad is None and not factors(w):
                     continue
                 state = self.state[w]
                 if not state:
                     state["velocity"] = torch.zeros_like(w)
-                momentum_update_(w, state["velocity"], w.grad, group["lr"], group["momentum"], group["weight_decay"])
+                momentum_update_(w, state["velocity"], group["lr"], group["momentum"], group["weight_decay"])
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """As `torch.optim.Optimizer.zero_grad`; gradients that were kept as factors go in any case."""
+        super().zero_grad(set_to_none)
+        for group in self.param_groups:
+            for w in group["params"]:
+                if factors(w):
+                    del w.factors

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "momentum.h"
 #include "places.h"
 
 namespace {
@@ -17,26 +18,29 @@ constexpr int64_t LONG = 512, SHORT = 64;       // places at a time along the ro
 constexpr int64_t PANELS = 8;                    // panels made together across the rows of the weights
 constexpr int64_t IN_CACHE = 1 << 16;           // places that stay in the second-level cache
 
-// Lines of 64 bytes to fetch meanwhile: `count` times `lines` of them, `stride` bytes apart.
+// Lines of 64 bytes to fetch meanwhile: `count` times `lines` of them, `stride` bytes apart, `once` at each place.
 struct Ahead {
     const char *from = nullptr;
-    int64_t lines = 0, count = 0, stride = 0;
+    int64_t lines = 0, count = 0, stride = 0, once = 1, line = 0;
+
+    void fetch() {
+        for (int64_t i = 0; i < once && count > 0; i++) {
+            _mm_prefetch(from + line * 64, _MM_HINT_T1);
+            if (++line == lines) line = 0, count--, from += stride;
+        }
+    }
 };
 
 // c[row][column] (+)= sum over `count` places of a[row * a_row + place * a_place] times panel[place][column].
-template <int R, bool STREAM, class P>
+template <int R, bool STREAM, class P, class... Aheads>
 inline void tile(const P *a, int64_t a_row, int64_t a_place, const P *panel, int64_t count, float *c, int64_t c_row,
-                 bool add, Ahead ahead = {}) {
+                 bool add, Aheads... ahead) {
     constexpr int C = PANEL / LANES;
     __m512 sums[R][C];
     for (int r = 0; r < R; r++)
         for (int i = 0; i < C; i++) sums[r][i] = add ? _mm512_loadu_ps(c + r * c_row + i * LANES) : _mm512_setzero_ps();
-    int64_t line = 0;
     for (int64_t place = 0; place < count; place++, a += a_place, panel += PANEL) {
-        if (ahead.count > 0) {
-            _mm_prefetch(ahead.from + line * 64, _MM_HINT_T1);
-            if (++line == ahead.lines) line = 0, ahead.count--, ahead.from += ahead.stride;
-        }
+        (ahead.fetch(), ...);
         __m512i columns[C];
         for (int i = 0; i < C; i++) columns[i] = places(panel + i * LANES);
         for (int r = 0; r < R; r++)
@@ -209,16 +213,17 @@ void full_gradient(const T *g, const float *weight, T *dx, int64_t batch, int64_
     }
 }
 
-// dw[out][in] = sum over the batch of g[picture][out] x[picture][in].
-template <class T>
-void full_gradient_of_weight(const T *x, const T *g, float *dw, int64_t batch, int64_t in, int64_t out, int threads) {
+// The gradient of the weights, dw[out][in] = sum over the batch of g[picture][out] x[picture][in], in parts of ROWS x
+// PANEL: `make(a, b, count, o, k)` makes the one at row o and column k, the sum over `count` places of a[place][ROWS] and
+// b[place][PANEL].
+template <class T, class Make>
+void gradient_of_weight(const T *x, const T *g, int64_t batch, int64_t in, int64_t out, int threads, const Make &make) {
     using Place = typename Places<T>::Place;
     constexpr int64_t PER = Places<T>::PER;
     const int64_t count = (batch + PER - 1) / PER, panels = (in + PANEL - 1) / PANEL, groups = (out + ROWS - 1) / ROWS;
     const int64_t together = std::max<int64_t>(1, IN_CACHE / (count * PANEL));  // panels that stay in cache
     std::vector<Place> columns(panels * count * PANEL);                        // [panel][place][PANEL]
     std::vector<Place> rows(groups * count * ROWS);                            // [group][place][ROWS]
-    const bool aligned = in % LANES == 0 && (uintptr_t)dw % 64 == 0;
 #pragma omp parallel num_threads(threads)
     {
 #pragma omp for schedule(static)
@@ -239,24 +244,49 @@ void full_gradient_of_weight(const T *x, const T *g, float *dw, int64_t batch, i
                 _mm256_storeu_si256((__m256i *)(rows.data() + (group * count + place) * ROWS),
                                     _mm512_castsi512_si256(eight));
             }
-        float edge[ROWS * PANEL];
         for (int64_t first = 0; first < panels; first += together)
 #pragma omp for schedule(static) nowait
             for (int64_t group = 0; group < groups; group++)
-                for (int64_t panel = first; panel < std::min(panels, first + together); panel++) {
-                    const int64_t o = group * ROWS, k = panel * PANEL;
-                    const int64_t height = std::min(ROWS, out - o), width = std::min(PANEL, in - k);
-                    const Place *a = rows.data() + o * count, *b = columns.data() + k * count;
-                    float *to = dw + o * in + k;
-                    if (height == ROWS && width == PANEL && aligned) {
-                        tile<ROWS, true>(a, 1, ROWS, b, count, to, in, false);
-                        continue;
-                    }
-                    tile<ROWS, false>(a, 1, ROWS, b, count, edge, PANEL, false);
-                    for (int64_t r = 0; r < height; r++) std::copy_n(edge + r * PANEL, width, to + r * in);
-                }
+                for (int64_t panel = first; panel < std::min(panels, first + together); panel++)
+                    make(rows.data() + group * ROWS * count, columns.data() + panel * PANEL * count, count, group * ROWS,
+                         panel * PANEL);
         _mm_sfence();
     }
+}
+
+template <class T>
+void full_gradient_of_weight(const T *x, const T *g, float *dw, int64_t batch, int64_t in, int64_t out, int threads) {
+    using Place = typename Places<T>::Place;
+    const bool aligned = in % LANES == 0 && (uintptr_t)dw % 64 == 0;
+    const auto make = [=](const Place *a, const Place *b, int64_t count, int64_t o, int64_t k) {
+        const int64_t height = std::min(ROWS, out - o), width = std::min(PANEL, in - k);
+        float *to = dw + o * in + k, edge[ROWS * PANEL];
+        if (height == ROWS && width == PANEL && aligned) {
+            tile<ROWS, true>(a, 1, ROWS, b, count, to, in, false);
+            return;
+        }
+        tile<ROWS, false>(a, 1, ROWS, b, count, edge, PANEL, false);
+        for (int64_t r = 0; r < height; r++) std::copy_n(edge + r * PANEL, width, to + r * in);
+    };
+    gradient_of_weight(x, g, batch, in, out, threads, make);
+}
+
+// The update of the weights w, and of their velocity v, with that gradient, which does not go through memory.
+template <class T>
+void full_update(const T *x, const T *g, float *w, float *v, int64_t batch, int64_t in, int64_t out, const Momentum &m,
+                 int threads) {
+    using Place = typename Places<T>::Place;
+    const auto make = [=](const Place *a, const Place *b, int64_t count, int64_t o, int64_t k) {
+        constexpr int64_t LINES = PANEL / LANES;
+        const int64_t height = std::min(ROWS, out - o), width = std::min(PANEL, in - k), at = o * in + k;
+        const auto next = [=](const float *from) {
+            return Ahead{(const char *)(from + at + PANEL), LINES, height, in * 4, (ROWS * LINES + count - 1) / count};
+        };
+        alignas(64) float gradient[ROWS * PANEL];
+        tile<ROWS, false>(a, 1, ROWS, b, count, gradient, PANEL, false, next(w), next(v));
+        for (int64_t r = 0; r < height; r++) m.update(w + at + r * in, v + at + r * in, gradient + r * PANEL, width);
+    };
+    gradient_of_weight(x, g, batch, in, out, threads, make);
 }
 #endif
 

@@ -14,6 +14,7 @@
 #include "first.h"
 #include "full.h"
 #include "lrn.h"
+#include "momentum.h"
 #include "pool.h"
 #include "spatial.h"
 
@@ -145,19 +146,13 @@ void remove_mean(const uint8_t *patches, const float *mean, const float *mirrore
     }
 }
 
-// v <- momentum v - decay w - rate g; w <- w + v (decay is the weight decay times the rate).
 template <class G>
-void momentum_update(float *w, float *v, const G *g, int64_t count, float rate, float momentum, float decay,
-                     int threads) {
+void momentum_update(float *w, float *v, const G *g, int64_t count, const Momentum &m, int threads) {
     const int64_t chunks = (count + CHUNK - 1) / CHUNK;
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t chunk = 0; chunk < chunks; chunk++) {
-        const int64_t start = chunk * CHUNK, end = std::min(start + CHUNK, count);
-#pragma omp simd
-        for (int64_t i = start; i < end; i++) {
-            v[i] = momentum * v[i] - decay * w[i] - rate * widen(g[i]);
-            w[i] += v[i];
-        }
+        const int64_t start = chunk * CHUNK;
+        m.update(w + start, v + start, g + start, std::min(CHUNK, count - start));
     }
 }
 
@@ -176,6 +171,7 @@ void momentum_update(float *w, float *v, const G *g, int64_t count, float rate, 
     int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t out_height, int64_t out_width,     \
         int64_t out_channels, int64_t size, int64_t stride
 #define ALEXNET_FULL int64_t batch, int64_t in, int64_t out, int threads
+#define ALEXNET_MOMENTUM float rate, float momentum, float decay
 #ifdef ALEXNET_AVX512
 #define ALEXNET_WITH_VECTORS(CALL) CALL
 #else
@@ -272,16 +268,21 @@ void full_gradient_float32(const float *g, const float *weight, float *dx, ALEXN
 void full_gradient_of_weight_float32(const float *x, const float *g, float *dw, ALEXNET_FULL) {
     ALEXNET_WITH_VECTORS(full_gradient_of_weight(x, g, dw, batch, in, out, threads));
 }
+void full_update_bfloat16(const bfloat16 *x, const bfloat16 *g, float *w, float *v, ALEXNET_MOMENTUM,
+                          ALEXNET_FULL) {
+    ALEXNET_WITH_PAIRS(full_update(x, g, w, v, batch, in, out, {rate, momentum, decay}, threads));
+}
+void full_update_float32(const float *x, const float *g, float *w, float *v, ALEXNET_MOMENTUM, ALEXNET_FULL) {
+    ALEXNET_WITH_VECTORS(full_update(x, g, w, v, batch, in, out, {rate, momentum, decay}, threads));
+}
 
 ALEXNET_LAYERS(float32, float)
 ALEXNET_LAYERS(bfloat16, bfloat16)
 
-void momentum_update_float32(float *w, float *v, const float *g, int64_t count, float rate, float momentum, float decay,
-                             int threads) {
-    momentum_update(w, v, g, count, rate, momentum, decay, threads);
+void momentum_update_float32(float *w, float *v, const float *g, int64_t count, ALEXNET_MOMENTUM, int threads) {
+    momentum_update(w, v, g, count, {rate, momentum, decay}, threads);
 }
-void momentum_update_bfloat16(float *w, float *v, const bfloat16 *g, int64_t count, float rate, float momentum, float decay,
-                             int threads) {
-    momentum_update(w, v, g, count, rate, momentum, decay, threads);
+void momentum_update_bfloat16(float *w, float *v, const bfloat16 *g, int64_t count, ALEXNET_MOMENTUM, int threads) {
+    momentum_update(w, v, g, count, {rate, momentum, decay}, threads);
 }
 }

@@ -1,19 +1,13 @@
-"""Convolutions, their padding and fully connected layers: `torch.nn`'s, each in the form that is fastest on a CPU.
+"""Convolutions and their padding: `torch.nn`'s, each in the form that is fastest on a CPU.
 
-- float32 products of matrices by oneDNN, which PyTorch leaves to MKL: two to three times faster on AMD. Their gradients
-  by kernels of our own where the processor has vectors of 512 bits.
-- Fully connected layers in bfloat16 by kernels of our own where the processor multiplies pairs: they round the weights
-  in cache, and the gradient of the weights comes in float32, unrounded.
-- The gradient of a convolution's biases in float32 as a sum of its own: oneDNN spends ten times as long on it. In
-  bfloat16 the gradients of weights and biases by kernels of our own, in float32 and unrounded too.
+- The gradient of the biases in float32 as a sum of its own: oneDNN spends ten times as long on it. In bfloat16 the
+  gradients of weights and biases by kernels of our own, in float32 and unrounded.
 - conv1, whose three channels do not fill the products that oneDNN makes, by kernels of our own: its gradients, and in
   bfloat16 itself where the processor multiplies pairs. Elsewhere in bfloat16 over blocks of 4x4 pixels: 48 channels,
   and kernels of 3x3 blocks with stride 1 instead of 11x11 pixels with stride 4.
 
-Values and gradients are those of `torch.nn` but for the order of additions.
-
-torch.compile keeps what it compiled under the operators' names and does not see their gradients: an operator whose
-gradient takes other operators than before needs another name.
+Values and gradients are those of `torch.nn` but for the order of additions. Of operators and torch.compile see
+`alexnet.model.linear`.
 """
 
 from collections.abc import Sequence
@@ -30,82 +24,8 @@ from alexnet.model.operator import operator
 Integers = List[int]  # noqa: UP006
 Tensors = List[Tensor]  # noqa: UP006
 
-FEWEST = 16
-"""Pictures for which products of fully connected layers are made by `native/full.h`: fewer do not fill its vectors."""
-
 MOST_FIRST = 4
 """Channels of a convolution whose gradient of weights is made by `native/first.h`: oneDNN is better with more."""
-
-
-@operator("alexnet::linear")
-def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    x, weight = (t if t.t().is_contiguous() else t.contiguous() for t in (x, weight))
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-
-
-@_linear.register_fake
-def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return x.new_empty(x.shape[0], weight.shape[0])
-
-
-def _keep_linear(ctx, inputs, output) -> None:
-    x, weight, _ = inputs
-    ctx.save_for_backward(x, weight)
-
-
-def _linear_backward(ctx, g: Tensor):
-    x, weight = ctx.saved_tensors
-    of_x, of_weight, of_bias = ctx.needs_input_grad
-    if len(x) >= FEWEST and kernels.usable(x) and kernels.has_vectors():
-        return _full_backward(ctx, g)
-    return (
-        _linear(g, weight.t(), None) if of_x else None,
-        _linear(g.t(), x.t(), None) if of_weight else None,
-        g.sum(0) if of_bias else None,
-    )
-
-
-_linear.register_autograd(_linear_backward, setup_context=_keep_linear)
-
-
-@operator("alexnet::full")
-def _full(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    x, weight = x.contiguous(), weight.contiguous()
-    y = x.new_empty(len(x), len(weight))
-    kernels.call("full", x.dtype, x, weight, bias, y, *x.shape, len(weight))
-    return y
-
-
-@_full.register_fake
-def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return x.new_empty(x.shape[0], weight.shape[0])
-
-
-@operator("alexnet::full_gradient")
-def _full_gradient(x: Tensor, weight: Tensor, g: Tensor, of_x: bool, of_weight: bool) -> Tensors:
-    x, weight, g = x.contiguous(), weight.contiguous(), g.contiguous()
-    sizes = *x.shape, len(weight)
-    grads = _empty_full_gradient(x, weight, g, of_x, of_weight)
-    if of_x:
-        kernels.call("full_gradient", g.dtype, g, weight, grads[0], *sizes)
-    if of_weight:
-        kernels.call("full_gradient_of_weight", g.dtype, x, g, grads[-1], *sizes)
-    return grads
-
-
-@_full_gradient.register_fake
-def _empty_full_gradient(x: Tensor, weight: Tensor, g: Tensor, of_x: bool, of_weight: bool) -> Tensors:
-    return [each.new_empty(each.shape) for each, wanted in ((x, of_x), (weight, of_weight)) if wanted]
-
-
-def _full_backward(ctx, g: Tensor):
-    x, weight = ctx.saved_tensors
-    of_x, of_weight, of_bias = ctx.needs_input_grad
-    grads = _full_gradient(x, weight, g, of_x, of_weight)
-    return grads[0] if of_x else None, grads[-1] if of_weight else None, g.float().sum(0) if of_bias else None
-
-
-_full.register_autograd(_full_backward, setup_context=_keep_linear)
 
 
 @operator("alexnet::conv")
@@ -274,13 +194,6 @@ def over_blocks(weight: Tensor, side: int) -> Tensor:
     return apart.permute(0, 3, 5, 1, 2, 4).reshape(out, -1, count, count)
 
 
-class Linear(nn.Linear):
-    """`torch.nn.Linear`."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return linear(x, self.weight, self.bias)
-
-
 class Conv2d(nn.Conv2d):
     """`torch.nn.Conv2d` with biases and without dilation."""
 
@@ -304,22 +217,11 @@ def zero_pad(x: Tensor, padding: tuple[int, int, int, int]) -> Tensor:
     return F.pad(x, padding)
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`F.linear` by whichever form is fastest here."""
-    fits = x.dim() == 2 and x.shape[1] == weight.shape[1] and x.numel() > 0 and weight.dtype == torch.float32
-    dtype = computed_in(x)
-    if fits and dtype == torch.float32 and _has_onednn(x):
-        return _linear(x, weight, bias)
-    if fits and dtype == torch.bfloat16 and len(x) >= FEWEST and kernels.usable(x) and kernels.has_pairs():
-        return _full(x.to(dtype), weight, bias)
-    return F.linear(x, weight, bias)
-
-
 def conv2d(
     x: Tensor, weight: Tensor, bias: Tensor, stride: Sequence[int], padding: Sequence[int] | str, groups: int
 ) -> Tensor:
     """`F.conv2d` by whichever form is fastest here."""
-    dtype = computed_in(x)
+    dtype = kernels.computed_in(x)
     if dtype == torch.bfloat16 and in_blocks(x, weight, stride, padding, groups):
         if weight.dtype == bias.dtype == torch.float32 and kernels.has_pairs():
             return _first(x.to(dtype), weight, bias, stride[0])
@@ -328,7 +230,7 @@ def conv2d(
         return F.conv2d(blocks(x, side, height, width, dtype), over_blocks(weight, side), bias)
     learning = torch.is_grad_enabled() and weight.requires_grad and bias.requires_grad
     if learning and not isinstance(padding, str) and weight.dtype == bias.dtype == torch.float32 and x.dim() == 4:
-        if dtype == torch.float32 and _has_onednn(x):
+        if dtype == torch.float32 and kernels.has_onednn(x):
             return _conv2d(x, weight, bias, list(stride), list(padding), groups)
         if dtype == torch.bfloat16 and has_own_gradient(x, weight, stride, padding, groups):
             return _conv2d(x.to(dtype), weight, bias, list(stride), list(padding), groups)
@@ -336,7 +238,6 @@ def conv2d(
 
 
 torch.fx.wrap("zero_pad")
-torch.fx.wrap("linear")
 torch.fx.wrap("conv2d")
 
 
@@ -351,19 +252,3 @@ def in_blocks(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequenc
         and not x.requires_grad
         and kernels.usable(x)
     )
-
-
-def computed_in(x: Tensor) -> torch.dtype:
-    """The number format in which products with `x` are made."""
-    kind = x.device.type
-    return torch.get_autocast_dtype(kind) if kind == "cpu" and torch.is_autocast_enabled(kind) else x.dtype
-
-
-def _has_onednn(x: Tensor) -> bool:
-    return x.device.type == "cpu" and not kernels.exporting() and onednn_there()
-
-
-@kernels.constant
-def onednn_there() -> bool:
-    """Whether PyTorch was built with oneDNN, with the products that torch.compile uses."""
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
