@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from alexnet.model import kernels, products
+from alexnet.model import convolution, kernels
 from alexnet.model.products import Conv2d, Linear, ZeroPad2d
 
 needs_kernels = pytest.mark.skipif(not kernels.available(), reason="no compiled kernels here")

@@ -25,17 +25,11 @@ constexpr int64_t INPUTS = 6, OUTPUTS = 4 * LANES;  // channels of a tile
 constexpr int64_t TILE = INPUTS * OUTPUTS;
 constexpr int64_t OVERLAYS = 2;  // pairs of pictures that a tile goes over before its sums go to memory
 
-// Sixteen channels of two pictures as pairs. Without a second one the other half is 0.
-inline __m512i overlaid(const bfloat16 *one, const bfloat16 *other) {
-    const __m512i low = narrowed(one, 0xffff);
-    return other ? _mm512_or_si512(low, _mm512_slli_epi32(narrowed(other, 0xffff), 16)) : low;
-}
-
 // What one thread goes through: some of the blocks of output channels, all of one group, and some of the pictures.
 struct Share {
     const Conv &f;
     int64_t first, last;  // blocks of OUTPUTS channels
-    std::vector<uint32_t> inputs, slopes, row;
+    Buffer<uint32_t> inputs, slopes, row;
 
     Share(const Conv &conv, int64_t first, int64_t last)
         : f(conv), first(first), last(last), inputs(OVERLAYS * tiles() * f.padded_pixels() * INPUTS),
@@ -58,7 +52,7 @@ struct Share {
         for (int64_t pixel = 0; pixel < f.height * f.width; pixel++) {
             const bfloat16 *from = x + pixel * f.channels + group() * channels();
             for (int64_t c = 0; c < channels(); c += LANES)
-                _mm512_storeu_si512(&row[c], overlaid(from + c, alone ? nullptr : from + c + next_x));
+                _mm512_storeu_si512(&row[c], Places<bfloat16>::overlaid(from + c, alone ? nullptr : from + c + next_x));
             const int64_t place = (pixel / f.width + f.padding) * f.padded_width() + pixel % f.width + f.padding;
             for (int64_t tile = 0; tile < tiles(); tile++)
                 std::memcpy(inputs_of(overlay, tile) + place * INPUTS, &row[tile * INPUTS], INPUTS * 4);
@@ -69,9 +63,9 @@ struct Share {
                 __m512 bias = _mm512_setzero_ps();
                 for (int64_t pixel = 0; pixel < f.pixels(); pixel++) {
                     const bfloat16 *from = g + pixel * f.out_channels + block * OUTPUTS + o;
-                    const __m512i pairs = overlaid(from, alone ? nullptr : from + next_g);
+                    const __m512i pairs = Places<bfloat16>::overlaid(from, alone ? nullptr : from + next_g);
                     _mm512_storeu_si512(to + pixel * OUTPUTS, pairs);
-                    bias = _mm512_dpbf16_ps(bias, (__m512bh)pairs, (__m512bh)_mm512_set1_epi32(0x3f803f80));  // ones
+                    bias = add_product(bias, Places<bfloat16>::ONES, pairs);
                 }
                 float *sum = biases + block * OUTPUTS + o;
                 _mm512_storeu_ps(sum, _mm512_add_ps(_mm512_loadu_ps(sum), bias));
@@ -132,7 +126,7 @@ inline bool conv_gradient(const bfloat16 *x, const bfloat16 *g, float *weight, f
     const int64_t in_group = blocks / f.groups;
     const int64_t parts = std::min(in_group, std::max<int64_t>(1, (threads + f.groups - 1) / f.groups));
     const int64_t slices = std::max<int64_t>(1, threads / (f.groups * parts));
-    std::vector<float> sums(slices * all), biases(slices * f.out_channels);
+    Buffer<float> sums(slices * all), biases(slices * f.out_channels);
 #pragma omp parallel num_threads(threads)
     {
 #pragma omp for schedule(static)

@@ -2,7 +2,7 @@
 // weights and biases.
 //
 // A row of a kernel covers size * channels values that lie together in memory. The products of eleven of them with 32
-// output channels are summed in registers along lines of the output; in bfloat16, pairs of neighbours there.
+// output channels are summed in registers along lines of the output; in bfloat16, of two pictures laid over each other.
 #pragma once
 
 #include <algorithm>
@@ -20,96 +20,98 @@ struct First {
 };
 
 #ifdef ALEXNET_AVX512
-constexpr int64_t LINES = 5;  // lines of the output at a time: so many stay in cache
+constexpr int64_t LINES = 4;            // lines of the output at a time: so many stay in cache
+constexpr int64_t WIDE = 2 * LANES;     // output channels at a time
+constexpr int64_t VALUES = 11;          // values of the kernels at a time
 
-// Lines of pictures and of gradients: `columns` places along each line, `step` values or pairs apart.
-template <class T> struct Lines {
-    const T *x;
-    int64_t x_line, x_step;
-    const T *g;
-    int64_t g_line, g_step, columns;
-};
-
-// sums[i][o] += sum over `count` lines and their columns of x[i] * g[o], for ROWS values i and COLUMNS * 16 of o.
-template <int ROWS, int COLUMNS, class T>
-inline void line_products(const Lines<T> &l, int64_t count, float *sums, int64_t wide) {
+// sums[i][o] += sum over `lines` and their `columns` of x[i] * g[o], for ROWS values i and COLUMNS * 16 channels o.
+// x[line][column] are x_line and x_step apart, g[line][column][COLUMNS * 16] lies as it is read.
+template <int ROWS, int COLUMNS, class P>
+inline void line_products(const P *x, int64_t x_line, int64_t x_step, const P *g, int64_t lines, int64_t columns,
+                          float *sums, int64_t wide) {
     __m512 total[ROWS][COLUMNS];
     for (int i = 0; i < ROWS; i++)
         for (int o = 0; o < COLUMNS; o++) total[i][o] = _mm512_loadu_ps(sums + i * wide + o * LANES);
-    for (int64_t line = 0; line < count; line++) {
-        const T *x = l.x + line * l.x_line, *g = l.g + line * l.g_line;
-        for (int64_t column = 0; column < l.columns; column++, x += l.x_step, g += l.g_step) {
+    for (int64_t line = 0; line < lines; line++) {
+        const P *at = x + line * x_line;
+        for (int64_t column = 0; column < columns; column++, at += x_step, g += COLUMNS * LANES) {
             __m512i slope[COLUMNS];
             for (int o = 0; o < COLUMNS; o++) slope[o] = places(g + o * LANES);
             for (int i = 0; i < ROWS; i++)
-                for (int o = 0; o < COLUMNS; o++) total[i][o] = add_product(total[i][o], x[i], slope[o]);
+                for (int o = 0; o < COLUMNS; o++) total[i][o] = add_product(total[i][o], at[i], slope[o]);
         }
     }
     for (int i = 0; i < ROWS; i++)
         for (int o = 0; o < COLUMNS; o++) _mm512_storeu_ps(sums + i * wide + o * LANES, total[i][o]);
 }
 
-// The same for one row of the kernels: sums[run][wide].
-template <class T> void row_products(Lines<T> l, int64_t count, float *sums, int64_t run, int64_t wide) {
-    constexpr int ROWS = 11;
-    const T *x = l.x;
-    for (int64_t o = 0; o < wide; o += 2 * LANES, l.g += 2 * LANES) {
-        const bool two = o + 2 * LANES <= wide;
-        int64_t i = 0;
-        for (; i + ROWS <= run; i += ROWS) {
-            l.x = x + i;
-            two ? line_products<ROWS, 2>(l, count, sums + i * wide + o, wide)
-                : line_products<ROWS, 1>(l, count, sums + i * wide + o, wide);
-        }
-        for (; i < run; i++) {
-            l.x = x + i;
-            two ? line_products<1, 2>(l, count, sums + i * wide + o, wide)
-                : line_products<1, 1>(l, count, sums + i * wide + o, wide);
+// Pictures and gradients laid over each other, as many as a place has values: some lines at a time, by one thread.
+template <class T> struct Laid {
+    using Place = typename Places<T>::Place;
+    const First &f;
+    Buffer<Place> x, g;  // [line][width * channels], [block of WIDE channels][line][column][WIDE]
+
+    explicit Laid(const First &first)
+        : f(first), x(((LINES - 1) * f.stride + f.size) * x_line() + LANES), g(LINES * f.out_width * f.out_channels) {}
+
+    int64_t x_line() const { return f.width * f.channels; }
+
+    // Adds the share of pictures to sums[size][run][out_channels] and, after them, to the biases. `other_x` and
+    // `other_g` are null for one alone.
+    void go_through(const T *one_x, const T *other_x, const T *one_g, const T *other_g, float *sums) {
+        for (int64_t line = 0; line < f.out_height; line += LINES) {
+            const int64_t lines = std::min(LINES, f.out_height - line), from_x = line * f.stride * x_line();
+            const int64_t from_g = line * f.out_width * f.out_channels;
+            lay_x(one_x + from_x, other_x ? other_x + from_x : nullptr, ((lines - 1) * f.stride + f.size) * x_line());
+            lay_g(one_g + from_g, other_g ? other_g + from_g : nullptr, lines * f.out_width,
+                  sums + f.size * f.run() * f.out_channels);
+            for (int64_t o = 0; o < f.out_channels; o += WIDE)
+                for (int64_t row = 0; row < f.size; row++)
+                    f.out_channels - o >= WIDE ? products<2>(row, o, lines, sums) : products<1>(row, o, lines, sums);
         }
     }
-}
 
-// Adds one picture's share to sums[size][run][out_channels].
-void picture_products(const float *x, const float *g, float *sums, const First &f) {
-    const int64_t x_line = f.width * f.channels, g_line = f.out_width * f.out_channels;
-    for (int64_t line = 0; line < f.out_height; line += LINES)
-        for (int64_t row = 0; row < f.size; row++) {
-            const Lines<float> l{x + (line * f.stride + row) * x_line, f.stride * x_line, f.step(), g + line * g_line,
-                                 g_line, f.out_channels, f.out_width};
-            row_products(l, std::min(LINES, f.out_height - line), sums + row * f.run() * f.out_channels, f.run(), f.out_channels);
+    void lay_x(const T *one, const T *other, int64_t values) {
+        int64_t at = 0;
+        for (; at + LANES <= values; at += LANES)
+            _mm512_storeu_si512(&x[at], Places<T>::overlaid(one + at, other ? other + at : nullptr));
+        if (at < values) {
+            T rest[2][LANES] = {};
+            std::copy_n(one + at, values - at, rest[0]);
+            if (other) std::copy_n(other + at, values - at, rest[1]);
+            _mm512_storeu_si512(&x[at], Places<T>::overlaid(rest[0], rest[1]));
         }
-}
+    }
+
+    void lay_g(const T *one, const T *other, int64_t columns, float *biases) {
+        for (int64_t o = 0; o < f.out_channels; o += LANES) {
+            const int64_t block = o / WIDE * WIDE, wide = std::min(WIDE, f.out_channels - block);
+            Place *to = &g[block * columns + o - block];
+            __m512 bias = _mm512_loadu_ps(biases + o);
+            for (int64_t column = 0, at = o; column < columns; column++, at += f.out_channels, to += wide) {
+                const __m512i laid = Places<T>::overlaid(one + at, other ? other + at : nullptr);
+                _mm512_storeu_si512(to, laid);
+                bias = add_product(bias, Places<T>::ONES, laid);
+            }
+            _mm512_storeu_ps(biases + o, bias);
+        }
+    }
+
+    // One row of the kernels, COLUMNS * 16 of the output channels.
+    template <int COLUMNS> void products(int64_t row, int64_t o, int64_t lines, float *sums) {
+        const Place *from_x = &x[row * x_line()], *from_g = &g[o * lines * f.out_width];
+        sums += row * f.run() * f.out_channels + o;
+        const auto some = [&](auto make, int64_t i) {
+            make(from_x + i, f.stride * x_line(), f.step(), from_g, lines, f.out_width, sums + i * f.out_channels,
+                 f.out_channels);
+        };
+        int64_t i = 0;
+        for (; i + VALUES <= f.run(); i += VALUES) some(line_products<VALUES, COLUMNS, Place>, i);
+        for (; i < f.run(); i++) some(line_products<1, COLUMNS, Place>, i);
+    }
+};
 
 #ifdef ALEXNET_PAIRS
-// to[column / 2][values] from the values at every column, `step` apart.
-inline void pair_columns(const bfloat16 *from, int64_t step, int64_t columns, int64_t values, uint32_t *to) {
-    for (int64_t column = 0; column < columns; column += 2, to += values)
-        for (int64_t i = 0; i < values; i += LANES) {
-            const Part there(values - i);
-            const __m512i both = Places<bfloat16>::across(from + column * step + i, step, columns - column, there);
-            _mm512_mask_storeu_epi32(to + i, there, both);
-        }
-}
-
-void picture_products(const bfloat16 *x, const bfloat16 *g, float *sums, const First &f) {
-    const int64_t columns = (f.out_width + 1) / 2, wide = f.out_channels;
-    const int64_t x_line = columns * f.run(), g_line = columns * wide;
-    std::vector<uint32_t> x_pairs(((LINES - 1) * f.stride + f.size) * x_line), g_pairs(LINES * g_line);
-    for (int64_t line = 0; line < f.out_height; line += LINES) {
-        const int64_t count = std::min(LINES, f.out_height - line);
-        for (int64_t row = 0; row < (count - 1) * f.stride + f.size; row++)
-            pair_columns(x + (line * f.stride + row) * f.width * f.channels, f.step(), f.out_width, f.run(),
-                         x_pairs.data() + row * x_line);
-        for (int64_t i = 0; i < count; i++)
-            pair_columns(g + (line + i) * f.out_width * wide, wide, f.out_width, wide, g_pairs.data() + i * g_line);
-        for (int64_t row = 0; row < f.size; row++) {
-            const Lines<uint32_t> l{x_pairs.data() + row * x_line, f.stride * x_line, f.run(), g_pairs.data(), g_line,
-                                    wide, columns};
-            row_products(l, count, sums + row * f.run() * wide, f.run(), wide);
-        }
-    }
-}
-
 // y[ROWS][48] = bias + the kernels' products, for ROWS places along a line of the output.
 template <int ROWS>
 inline void first_tile(const bfloat16 *x, const uint32_t *panel, const float *bias, bfloat16 *y, bool relu,
@@ -147,7 +149,7 @@ inline bool first(const bfloat16 *x, const float *weight, const float *bias, bfl
 #ifdef ALEXNET_PAIRS
     constexpr int64_t ROWS = 8, PANEL = 3 * LANES;
     const int64_t pairs = (f.run() + 1) / 2, panels = (f.out_channels + PANEL - 1) / PANEL;
-    std::vector<uint32_t> all(panels * f.size * pairs * PANEL);  // [panel][row of the kernel][pair][PANEL]
+    Buffer<uint32_t> all(panels * f.size * pairs * PANEL);  // [panel][row of the kernel][pair][PANEL]
     for (int64_t o = 0; o < f.out_channels; o++)
         for (int64_t row = 0; row < f.size; row++)
             for (int64_t i = 0; i < f.run(); i++) {
@@ -194,26 +196,27 @@ inline bool first(const bfloat16 *x, const float *weight, const float *bias, bfl
 }
 
 // Gradients of weight[out_channels][size][size][channels] and bias[out_channels]: true where this processor has the
-// vectors for it and the output channels fill them. Pictures are summed one by one and then together, so that
+// vectors for it and the output channels fill them. Pictures are summed one by one, or two by two, and then together, so that
 // rounding does not grow with the batch.
 template <class T>
 bool first_gradient_of(const T *x, const T *g, float *weight, float *bias, int64_t batch, const First &f, int threads) {
 #ifdef ALEXNET_AVX512
     if (f.out_channels % LANES) return false;
-    const int64_t values = f.size * f.run(), wide = f.out_channels, count = (values + 1) * wide;
+    const int64_t values = f.size * f.run(), wide = f.out_channels, count = (values + 1) * wide, PER = Places<T>::PER;
+    const int64_t picture = f.height * f.width * f.channels, gradient = f.out_height * f.out_width * wide;
     std::vector<float> totals(count * threads);
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t part = 0; part < threads; part++) {
         float *total = totals.data() + part * count;
         std::vector<float> sums(count);
-        for (int64_t i = batch * part / threads; i < batch * (part + 1) / threads; i++) {
-            const T *gradient = g + i * f.out_height * f.out_width * wide;
+        Laid<T> laid(f);
+        const int64_t end = batch * (part + 1) / threads;
+        for (int64_t i = batch * part / threads; i < end; i += PER) {
+            const T *from_x = x + i * picture, *from_g = g + i * gradient;
+            const bool more = PER > 1 && i + 1 < end;
             std::fill(sums.begin(), sums.end(), 0.0f);
-            picture_products(x + i * f.height * f.width * f.channels, gradient, sums.data(), f);
-            float *into = sums.data() + values * wide;
-            for (int64_t at = 0; at < f.out_height * f.out_width * wide; at += wide)
-                for (int64_t o = 0; o < wide; o += LANES)
-                    _mm512_storeu_ps(into + o, _mm512_add_ps(_mm512_loadu_ps(into + o), load(gradient + at + o, Whole(0))));
+            laid.go_through(from_x, more ? from_x + picture : nullptr, from_g, more ? from_g + gradient : nullptr,
+                            sums.data());
             for (int64_t at = 0; at < count; at++) total[at] += sums[at];
         }
     }

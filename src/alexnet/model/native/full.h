@@ -149,8 +149,8 @@ void full(const T *x, const float *weight, const float *bias, T *y, int64_t batc
     const int64_t panels = (out + PANEL - 1) / PANEL, groups = std::max<int64_t>(1, batch / ROWS);
 #pragma omp parallel num_threads(threads)
     {
-        std::vector<typename Places<T>::Place> panel(LONG * PANEL);
-        std::vector<float> sums(batch * PANEL);
+        Buffer<typename Places<T>::Place> panel(LONG * PANEL);
+        Buffer<float> sums(batch * PANEL);
 #pragma omp for schedule(static)
         for (int64_t number = 0; number < panels; number++) {
             const int64_t o = number * PANEL, height = std::min(PANEL, out - o);
@@ -180,8 +180,8 @@ void full_gradient(const T *g, const float *weight, T *dx, int64_t batch, int64_
     const int64_t panels = (in + PANEL - 1) / PANEL, groups = std::max<int64_t>(1, batch / ROWS);
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t part = 0; part < threads; part++) {
-        std::vector<Place> strip(PANELS * SHORT * PANEL), next(PANELS * SHORT * PANEL);
-        std::vector<float> sums(batch * PANELS * PANEL);
+        Buffer<Place> strip(PANELS * SHORT * PANEL), next(PANELS * SHORT * PANEL);
+        Buffer<float> sums(batch * PANELS * PANEL);
         const int64_t end = panels * (part + 1) / threads;
         for (int64_t number = panels * part / threads; number < end; number += PANELS) {
             const int64_t wide = std::min(PANELS, end - number), k = number * PANEL, width = std::min(wide * PANEL, in - k);
@@ -222,8 +222,8 @@ void gradient_of_weight(const T *x, const T *g, int64_t batch, int64_t in, int64
     constexpr int64_t PER = Places<T>::PER;
     const int64_t count = (batch + PER - 1) / PER, panels = (in + PANEL - 1) / PANEL, groups = (out + ROWS - 1) / ROWS;
     const int64_t together = std::max<int64_t>(1, IN_CACHE / (count * PANEL));  // panels that stay in cache
-    std::vector<Place> columns(panels * count * PANEL);                        // [panel][place][PANEL]
-    std::vector<Place> rows(groups * count * ROWS);                            // [group][place][ROWS]
+    Buffer<Place> columns(panels * count * PANEL);                        // [panel][place][PANEL]
+    Buffer<Place> rows(groups * count * ROWS);                            // [group][place][ROWS]
 #pragma omp parallel num_threads(threads)
     {
 #pragma omp for schedule(static)

@@ -24,6 +24,7 @@ template <class T> struct Places;
 template <> struct Places<float> {
     using Place = float;
     static constexpr int64_t PER = 1;  // values in a place
+    static constexpr Place ONES = 1;
 
     // Sixteen places along a row of weights, of which `there` values are left.
     static __m512i along(const float *from, int64_t there) {
@@ -31,6 +32,8 @@ template <> struct Places<float> {
     }
     // Sixteen places across rows `apart` values apart, of which `rows` are left.
     static __m512i across(const float *from, int64_t, int64_t, Part lanes) { return _mm512_castps_si512(load(from, lanes)); }
+    // Sixteen places of as many pictures as a place has values.
+    static __m512i overlaid(const float *one, const float *) { return _mm512_castps_si512(_mm512_loadu_ps(one)); }
 };
 
 inline __m512i places(const float *from) { return _mm512_castps_si512(_mm512_loadu_ps(from)); }
@@ -54,6 +57,7 @@ inline __m512i narrowed(const bfloat16 *from, __mmask16 lanes) {
 template <> struct Places<bfloat16> {
     using Place = uint32_t;
     static constexpr int64_t PER = 2;
+    static constexpr Place ONES = 0x3f803f80;
 
     static __m512i along(const float *from, int64_t there) {
         const __m512 low = load(from, Part(std::max<int64_t>(0, there)));
@@ -63,6 +67,11 @@ template <> struct Places<bfloat16> {
     template <class T> static __m512i across(const T *from, int64_t apart, int64_t rows, Part lanes) {
         const __m512i second = rows > 1 ? narrowed(from + apart, lanes) : _mm512_setzero_si512();
         return _mm512_or_si512(narrowed(from, lanes), _mm512_slli_epi32(second, 16));
+    }
+    // Without a second picture the other half is 0.
+    static __m512i overlaid(const bfloat16 *one, const bfloat16 *other) {
+        const __m512i low = narrowed(one, 0xffff);
+        return other ? _mm512_or_si512(low, _mm512_slli_epi32(narrowed(other, 0xffff), 16)) : low;
     }
 };
 

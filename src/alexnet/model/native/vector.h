@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <cstring>
+#include <new>
+#include <vector>
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
 #include <immintrin.h>
@@ -37,6 +39,18 @@ inline float rectified(float value) { return value < 0 ? 0 : value; }
 
 #ifdef ALEXNET_AVX512
 constexpr int64_t LANES = 16;
+
+// Memory from the start of a line of the cache on: vectors of sixteen that lie over two lines are read twice.
+template <class T> struct FromLine {
+    using value_type = T;
+    FromLine() = default;
+    template <class S> FromLine(const FromLine<S> &) {}
+    T *allocate(size_t count) { return (T *)::operator new(count * sizeof(T), std::align_val_t(64)); }
+    void deallocate(T *memory, size_t) { ::operator delete(memory, std::align_val_t(64)); }
+    friend bool operator==(FromLine, FromLine) { return true; }
+    friend bool operator!=(FromLine, FromLine) { return false; }
+};
+template <class T> using Buffer = std::vector<T, FromLine<T>>;
 
 // Which of sixteen lanes there are: all of them (known when compiling, and faster), or some.
 struct Whole {
