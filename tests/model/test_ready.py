@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from alexnet.model import kernels
+from alexnet.model.kernels import onednn_there
 from alexnet.model.network import AlexNet
-from alexnet.model.products import onednn_there
 from alexnet.model.ready import Ready, ready_for, state_of
 from alexnet.networks import NETWORKS
 

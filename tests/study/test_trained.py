@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from alexnet.model import kernels
-from alexnet.model.products import onednn_there
+from alexnet.model.kernels import onednn_there
 from alexnet.study.trained import load
 
 

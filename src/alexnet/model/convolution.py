@@ -67,7 +67,7 @@ def _(x: Tensor, weight: Tensor, g: Tensor, stride: Integers, padding: Integers,
 def has_own_gradient(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int], groups: int) -> bool:
     """Whether the gradients of the weights of a convolution in bfloat16 are made by `native/conv.h`."""
     out, channels, height, width = weight.shape
-    fits = channels % 16 == 0 and out % (64 * groups) == 0 and height == width and padding[0] == padding[1]
+    fits = channels % 16 == 0 and out % (32 * groups) == 0 and height == width and padding[0] == padding[1]
     return fits and tuple(stride) == (1, 1) and kernels.usable(x) and kernels.has_pairs()
 
 

@@ -1,7 +1,7 @@
 // The gradients of the weights and biases of a convolution with stride 1 in bfloat16, channels last: conv2 to conv5.
 //
 // Two pictures are laid over each other, so that every place holds a pair of values to be multiplied with a pair of
-// gradients and summed. The products of 6 input and 64 output channels are summed in registers over whole pictures,
+// gradients and summed. The products of 12 input and 32 output channels are summed in registers over whole pictures,
 // for each place of the kernel in turn, and are never rounded to bfloat16.
 #pragma once
 
@@ -21,76 +21,76 @@ struct Conv {
 };
 
 #ifdef ALEXNET_PAIRS
-constexpr int64_t INPUTS = 6, OUTPUTS = 4 * LANES;  // channels of a tile
+constexpr int64_t INPUTS = 12, OUTPUTS = 2 * LANES;  // channels of a tile
 constexpr int64_t TILE = INPUTS * OUTPUTS;
-constexpr int64_t OVERLAYS = 2;  // pairs of pictures that a tile goes over before its sums go to memory
 
 // What one thread goes through: some of the blocks of output channels, all of one group, and some of the pictures.
 struct Share {
     const Conv &f;
     int64_t first, last;  // blocks of OUTPUTS channels
-    Buffer<uint32_t> inputs, slopes, row;
+    Buffer<uint32_t> inputs, slopes;
 
     Share(const Conv &conv, int64_t first, int64_t last)
-        : f(conv), first(first), last(last), inputs(OVERLAYS * tiles() * f.padded_pixels() * INPUTS),
-          slopes(OVERLAYS * (last - first) * f.pixels() * OUTPUTS), row(tiles() * INPUTS + LANES) {}
+        : f(conv), first(first), last(last), inputs(tiles() * f.padded_pixels() * INPUTS),
+          slopes((last - first) * f.pixels() * OUTPUTS) {}
 
     int64_t channels() const { return f.channels / f.groups; }
     int64_t tiles() const { return (channels() + INPUTS - 1) / INPUTS; }
     int64_t group() const { return first * OUTPUTS / (f.out_channels / f.groups); }
 
-    uint32_t *inputs_of(int64_t overlay, int64_t tile) {
-        return inputs.data() + (overlay * tiles() + tile) * f.padded_pixels() * INPUTS;
-    }
-    uint32_t *slopes_of(int64_t overlay, int64_t block) {
-        return slopes.data() + (overlay * (last - first) + block - first) * f.pixels() * OUTPUTS;
-    }
+    uint32_t *inputs_of(int64_t tile) { return inputs.data() + tile * f.padded_pixels() * INPUTS; }
+    uint32_t *slopes_of(int64_t block) { return slopes.data() + (block - first) * f.pixels() * OUTPUTS; }
 
     // The pair of pictures that begins with this one, or the picture alone; biases gain its gradients.
-    void lay(int64_t overlay, const bfloat16 *x, const bfloat16 *g, bool alone, float *biases) {
+    void lay(const bfloat16 *x, const bfloat16 *g, bool alone, float *biases) {
         const int64_t next_x = f.height * f.width * f.channels, next_g = f.pixels() * f.out_channels;
-        for (int64_t pixel = 0; pixel < f.height * f.width; pixel++) {
-            const bfloat16 *from = x + pixel * f.channels + group() * channels();
-            for (int64_t c = 0; c < channels(); c += LANES)
-                _mm512_storeu_si512(&row[c], Places<bfloat16>::overlaid(from + c, alone ? nullptr : from + c + next_x));
-            const int64_t place = (pixel / f.width + f.padding) * f.padded_width() + pixel % f.width + f.padding;
-            for (int64_t tile = 0; tile < tiles(); tile++)
-                std::memcpy(inputs_of(overlay, tile) + place * INPUTS, &row[tile * INPUTS], INPUTS * 4);
-        }
-        for (int64_t block = first; block < last; block++)
-            for (int64_t o = 0; o < OUTPUTS; o += LANES) {
-                uint32_t *to = slopes_of(overlay, block) + o;
-                __m512 bias = _mm512_setzero_ps();
-                for (int64_t pixel = 0; pixel < f.pixels(); pixel++) {
-                    const bfloat16 *from = g + pixel * f.out_channels + block * OUTPUTS + o;
-                    const __m512i pairs = Places<bfloat16>::overlaid(from, alone ? nullptr : from + next_g);
-                    _mm512_storeu_si512(to + pixel * OUTPUTS, pairs);
-                    bias = add_product(bias, Places<bfloat16>::ONES, pairs);
+        const int64_t channels = this->channels(), apart = f.padded_pixels() * INPUTS;
+        x += group() * channels;
+        for (int64_t h = 0; h < f.height; h++)
+            for (int64_t w = 0; w < f.width; w++, x += f.channels) {
+                uint32_t *to = inputs.data() + ((h + f.padding) * f.padded_width() + w + f.padding) * INPUTS;
+                int64_t c = 0;
+                for (; c + LANES <= channels && w + 1 < f.width; c += INPUTS, to += apart)  // the next pixel covers four
+                    _mm512_storeu_si512(to, Places<bfloat16>::overlaid(x + c, alone ? nullptr : x + c + next_x));
+                for (; c < channels; c += INPUTS, to += apart) {
+                    const Part there(std::min(INPUTS, channels - c));
+                    const __m512i pairs = Places<bfloat16>::overlaid(x + c, alone ? nullptr : x + c + next_x, there);
+                    _mm512_mask_storeu_epi32(to, there, pairs);
                 }
-                float *sum = biases + block * OUTPUTS + o;
-                _mm512_storeu_ps(sum, _mm512_add_ps(_mm512_loadu_ps(sum), bias));
             }
+        for (int64_t block = first; block < last; block++) {
+            const bfloat16 *from = g + block * OUTPUTS;
+            uint32_t *to = slopes_of(block);
+            __m512 bias[2] = {};
+            for (int64_t pixel = 0; pixel < f.pixels(); pixel++, from += f.out_channels, to += OUTPUTS)
+                for (int o = 0; o < 2; o++) {
+                    const bfloat16 *one = from + o * LANES;
+                    const __m512i pairs = Places<bfloat16>::overlaid(one, alone ? nullptr : one + next_g);
+                    _mm512_storeu_si512(to + o * LANES, pairs);
+                    bias[o] = add_product(bias[o], Places<bfloat16>::ONES, pairs);
+                }
+            for (int o = 0; o < 2; o++) {
+                float *sum = biases + block * OUTPUTS + o * LANES;
+                _mm512_storeu_ps(sum, _mm512_add_ps(_mm512_loadu_ps(sum), bias[o]));
+            }
+        }
     }
 
-    // sums[place of the kernel][INPUTS][OUTPUTS] += products over `overlays` pairs of pictures.
-    void tile_products(int64_t block, int64_t tile, int64_t overlays, float *sums) {
+    // sums[place of the kernel][INPUTS][OUTPUTS] += the products of COUNT of the inputs.
+    template <int COUNT> void tile_products(int64_t block, int64_t tile, float *sums) {
         for (int64_t place = 0; place < f.size * f.size; place++, sums += TILE) {
-            const int64_t start = place / f.size * f.padded_width() + place % f.size;
-            __m512 total[INPUTS][4] = {};
-            for (int64_t i = 0; i < TILE; i += LANES) _mm_prefetch((const char *)(sums + i), _MM_HINT_T0);
-            for (int64_t overlay = 0; overlay < overlays; overlay++) {
-                const uint32_t *g = slopes_of(overlay, block), *x = inputs_of(overlay, tile) + start * INPUTS;
-                for (int64_t h = 0; h < f.out_height; h++, x += f.padded_width() * INPUTS)
-                    for (int64_t w = 0; w < f.out_width; w++, g += OUTPUTS) {
-                        __m512i slope[4];
-                        for (int o = 0; o < 4; o++) slope[o] = places(g + o * LANES);
-                        for (int i = 0; i < INPUTS; i++)
-                            for (int o = 0; o < 4; o++)
-                                total[i][o] = add_product(total[i][o], x[w * INPUTS + i], slope[o]);
-                    }
-            }
-            for (int i = 0; i < INPUTS; i++)
-                for (int o = 0; o < 4; o++) {
+            const uint32_t *g = slopes_of(block);
+            const uint32_t *x = inputs_of(tile) + (place / f.size * f.padded_width() + place % f.size) * INPUTS;
+            __m512 total[COUNT][2] = {};
+            for (int64_t i = 0; i < COUNT * OUTPUTS; i += LANES) _mm_prefetch((const char *)(sums + i), _MM_HINT_T0);
+            for (int64_t h = 0; h < f.out_height; h++, x += f.padded_width() * INPUTS)
+                for (int64_t w = 0; w < f.out_width; w++, g += OUTPUTS) {
+                    const __m512i slope[2] = {places(g), places(g + LANES)};
+                    for (int i = 0; i < COUNT; i++)
+                        for (int o = 0; o < 2; o++) total[i][o] = add_product(total[i][o], x[w * INPUTS + i], slope[o]);
+                }
+            for (int i = 0; i < COUNT; i++)
+                for (int o = 0; o < 2; o++) {
                     float *at = sums + i * OUTPUTS + o * LANES;
                     _mm512_storeu_ps(at, _mm512_add_ps(_mm512_loadu_ps(at), total[i][o]));
                 }
@@ -100,20 +100,24 @@ struct Share {
     // sums[block][tile][place][INPUTS][OUTPUTS] and biases, over the pictures from `from` to before `to`.
     void go_through(const bfloat16 *x, const bfloat16 *g, int64_t from, int64_t to, float *sums, float *biases) {
         const int64_t x_size = f.height * f.width * f.channels, g_size = f.pixels() * f.out_channels;
-        for (int64_t picture = from; picture < to; picture += 2 * OVERLAYS) {
-            int64_t overlays = 0;
-            for (int64_t i = picture; i < std::min(to, picture + 2 * OVERLAYS); i += 2)
-                lay(overlays++, x + i * x_size, g + i * g_size, i + 1 == to, biases);
+        for (int64_t picture = from; picture < to; picture += 2) {
+            lay(x + picture * x_size, g + picture * g_size, picture + 1 == to, biases);
             for (int64_t block = first; block < last; block++)
-                for (int64_t tile = 0; tile < tiles(); tile++)
-                    tile_products(block, tile, overlays, sums + (block * tiles() + tile) * f.size * f.size * TILE);
+                for (int64_t tile = 0; tile < tiles(); tile++) {
+                    float *into = sums + (block * tiles() + tile) * f.size * f.size * TILE;
+                    switch (std::min(INPUTS, channels() - tile * INPUTS)) {
+                    case 4: tile_products<4>(block, tile, into); break;
+                    case 8: tile_products<8>(block, tile, into); break;
+                    default: tile_products<12>(block, tile, into);
+                    }
+                }
         }
     }
 };
 #endif
 
 // x[batch][height][width][channels], g[batch][out_height][out_width][out_channels]; weight[out_channels][size][size]
-// [channels of a group] and bias[out_channels] in float32. True where done: it takes multiples of 16 input and of 64
+// [channels of a group] and bias[out_channels] in float32. True where done: it takes multiples of 16 input and of 32
 // output channels in each group.
 inline bool conv_gradient(const bfloat16 *x, const bfloat16 *g, float *weight, float *bias, int64_t batch,
                           const Conv &f, int threads) {
@@ -137,18 +141,25 @@ inline bool conv_gradient(const bfloat16 *x, const bfloat16 *g, float *weight, f
                              biases.data() + slice * f.out_channels);
         }
 #pragma omp for schedule(static)
-        for (int64_t o = 0; o < f.out_channels; o++) {
+        for (int64_t o = 0; o < f.out_channels; o += LANES) {
             const float *from = sums.data() + o / OUTPUTS * tiles * places * TILE + o % OUTPUTS;
+            const auto total = [&](const float *at, int64_t apart) {
+                __m512 value = _mm512_loadu_ps(at);
+                for (int64_t slice = 1; slice < slices; slice++)
+                    value = _mm512_add_ps(value, _mm512_loadu_ps(at + slice * apart));
+                return value;
+            };
             for (int64_t place = 0; place < places; place++)
-                for (int64_t c = 0; c < channels; c++) {
-                    float total = 0;
-                    for (int64_t slice = 0; slice < slices; slice++)
-                        total += from[slice * all + (c / INPUTS * places + place) * TILE + c % INPUTS * OUTPUTS];
-                    weight[(o * places + place) * channels + c] = total;
+                for (int64_t first = 0; first < channels; first += LANES) {
+                    __m512i block[LANES];
+                    for (int64_t c = first; c < first + LANES; c++)
+                        block[c - first] = _mm512_castps_si512(
+                            total(from + (c / INPUTS * places + place) * TILE + c % INPUTS * OUTPUTS, all));
+                    transpose(block);
+                    for (int64_t i = 0; i < LANES; i++)
+                        _mm512_storeu_si512(weight + ((o + i) * places + place) * channels + first, block[i]);
                 }
-            float total = 0;
-            for (int64_t slice = 0; slice < slices; slice++) total += biases[slice * f.out_channels + o];
-            bias[o] = total;
+            _mm512_storeu_ps(bias + o, total(biases.data() + o, f.out_channels));
         }
     }
     return true;

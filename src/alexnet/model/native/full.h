@@ -63,32 +63,6 @@ inline void tiles(const P *a, int64_t a_row, const P *panel, int64_t count, floa
     for (; row < rows; row++) tile<1, false>(a + row * a_row, a_row, 1, panel, count, c + row * c_row, c_row, add);
 }
 
-// Rows and columns change places.
-inline void transpose(__m512i rows[16]) {
-    __m512i other[16];
-    for (int i = 0; i < 16; i += 2) {
-        other[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
-        other[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
-    }
-    for (int i = 0; i < 16; i += 4)
-        for (int j = 0; j < 2; j++) {
-            rows[i + 2 * j] = _mm512_unpacklo_epi64(other[i + j], other[i + j + 2]);
-            rows[i + 2 * j + 1] = _mm512_unpackhi_epi64(other[i + j], other[i + j + 2]);
-        }
-    for (int i = 0; i < 4; i++) {
-        other[i] = _mm512_shuffle_i32x4(rows[i], rows[i + 4], 0x88);
-        other[i + 4] = _mm512_shuffle_i32x4(rows[i], rows[i + 4], 0xdd);
-        other[i + 8] = _mm512_shuffle_i32x4(rows[i + 8], rows[i + 12], 0x88);
-        other[i + 12] = _mm512_shuffle_i32x4(rows[i + 8], rows[i + 12], 0xdd);
-    }
-    for (int i = 0; i < 4; i++) {
-        rows[i] = _mm512_shuffle_i32x4(other[i], other[i + 8], 0x88);
-        rows[i + 8] = _mm512_shuffle_i32x4(other[i], other[i + 8], 0xdd);
-        rows[i + 4] = _mm512_shuffle_i32x4(other[i + 4], other[i + 12], 0x88);
-        rows[i + 12] = _mm512_shuffle_i32x4(other[i + 4], other[i + 12], 0xdd);
-    }
-}
-
 // A panel of `rows` (48 at most, then zeros) rows of weights: `values` of each, `LONG` places at most. Every row is read
 // from end to end before it is turned: many rows at once would fall on the same places in the cache.
 template <class T>

@@ -69,9 +69,9 @@ template <> struct Places<bfloat16> {
         return _mm512_or_si512(narrowed(from, lanes), _mm512_slli_epi32(second, 16));
     }
     // Without a second picture the other half is 0.
-    static __m512i overlaid(const bfloat16 *one, const bfloat16 *other) {
-        const __m512i low = narrowed(one, 0xffff);
-        return other ? _mm512_or_si512(low, _mm512_slli_epi32(narrowed(other, 0xffff), 16)) : low;
+    static __m512i overlaid(const bfloat16 *one, const bfloat16 *other, __mmask16 lanes = 0xffff) {
+        const __m512i low = narrowed(one, lanes);
+        return other ? _mm512_or_si512(low, _mm512_slli_epi32(narrowed(other, lanes), 16)) : low;
     }
 };
 

@@ -91,6 +91,32 @@ inline void store(float *to, Part lanes, __m512 value) { _mm512_mask_storeu_ps(t
 inline void store(bfloat16 *to, Whole, __m512 value) { _mm256_storeu_si256((__m256i *)to, narrow(value)); }
 inline void store(bfloat16 *to, Part lanes, __m512 value) { _mm256_mask_storeu_epi16(to, lanes, narrow(value)); }
 
+// Rows and columns change places.
+inline void transpose(__m512i rows[16]) {
+    __m512i other[16];
+    for (int i = 0; i < 16; i += 2) {
+        other[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
+        other[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4)
+        for (int j = 0; j < 2; j++) {
+            rows[i + 2 * j] = _mm512_unpacklo_epi64(other[i + j], other[i + j + 2]);
+            rows[i + 2 * j + 1] = _mm512_unpackhi_epi64(other[i + j], other[i + j + 2]);
+        }
+    for (int i = 0; i < 4; i++) {
+        other[i] = _mm512_shuffle_i32x4(rows[i], rows[i + 4], 0x88);
+        other[i + 4] = _mm512_shuffle_i32x4(rows[i], rows[i + 4], 0xdd);
+        other[i + 8] = _mm512_shuffle_i32x4(rows[i + 8], rows[i + 12], 0x88);
+        other[i + 12] = _mm512_shuffle_i32x4(rows[i + 8], rows[i + 12], 0xdd);
+    }
+    for (int i = 0; i < 4; i++) {
+        rows[i] = _mm512_shuffle_i32x4(other[i], other[i + 8], 0x88);
+        rows[i + 8] = _mm512_shuffle_i32x4(other[i], other[i + 8], 0xdd);
+        rows[i + 4] = _mm512_shuffle_i32x4(other[i + 4], other[i + 12], 0x88);
+        rows[i + 12] = _mm512_shuffle_i32x4(other[i + 4], other[i + 12], 0xdd);
+    }
+}
+
 inline __m512 rectified(__m512 value) { return _mm512_max_ps(_mm512_setzero_ps(), value); }
 #endif
 

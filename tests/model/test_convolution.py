@@ -1,17 +1,19 @@
-"""Convolutions and fully connected layers: the values and gradients of `torch.nn`'s."""
+"""Convolutions: the values and gradients of `torch.nn`'s."""
 
 import functools
 
 import pytest
 import torch
+from gradients import names, with_gradients
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alexnet.model import convolution, kernels
-from alexnet.model.products import Conv2d, Linear, ZeroPad2d
+from alexnet.model.convolution import Conv2d, ZeroPad2d
+from alexnet.model.linear import Linear, linear
 
 needs_kernels = pytest.mark.skipif(not kernels.available(), reason="no compiled kernels here")
-needs_onednn = pytest.mark.skipif(not products._has_onednn(torch.zeros(1)), reason="no oneDNN here")
+needs_onednn = pytest.mark.skipif(not kernels.has_onednn(torch.zeros(1)), reason="no oneDNN here")
 
 # In, out, kernel size, stride, padding, groups, height and width of the picture.
 CONVOLUTIONS = [
@@ -23,47 +25,6 @@ CONVOLUTIONS = [
 ]
 
 
-def with_gradients(function, *leaves: Tensor) -> list[Tensor]:
-    leaves = tuple(leaf.detach().clone(memory_format=torch.preserve_format).requires_grad_() for leaf in leaves)
-    y = function(*leaves)
-    g = torch.randn(y.shape, generator=torch.Generator().manual_seed(2)).to(y.dtype)
-    return [y.detach(), *torch.autograd.grad(y, leaves, g)]
-
-
-def names(y: Tensor) -> set[str]:
-    """The operators that `y` comes from."""
-    seen, waiting = set(), [y.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is not None:
-            seen.add(type(node).__name__)
-            waiting += [each for each, _ in node.next_functions]
-    return seen
-
-
-@needs_onednn
-@pytest.mark.parametrize("batch", [1, 5, 64])
-def test_linear_in_float32(batch: int):
-    layer, plain = Linear(300, 70), nn.Linear(300, 70)
-    plain.load_state_dict(layer.state_dict())
-    x = torch.randn(batch, 300)
-    assert any("alexnet" in name for name in names(layer(x)))
-    ours = with_gradients(lambda x, w, b: products.linear(x, w, b), x, layer.weight, layer.bias)
-    wanted = with_gradients(F.linear, x.double(), plain.weight.double(), plain.bias.double())
-    for found, expected in zip(ours, wanted, strict=True):
-        torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
-    assert torch.equal(layer(x).detach(), ours[0])
-
-
-@needs_onednn
-def test_linear_takes_any_strides():
-    layer, x = Linear(6, 4), torch.randn(3, 12)
-    spread = x[:, ::2].requires_grad_()
-    (slope,) = torch.autograd.grad(layer(spread).sum(), spread)
-    torch.testing.assert_close(layer(spread), F.linear(spread, layer.weight, layer.bias))
-    torch.testing.assert_close(slope, layer.weight.sum(0).expand(3, 6))
-
-
 @needs_onednn
 @pytest.mark.parametrize(("inputs", "out", "size", "stride", "padding", "groups", "height", "width"), CONVOLUTIONS)
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
@@ -73,7 +34,7 @@ def test_convolution_in_float32(inputs, out, size, stride, padding, groups, heig
     x = torch.randn(3, inputs, height, width).contiguous(memory_format=layout)
     assert any("alexnet" in name for name in names(layer(x)))
     settings = (layer.stride, layer.padding, groups)
-    ours = with_gradients(lambda x, w, b: products.conv2d(x, w, b, *settings), x, layer.weight, layer.bias)
+    ours = with_gradients(lambda x, w, b: convolution.conv2d(x, w, b, *settings), x, layer.weight, layer.bias)
     wanted = with_gradients(
         lambda x, w, b: F.conv2d(x, w, b, stride, padding, 1, groups),
         *(t.double() for t in (x, layer.weight, layer.bias)),
@@ -95,7 +56,7 @@ def test_gradients_of_the_first_convolution_are_as_exact_as_onednns(
     x = torch.randn(7, channels, 3 * size, 4 * size).to(dtype).contiguous(memory_format=torch.channels_last)
     weight = torch.randn(out, channels, size, size).contiguous(memory_format=torch.channels_last)
     g = torch.randn_like(F.conv2d(x.float(), weight, stride=stride)).to(dtype)
-    found = products.first_gradients(x, weight, g, stride)
+    found = convolution.first_gradients(x, weight, g, stride)
     if found is None:
         pytest.skip("a processor without vectors of 512 bits")
     form = ([out], [stride] * 2, [0, 0], [1, 1], False, [0, 0], 1, [False, True, True])
@@ -121,7 +82,7 @@ def test_first_convolution_in_bfloat16(
 
         def function(w: Tensor, b: Tensor) -> Tensor:
             with torch.autocast("cpu", torch.bfloat16):
-                y = products.conv2d(x.float(), w, b, layer.stride, layer.padding, 1)
+                y = convolution.conv2d(x.float(), w, b, layer.stride, layer.padding, 1)
             ours = any("alexnet_first" in name for name in names(y))
             assert ours == kernels.has_pairs(), "blocks of the picture have no gradient"
             return y
@@ -129,7 +90,7 @@ def test_first_convolution_in_bfloat16(
     else:
 
         def function(w: Tensor, b: Tensor) -> Tensor:
-            return products.conv2d(x, w.bfloat16(), b.bfloat16(), layer.stride, layer.padding, 1)
+            return convolution.conv2d(x, w.bfloat16(), b.bfloat16(), layer.stride, layer.padding, 1)
 
     ours = with_gradients(function, *weights)
     assert ours[0].dtype == torch.bfloat16
@@ -152,11 +113,11 @@ def test_padding_is_torchs(padding: tuple[int, int, int, int], dtype: torch.dtyp
 def test_which_convolutions_go_over_blocks():
     pictures = torch.zeros(1, 3, 20, 20)
     weight = torch.zeros(4, 3, 11, 11)
-    assert products.in_blocks(pictures, weight, (4, 4), (0, 0), 1)
-    assert not products.in_blocks(pictures, weight, (4, 4), (2, 2), 1)
-    assert not products.in_blocks(pictures, weight, (2, 2), (0, 0), 1)
-    assert not products.in_blocks(pictures.requires_grad_(), weight, (4, 4), (0, 0), 1)
-    assert not products.in_blocks(torch.zeros(1, 8, 20, 20), torch.zeros(4, 8, 11, 11), (4, 4), (0, 0), 1)
+    assert convolution.in_blocks(pictures, weight, (4, 4), (0, 0), 1)
+    assert not convolution.in_blocks(pictures, weight, (4, 4), (2, 2), 1)
+    assert not convolution.in_blocks(pictures, weight, (2, 2), (0, 0), 1)
+    assert not convolution.in_blocks(pictures.requires_grad_(), weight, (4, 4), (0, 0), 1)
+    assert not convolution.in_blocks(torch.zeros(1, 8, 20, 20), torch.zeros(4, 8, 11, 11), (4, 4), (0, 0), 1)
 
 
 @needs_kernels
@@ -169,26 +130,26 @@ def test_blocks_are_the_pictures_pixels(dtype: torch.dtype, side: int, height: i
     whole[:, :, :h, :w] = x[:, :, :h, :w]
     expected = whole.view(2, 3, height, side, width, side).permute(0, 3, 5, 1, 2, 4).reshape(2, -1, height, width)
     for given in (x, x.to(dtype)):
-        y = products.blocks(given, side, height, width, dtype)
+        y = convolution.blocks(given, side, height, width, dtype)
         assert y.is_contiguous(memory_format=torch.channels_last)
         assert torch.equal(y, expected.to(dtype))
 
 
 @needs_onednn
 def test_every_other_form_is_torchs():
-    linear, conv = Linear(6, 4), Conv2d(2, 4, 3)
+    full, conv = Linear(6, 4), Conv2d(2, 4, 3)
     x, pictures = torch.randn(3, 6), torch.randn(3, 2, 5, 5)
-    assert torch.equal(linear.double()(x.double()), F.linear(x.double(), linear.weight, linear.bias))
+    assert torch.equal(full.double()(x.double()), F.linear(x.double(), full.weight, full.bias))
     assert torch.equal(conv.double()(pictures.double()), F.conv2d(pictures.double(), conv.weight, conv.bias))
-    linear, conv = linear.float(), conv.float()
-    assert linear(torch.randn(2, 3, 6)).shape == (2, 3, 4)
-    assert linear(torch.randn(0, 6)).shape == (0, 4)
+    full, conv = full.float(), conv.float()
+    assert full(torch.randn(2, 3, 6)).shape == (2, 3, 4)
+    assert full(torch.randn(0, 6)).shape == (0, 4)
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        linear(torch.randn(3, 7))
+        full(torch.randn(3, 7))
     assert conv(pictures[0]).shape == (4, 3, 3)
-    assert linear.to("meta")(x.to("meta")).shape == (3, 4)
+    assert full.to("meta")(x.to("meta")).shape == (3, 4)
     with torch.autocast("cpu", torch.float16):
-        assert products.linear(x, torch.randn(4, 6), None).dtype == torch.float16
+        assert linear(x, torch.randn(4, 6), None).dtype == torch.float16
 
 
 def test_compiling_tracing_and_exporting_keep_the_numbers():
@@ -221,33 +182,6 @@ def test_operators_keep_torchs_rules():
 
 
 @pytest.mark.skipif(not kernels.has_pairs(), reason="a processor without products of bfloat16 pairs")
-@pytest.mark.parametrize(
-    ("batch", "inputs", "out"), [(16, 48, 48), (128, 1030, 97), (37, 33, 50), (67, 513, 1), (16, 1, 9)]
-)
-def test_full_connections_in_bfloat16_round_nothing_but_their_factors(batch: int, inputs: int, out: int):
-    x, weight, bias = torch.randn(batch, inputs).bfloat16(), torch.randn(out, inputs), torch.randn(out)
-    g = torch.randn(batch, out).bfloat16()
-    leaves = [each.clone().requires_grad_() for each in (x, weight, bias)]
-    with torch.autocast("cpu", torch.bfloat16):
-        y = products.linear(*leaves)
-    assert "alexnet_full" in repr(names(y)) and y.dtype == torch.bfloat16
-    found = [y.detach(), *torch.autograd.grad(y, leaves, g)]
-    rounded = weight.bfloat16().double()
-    wanted = [
-        x.double() @ rounded.T + bias.double(),
-        g.double() @ rounded,
-        g.double().T @ x.double(),
-        g.double().sum(0),
-    ]
-    for ours, exact, allowed in zip(found, wanted, (2**-8, 2**-8, 2e-6, 2e-6), strict=True):
-        assert ours.shape == exact.shape
-        assert (ours.double() - exact).abs().max() <= allowed * exact.abs().max()
-    assert [each.dtype for each in found[1:]] == [torch.bfloat16, torch.float32, torch.float32]
-    (only,) = torch.autograd.grad(products.linear(leaves[0], leaves[1].bfloat16(), None).sum(), leaves[1])
-    assert only.shape == weight.shape  # other types go to torch
-
-
-@pytest.mark.skipif(not kernels.has_pairs(), reason="a processor without products of bfloat16 pairs")
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
 @pytest.mark.parametrize(
     ("batch", "inputs", "out", "size", "padding", "groups", "height", "width"),
@@ -256,6 +190,7 @@ def test_full_connections_in_bfloat16_round_nothing_but_their_factors(batch: int
         (8, 256, 384, 3, 1, 1, 13, 13),
         (1, 32, 128, 3, 0, 2, 5, 9),
         (6, 16, 64, 1, 0, 1, 7, 3),
+        (3, 32, 32, 3, 1, 1, 6, 1),
     ],
 )
 def test_convolutions_in_bfloat16_round_nothing_but_their_factors(
