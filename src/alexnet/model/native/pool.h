@@ -108,43 +108,56 @@ template <class T> void pool_pixel(const T *x, T *y, uint8_t *place, const Pool 
     }
 }
 
-// What the pixel (h, w) receives from the windows in which it was the maximum; g and place are the whole picture's.
-template <class T, class D>
-void pool_pixel_gradient(const T *g, const uint8_t *place, D *dx, const Pool &p, int64_t h, int64_t w) {
-    const int64_t top = h < p.kernel ? 0 : (h - p.kernel) / p.stride + 1;
-    const int64_t bottom = std::min(h / p.stride, p.out_height - 1);
-    const int64_t left = w < p.kernel ? 0 : (w - p.kernel) / p.stride + 1;
-    const int64_t right = std::min(w / p.stride, p.out_width - 1);
-    const auto here = [&](int64_t row, int64_t column) {  // this pixel's place in that window
-        return (h - row * p.stride) * p.kernel + w - column * p.stride;
-    };
+// `pool_pixel_gradient` of `rows` x `columns` windows, numbers that are known when compiling where ROWS and COLUMNS give
+// them. g and place are the first window's, and `here` is the pixel's place in it.
+template <int ROWS, int COLUMNS, class T, class D>
+inline void window_gradients(const T *g, const uint8_t *place, D *dx, const Pool &p, int64_t rows, int64_t columns,
+                             int64_t here) {
+    if (ROWS > 0) rows = ROWS, columns = COLUMNS;
+    const int64_t channels = p.channels, line = p.out_width * channels, stride = p.stride, kernel = p.kernel;
     int64_t c = 0;
 #ifdef ALEXNET_AVX512
     const auto chunk = [&](auto lanes) {
         __m512 total = _mm512_setzero_ps();
-        for (int64_t row = top; row <= bottom; row++)
-            for (int64_t column = left; column <= right; column++) {
-                const int64_t at = (row * p.out_width + column) * p.channels + c;
+        for (int64_t row = 0; row < rows; row++)
+            for (int64_t column = 0; column < columns; column++) {
+                const int64_t at = row * line + column * channels + c;
+                const __m128i mine = _mm_set1_epi8(char(here - (row * kernel + column) * stride));
                 const __m128i places = _mm_maskz_loadu_epi8(lanes, place + at);
-                const __mmask16 mine =
-                    _mm_mask_cmpeq_epi8_mask(lanes, places, _mm_set1_epi8(char(here(row, column))));
-                total = _mm512_mask_add_ps(total, mine, total, load(g + at, lanes));
+                total = _mm512_mask_add_ps(total, _mm_mask_cmpeq_epi8_mask(lanes, places, mine), total, load(g + at, lanes));
             }
         store(dx + c, lanes, total);
     };
-    for (; c + LANES <= p.channels; c += LANES) chunk(Whole(LANES));
-    if (c < p.channels) chunk(Part(p.channels - c));
-    c = p.channels;
+    for (; c + LANES <= channels; c += LANES) chunk(Whole(LANES));
+    if (c < channels) chunk(Part(channels - c));
+    c = channels;
 #endif
-    for (; c < p.channels; c++) {
+    for (; c < channels; c++) {
         float total = 0;
-        for (int64_t row = top; row <= bottom; row++)
-            for (int64_t column = left; column <= right; column++) {
-                const int64_t at = (row * p.out_width + column) * p.channels + c;
-                if (place[at] == here(row, column)) total += widen(g[at]);
+        for (int64_t row = 0; row < rows; row++)
+            for (int64_t column = 0; column < columns; column++) {
+                const int64_t at = row * line + column * channels + c;
+                if (place[at] == here - (row * kernel + column) * stride) total += widen(g[at]);
             }
         narrow(total, dx[c]);
     }
+}
+
+// What the pixel (h, w) receives from the windows in which it was the maximum; g and place are the whole picture's.
+template <class T, class D>
+void pool_pixel_gradient(const T *g, const uint8_t *place, D *dx, const Pool &p, int64_t h, int64_t w) {
+    const int64_t top = h < p.kernel ? 0 : (h - p.kernel) / p.stride + 1;
+    const int64_t left = w < p.kernel ? 0 : (w - p.kernel) / p.stride + 1;
+    const int64_t rows = std::min(h / p.stride, p.out_height - 1) - top + 1;
+    const int64_t columns = std::min(w / p.stride, p.out_width - 1) - left + 1;
+    const int64_t first = (top * p.out_width + left) * p.channels;
+    const int64_t here = (h - top * p.stride) * p.kernel + w - left * p.stride;
+    const auto make = [&](auto gradients) { gradients(g + first, place + first, dx, p, rows, columns, here); };
+    if (rows == 1 && columns == 1) return make(window_gradients<1, 1, T, D>);
+    if (rows == 1 && columns == 2) return make(window_gradients<1, 2, T, D>);
+    if (rows == 2 && columns == 1) return make(window_gradients<2, 1, T, D>);
+    if (rows == 2 && columns == 2) return make(window_gradients<2, 2, T, D>);
+    make(window_gradients<0, 0, T, D>);
 }
 
 }  // namespace
