@@ -8,8 +8,7 @@ namespace {
 
 constexpr int LOOK = 10;            // bits of a look
 constexpr int USUAL = 18;           // most bits of a code and its number, but for few
-constexpr int END_OF_BLOCK = 128;   // advances that lead behind any coefficient
-constexpr int NO_CODE = 64;
+constexpr int NO_CODE = 65;         // an advance that leads behind any coefficient
 
 // Where each coefficient of the zigzag lies in the order of rows.
 constexpr uint8_t ROWS[64] = {0,  1,  8,  16, 9,  2,  3,  10, 17, 24, 32, 25, 18, 11, 4,  5,  12, 19, 26, 33, 40, 48,
@@ -21,7 +20,7 @@ class Bits {
    public:
     explicit Bits(const uint8_t *codes, int64_t from = 0) : start(codes), at(codes + from) {}
 
-    // At least 56 bits are there afterwards, enough for `LOOKS`.
+    // At least 56 bits are there afterwards, enough for several looks.
     void fill() {
         uint64_t next;
         std::memcpy(&next, at, 8);
@@ -33,11 +32,12 @@ class Bits {
         count |= 56;
     }
 
+    bool behind(const uint8_t *end) const { return at > end; }
     uint64_t top() const { return buffer; }
     uint32_t look(int bits) const { return uint32_t(buffer >> (64 - bits)); }
 
     void drop(int bits) {
-        buffer <<= bits;
+        buffer <<= bits & 63;
         count -= bits;
     }
 
@@ -49,23 +49,25 @@ class Bits {
     int count = 0;
 };
 
-// What comes next: how many bits a code has with the number behind it, how far it is to the coefficient, and how many
-// of the bits are the number's.
+// What comes next: a code and the number behind it.
 struct Entry {
-    uint32_t all;
+    uint32_t all;  // in bytes from below: bits of both, and ENDS; bits of the code; 63 less those of the number; advance
+    static constexpr uint32_t ENDS = 0x80;
 
-    Entry(int bits, int advance, int size) : all(uint32_t(bits | advance << 8 | size << 16)) {}
+    Entry(int code, int number, int advance, bool ends)
+        : all(uint32_t(code + number) | (ends ? ENDS : 0) | uint32_t(code) << 8 | uint32_t(63 - number) << 16 |
+              uint32_t(advance) << 24) {}
     explicit Entry(uint32_t all) : all(all) {}
 
-    int bits() const { return uint8_t(all); }
-    int size() const { return all >> 16; }
-    int advance() const { return uint8_t(all >> 8); }
+    int bits() const { return all & 63; }
+    int code() const { return all >> 8 & 63; }
+    int advance() const { return all >> 24; }  // to the coefficient
+    bool ends() const { return all & ENDS; }   // the block, with a coefficient that is 0
 
     // The number, `top` being the next 64 bits.
     int16_t value(uint64_t top) const {
-        const int power = 1 << size();
-        const int number = int(top >> (64 - bits())) & (power - 1);
-        return int16_t(number < power >> 1 ? number - power + 1 : number);
+        const int64_t number = int64_t(top << code()), sign = ~(number >> 63);  // all ones for a negative one
+        return int16_t(((uint64_t(number ^ sign) >> 1 >> (all >> 16 & 63)) ^ sign) - sign);
     }
 };
 
@@ -90,34 +92,27 @@ class Table {
             if (counts[16 + i] > 11) return 0;
         for (uint32_t look = 0; look < 1 << LOOK; look++) {
             const Entry entry = understand(look << (32 - LOOK));
-            known[look] = entry.bits() <= USUAL && entry.bits() - entry.size() <= LOOK ? entry.all : 0;
+            known[look] = entry.bits() <= USUAL && entry.code() <= LOOK ? entry.all : 0;
         }
         return used = 16 + symbols;
     }
 
-    // What `bits` begin with, and where they are few enough for several in a fill.
-    __attribute__((always_inline)) Entry next(Bits &bits, bool &usual) const {
-        const Entry entry(known[bits.look(LOOK)]);
-        usual = entry.all != 0;
-        if (__builtin_expect(usual, 1)) return entry;
-        bits.fill();
-        return understand(bits.look(32));
-    }
+    // What `bits` begin with; 0 where these are too many for several in a fill, and for `understand`.
+    Entry usual(const Bits &bits) const { return Entry(known[bits.look(LOOK)]); }
 
-   private:
-    // What 16 bits begin with, the first of a code. Its advance is NO_CODE where that is no code.
+    // What 32 bits begin with. Its advance is NO_CODE where that is no code.
     __attribute__((noinline)) Entry understand(uint32_t bits) const {
         for (int length = 1; length <= 16; length++) {
             const int code = int(bits >> (32 - length)), place = code - first_code[length];
             if (place < 0 || place >= counts[length - 1]) continue;
             const int symbol = counts[16 + first_symbol[length] + place];
-            const int run = is_dc ? 0 : symbol >> 4, size = symbol & 15;
-            if (size == 0) return {length, is_dc ? 1 : run == 15 ? 16 : END_OF_BLOCK, 0};
-            return {length + size, run + 1, size};
+            const int size = symbol & 15, run = is_dc || (size == 0 && symbol != 0xF0) ? 0 : symbol >> 4;
+            return {length, size, run + 1, !is_dc && size == 0 && run != 15};
         }
-        return {1, NO_CODE, 0};
+        return {1, 0, NO_CODE, false};
     }
 
+   private:
     uint32_t known[1 << LOOK];
     int first_code[17], first_symbol[17];
     uint8_t counts[16 + 256];  // of each length, and the symbols

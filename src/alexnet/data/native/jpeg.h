@@ -17,8 +17,14 @@
 namespace {
 
 constexpr int GROUP = 64 * LANES;                 // coefficients of sixteen blocks: [64][16]
-constexpr int64_t LONGEST_MCU = 6 * 64 * 31 / 8;  // bytes; a code has 16 bits and the number after it 15 at most
+constexpr int64_t BEHIND = 32;                    // bytes that may be read behind the codes, all 0
 constexpr int64_t MOST_PIXELS = 1 << 22;          // the memory for them is kept
+
+// A block: its codes, for the first coefficient and the others, and where it goes.
+struct Slot {
+    const Table *dc, *ac;
+    int16_t *to;
+};
 
 struct Jpeg {
     Tables tables;
@@ -32,6 +38,7 @@ struct Jpeg {
     int64_t width, height, luma_stride, chroma_stride;  // pixels
     int64_t luma;                     // its samples for each of a colour, along a line and down: 1 or 2
     std::vector<int16_t> blocks;      // of a row of MCUs
+    std::vector<Slot> slots;          // those blocks in the order of the codes
     std::vector<uint8_t> planes[3];
     std::vector<uint8_t> colour[2];   // a row of blue and of red differences, as wide as the picture
     std::vector<uint16_t> sums;
@@ -46,7 +53,7 @@ struct Jpeg {
     bool quanta(const uint8_t *at, int64_t bytes);
     bool scan(const uint8_t *at, int64_t bytes);
     bool unstuff(const uint8_t *at, const uint8_t *end);
-    inline __attribute__((always_inline)) bool block(Bits &bits, int component, int &level, int16_t *to) const;
+    bool coefficients(Bits &bits, const Slot *slot, const Slot *end) const;
     void transform(const int16_t *group, int component, uint8_t *to, int64_t stride);
     const uint8_t *in_full(int component, int64_t y);
 };
@@ -119,7 +126,7 @@ inline bool Jpeg::scan(const uint8_t *at, int64_t bytes) {
 
 // What lies between here and the end of the picture, which must follow.
 inline bool Jpeg::unstuff(const uint8_t *at, const uint8_t *end) {
-    codes.resize(end - at + LONGEST_MCU + 16);
+    codes.resize(end - at + BEHIND);
     restarts.clear();
     uint8_t *to = codes.data();
     while (true) {
@@ -137,32 +144,44 @@ inline bool Jpeg::unstuff(const uint8_t *at, const uint8_t *end) {
         restarts.push_back(to - codes.data());
         if (is_last) break;
     }
-    std::memset(to, 0, LONGEST_MCU + 16);
+    std::memset(to, 0, BEHIND);
     return true;
 }
 
-// The coefficients of a block, in the order of rows, into every sixteenth place of `to`, where zeros are.
-inline bool Jpeg::block(Bits &bits, int component, int &level, int16_t *to) const {
-    const Table &dc_table = tables.table[0][dc[component]], &ac_table = tables.table[1][ac[component]];
-    bool usual;
-    bits.fill();
-    Entry entry = dc_table.next(bits, usual);
-    if (entry.advance() == NO_CODE) return false;
-    level += entry.value(bits.top());
-    to[0] = int16_t(level);
-    bits.drop(entry.bits());
-    for (int k = 0;;) {
+// The coefficients of the blocks from `slot` to before `end`, in the order of rows, each block's into every sixteenth
+// place from its own on, where zeros are. Of the first only how much it is more than in the block before.
+__attribute__((noinline)) bool Jpeg::coefficients(Bits &given, const Slot *slot, const Slot *end) const {
+    Bits bits = given;  // in registers
+    const uint8_t *last = codes.data() + restarts.back() + 8;
+    const Table *table = slot->dc, *ac = slot->ac;
+    int16_t *to = slot->to;
+    for (int64_t k = -1;;) {
         bits.fill();
+        if (bits.behind(last)) return false;
         for (int look = 0; look < 56 / USUAL; look++) {
-            entry = ac_table.next(bits, usual);
+            Entry entry = table->usual(bits);
+            const bool usual = entry.all != 0;
+            if (__builtin_expect(!usual, 0)) {
+                bits.fill();
+                entry = table->understand(bits.look(32));
+            }
             const int16_t value = entry.value(bits.top());
             bits.drop(entry.bits());
             k += entry.advance();
-            if (k >= 63) {
-                if (k == 63) to[63 * LANES] = value;
-                return k == 63 || k >= END_OF_BLOCK;
+            bool ends = entry.ends();
+            if (__builtin_expect(k >= 63, 0)) {
+                if (k > 63) return false;
+                ends = true;
             }
             to[ROWS[k] * LANES] = value;
+            table = ac;
+            if (ends) {
+                if (++slot == end) {
+                    given = bits;
+                    return true;
+                }
+                k = -1, to = slot->to, table = slot->dc, ac = slot->ac;
+            }
             if (__builtin_expect(!usual, 0)) break;
         }
     }
@@ -179,7 +198,18 @@ __attribute__((noinline)) bool Jpeg::decode(int64_t first, int64_t last) {
     blocks.resize((luma * luma_groups + 2 * chroma_groups) * GROUP);
     int16_t *const chroma[2] = {blocks.data() + luma * luma_groups * GROUP,
                                 blocks.data() + (luma * luma_groups + chroma_groups) * GROUP};
-    const auto place = [](int16_t *row, int64_t x) { return row + x / LANES * GROUP + x % LANES; };
+    const auto slot = [&](int component, int16_t *row, int64_t x) {
+        return Slot{&tables.table[0][dc[component]], &tables.table[1][ac[component]],
+                    row + x / LANES * GROUP + x % LANES};
+    };
+    slots.clear();  // a row of MCUs, as it is read
+    for (int64_t x = 0; x < across; x++) {
+        for (int64_t row = 0; row < luma; row++)
+            for (int64_t column = luma * x; column < luma * (x + 1); column++)
+                slots.push_back(slot(0, blocks.data() + row * luma_groups * GROUP, column));
+        for (int i = 0; i < 2; i++) slots.push_back(slot(i + 1, chroma[i], x));
+    }
+    const int64_t in_mcu = luma * luma + 2;
 
     large = Ints{};
     Bits bits(codes.data());
@@ -188,20 +218,22 @@ __attribute__((noinline)) bool Jpeg::decode(int64_t first, int64_t last) {
     size_t part = 0;
     for (int64_t y = 0; y < down; y++) {
         std::fill(blocks.begin(), blocks.end(), 0);
-        for (int64_t x = 0; x < across; x++) {
-            if (interval && left-- == 0) {
+        for (int64_t x = 0; x < across;) {
+            if (interval && left == 0) {
                 if ((bits.position() + 7) / 8 != restarts[part] || part + 1 == restarts.size()) return false;
                 bits = Bits(codes.data(), restarts[part++]);
                 std::fill(levels, levels + 3, 0);
-                left = interval - 1;
+                left = interval;
             }
-            for (int64_t row = 0; row < luma; row++)
-                for (int64_t column = luma * x; column < luma * (x + 1); column++)
-                    if (!block(bits, 0, levels[0], place(blocks.data() + row * luma_groups * GROUP, column)))
-                        return false;
-            for (int i = 0; i < 2; i++)
-                if (!block(bits, i + 1, levels[i + 1], place(chroma[i], x))) return false;
-            if (bits.position() > 8 * restarts[part]) return false;
+            const int64_t count = interval ? std::min(across - x, left) : across - x;
+            const Slot *from = &slots[x * in_mcu], *to = from + count * in_mcu;
+            if (!coefficients(bits, from, to)) return false;
+            for (; from != to; from += in_mcu)
+                for (int64_t i = 0; i < in_mcu; i++) {
+                    int &level = levels[std::max<int64_t>(0, i + 3 - in_mcu)];
+                    *from[i].to = int16_t(level += *from[i].to);
+                }
+            x += count, left -= count;
         }
         if (side * (y + 1) + 2 <= first || side * y - 2 >= last) continue;  // two, for upsampling
         for (int64_t row = 0; row < luma; row++)

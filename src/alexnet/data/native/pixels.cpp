@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 
 #include "bicubic.h"
 #include "jpeg.h"
@@ -70,10 +71,10 @@ void alexnet_add(const uint8_t *picture, int64_t pixels, uint16_t *values, int64
 // refuses it.
 int alexnet_decode(const uint8_t *data, int64_t length, int64_t height, int64_t width, int64_t top, int64_t left,
                    int64_t rows, int64_t columns, int mirrored, uint8_t *out) {
-    thread_local Jpeg jpeg;
-    Jpeg &own = jpeg;  // else it is looked for again and again
-    if (columns < LANES || !own.read(data, length, height, width) || !own.decode(top, top + rows)) return 0;
-    own.write(top, left, rows, columns, mirrored, out);
+    thread_local const std::unique_ptr<Jpeg> own(new Jpeg());  // a pointer: g++ would look for the object itself at
+    Jpeg &jpeg = *own;                                        // every code
+    if (columns < LANES || !jpeg.read(data, length, height, width) || !jpeg.decode(top, top + rows)) return 0;
+    jpeg.write(top, left, rows, columns, mirrored, out);
     return 1;
 }
 
