@@ -21,11 +21,20 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 Flags = Sequence[tuple[str, ...]]
 """Sets of flags; the first that the compiler accepts is taken."""
 
 NOTHING: Mapping[str, Sequence[type]] = MappingProxyType({})
+
+
+class Threads(NamedTuple):
+    """Threads of one library that work of another can be given to."""
+
+    each: int
+    """Where its function `each(work, what, count, threads)` is, which calls `work(what, i)` for every i < count."""
+    count: int
 
 
 class UnavailableError(Exception):

@@ -13,6 +13,8 @@ from alexnet.config import AugmentConfig
 from alexnet.data import augment, loader, pixels
 from alexnet.data.prepare import prepare
 from alexnet.data.store import Store, StoreSplit
+from alexnet.model import kernels
+from alexnet.native import Threads
 
 SIZE, CROP, PICTURES = 24, 20, 30
 
@@ -38,10 +40,14 @@ def draw(epoch: int = 0) -> augment.Draws:
     return augment.draw_epoch(AugmentConfig(), PICTURES, SIZE, CROP, seed=0, epoch=epoch)
 
 
+THREADS = [None, pytest.param(kernels.threads(), marks=pytest.mark.skipif(not kernels.threads(), reason="no threads"))]
+
+
+@pytest.mark.parametrize("threads", THREADS, ids=["beside", "when asked"])
 @pytest.mark.parametrize("workers", [1, 3])
-def test_batches_hold_the_drawn_patches(split, workers):
+def test_batches_hold_the_drawn_patches(split, workers, threads):
     draws = draw()
-    batches = list(loader.training_batches(split, draws, 8, CROP, workers=workers))
+    batches = list(loader.training_batches(split, draws, 8, CROP, workers=workers, threads=threads))
     assert len(batches) == PICTURES // 8
     position = 0
     for batch in batches:
@@ -54,19 +60,20 @@ def test_batches_hold_the_drawn_patches(split, workers):
             position += 1
 
 
-@pytest.mark.parametrize("kernels", ["", "off"])
+@pytest.mark.parametrize("threads", THREADS, ids=["beside", "when asked"])
+@pytest.mark.parametrize("on", ["", "off"])
 def test_patches_of_jpeg_pictures_are_cut_out_of_what_libjpeg_turbo_decodes(
-    tmp_path: Path, kernels: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, on: str, threads: Threads | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("ALEXNET_KERNELS", kernels)
+    monkeypatch.setenv("ALEXNET_KERNELS", on)
     split = made(tmp_path, 136, 8)
     draws = augment.draw_epoch(AugmentConfig(), 8, 136, 112, seed=0, epoch=0)
-    (batch,) = loader.training_batches(split, draws, 8, 112)
+    (batch,) = loader.training_batches(split, draws, 8, 112, threads=threads)
     whole = [simplejpeg.decode_jpeg(split.image(row)) for row in range(8)]
     patches = zip(draws.order, draws.offsets, draws.mirrored, strict=True)
     expected = [pixels.crop_and_mirror(whole[row], offset, mirrored, 112) for row, offset, mirrored in patches]
     assert np.array_equal(batch.patches.numpy(), expected)
-    ((pictures, _, _),) = loader.in_order(split, 8)
+    ((pictures, _, _),) = loader.in_order(split, 8, threads=threads)
     assert np.array_equal(pictures.numpy(), whole)
 
 
@@ -87,13 +94,15 @@ def test_in_order_shows_every_picture_once(split):
     assert torch.equal(torch.cat([labels for _, labels, _ in seen]), torch.tensor(split.labels))
 
 
-def test_an_error_in_a_thread_reaches_the_caller(split, monkeypatch):
+@pytest.mark.parametrize("threads", THREADS, ids=["beside", "when asked"])
+@pytest.mark.parametrize("what", ["image", "decode"])
+def test_an_error_in_a_thread_reaches_the_caller(split, monkeypatch, what, threads):
     def broken(self, row, *_):
         raise ValueError(f"row {row} is damaged")
 
-    monkeypatch.setattr(type(split), "read_patch", broken)
+    monkeypatch.setattr(type(split), what, broken)
     with pytest.raises(ValueError, match="is damaged"):
-        list(loader.in_order(split, 7, workers=2))
+        list(loader.in_order(split, 7, workers=2, threads=threads))
 
 
 def test_leaving_early_stops_the_threads(split):

@@ -15,6 +15,7 @@ from compiling import check_source
 from PIL import Image
 
 from alexnet.data import pixels
+from alexnet.model import kernels
 
 compiled = pytest.mark.skipif(pixels.library() is None, reason="no compiled functions here")
 BOTH = pytest.mark.parametrize("on", [pytest.param("", marks=compiled), "off"])
@@ -107,7 +108,7 @@ def decoded(
     """What comes out, None where it is refused; and nothing beside it is written to."""
     rows, columns = (crop, crop) if crop else shape
     around = np.full((rows + 2, columns, 3), 99, np.uint8)
-    done = pixels.decode(data, shape, around[1:-1], top, left, mirrored)
+    (done,) = pixels.decode([data], shape, np.array([[top, left, mirrored]]), around[np.newaxis, 1:-1])
     assert (around[[0, -1]] == 99).all()
     return around[1:-1] if done else None
 
@@ -146,6 +147,28 @@ def test_patches_are_those_that_are_cut_out(size: int, crop: int, sampling: str)
         for mirrored in (False, True):
             expected = pixels.crop_and_mirror(picture, (top, left), mirrored, crop)
             assert np.array_equal(decoded(data, (size, size), top, left, mirrored, crop), expected)
+
+
+@compiled
+@pytest.mark.parametrize("by", ["this thread", "torch's"])
+def test_many_patches_are_decoded_at_once(by: str):
+    threads = kernels.threads() if by == "torch's" else None
+    if by == "torch's" and threads is None:
+        pytest.skip("kernels without threads")
+    random = np.random.default_rng(0)
+    pictures = [jpeg(photograph(64, seed)) for seed in range(40)]
+    refused = [3, 17, 39]
+    for i in refused:
+        pictures[i] = pictures[i][:-20]
+    places = np.column_stack([random.integers(0, 33, (40, 2)), random.integers(0, 2, 40)])
+    out = np.zeros((40, 32, 32, 3), np.uint8)
+    done = pixels.decode(pictures, (64, 64), places, out, threads)
+    assert np.flatnonzero(~done).tolist() == refused
+    for i in np.flatnonzero(done):
+        top, left, mirrored = places[i]
+        whole = simplejpeg.decode_jpeg(pictures[i])
+        assert np.array_equal(out[i], pixels.crop_and_mirror(whole, (top, left), bool(mirrored), 32))
+    assert pixels.decode([], (64, 64), places[:0], out[:0], threads).shape == (0,)
 
 
 @compiled

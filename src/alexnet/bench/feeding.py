@@ -12,6 +12,7 @@ from alexnet.bench.measure import alternate, waiting
 from alexnet.config import AugmentConfig, NetworkConfig
 from alexnet.data import augment, loader
 from alexnet.data.store import Store
+from alexnet.model import kernels
 from alexnet.training.feed import finish
 
 STEPS = 8  # of each in a round
@@ -43,7 +44,9 @@ def feeding(
     steps = min(STEPS, last)
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        for made in loader.training_batches(split, draws, batch, crop, start=last - steps):  # so it makes no others
+        threads = kernels.threads() if device.type == "cpu" else None
+        from_last = last - steps  # so that no others are made ahead
+        for made in loader.training_batches(split, draws, batch, crop, start=from_last, threads=threads):
             yield finish(made, mean, store.covariance, augmented, device, dtype)[0], made.labels
 
     def fed() -> None:

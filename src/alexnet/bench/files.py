@@ -63,7 +63,7 @@ def load(store: Path | None = None, batch: int = 128, rounds: int = 5, crop: int
             **_beside(rates["ours"], rates["limit"], "libjpeg-turbo alone, all cores, the same stored pictures"),
             "batch": batch,
             "rounds": rounds,
-            "bytes_per_picture": sum(image.nbytes for image in chosen) / len(chosen),
+            "bytes_per_picture": sum(map(len, chosen)) / len(chosen),
             "peak_memory_bytes": peak,
             "machine": machine(CPU),
         }

@@ -1,12 +1,13 @@
 """Batches made in the background, by threads, while the network trains (paper, section 4.1).
 
-Decoding releases Python's lock, so threads use all cores without copies between processes.
+Reading and decoding release Python's lock, so threads use all cores without copies between processes.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from alexnet.data import pixels
 from alexnet.data.augment import Draws
 from alexnet.data.pool import cores
 from alexnet.data.store import StoreSplit
+from alexnet.native import Threads
 
 PICTURES_PER_TASK = 16
 BATCHES_AHEAD = 3
@@ -46,23 +48,22 @@ def training_batches(
     start: int = 0,
     workers: int = 0,
     rows: slice = ALL,
+    threads: Threads | None = None,
 ) -> Iterator[Batch]:
     """The batches of one epoch from number `start` on; the pictures that fill no whole batch are left out.
 
     The order is random, so other pictures are left out in each epoch. Of each batch only the `rows` are made, where
-    several processes share it.
+    several processes share it. `threads` are those of a caller that computes on the same cores: see `in_background`.
     """
     labels = torch.tensor(split.labels)
 
-    def fill(patches: np.ndarray, positions: range) -> None:
+    def choose(positions: range) -> tuple[list[int], np.ndarray]:
         chosen = slice(positions.start, positions.stop)
-        choices = draws.order[chosen].tolist(), draws.offsets[chosen].tolist(), draws.mirrored[chosen].tolist()
-        for patch, index, (top, left), mirrored in zip(patches, *choices, strict=True):
-            split.read_patch(index, top, left, mirrored, patch)
+        return draws.order[chosen].tolist(), np.column_stack([draws.offsets[chosen], draws.mirrored[chosen]])
 
     steps = range(start, len(split) // batch_size)
     ranges = (range(step * batch_size, (step + 1) * batch_size)[rows] for step in steps)
-    for patches, positions in in_background(ranges, crop, fill, workers):
+    for patches, positions in _patches(split, ranges, crop, choose, workers, threads):
         chosen = slice(positions.start, positions.stop)
         yield Batch(
             patches,
@@ -74,35 +75,65 @@ def training_batches(
 
 
 def in_order(
-    split: StoreSplit, batch_size: int, workers: int = 0, rows: slice = ALL
+    split: StoreSplit, batch_size: int, workers: int = 0, rows: slice = ALL, threads: Threads | None = None
 ) -> Iterator[tuple[Tensor, Tensor, int]]:
     """All pictures (or a range of them, `rows`), whole, in the order of the store: uint8 [B, S, S, 3], labels int64
     [B], first index.
 
-    The last batch may be smaller.
+    The last batch may be smaller. `threads` as for `training_batches`.
     """
     labels = torch.tensor(split.labels)
 
-    def fill(pictures: np.ndarray, positions: range) -> None:
-        for picture, index in zip(pictures, positions, strict=True):
-            split.read_patch(index, 0, 0, False, picture)
+    def choose(positions: range) -> tuple[range, np.ndarray]:
+        return positions, np.zeros((len(positions), 3), np.int64)
 
     wanted = range(len(split))[rows]
     ranges = (wanted[first : first + batch_size] for first in range(0, len(wanted), batch_size))
-    for pictures, positions in in_background(ranges, split.size, fill, workers):
+    for pictures, positions in _patches(split, ranges, split.size, choose, workers, threads):
         yield pictures, labels[positions.start : positions.stop], positions.start
 
 
-def in_background(
-    batches: Iterator[range], side: int, fill: Callable[[np.ndarray, range], None], workers: int
+def _patches(
+    split: StoreSplit,
+    batches: Iterator[range],
+    side: int,
+    choose: Callable[[range], tuple[Sequence[int], np.ndarray]],
+    workers: int,
+    threads: Threads | None,
 ) -> Iterator[tuple[Tensor, range]]:
-    """Yield (pictures, positions) for each range, with `BATCHES_AHEAD` being filled while the caller works.
+    """What `choose` says of each range: the indices of pictures, and the places that `StoreSplit.decode` takes."""
 
-    An error in a worker is raised here, at the batch that it belongs to.
+    def read(_: np.ndarray, positions: range) -> list[bytes]:
+        return [split.image(index) for index in choose(positions)[0]]
+
+    def fill(patches: np.ndarray, positions: range) -> None:
+        indices, places = choose(positions)
+        split.decode(indices, [split.image(index) for index in indices], places, patches)
+
+    def decode(patches: np.ndarray, positions: range, images: list[list[bytes]], pool: Executor) -> None:
+        indices, places = choose(positions)
+        split.decode(indices, list(chain.from_iterable(images)), places, patches, threads, pool)
+
+    return in_background(batches, side, read if threads else fill, workers, decode if threads else None)
+
+
+def in_background(
+    batches: Iterator[range],
+    side: int,
+    work: Callable[[np.ndarray, range], Any],
+    workers: int,
+    finish: Callable[[np.ndarray, range, list[Any], Executor], None] | None = None,
+) -> Iterator[tuple[Tensor, range]]:
+    """Yield (pictures, positions) for each range, which `work` fills part by part in `BATCHES_AHEAD` while the caller
+    works.
+
+    With `finish` that only gets what is needed, and `finish` makes the pictures of it when the caller asks for them.
+    That is for callers that themselves compute on all cores: of threads that share a core with others, each waits for
+    those that have not had it yet. An error in a worker is raised here, at the batch that it belongs to.
     """
     pixels.library()  # built now, not by all threads at once
     with ThreadPoolExecutor(workers or min(8, cores()), thread_name_prefix="pictures") as pool:
-        ahead: deque[tuple[Tensor, range, list[Future[None]]]] = deque()
+        ahead: deque[tuple[np.ndarray, range, list[Future[Any]]]] = deque()
 
         def submit() -> None:
             positions = next(batches, None)
@@ -110,21 +141,21 @@ def in_background(
                 return
             # From NumPy, which asks Linux for huge pages, and not from torch, which does not.
             array = np.empty((len(positions), side, side, 3), np.uint8)
-            pictures = torch.from_numpy(array)
             tasks = [
-                pool.submit(fill, array[i : i + PICTURES_PER_TASK], positions[i : i + PICTURES_PER_TASK])
+                pool.submit(work, array[i : i + PICTURES_PER_TASK], positions[i : i + PICTURES_PER_TASK])
                 for i in range(0, len(positions), PICTURES_PER_TASK)
             ]
-            ahead.append((pictures, positions, tasks))
+            ahead.append((array, positions, tasks))
 
         try:
             for _ in range(BATCHES_AHEAD):
                 submit()
             while ahead:
-                pictures, positions, tasks = ahead.popleft()
-                for task in tasks:
-                    task.result()
+                array, positions, tasks = ahead.popleft()
+                made = [task.result() for task in tasks]
                 submit()
-                yield pictures, positions
+                if finish is not None:
+                    finish(array, positions, made, pool)
+                yield torch.from_numpy(array), positions
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

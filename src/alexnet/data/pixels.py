@@ -24,9 +24,11 @@ _pointer, _size, _real = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 _ARGUMENTS = {
     "alexnet_resize": (_pointer, _size, _size, _real, _real, _real, _real, _size, _pointer),
     "alexnet_add": (_pointer, _size, _pointer, _pointer),
-    "alexnet_decode": (_pointer, *(_size,) * 7, ctypes.c_int, _pointer),
+    "alexnet_decode": (_size, *(_pointer,) * 2, *(_size,) * 2, _pointer, *(_size,) * 2, *(_pointer,) * 3, ctypes.c_int),
 }
 Bytes = bytes | bytearray | memoryview
+WHOLE = np.zeros((1, 3), np.int64)
+"""Of one picture all, as the place of a patch."""
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # colours, in the order of alexnet_add's products
 
 
@@ -97,25 +99,34 @@ def crop_and_mirror(picture: np.ndarray, offset: Sequence[int], mirrored: bool, 
 
 
 def decode(
-    data: Bytes, shape: tuple[int, int], out: np.ndarray, top: int = 0, left: int = 0, mirrored: bool = False
-) -> bool:
-    """The patch at (top, left) of the JPEG picture `data`, whose height and width are `shape`, mirrored if so, into
-    `out`, uint8 [rows, columns, 3] and contiguous: the same numbers as libjpeg-turbo's, in less time. Releases the
-    interpreter lock.
+    images: Sequence[Bytes],
+    shape: tuple[int, int],
+    places: np.ndarray,
+    out: np.ndarray,
+    threads: native.Threads | None = None,
+) -> np.ndarray:
+    """The patches of JPEG pictures, whose height and width are `shape`, into `out`, uint8 [N, rows, columns, 3] and
+    contiguous: the same numbers as libjpeg-turbo's, in less time. `places`, int64 [N, 3], are top, left, and 1 for what
+    is to be mirrored. By this thread, or by `threads`; releases the interpreter lock.
 
-    False where libjpeg-turbo or Pillow must do it: without the compiled functions, for what is damaged, of another
-    size or no baseline JPEG of 4:2:0 or 4:4:4, for more than four million pixels, or for less than 16 columns. `out`
-    may have been written to then.
+    Returns which are done, bool [N]. The others are for libjpeg-turbo or Pillow: all without the compiled functions,
+    what is damaged, of another size or no baseline JPEG of 4:2:0 or 4:4:4, of more than four million pixels, and
+    patches of less than 16 columns. Their part of `out` may have been written to.
     """
-    compiled = library()
+    done, compiled = np.zeros(len(images), np.uint8), library()
     if compiled is None:
-        return False
-    (height, width), (rows, columns, _) = shape, out.shape
-    assert out.flags.c_contiguous and out.dtype == np.uint8 and out.shape[2] == 3
-    assert 0 <= top <= height - rows and 0 <= left <= width - columns
-    given = np.frombuffer(data, np.uint8)
-    place = height, width, top, left, rows, columns, mirrored
-    return bool(compiled.alexnet_decode(address(given), len(given), *place, address(out)))
+        return done.astype(bool)
+    (height, width), (rows, columns, _) = shape, out.shape[1:]
+    places = np.ascontiguousarray(places, np.int64)
+    assert out.flags.c_contiguous and out.dtype == np.uint8 and out.shape == (len(images), rows, columns, 3)
+    assert places.shape == (len(images), 3) and places[:, :2].min(initial=0) >= 0
+    assert places[:, 0].max(initial=0) <= height - rows and places[:, 1].max(initial=0) <= width - columns
+    given = [np.frombuffer(image, np.uint8) for image in images]
+    where = np.array([address(each) for each in given], np.uint64)
+    lengths = np.array([len(each) for each in given], np.int64)
+    inputs = len(given), address(where), address(lengths), height, width, address(places), rows, columns
+    compiled.alexnet_decode(*inputs, address(out), address(done), *(threads or (None, 1)))
+    return done.astype(bool)
 
 
 def address(array: np.ndarray) -> int:

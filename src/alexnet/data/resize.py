@@ -114,7 +114,7 @@ def _decode_jpeg(data: memoryview, shorter_side: int | None) -> np.ndarray | Non
         least, factor = shorter_side, 2
     elif (colours, sampling) in (("YCbCr", "444"), ("YCbCr", "420")):
         picture = np.empty((height, width, 3), np.uint8)
-        if pixels.decode(data, (height, width), picture):
+        if pixels.decode([data], (height, width), pixels.WHOLE, picture[np.newaxis]).all():
             return picture
     try:
         return simplejpeg.decode_jpeg(data, min_height=least, min_width=least, min_factor=factor)

@@ -15,8 +15,8 @@ import bisect
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -31,6 +31,7 @@ from alexnet.data.info import COPY_AGAIN, DISK_AGAIN, check_shards, read_info
 from alexnet.data.layout import ReadAt
 from alexnet.data.resize import decode_stored
 from alexnet.data.shard import Rows, ShardInfo, UnsoundError, checksum, read_rows
+from alexnet.native import Threads
 from alexnet.progress import Progress
 
 PREPARE_AGAIN = "the store is damaged; delete it and prepare it again."
@@ -95,9 +96,16 @@ class StoreSplit:
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 
-    def image(self, index: int) -> memoryview:
-        """The encoded picture."""
-        return memoryview(self._read(index))
+    def image(self, index: int) -> bytes:
+        """The encoded picture. Raises ValueError, naming shard and row, where it cannot be read or was changed."""
+        shard, row = self._place(index)
+        try:
+            rows = self._rows(shard)
+            return rows[row // self.batch_rows].image(self._file(shard), row % self.batch_rows)
+        except (OSError, EOFError) as error:
+            raise ValueError(_trouble(self.where(index), error)) from None
+        except UnsoundError as error:
+            raise ValueError(f"{self.where(index)} {error}: {COPY_AGAIN}") from None
 
     def key(self, index: int) -> str:
         """The picture's name in its source."""
@@ -107,25 +115,38 @@ class StoreSplit:
 
     def picture(self, index: int) -> np.ndarray:
         """The picture, uint8 [size, size, 3]. A damaged one raises ValueError, naming shard and row."""
-        picture = np.empty((self.size, self.size, 3), np.uint8)
-        self.read_patch(index, 0, 0, False, picture)
-        return picture
+        picture = np.empty((1, self.size, self.size, 3), np.uint8)
+        self.decode([index], [self.image(index)], pixels.WHOLE, picture)
+        return picture[0]
 
-    def read_patch(self, index: int, top: int, left: int, mirrored: bool, out: np.ndarray) -> None:
-        """The square at (top, left) of the picture, mirrored if so, into `out`, uint8 [crop, crop, 3] and contiguous.
-        Raises ValueError as `picture`."""
-        image = self._read(index)
-        if pixels.decode(image, (self.size, self.size), out, top, left, mirrored):
-            return
-        try:
-            picture = decode_stored(image)
-        except ValueError as error:
-            raise ValueError(f"{self.where(index)} cannot be decoded ({error}): {PREPARE_AGAIN}") from None
-        if picture.shape != (self.size, self.size, 3):
-            found = f"{picture.shape[1]}x{picture.shape[0]}"
-            wanted = f"{self.size}x{self.size}"
-            raise ValueError(f"{self.where(index)} is {found} and not {wanted}: {PREPARE_AGAIN}")
-        out[...] = pixels.crop_and_mirror(picture, (top, left), mirrored, len(out))
+    def decode(
+        self,
+        indices: Sequence[int],
+        images: Sequence[bytes],
+        places: np.ndarray,
+        out: np.ndarray,
+        threads: Threads | None = None,
+        others: Executor | None = None,
+    ) -> None:
+        """Squares of the pictures, given as `image` gives them, into `out`, uint8 [N, crop, crop, 3] and contiguous.
+        `places`, int64 [N, 3], are top, left, and 1 for what is to be mirrored. By this thread, or by `threads`, and
+        what `pixels.decode` does not do by `others`. Raises ValueError as `picture`."""
+        done = pixels.decode(images, (self.size, self.size), places, out, threads)
+
+        def decode_one(i: int) -> None:
+            try:
+                picture = decode_stored(images[i])
+            except ValueError as error:
+                raise ValueError(f"{self.where(indices[i])} cannot be decoded ({error}): {PREPARE_AGAIN}") from None
+            if picture.shape != (self.size, self.size, 3):
+                found = f"{picture.shape[1]}x{picture.shape[0]}"
+                wanted = f"{self.size}x{self.size}"
+                raise ValueError(f"{self.where(indices[i])} is {found} and not {wanted}: {PREPARE_AGAIN}")
+            top, left, mirrored = places[i]
+            out[i] = pixels.crop_and_mirror(picture, (top, left), bool(mirrored), out.shape[1])
+
+        for _ in (others.map if others else map)(decode_one, np.flatnonzero(~done).tolist()):
+            pass
 
     @property
     def labels(self) -> np.ndarray:
@@ -148,16 +169,6 @@ class StoreSplit:
         """The file and row of picture `index`, for a sentence."""
         shard, row = self._place(index)
         return f"{self.folder / self.shards[shard]['file']}, row {row},"
-
-    def _read(self, index: int) -> bytes:
-        shard, row = self._place(index)
-        try:
-            rows = self._rows(shard)
-            return rows[row // self.batch_rows].image(self._file(shard), row % self.batch_rows)
-        except (OSError, EOFError) as error:
-            raise ValueError(_trouble(self.where(index), error)) from None
-        except UnsoundError as error:
-            raise ValueError(f"{self.where(index)} {error}: {COPY_AGAIN}") from None
 
     def _place(self, index: int) -> tuple[int, int]:
         """The number of the shard that holds picture `index`, and its row there."""

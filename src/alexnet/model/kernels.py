@@ -99,6 +99,16 @@ def has_pairs() -> bool:
     return kernels is not None and bool(kernels.has_pairs())
 
 
+def threads() -> native.Threads | None:
+    """Those on which torch computes, for work of another kind; None where they cannot be had."""
+    kernels = library()
+    if kernels is None or not kernels.has_threads():
+        return None
+    each = ctypes.cast(kernels.each, ctypes.c_void_p).value
+    assert each is not None
+    return native.Threads(each, torch.get_num_threads())
+
+
 def usable(x: Tensor) -> bool:
     """Whether the kernels take this tensor; never while the network is being exported to another format."""
     return x.device.type == "cpu" and x.dtype in DTYPES and not exporting() and available()

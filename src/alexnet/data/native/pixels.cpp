@@ -46,6 +46,28 @@ struct Products {
     }
 };
 
+// Patches of rows x columns pixels of `count` JPEG pictures of one size, and which of them are done.
+struct Patches {
+    const uint8_t *const *data;
+    const int64_t *lengths;
+    int64_t height, width;
+    const int64_t (*places)[3];  // top, left, and 1 where it is mirrored
+    int64_t rows, columns;
+    uint8_t *out, *done;
+
+    void decode(int64_t i) const {
+        thread_local const std::unique_ptr<Jpeg> own(new Jpeg());  // a pointer: the object itself g++ would look for
+        Jpeg &jpeg = *own;                                        // at every code
+        const auto [top, left, mirrored] = places[i];
+        done[i] = columns >= LANES && jpeg.read(data[i], lengths[i], height, width) && jpeg.decode(top, top + rows);
+        if (done[i]) jpeg.write(top, left, rows, columns, mirrored, out + i * rows * columns * 3);
+    }
+};
+
+void decode_patch(void *patches, int64_t i) { static_cast<const Patches *>(patches)->decode(i); }
+
+using Each = void (*)(void (*work)(void *, int64_t), void *what, int64_t count, int threads);
+
 }  // namespace
 
 extern "C" {
@@ -67,15 +89,13 @@ void alexnet_add(const uint8_t *picture, int64_t pixels, uint16_t *values, int64
     for (int i = 0; i < 6; i++) products[i] += sums.of[i];
 }
 
-// The patch of rows x columns pixels at (top, left) of a JPEG picture of height x width, mirrored or not. 0 where jpeg.h
-// refuses it.
-int alexnet_decode(const uint8_t *data, int64_t length, int64_t height, int64_t width, int64_t top, int64_t left,
-                   int64_t rows, int64_t columns, int mirrored, uint8_t *out) {
-    thread_local const std::unique_ptr<Jpeg> own(new Jpeg());  // a pointer: g++ would look for the object itself at
-    Jpeg &jpeg = *own;                                        // every code
-    if (columns < LANES || !jpeg.read(data, length, height, width) || !jpeg.decode(top, top + rows)) return 0;
-    jpeg.write(top, left, rows, columns, mirrored, out);
-    return 1;
+// See Patches: done[i] is 0 where jpeg.h refuses a picture. By the threads behind `each`, or by this one without.
+void alexnet_decode(int64_t count, const uint8_t *const *data, const int64_t *lengths, int64_t height, int64_t width,
+                    const int64_t (*places)[3], int64_t rows, int64_t columns, uint8_t *out, uint8_t *done, Each each,
+                    int threads) {
+    Patches patches{data, lengths, height, width, places, rows, columns, out, done};
+    if (each) return each(decode_patch, &patches, count, threads);
+    for (int64_t i = 0; i < count; i++) patches.decode(i);
 }
 
 }  // extern "C"

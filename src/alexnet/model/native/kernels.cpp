@@ -250,6 +250,17 @@ int conv_gradient_bfloat16(const bfloat16 *x, const bfloat16 *g, float *weight, 
     return conv_gradient(x, g, weight, bias, batch, f, threads);
 }
 
+// Calls work(what, i) for every i < count, whoever is free the next one.
+void each(void (*work)(void *, int64_t), void *what, int64_t count, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
+    for (int64_t i = 0; i < count; i++) work(what, i);
+}
+
+#ifdef _OPENMP
+int has_threads() { return true; }
+#else
+int has_threads() { return false; }
+#endif
 int has_pairs() { return HAS_PAIRS; }
 int has_vectors() { return HAS_VECTORS; }
 
