@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from alexnet import durable, load, lock
 from alexnet.config import CheckpointConfig, NetworkConfig, OptimConfig, ScheduleConfig, TrainConfig
 from alexnet.data.prepare import prepare
+from alexnet.model import kernels
 from alexnet.recipes import recipe
 from alexnet.training import checkpoint, loop, stop
 from alexnet.training.metrics import read_lines
@@ -303,6 +304,26 @@ def test_weights_that_are_not_numbers_are_never_saved(store, tmp_path, monkeypat
     with pytest.raises(FloatingPointError, match=r"at step 7; the weights conv1.weight is not finite.*step-00000006"):
         loop.train(store, run, config)
     checkpoint.find(run, "last").check()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_gradients_in_factors_make_the_same_run_as_whole_ones(dtype, store, tmp_path, monkeypatch):
+    if not (kernels.has_pairs() if dtype == "bfloat16" else kernels.has_vectors()):
+        pytest.skip("a processor whose kernels keep no factors")
+    config, call, called = dataclasses.replace(CONFIG, batch_size=18, dtype=dtype), kernels.call, []
+
+    def counting(name, *arguments):
+        called.append(name)
+        return call(name, *arguments)
+
+    monkeypatch.setattr(kernels, "call", counting)
+    loop.train(store, tmp_path / "factors", config)
+    assert called.count("full_update") == 3 * 6  # fc6, fc7 and fc8 in each step
+    called.clear()
+    monkeypatch.setattr(loop, "keep_factors", lambda network: None)
+    loop.train(store, tmp_path / "whole", config)
+    assert "full_update" not in called and called.count("full_gradient_of_weight") == 3 * 6
+    assert_same_run(tmp_path / "factors", tmp_path / "whole")
 
 
 def test_without_a_validation_split_it_trains_by_epochs(store, tmp_path):
