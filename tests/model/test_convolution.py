@@ -181,7 +181,18 @@ def test_operators_keep_torchs_rules():
     check(torch.ops.alexnet.blocks.default, (torch.randn(2, 3, 9, 9), 4, 2, 3, torch.bfloat16))
 
 
-@pytest.mark.skipif(not kernels.has_pairs(), reason="a processor without products of bfloat16 pairs")
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        pytest.param(
+            torch.float32, marks=pytest.mark.skipif(not kernels.has_vectors(), reason="no vectors of 512 bits here")
+        ),
+        pytest.param(
+            torch.bfloat16,
+            marks=pytest.mark.skipif(not kernels.has_pairs(), reason="no products of bfloat16 pairs here"),
+        ),
+    ],
+)
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
 @pytest.mark.parametrize(
     ("batch", "inputs", "out", "size", "padding", "groups", "height", "width"),
@@ -193,29 +204,40 @@ def test_operators_keep_torchs_rules():
         (3, 32, 32, 3, 1, 1, 6, 1),
     ],
 )
-def test_convolutions_in_bfloat16_round_nothing_but_their_factors(
-    batch: int, inputs: int, out: int, size: int, padding: int, groups: int, height: int, width: int, threads: int
+def test_convolutions_round_nothing_but_their_factors(
+    batch: int,
+    inputs: int,
+    out: int,
+    size: int,
+    padding: int,
+    groups: int,
+    height: int,
+    width: int,
+    threads: int,
+    dtype: torch.dtype,
 ):
     layer = Conv2d(inputs, out, size, padding=padding, groups=groups)
     assert layer.bias is not None
-    x = torch.randn(batch, inputs, height, width).bfloat16().requires_grad_()
+    assert convolution.has_own_gradient(torch.zeros(1), layer.weight, (1, 1), (padding,) * 2, groups, dtype)
+    x = torch.randn(batch, inputs, height, width).to(dtype).requires_grad_()
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
             y = layer(x)
         g = torch.randn_like(y)
-        assert "alexnet_conv" in repr(names(y)) and y.dtype == torch.bfloat16
+        assert "alexnet_conv" in repr(names(y)) and y.dtype == dtype
         found = [y.detach(), *torch.autograd.grad(y, (x, layer.weight, layer.bias), g)]
     finally:
         torch.set_num_threads(before)
-    leaves = [t.detach().bfloat16().double().requires_grad_() for t in (x, layer.weight, layer.bias)]
+    leaves = [t.detach().to(dtype).double().requires_grad_() for t in (x, layer.weight, layer.bias)]
     exactly = F.conv2d(leaves[0], leaves[1], leaves[2], 1, padding, 1, groups)
     wanted = [exactly.detach(), *torch.autograd.grad(exactly, leaves, g.double())]
-    for ours, exact, allowed in zip(found, wanted, (2**-8, 2**-8, 2e-6, 2e-6), strict=True):
+    rounded = 2**-8 if dtype == torch.bfloat16 else 2e-6
+    for ours, exact, allowed in zip(found, wanted, (rounded, rounded, 2e-6, 2e-6), strict=True):
         assert ours.shape == exact.shape
         assert (ours.double() - exact).abs().max() <= allowed * exact.abs().max()
-    assert [each.dtype for each in found[1:]] == [torch.bfloat16, torch.float32, torch.float32]
+    assert [each.dtype for each in found[1:]] == [dtype, torch.float32, torch.float32]
 
 
 @pytest.mark.skipif(not kernels.has_pairs(), reason="a processor without products of bfloat16 pairs")

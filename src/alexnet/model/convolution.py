@@ -1,7 +1,8 @@
 """Convolutions and their padding: `torch.nn`'s, each in the form that is fastest on a CPU.
 
-- The gradient of the biases in float32 as a sum of its own: oneDNN spends ten times as long on it. In bfloat16 the
-  gradients of weights and biases by kernels of our own, in float32 and unrounded.
+- The gradients of weights and biases by kernels of our own, where the processor has vectors of 512 bits and, in
+  bfloat16, multiplies pairs: in float32, unrounded. Elsewhere in float32 that of the biases as a sum of its own: oneDNN
+  spends ten times as long on it.
 - conv1, whose three channels do not fill the products that oneDNN makes, by kernels of our own: its gradients, and in
   bfloat16 itself where the processor multiplies pairs. Elsewhere in bfloat16 over blocks of 4x4 pixels: 48 channels,
   and kernels of 3x3 blocks with stride 1 instead of 11x11 pixels with stride 4.
@@ -45,7 +46,7 @@ def _conv2d_gradient(
 ) -> Tensors:
     """Gradients of weight and bias, float32, and of x where wanted."""
     made = None
-    if x.dtype == torch.bfloat16 and has_own_gradient(x, weight, stride, padding, groups):
+    if has_own_gradient(x, weight, stride, padding, groups, x.dtype):
         made = _gradients_of_weights(x, weight, g, padding[0], groups)
     elif not of_x and groups == 1 and not any(padding) and stride[0] == stride[1]:
         made = first_gradients(x, weight, g, stride[0])
@@ -64,15 +65,19 @@ def _(x: Tensor, weight: Tensor, g: Tensor, stride: Integers, padding: Integers,
     return [*grads, *([torch.empty_like(x)] if of_x else [])]
 
 
-def has_own_gradient(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int], groups: int) -> bool:
-    """Whether the gradients of the weights of a convolution in bfloat16 are made by `native/conv.h`."""
+def has_own_gradient(
+    x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int], groups: int, dtype: torch.dtype
+) -> bool:
+    """Whether the gradients of the weights of a convolution in `dtype` are made by `native/conv.h`."""
     out, channels, height, width = weight.shape
     fits = channels % 16 == 0 and out % (32 * groups) == 0 and height == width and padding[0] == padding[1]
-    return fits and tuple(stride) == (1, 1) and kernels.usable(x) and kernels.has_pairs()
+    if not fits or tuple(stride) != (1, 1) or not kernels.usable(x):
+        return False
+    return kernels.has_pairs() if dtype == torch.bfloat16 else kernels.has_vectors()
 
 
 def _gradients_of_weights(x: Tensor, weight: Tensor, g: Tensor, padding: int, groups: int) -> list[Tensor] | None:
-    """Of weight and bias: the products of bfloat16 values, summed in float32."""
+    """Of weight and bias: the products, summed in float32."""
     x, g = (t.contiguous(memory_format=torch.channels_last) for t in (x, g))
     of_weight = torch.empty_like(weight, memory_format=torch.channels_last)
     of_bias = weight.new_empty(len(weight))
@@ -232,7 +237,7 @@ def conv2d(
     if learning and not isinstance(padding, str) and weight.dtype == bias.dtype == torch.float32 and x.dim() == 4:
         if dtype == torch.float32 and kernels.has_onednn(x):
             return _conv2d(x, weight, bias, list(stride), list(padding), groups)
-        if dtype == torch.bfloat16 and has_own_gradient(x, weight, stride, padding, groups):
+        if dtype == torch.bfloat16 and has_own_gradient(x, weight, stride, padding, groups, dtype):
             return _conv2d(x.to(dtype), weight, bias, list(stride), list(padding), groups)
     return F.conv2d(x, weight, bias, stride, padding, 1, groups)  # type: ignore[arg-type]
 

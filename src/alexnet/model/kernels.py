@@ -44,6 +44,7 @@ _ARGUMENTS_OF_ONE_DTYPE = {
     "first_bfloat16": (_pointer,) * 4 + (_size,) * 10,
     "first_gradient_float32": (_pointer,) * 4 + (_size,) * 9,
     "first_gradient_bfloat16": (_pointer,) * 4 + (_size,) * 9,
+    "conv_gradient_float32": (_pointer,) * 4 + (_size,) * 10,
     "conv_gradient_bfloat16": (_pointer,) * 4 + (_size,) * 10,
     "full_bfloat16": (_pointer,) * 4 + (_size,) * 3,
     "full_gradient_bfloat16": (_pointer,) * 3 + (_size,) * 3,

@@ -1,8 +1,8 @@
-// The gradients of the weights and biases of a convolution with stride 1 in bfloat16, channels last: conv2 to conv5.
+// The gradients of the weights and biases of a convolution with stride 1, channels last: conv2 to conv5.
 //
-// Two pictures are laid over each other, so that every place holds a pair of values to be multiplied with a pair of
-// gradients and summed. The products of 12 input and 32 output channels are summed in registers over whole pictures,
-// for each place of the kernel in turn, and are never rounded to bfloat16.
+// In bfloat16 two pictures are laid over each other, so that every place holds a pair of values to be multiplied with a
+// pair of gradients and summed. The products of 12 input and 32 output channels are summed in registers over whole
+// pictures, for each place of the kernel in turn, and are never rounded to bfloat16.
 #pragma once
 
 #include <algorithm>
@@ -20,15 +20,16 @@ struct Conv {
     int64_t padded_pixels() const { return (height + 2 * padding) * padded_width(); }
 };
 
-#ifdef ALEXNET_PAIRS
+#ifdef ALEXNET_AVX512
 constexpr int64_t INPUTS = 12, OUTPUTS = 2 * LANES;  // channels of a tile
 constexpr int64_t TILE = INPUTS * OUTPUTS;
 
 // What one thread goes through: some of the blocks of output channels, all of one group, and some of the pictures.
-struct Share {
+template <class T> struct Share {
+    using Place = typename Places<T>::Place;
     const Conv &f;
     int64_t first, last;  // blocks of OUTPUTS channels
-    Buffer<uint32_t> inputs, slopes;
+    Buffer<Place> inputs, slopes;
 
     Share(const Conv &conv, int64_t first, int64_t last)
         : f(conv), first(first), last(last), inputs(tiles() * f.padded_pixels() * INPUTS),
@@ -38,36 +39,36 @@ struct Share {
     int64_t tiles() const { return (channels() + INPUTS - 1) / INPUTS; }
     int64_t group() const { return first * OUTPUTS / (f.out_channels / f.groups); }
 
-    uint32_t *inputs_of(int64_t tile) { return inputs.data() + tile * f.padded_pixels() * INPUTS; }
-    uint32_t *slopes_of(int64_t block) { return slopes.data() + (block - first) * f.pixels() * OUTPUTS; }
+    Place *inputs_of(int64_t tile) { return inputs.data() + tile * f.padded_pixels() * INPUTS; }
+    Place *slopes_of(int64_t block) { return slopes.data() + (block - first) * f.pixels() * OUTPUTS; }
 
-    // The pair of pictures that begins with this one, or the picture alone; biases gain its gradients.
-    void lay(const bfloat16 *x, const bfloat16 *g, bool alone, float *biases) {
+    // As many pictures as a place has values, this one first, or this one alone; biases gain their gradients.
+    void lay(const T *x, const T *g, bool alone, float *biases) {
         const int64_t next_x = f.height * f.width * f.channels, next_g = f.pixels() * f.out_channels;
         const int64_t channels = this->channels(), apart = f.padded_pixels() * INPUTS;
         x += group() * channels;
         for (int64_t h = 0; h < f.height; h++)
             for (int64_t w = 0; w < f.width; w++, x += f.channels) {
-                uint32_t *to = inputs.data() + ((h + f.padding) * f.padded_width() + w + f.padding) * INPUTS;
+                Place *to = inputs.data() + ((h + f.padding) * f.padded_width() + w + f.padding) * INPUTS;
                 int64_t c = 0;
                 for (; c + LANES <= channels && w + 1 < f.width; c += INPUTS, to += apart)  // the next pixel covers four
-                    _mm512_storeu_si512(to, Places<bfloat16>::overlaid(x + c, alone ? nullptr : x + c + next_x));
+                    _mm512_storeu_si512(to, Places<T>::overlaid(x + c, alone ? nullptr : x + c + next_x));
                 for (; c < channels; c += INPUTS, to += apart) {
                     const Part there(std::min(INPUTS, channels - c));
-                    const __m512i pairs = Places<bfloat16>::overlaid(x + c, alone ? nullptr : x + c + next_x, there);
-                    _mm512_mask_storeu_epi32(to, there, pairs);
+                    const __m512i laid = Places<T>::overlaid(x + c, alone ? nullptr : x + c + next_x, there);
+                    _mm512_mask_storeu_epi32(to, there, laid);
                 }
             }
         for (int64_t block = first; block < last; block++) {
-            const bfloat16 *from = g + block * OUTPUTS;
-            uint32_t *to = slopes_of(block);
+            const T *from = g + block * OUTPUTS;
+            Place *to = slopes_of(block);
             __m512 bias[2] = {};
             for (int64_t pixel = 0; pixel < f.pixels(); pixel++, from += f.out_channels, to += OUTPUTS)
                 for (int o = 0; o < 2; o++) {
-                    const bfloat16 *one = from + o * LANES;
-                    const __m512i pairs = Places<bfloat16>::overlaid(one, alone ? nullptr : one + next_g);
-                    _mm512_storeu_si512(to + o * LANES, pairs);
-                    bias[o] = add_product(bias[o], Places<bfloat16>::ONES, pairs);
+                    const T *one = from + o * LANES;
+                    const __m512i laid = Places<T>::overlaid(one, alone ? nullptr : one + next_g);
+                    _mm512_storeu_si512(to + o * LANES, laid);
+                    bias[o] = add_product(bias[o], Places<T>::ONES, laid);
                 }
             for (int o = 0; o < 2; o++) {
                 float *sum = biases + block * OUTPUTS + o * LANES;
@@ -79,8 +80,8 @@ struct Share {
     // sums[place of the kernel][INPUTS][OUTPUTS] += the products of COUNT of the inputs.
     template <int COUNT> void tile_products(int64_t block, int64_t tile, float *sums) {
         for (int64_t place = 0; place < f.size * f.size; place++, sums += TILE) {
-            const uint32_t *g = slopes_of(block);
-            const uint32_t *x = inputs_of(tile) + (place / f.size * f.padded_width() + place % f.size) * INPUTS;
+            const Place *g = slopes_of(block);
+            const Place *x = inputs_of(tile) + (place / f.size * f.padded_width() + place % f.size) * INPUTS;
             __m512 total[COUNT][2] = {};
             for (int64_t i = 0; i < COUNT * OUTPUTS; i += LANES) _mm_prefetch((const char *)(sums + i), _MM_HINT_T0);
             for (int64_t h = 0; h < f.out_height; h++, x += f.padded_width() * INPUTS)
@@ -98,10 +99,10 @@ struct Share {
     }
 
     // sums[block][tile][place][INPUTS][OUTPUTS] and biases, over the pictures from `from` to before `to`.
-    void go_through(const bfloat16 *x, const bfloat16 *g, int64_t from, int64_t to, float *sums, float *biases) {
+    void go_through(const T *x, const T *g, int64_t from, int64_t to, float *sums, float *biases) {
         const int64_t x_size = f.height * f.width * f.channels, g_size = f.pixels() * f.out_channels;
-        for (int64_t picture = from; picture < to; picture += 2) {
-            lay(x + picture * x_size, g + picture * g_size, picture + 1 == to, biases);
+        for (int64_t picture = from; picture < to; picture += Places<T>::PER) {
+            lay(x + picture * x_size, g + picture * g_size, Places<T>::PER == 1 || picture + 1 == to, biases);
             for (int64_t block = first; block < last; block++)
                 for (int64_t tile = 0; tile < tiles(); tile++) {
                     float *into = sums + (block * tiles() + tile) * f.size * f.size * TILE;
@@ -114,14 +115,12 @@ struct Share {
         }
     }
 };
-#endif
 
 // x[batch][height][width][channels], g[batch][out_height][out_width][out_channels]; weight[out_channels][size][size]
 // [channels of a group] and bias[out_channels] in float32. True where done: it takes multiples of 16 input and of 32
 // output channels in each group.
-inline bool conv_gradient(const bfloat16 *x, const bfloat16 *g, float *weight, float *bias, int64_t batch,
-                          const Conv &f, int threads) {
-#ifdef ALEXNET_PAIRS
+template <class T>
+bool conv_gradient(const T *x, const T *g, float *weight, float *bias, int64_t batch, const Conv &f, int threads) {
     const int64_t channels = f.channels / f.groups, outputs = f.out_channels / f.groups;
     if (channels % LANES || outputs % OUTPUTS) return false;
     const int64_t blocks = f.out_channels / OUTPUTS, tiles = (channels + INPUTS - 1) / INPUTS,
@@ -136,7 +135,7 @@ inline bool conv_gradient(const bfloat16 *x, const bfloat16 *g, float *weight, f
 #pragma omp for schedule(static)
         for (int64_t unit = 0; unit < slices * f.groups * parts; unit++) {
             const int64_t slice = unit / (f.groups * parts), group = unit / parts % f.groups, part = unit % parts;
-            Share share(f, group * in_group + in_group * part / parts, group * in_group + in_group * (part + 1) / parts);
+            Share<T> share(f, group * in_group + in_group * part / parts, group * in_group + in_group * (part + 1) / parts);
             share.go_through(x, g, batch * slice / slices, batch * (slice + 1) / slices, sums.data() + slice * all,
                              biases.data() + slice * f.out_channels);
         }
@@ -163,9 +162,7 @@ inline bool conv_gradient(const bfloat16 *x, const bfloat16 *g, float *weight, f
         }
     }
     return true;
-#else
-    return false;
-#endif
 }
+#endif
 
 }  // namespace

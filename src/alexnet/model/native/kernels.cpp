@@ -170,6 +170,9 @@ void momentum_update(float *w, float *v, const G *g, int64_t count, const Moment
 #define ALEXNET_FIRST                                                                                          \
     int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t out_height, int64_t out_width,     \
         int64_t out_channels, int64_t size, int64_t stride
+#define ALEXNET_CONV                                                                                           \
+    int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t out_height, int64_t out_width,     \
+        int64_t out_channels, int64_t size, int64_t padding, int64_t groups
 #define ALEXNET_FULL int64_t batch, int64_t in, int64_t out, int threads
 #define ALEXNET_MOMENTUM float rate, float momentum, float decay
 #ifdef ALEXNET_AVX512
@@ -243,11 +246,17 @@ int first_gradient_bfloat16(const bfloat16 *x, const bfloat16 *g, float *weight,
     return first_gradient(x, g, weight, bias, batch, f, threads);
 }
 
-int conv_gradient_bfloat16(const bfloat16 *x, const bfloat16 *g, float *weight, float *bias, int64_t batch,
-                           int64_t height, int64_t width, int64_t channels, int64_t out_height, int64_t out_width,
-                           int64_t out_channels, int64_t size, int64_t padding, int64_t groups, int threads) {
+int conv_gradient_float32(const float *x, const float *g, float *weight, float *bias, ALEXNET_CONV, int threads) {
     const Conv f{height, width, channels, out_height, out_width, out_channels, size, padding, groups};
-    return conv_gradient(x, g, weight, bias, batch, f, threads);
+    ALEXNET_WITH_VECTORS(return conv_gradient(x, g, weight, bias, batch, f, threads));
+    return false;
+}
+
+int conv_gradient_bfloat16(const bfloat16 *x, const bfloat16 *g, float *weight, float *bias, ALEXNET_CONV,
+                           int threads) {
+    const Conv f{height, width, channels, out_height, out_width, out_channels, size, padding, groups};
+    ALEXNET_WITH_PAIRS(return conv_gradient(x, g, weight, bias, batch, f, threads));
+    return false;
 }
 
 // Calls work(what, i) for every i < count, whoever is free the next one.

@@ -33,7 +33,9 @@ template <> struct Places<float> {
     // Sixteen places across rows `apart` values apart, of which `rows` are left.
     static __m512i across(const float *from, int64_t, int64_t, Part lanes) { return _mm512_castps_si512(load(from, lanes)); }
     // Sixteen places of as many pictures as a place has values.
-    static __m512i overlaid(const float *one, const float *) { return _mm512_castps_si512(_mm512_loadu_ps(one)); }
+    static __m512i overlaid(const float *one, const float *, __mmask16 lanes = 0xffff) {
+        return _mm512_castps_si512(_mm512_maskz_loadu_ps(lanes, one));
+    }
 };
 
 inline __m512i places(const float *from) { return _mm512_castps_si512(_mm512_loadu_ps(from)); }
