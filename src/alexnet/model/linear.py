@@ -158,6 +158,7 @@ def momentum_update_(w: Tensor, v: Tensor, learning_rate: float, momentum: float
     left = factors(w)
     if w.grad is None and len(left) == 1 and w.is_contiguous() and v.is_contiguous():
         x, g = (each.contiguous() for each in left[0])
+        assert v.shape == w.shape == (g.shape[1], x.shape[1]) and w.dtype == v.dtype == torch.float32
         rates = learning_rate, momentum, weight_decay * learning_rate
         kernels.call("full_update", x.dtype, x, g, w, v, *rates, *x.shape, len(w))
         torch.autograd.graph.increment_version([w, v])
