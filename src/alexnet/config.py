@@ -207,7 +207,7 @@ class TrainConfig:
     """Compile the network with torch.compile (needs a C++ compiler on a CPU)."""
     workers: int = 0
     """Threads that read, decode and crop pictures in the background; 0: one per processor core, at most 8. (A CPU that
-    trains decodes with all cores between two steps, and they only read.)"""
+    trains decodes with all cores between two steps: then they only read, and there are 8.)"""
     evaluate_every: int = 1
     """Epochs between evaluations on the validation split (centre view)."""
     network: NetworkConfig = field(default_factory=NetworkConfig)

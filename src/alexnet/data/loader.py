@@ -21,6 +21,8 @@ from alexnet.native import Threads
 
 PICTURES_PER_TASK = 16
 BATCHES_AHEAD = 3
+MOST_WORKERS = 8
+"""Threads at most, unless more are asked for; as many where they only wait for the disk."""
 ALL = slice(None)
 
 
@@ -132,7 +134,8 @@ def in_background(
     those that have not had it yet. An error in a worker is raised here, at the batch that it belongs to.
     """
     pixels.library()  # built now, not by all threads at once
-    with ThreadPoolExecutor(workers or min(8, cores()), thread_name_prefix="pictures") as pool:
+    count = workers or (MOST_WORKERS if finish else min(MOST_WORKERS, cores()))
+    with ThreadPoolExecutor(count, thread_name_prefix="pictures") as pool:
         ahead: deque[tuple[np.ndarray, range, list[Future[Any]]]] = deque()
 
         def submit() -> None:
