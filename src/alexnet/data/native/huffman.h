@@ -51,7 +51,7 @@ class Bits {
 
 // What comes next: a code and the number behind it.
 struct Entry {
-    uint32_t all;  // in bytes from below: bits of both, and ENDS; bits of the code; 63 less those of the number; advance
+    uint32_t all;  // bytes from below: bits of both and ENDS, bits of the code, 63 less those of the number, advance
     static constexpr uint32_t ENDS = 0x80;
 
     Entry(int code, int number, int advance, bool ends)

@@ -51,7 +51,8 @@ template <class T> struct Share {
             for (int64_t w = 0; w < f.width; w++, x += f.channels) {
                 Place *to = inputs.data() + ((h + f.padding) * f.padded_width() + w + f.padding) * INPUTS;
                 int64_t c = 0;
-                for (; c + LANES <= channels && w + 1 < f.width; c += INPUTS, to += apart)  // the next pixel covers four
+                for (; c + LANES <= channels && w + 1 < f.width; c += INPUTS, to += apart)
+                    // Four too many: the next pixel covers them.
                     _mm512_storeu_si512(to, Places<T>::overlaid(x + c, alone ? nullptr : x + c + next_x));
                 for (; c < channels; c += INPUTS, to += apart) {
                     const Part there(std::min(INPUTS, channels - c));

@@ -20,9 +20,9 @@ struct First {
 };
 
 #ifdef ALEXNET_AVX512
-constexpr int64_t LINES = 4;            // lines of the output at a time: so many stay in cache
-constexpr int64_t WIDE = 2 * LANES;     // output channels at a time
-constexpr int64_t VALUES = 11;          // values of the kernels at a time
+constexpr int64_t LINES = 4;         // lines of the output at a time: so many stay in cache
+constexpr int64_t WIDE = 2 * LANES;  // output channels at a time
+constexpr int64_t VALUES = 11;       // values of the kernels at a time
 
 // sums[i][o] += sum over `lines` and their `columns` of x[i] * g[o], for ROWS values i and COLUMNS * 16 channels o.
 // x[line][column] are x_line and x_step apart, g[line][column][COLUMNS * 16] lies as it is read.
@@ -196,8 +196,8 @@ inline bool first(const bfloat16 *x, const float *weight, const float *bias, bfl
 }
 
 // Gradients of weight[out_channels][size][size][channels] and bias[out_channels]: true where this processor has the
-// vectors for it and the output channels fill them. Pictures are summed one by one, or two by two, and then together, so that
-// rounding does not grow with the batch.
+// vectors for it and the output channels fill them. Pictures are summed one by one, or two by two, and then together,
+// so that rounding does not grow with the batch.
 template <class T>
 bool first_gradient_of(const T *x, const T *g, float *weight, float *bias, int64_t batch, const First &f, int threads) {
 #ifdef ALEXNET_AVX512

@@ -188,8 +188,8 @@ void full_gradient(const T *g, const float *weight, T *dx, int64_t batch, int64_
 }
 
 // The gradient of the weights, dw[out][in] = sum over the batch of g[picture][out] x[picture][in], in parts of ROWS x
-// PANEL: `make(a, b, count, o, k)` makes the one at row o and column k, the sum over `count` places of a[place][ROWS] and
-// b[place][PANEL].
+// PANEL: `make(a, b, count, o, k)` makes the one at row o and column k, the sum over `count` places of a[place][ROWS]
+// and b[place][PANEL].
 template <class T, class Make>
 void gradient_of_weight(const T *x, const T *g, int64_t batch, int64_t in, int64_t out, int threads, const Make &make) {
     using Place = typename Places<T>::Place;

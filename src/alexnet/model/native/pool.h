@@ -108,8 +108,8 @@ template <class T> void pool_pixel(const T *x, T *y, uint8_t *place, const Pool 
     }
 }
 
-// `pool_pixel_gradient` of `rows` x `columns` windows, numbers that are known when compiling where ROWS and COLUMNS give
-// them. g and place are the first window's, and `here` is the pixel's place in it.
+// `pool_pixel_gradient` of `rows` x `columns` windows, known when compiling where ROWS and COLUMNS give them. g and place
+// are the first window's, and `here` is the pixel's place in it.
 template <int ROWS, int COLUMNS, class T, class D>
 inline void window_gradients(const T *g, const uint8_t *place, D *dx, const Pool &p, int64_t rows, int64_t columns,
                              int64_t here) {
@@ -124,7 +124,8 @@ inline void window_gradients(const T *g, const uint8_t *place, D *dx, const Pool
                 const int64_t at = row * line + column * channels + c;
                 const __m128i mine = _mm_set1_epi8(char(here - (row * kernel + column) * stride));
                 const __m128i places = _mm_maskz_loadu_epi8(lanes, place + at);
-                total = _mm512_mask_add_ps(total, _mm_mask_cmpeq_epi8_mask(lanes, places, mine), total, load(g + at, lanes));
+                const __mmask16 maximal = _mm_mask_cmpeq_epi8_mask(lanes, places, mine);
+                total = _mm512_mask_add_ps(total, maximal, total, load(g + at, lanes));
             }
         store(dx + c, lanes, total);
     };
