@@ -40,7 +40,11 @@ def draw(epoch: int = 0) -> augment.Draws:
     return augment.draw_epoch(AugmentConfig(), PICTURES, SIZE, CROP, seed=0, epoch=epoch)
 
 
-THREADS = [None, pytest.param(kernels.threads(), marks=pytest.mark.skipif(not kernels.threads(), reason="no threads"))]
+TORCHS = kernels.threads(torch.device("cpu"))
+THREADS = [
+    None,
+    pytest.param(TORCHS, marks=pytest.mark.skipif(TORCHS is None, reason="no compiled kernels with threads")),
+]
 
 
 @pytest.mark.parametrize("threads", THREADS, ids=["beside", "when asked"])

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import simplejpeg
+import torch
 from compiling import check_source
 from PIL import Image
 
@@ -152,7 +153,7 @@ def test_patches_are_those_that_are_cut_out(size: int, crop: int, sampling: str)
 @compiled
 @pytest.mark.parametrize("by", ["this thread", "torch's"])
 def test_many_patches_are_decoded_at_once(by: str):
-    threads = kernels.threads() if by == "torch's" else None
+    threads = kernels.threads(torch.device("cpu")) if by == "torch's" else None
     if by == "torch's" and threads is None:
         pytest.skip("kernels without threads")
     random = np.random.default_rng(0)

@@ -44,9 +44,9 @@ def feeding(
     steps = min(STEPS, last)
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        threads = kernels.threads() if device.type == "cpu" else None
-        from_last = last - steps  # so that no others are made ahead
-        for made in loader.training_batches(split, draws, batch, crop, start=from_last, threads=threads):
+        start = last - steps  # so that no others are made ahead
+        threads = kernels.threads(device)
+        for made in loader.training_batches(split, draws, batch, crop, start=start, threads=threads):
             yield finish(made, mean, store.covariance, augmented, device, dtype)[0], made.labels
 
     def fed() -> None:

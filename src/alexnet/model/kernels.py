@@ -100,9 +100,9 @@ def has_pairs() -> bool:
     return kernels is not None and bool(kernels.has_pairs())
 
 
-def threads() -> native.Threads | None:
-    """Those on which torch computes, for work of another kind; None where they cannot be had."""
-    kernels = library()
+def threads(device: torch.device) -> native.Threads | None:
+    """Those on which torch computes, for work of another kind; None where `device` is no CPU or they cannot be had."""
+    kernels = library() if device.type == "cpu" else None
     if kernels is None or not kernels.has_threads():
         return None
     each = ctypes.cast(kernels.each, ctypes.c_void_p).value

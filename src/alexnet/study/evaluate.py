@@ -75,7 +75,7 @@ def evaluate(
         ranks.sharing() as here,
         Progress(f"testing on {split}", total=len(pictures) // here.count, silent=not here.is_first) as bar,
     ):
-        threads = kernels.threads() if next(networks[0].parameters()).device.type == "cpu" else None
+        threads = kernels.threads(next(networks[0].parameters()).device)
         for batch, labels, _ in in_order(pictures, batch_size, rows=here.part(len(pictures)), threads=threads):
             truth = labels_in_run[labels]
             together = torch.zeros(len(batch), len(classes))

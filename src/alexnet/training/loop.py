@@ -140,7 +140,7 @@ def train_on(here: Ranks, store: Store, run: Path, config: TrainConfig, device: 
                 start=step % steps_per_epoch,
                 workers=config.workers,
                 rows=rows,
-                threads=kernels.threads() if device.type == "cpu" else None,
+                threads=kernels.threads(device),
             )
             for batch in batches:
                 rate = schedule.learning_rate(config.schedule, config.optim.lr, step, steps_per_epoch)
@@ -243,7 +243,7 @@ def validate(
     network.eval()
     crop, sums, dead = config.network.input_size, {"top1": 0.0, "top5": 0.0, "loss": 0.0}, {}
     rows = here.part(len(split))
-    threads = kernels.threads() if mean.device.type == "cpu" else None
+    threads = kernels.threads(mean.device)
     for pictures, labels, first in loader.in_order(split, config.batch_size, config.workers, rows, threads):
         x = augment.views_to_test(pictures.to(mean.device), mean, crop, views=1)[:, 0]
         with precision(mean.device, choose_dtype(config.dtype, mean.device)):
