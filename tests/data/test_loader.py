@@ -43,7 +43,7 @@ def draw(epoch: int = 0) -> augment.Draws:
 TORCHS = kernels.threads(torch.device("cpu"))
 THREADS = [
     None,
-    pytest.param(TORCHS, marks=pytest.mark.skipif(TORCHS is None, reason="no compiled kernels with threads")),
+    pytest.param(TORCHS, marks=pytest.mark.skipif(TORCHS is None, reason="no kernels with threads")),
 ]
 
 

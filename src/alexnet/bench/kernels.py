@@ -107,8 +107,10 @@ def kernels_alone(batch: int = 64, dtype: str = "auto", rounds: int = 5, side: i
 
 
 def _products(batch: int, dtype: torch.dtype, rounds: int) -> list[dict[str, float | str | None]]:
-    """conv1 with the gradients of its weights, fc6 with those of its input too, in `dtype`. (Training multiplies fc6's in
-    the update.)"""
+    """conv1 with the gradients of its weights, fc6 with those of its input too, in `dtype`.
+
+    Training multiplies those of fc6's weights in the update.
+    """
     conv1, fc6 = Conv2d(3, 96, 11, 4), Linear(9216, 4096)
     pictures = torch.randn(batch, 3, 227, 227, dtype=dtype).contiguous(memory_format=torch.channels_last)
     hidden = torch.randn(batch, 9216, dtype=dtype, requires_grad=True)
