@@ -1,16 +1,10 @@
-"""The network of the paper as one would write it with torch.nn, and the same as an ONNX graph."""
+"""The network of the paper as one would write it with torch.nn."""
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable
 
-import numpy as np
-import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from alexnet import AlexNet
 
 CLASSES = 1000
 
@@ -70,57 +64,8 @@ def as_written(banded: bool = False) -> nn.Sequential:
 
 
 @torch.no_grad()
-def with_weights_of(network: AlexNet, other: nn.Sequential) -> nn.Sequential:
-    """`other` with the weights of `network`."""
-    ours, theirs = list(network.parameters()), list(other.parameters())
-    for a, b in zip(ours, theirs, strict=True):
-        b.copy_(a)
-    return other
-
-
-def write_onnx(network: AlexNet, path: Path) -> None:
-    """The graph with ONNX's own operators: Conv, Relu, LRN on each tower, MaxPool, Gemm."""
-    nodes, weights = [], []
-    at = "pictures"
-
-    def add(kind: str, inputs: list[str], outputs: int = 1, **attributes: Any) -> list[str]:
-        names = [f"{kind}{len(nodes)}_{i}" for i in range(outputs)]
-        nodes.append(helper.make_node(kind, inputs, names, **attributes))
-        return names
-
-    def constant(name: str, values: np.ndarray) -> str:
-        weights.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
-        return name
-
-    def values(name: str) -> np.ndarray:
-        return network.get_parameter(name).detach().numpy()
-
-    convolutions = {"conv1": (4, 0, 1), "conv2": (1, 2, 2), "conv3": (1, 1, 1), "conv4": (1, 1, 2), "conv5": (1, 1, 2)}
-    for name, (stride, padding, groups) in convolutions.items():
-        inputs = [at, *(constant(f"{name}.{part}", values(f"{name}.{part}")) for part in ("weight", "bias"))]
-        end = 3 if name == "conv1" else padding  # conv1 reaches past the right and lower edge
-        pads = [padding, padding, end, end]
-        (at,) = add("Conv", inputs, strides=[stride] * 2, pads=pads, group=groups)
-        (at,) = add("Relu", [at])
-        if name in ("conv1", "conv2"):
-            halves = add("Split", [at], 2, axis=1, num_outputs=2)
-            normed = [add("LRN", [half], size=5, alpha=5e-4, beta=0.75, bias=2.0)[0] for half in halves]
-            (at,) = add("Concat", normed, axis=1)
-        if name in ("conv1", "conv2", "conv5"):
-            (at,) = add("MaxPool", [at], kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)
-    (at,) = add("Flatten", [at])
-    half = constant("half", np.array(0.5, np.float32))
-    for name in ("fc6", "fc7", "fc8"):
-        inputs = [at, *(constant(f"{name}.{part}", values(f"{name}.{part}")) for part in ("weight", "bias"))]
-        (at,) = add("Gemm", inputs, transB=1)
-        if name != "fc8":
-            (at,) = add("Relu", [at])
-            (at,) = add("Mul", [at, half])
-    graph = helper.make_graph(
-        nodes,
-        "alexnet",
-        [helper.make_tensor_value_info("pictures", TensorProto.FLOAT, ["batch", 3, 224, 224])],
-        [helper.make_tensor_value_info(at, TensorProto.FLOAT, ["batch", CLASSES])],
-        weights,
-    )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+def with_weights(network: nn.Sequential, weights: Iterable[Tensor]) -> nn.Sequential:
+    """`network` with the weights and biases of another, first to last."""
+    for mine, other in zip(network.parameters(), weights, strict=True):
+        mine.copy_(other)
+    return network

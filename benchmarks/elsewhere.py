@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,22 @@ class Unavailable(Exception):
 class Elsewhere:
     """`script` in a process of its own: `said` is what it told of itself, `work` does it.
 
-    Raises Unavailable where it ends before it is ready.
+    `variables` are added to the environment. Raises Unavailable where it ends before it is ready.
     """
 
-    def __init__(self, script: str, *arguments: object, python: str = sys.executable) -> None:
+    def __init__(
+        self, script: str, *arguments: object, python: str = sys.executable, variables: Mapping[str, str] | None = None
+    ) -> None:
         command = [python, str(HERE / script), *map(str, arguments)]
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by __exit__)
         try:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                text=True,
+                env=os.environ | dict(variables or {}),
             )
         except OSError as error:
             raise Unavailable(f"{python} cannot be started ({error.strerror})") from None

@@ -1,9 +1,11 @@
-"""TensorFlow and JAX for the comparisons of the network: each in a process of its own, with our weights, checked."""
+"""PyTorch, TensorFlow and JAX for the comparisons of the network: each in a process of its own, as its users run it,
+with our weights, checked."""
 
 import contextlib
 import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,21 +16,45 @@ from torch import Tensor
 
 from alexnet import AlexNet
 
-FRAMEWORKS = ["tensorflow-cpu", "keras", "jax", "flax", "optax"]
-OTHERS = {"TensorFlow": "with_tensorflow.py", "JAX": "with_jax.py"}
-FORMS = {"grouped": ("", 60_965_224), "ungrouped": (", without groups", 62_378_344)}  # and their parameters
+FRAMEWORKS = ["torch", "tensorflow-cpu", "keras", "jax", "flax", "optax"]
+GROUPED, UNGROUPED = 60_965_224, 62_378_344  # parameters
+KEPT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
+"""With these the GNU C library keeps freed memory, as `alexnet train` has it do."""
+
+
+@dataclass(frozen=True)
+class Other:
+    """`form` of a framework, how many parameters it has, and its variables of the environment."""
+
+    name: str
+    script: str
+    form: str
+    parameters: int = GROUPED
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+OTHERS = [
+    Other("PyTorch as written", "with_pytorch.py", "written"),
+    Other("PyTorch as written, memory kept", "with_pytorch.py", "written", variables=KEPT),
+    Other("PyTorch compiled", "with_pytorch.py", "compiled"),
+    Other("TensorFlow", "with_tensorflow.py", "grouped"),
+    Other("TensorFlow, without groups", "with_tensorflow.py", "ungrouped", UNGROUPED),
+    Other("JAX", "with_jax.py", "grouped"),
+    Other("JAX, without groups", "with_jax.py", "ungrouped", UNGROUPED),
+]
 TOWERS = ("conv2", "conv4", "conv5")
 
 
 def write_inputs(folder: Path, network: AlexNet, x: Tensor, labels: Tensor) -> None:
-    """What the other processes read, in the layout of TensorFlow and Flax: channels last, weights [..., in, out].
+    """What the other processes read, for TensorFlow and Flax in their layout: channels last, weights [..., in, out].
 
     Their dropout scales while training, the paper's while testing: fc7 and fc8 are halved. Without groups, zeros
     stand between the towers.
     """
+    plain = {name: p.detach().contiguous().numpy() for name, p in network.named_parameters()}
+    np.savez(folder / "pytorch.npz", **plain)
     grouped = {}
-    for name, p in network.named_parameters():
-        w = p.detach().contiguous().numpy()
+    for name, w in plain.items():
         if name == "fc6.weight":  # there the channels come last in what is flattened too
             w = w.reshape(-1, 256, 6, 6).transpose(0, 2, 3, 1).reshape(len(w), -1)
         if name in ("fc7.weight", "fc8.weight"):
@@ -57,20 +83,20 @@ def others(
     times = max(1, int(units) // len(expected))
     with contextlib.ExitStack() as stack:
         forms: dict[str, Form] = {}
-        for (framework, script), (form, (suffix, parameters)) in itertools.product(OTHERS.items(), FORMS.items()):
+        for each in OTHERS:
+            arguments = what, what_dtype, torch.get_num_threads(), each.form, folder
             try:
-                other = stack.enter_context(Elsewhere(script, what, what_dtype, torch.get_num_threads(), form, folder))
+                other = stack.enter_context(Elsewhere(each.script, *arguments, variables=each.variables))
                 other.work()  # compiles; what it cannot do shows here
             except Unavailable as reason:
-                missing[f"{framework}{suffix}, {what}, {what_dtype}"] = str(reason)
-                print(f"{framework}{suffix}: {reason}", flush=True)
+                missing[f"{each.name}, {what}, {what_dtype}"] = str(reason)
+                print(f"{each.name}: {reason}", flush=True)
                 continue
-            name = f"{framework}{suffix}"
-            assert other.said["parameters"] == parameters, f"{name} has {other.said['parameters']} parameters"
+            assert other.said["parameters"] == each.parameters, f"{each.name} has {other.said['parameters']} parameters"
             tolerance = (1e-3 if dtype == torch.float32 else 0.06) * np.abs(expected).max()
             error = np.abs(np.load(folder / "logits.npy") - expected).max()
-            assert error <= tolerance, f"{name} is {error:.2g} from PyTorch"
-            forms[name] = (_after_the_first(functools.partial(other.work, times)), units)
+            assert error <= tolerance, f"{each.name} is {error:.2g} from PyTorch"
+            forms[each.name] = (_after_the_first(functools.partial(other.work, times)), units)
         yield forms
 
 

@@ -5,8 +5,9 @@
 All train the same network (paper, section 3: per-tower response normalisation, overlapping pooling, dropout) with the
 same update on one repeated batch.
 
-- as written: `nn.LocalResponseNorm` on each tower, `nn.MaxPool2d`, default memory layout, `torch.optim.SGD`
-- compiled: the same in channels last with the normalisation's sums as a 1x1 convolution, through `torch.compile`
+- PyTorch as written: `nn.LocalResponseNorm` on each tower, `nn.MaxPool2d`, default memory layout, `torch.optim.SGD`
+- PyTorch compiled: in channels last with the normalisation's sums as a 1x1 convolution, through `torch.compile`
+- memory kept: these two where the GNU C library keeps freed memory, as `alexnet train` has it do
 - TensorFlow: Keras layers, `tf.nn.local_response_normalization`, `tf.function`, `mixed_bfloat16`
 - JAX: Flax and Optax, jitted with donated weights, the normalisation in jnp
 - without groups: these two with convolutions of all channels, twice the operations in conv2, conv4 and conv5, which
@@ -15,9 +16,9 @@ same update on one repeated batch.
 - products alone: the convolutions and matrix products of the step and nothing else, as PyTorch runs them
 - limit: as many operations at the speed of a 3x3 convolution of 512 channels, as `alexnet bench` measures it
 
-TensorFlow and JAX run in processes of their own, which wait while another form is measured; they have our weights, as
-many parameters, and without dropout the same logits (checked before). A framework that is not there is listed with the
-reason. Prints pictures per second: the median, and the slowest and fastest round.
+All but ours and the limit run in processes of their own, which wait while another form is measured; they have our
+weights, as many parameters, and without dropout the same logits (checked before). A framework that is not there is
+listed with the reason. Prints pictures per second: the median, and the slowest and fastest round.
 """
 
 import argparse
@@ -28,35 +29,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from as_written import CLASSES, as_written, with_weights_of
+from as_written import CLASSES, as_written, with_weights
 from others import FRAMEWORKS, others, write_inputs
 from side_by_side import Form, compare, keep, options
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from alexnet import AlexNet
 from alexnet.bench import limits
 from alexnet.bench.network import training_step
 from alexnet.model import kernels
 from alexnet.networks import NETWORKS
-from alexnet.training.device import precision
 
 CPU = torch.device("cpu")
-
-
-def step_of(network: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype):
-    """A function that does one training step with PyTorch's own optimizer."""
-    optimizer = torch.optim.SGD(network.parameters(), 1e-6, 0.9, weight_decay=5e-4)
-
-    def step() -> None:
-        with precision(CPU, dtype):
-            logits = network(x)
-        loss = F.cross_entropy(logits.float(), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-    return step
 
 
 def main() -> None:
@@ -65,13 +49,13 @@ def main() -> None:
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--networks", nargs="+", default=["paper"], help="ours also for these networks")
     arguments = parser.parse_args()
-    kernels.reuse_memory()  # for all forms
+    kernels.reuse_memory()  # as `alexnet train` does
     results, missing = {}, {}
     for name in arguments.dtypes:
         title = f"{name}, batch {arguments.batch_size}"
         with tempfile.TemporaryDirectory() as folder:
             results[title] = measure(getattr(torch, name), Path(folder), title, missing, arguments)
-    keep(arguments.out, "training step", arguments.rounds, results, ["torch", *FRAMEWORKS], missing)
+    keep(arguments.out, "training step", arguments.rounds, results, FRAMEWORKS, missing)
 
 
 def measure(
@@ -80,11 +64,8 @@ def measure(
     batch = arguments.batch_size
     torch.manual_seed(0)
     x, y = torch.randn(batch, 3, 224, 224) * 60, torch.randint(0, CLASSES, (batch,))
-    last = x.contiguous(memory_format=torch.channels_last)
     paper = NETWORKS["paper"].config
     work, operations = limits.convolution(dtype, CPU)
-    theirs, compiled = as_written(), as_written(banded=True)
-    compiled = compiled.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     forms: dict[str, Form] = {
         "limit": (work, operations / limits.operations(paper, training=True)),
         "products alone": limits.products(paper, batch, dtype, CPU, training=True),
@@ -92,8 +73,6 @@ def measure(
             f"ours ({network})": (training_step(NETWORKS[network].config, batch, dtype, CPU), batch)
             for network in arguments.networks
         },
-        "PyTorch as written": (step_of(theirs, x, y, dtype), batch),
-        "PyTorch compiled": (step_of(torch.compile(compiled), last, y, dtype), batch),  # type: ignore[arg-type]
     }
     logits = logits_and_inputs(folder, x, y)
     with others("training", dtype, folder, logits, batch, missing) as more:
@@ -105,7 +84,7 @@ def logits_and_inputs(folder: Path, x: Tensor, y: Tensor) -> np.ndarray:
     config = dataclasses.replace(NETWORKS["paper"].config, initial_std=(), initial_bias=())
     network = AlexNet(config, generator=torch.Generator().manual_seed(0))
     write_inputs(folder, network, x, y)
-    plain = with_weights_of(network, as_written()).eval()
+    plain = with_weights(as_written(), network.parameters()).eval()
     with torch.inference_mode():
         logits = plain(x)
         assert torch.allclose(network.eval()(x), logits, atol=1e-4 * float(logits.abs().max()))

@@ -18,10 +18,10 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 @pytest.mark.parametrize("banded", [False, True])
 def test_the_network_as_written_is_the_papers(banded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(BENCHMARKS)
-    from as_written import as_written, with_weights_of  # type: ignore[import-not-found]
+    from as_written import as_written, with_weights  # type: ignore[import-not-found]
 
     net = AlexNet("paper", initial_std=(), initial_bias=(), generator=torch.Generator().manual_seed(0)).eval()
-    other = with_weights_of(net, as_written(banded)).eval()
+    other = with_weights(as_written(banded), net.parameters()).eval()
     x = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(1)) * 60
     with torch.no_grad():
         expected = net(x)

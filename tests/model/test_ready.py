@@ -95,6 +95,22 @@ def test_any_number_and_layout_of_pictures() -> None:
         torch.testing.assert_close(one_by_one, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["paper", "torchvision"])  # without and with dropout before fc6
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_pictures_in_parts_are_pictures_together(
+    name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = spread(network(name))
+    x = pictures(net, 7)
+    with torch.no_grad():
+        whole = Ready(net, dtype, 7)
+        monkeypatch.setattr("alexnet.model.ready.LARGEST", 1)
+        parts = Ready(net, dtype, 7)
+        assert (whole.together >= 7, parts.together) == (True, 1)
+        scale = float(whole(x).abs().max())
+        torch.testing.assert_close(parts(x), whole(x), rtol=0, atol=(1e-5 if dtype == torch.float32 else 0.02) * scale)
+
+
 def test_when_it_stands_for_the_network() -> None:
     net, x = network(), torch.zeros(1, 3, 99, 99)
     assert not ready_for(net, x, torch.float32)  # gradients are on
