@@ -53,11 +53,12 @@ inline void tile(const P *a, int64_t a_row, int64_t a_place, const P *panel, int
         }
 }
 
-// `tile` for rows that lie one after the other; `ahead.count` lines are fetched with each ROWS of them.
+// `tile` for rows that lie one after the other; `ahead.count` times `ahead.lines` are fetched with each ROWS of them.
 template <class P>
 inline void tiles(const P *a, int64_t a_row, const P *panel, int64_t count, float *c, int64_t c_row, int64_t rows,
                   bool add, Ahead ahead) {
     int64_t row = 0;
+    ahead.once = (ahead.lines * ahead.count + count - 1) / count;
     for (; row + ROWS <= rows; row += ROWS, ahead.from += ahead.count * ahead.stride)
         tile<ROWS, false>(a + row * a_row, a_row, 1, panel, count, c + row * c_row, c_row, add, ahead);
     for (; row < rows; row++) tile<1, false>(a + row * a_row, a_row, 1, panel, count, c + row * c_row, c_row, add);
