@@ -15,50 +15,70 @@ struct Map {
     float alpha, k;
 };
 
-constexpr int64_t STRIP = 32;  // channels handled together
+constexpr int64_t STRIP = 64;  // channels handled together
+constexpr int64_t AHEAD = 2;   // rows that are fetched before they are needed
 
-// Some channels of `pixels` pixels: [pixels, STRIP].
-struct Strip {
-    std::vector<float> values;
-    explicit Strip(int64_t pixels) : values(pixels * STRIP) {}
-    float *operator[](int64_t pixel) { return &values[pixel * STRIP]; }
+// Some channels of the last `count` rows of a map: [count, width, STRIP].
+struct Rows {
+    int64_t count, width;
+    Buffer<float> values;
+    Rows(int64_t count, int64_t width) : count(count), width(width), values(count * width * STRIP) {}
+    float *operator[](int64_t row) { return &values[row % count * width * STRIP]; }
 };
 
-// to[c] = the sum of `count` strips, each `step` pixels after the one before.
-inline void add_up(float *__restrict to, const float *__restrict from, int64_t count, int64_t step) {
-    step *= STRIP;
-    if (count == 5) {
-        for (int64_t c = 0; c < STRIP; c++)
-            to[c] = from[c] + from[step + c] + from[2 * step + c] + from[3 * step + c] + from[4 * step + c];
-        return;
-    }
-    for (int64_t c = 0; c < STRIP; c++) to[c] = from[c];
-    for (int64_t i = 1; i < count; i++)
-        for (int64_t c = 0; c < STRIP; c++) to[c] += from[i * step + c];
+typedef float Sixteen __attribute__((vector_size(64), may_alias));
+
+// to[c] = the sum of `count` strips, which are at from(i).
+template <class From> inline void add_up(float *to, int64_t count, From from) {
+    const auto all = [&](int64_t count) {
+        for (int64_t c = 0; c < STRIP; c += 16) {
+            Sixteen sum = *(const Sixteen *)(from(0) + c);
+            for (int64_t i = 1; i < count; i++) sum += *(const Sixteen *)(from(i) + c);
+            *(Sixteen *)(to + c) = sum;
+        }
+    };
+    count == 5 ? all(5) : all(count);  // unrolled
 }
 
-// Calls use(pixel, sums), pixel by pixel, with the sums of `in` over the pixel's window: first down the columns, then
-// along the row.
-template <class Use> void window_sums(Strip &in, Strip &line, const Map &m, Use use) {
-    alignas(64) float sums[STRIP];
-    for (int64_t h = 0; h < m.height; h++) {
-        const int64_t top = std::max<int64_t>(h - m.half, 0), bottom = std::min(h + m.half, m.height - 1);
-        for (int64_t w = 0; w < m.width; w++) add_up(line[w], in[top * m.width + w], bottom - top + 1, m.width);
+// Sums over the windows of the pixels of a row: first down the columns, then along the row.
+struct Sums {
+    const Map &m;
+    Rows line;
+    std::vector<const float *> above;
+    explicit Sums(const Map &m) : m(m), line(1, m.width), above(2 * m.half + 1) {}
+
+    // Calls use(w, sums) for each pixel of `row`.
+    template <class Use> void of_row(Rows &in, int64_t row, Use use) {
+        const int64_t top = std::max<int64_t>(row - m.half, 0), rows = std::min(row + m.half, m.height - 1) - top + 1;
+        for (int64_t i = 0; i < rows; i++) above[i] = in[top + i];
+        for (int64_t w = 0; w < m.width; w++)
+            add_up(line[0] + w * STRIP, rows, [&](int64_t i) { return above[i] + w * STRIP; });
+        alignas(64) float sums[STRIP];
         for (int64_t w = 0; w < m.width; w++) {
-            const int64_t left = std::max<int64_t>(w - m.half, 0), right = std::min(w + m.half, m.width - 1);
-            add_up(sums, line[left], right - left + 1, 1);
-            use(h * m.width + w, sums);
+            const int64_t left = std::max<int64_t>(w - m.half, 0), columns = std::min(w + m.half, m.width - 1) - left + 1;
+            add_up(sums, columns, [&](int64_t i) { return line[0] + (left + i) * STRIP; });
+            use(w, sums);
         }
     }
+};
+
+// Fetches the strip of a pixel: the processor does not guess which comes next.
+template <class T> inline void fetch(const T *strip) {
+    for (int64_t c = 0; c < STRIP; c += 64 / sizeof(T)) __builtin_prefetch(strip + c);
 }
 
-// The squares of `count` channels from x on; zeros in the rest of the strip.
-template <class T> void squares_of(const T *x, Strip &squares, const Map &m, int64_t count) {
-    for (int64_t pixel = 0; pixel < m.height * m.width; pixel++) {
-        const T *from = x + pixel * m.channels;
-        float *to = squares[pixel];
-        for (int64_t c = 0; c < count; c++) to[c] = widen(from[c]) * widen(from[c]);
-        std::fill(to + count, to + STRIP, 0.0f);
+// The squares of `count` channels of a row of pixels from x on; zeros in the rest of the strip.
+template <class T> void squares_of(const T *x, float *squares, const Map &m, int64_t count) {
+    for (int64_t w = 0; w < m.width; w++, x += m.channels, squares += STRIP) {
+        fetch(x + AHEAD * m.width * m.channels);
+        int64_t c = 0;
+#ifdef ALEXNET_AVX512
+        for (; c < STRIP; c += LANES) {
+            const __m512 value = load(x + c, Part(std::max<int64_t>(0, count - c)));
+            _mm512_store_ps(squares + c, _mm512_mul_ps(value, value));
+        }
+#endif
+        for (; c < STRIP; c++) squares[c] = c < count ? widen(x[c]) * widen(x[c]) : 0.0f;
     }
 }
 
@@ -109,16 +129,37 @@ void slopes(const T *x, const T *g, const float *sums, float *direct, float *sha
     }
 }
 
+// dx = direct - 2 a b x sums.
+template <class T>
+void slope(const T *x, const float *direct, const float *sums, T *dx, int64_t count, const Map &m) {
+    const float factor = -1.5f * m.alpha;
+    int64_t c = 0;
+#ifdef ALEXNET_AVX512
+    for (; c < count; c += LANES) {
+        const Part lanes(count - c);
+        const __m512 part = _mm512_mul_ps(_mm512_set1_ps(factor), load(x + c, lanes));
+        store(dx + c, lanes, _mm512_fmadd_ps(part, _mm512_loadu_ps(sums + c), _mm512_loadu_ps(direct + c)));
+    }
+#endif
+    for (; c < count; c++) narrow(direct[c] + factor * widen(x[c]) * sums[c], dx[c]);
+}
+
 template <class T> void spatial_norm(const T *x, T *y, int64_t batch, const Map &m, int threads) {
+    const int64_t line = m.width * m.channels;
 #pragma omp parallel num_threads(threads)
     {
-        Strip squares(m.height * m.width), line(m.width);
+        Rows squares(2 * m.half + 1, m.width);
+        Sums window(m);
         for_strips(batch, m, [&](int64_t start, int64_t count) {
-            squares_of(x + start, squares, m, count);
-            window_sums(squares, line, m, [&](int64_t pixel, const float *sums) {
-                const int64_t at = start + pixel * m.channels;
-                normalise(x + at, sums, y + at, count, m);
-            });
+            for (int64_t h = 0; h < m.height + m.half; h++) {
+                if (h < m.height) squares_of(x + start + h * line, squares[h], m, count);
+                const int64_t row = h - m.half;  // whose windows are complete
+                if (row >= 0) window.of_row(squares, row, [&](int64_t w, const float *sums) {
+                    const int64_t at = start + row * line + w * m.channels;
+                    fetch(y + at + AHEAD * line);
+                    normalise(x + at, sums, y + at, count, m);
+                });
+            }
         });
     }
 }
@@ -127,22 +168,26 @@ template <class T> void spatial_norm(const T *x, T *y, int64_t batch, const Map 
 // those in the window of j.
 template <class T>
 void spatial_norm_gradient(const T *x, const T *g, T *dx, int64_t batch, const Map &m, int threads) {
+    const int64_t line = m.width * m.channels, rows = 2 * m.half + 1;
 #pragma omp parallel num_threads(threads)
     {
-        const int64_t pixels = m.height * m.width;
-        Strip squares(pixels), shares(pixels), direct(pixels), line(m.width);
+        Rows squares(rows, m.width), shares(rows, m.width), direct(rows, m.width);
+        Sums window(m);
         for_strips(batch, m, [&](int64_t start, int64_t count) {
-            squares_of(x + start, squares, m, count);
-            window_sums(squares, line, m, [&](int64_t pixel, const float *sums) {
-                const int64_t at = start + pixel * m.channels;
-                slopes(x + at, g + at, sums, direct[pixel], shares[pixel], count, m);
-            });
-            window_sums(shares, line, m, [&](int64_t pixel, const float *sums) {
-                const T *from = x + start + pixel * m.channels;
-                T *to = dx + start + pixel * m.channels;
-                const float *straight = direct[pixel], factor = 1.5f * m.alpha;
-                for (int64_t c = 0; c < count; c++) narrow(straight[c] - factor * widen(from[c]) * sums[c], to[c]);
-            });
+            for (int64_t h = 0; h < m.height + 2 * m.half; h++) {
+                if (h < m.height) squares_of(x + start + h * line, squares[h], m, count);
+                const int64_t row = h - m.half, done = row - m.half;
+                if (row >= 0 && row < m.height) window.of_row(squares, row, [&](int64_t w, const float *sums) {
+                    const int64_t at = start + row * line + w * m.channels;
+                    fetch(g + at + AHEAD * line);
+                    slopes(x + at, g + at, sums, direct[row] + w * STRIP, shares[row] + w * STRIP, count, m);
+                });
+                if (done >= 0) window.of_row(shares, done, [&](int64_t w, const float *sums) {
+                    const int64_t at = start + done * line + w * m.channels;
+                    fetch(dx + at + AHEAD * line);
+                    slope(x + at, direct[done] + w * STRIP, sums, dx + at, count, m);
+                });
+            }
         });
     }
 }

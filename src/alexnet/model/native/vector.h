@@ -37,9 +37,6 @@ inline void narrow(float value, bfloat16 &to) {
 // max(x, 0); NaN stays.
 inline float rectified(float value) { return value < 0 ? 0 : value; }
 
-#ifdef ALEXNET_AVX512
-constexpr int64_t LANES = 16;
-
 // Memory from the start of a line of the cache on: vectors of sixteen that lie over two lines are read twice.
 template <class T> struct FromLine {
     using value_type = T;
@@ -51,6 +48,9 @@ template <class T> struct FromLine {
     friend bool operator!=(FromLine, FromLine) { return false; }
 };
 template <class T> using Buffer = std::vector<T, FromLine<T>>;
+
+#ifdef ALEXNET_AVX512
+constexpr int64_t LANES = 16;
 
 // Which of sixteen lanes there are: all of them (known when compiling, and faster), or some.
 struct Whole {
