@@ -14,7 +14,7 @@ namespace {
 
 #ifdef ALEXNET_AVX512
 constexpr int64_t ROWS = 8, PANEL = 3 * LANES;  // the part of a product that is summed in registers
-constexpr int64_t LONG = 512, SHORT = 64;       // places at a time along the rows of the weights, and across them
+constexpr int64_t LONG = 256, SHORT = 64;       // places at a time along the rows of the weights, and across them
 constexpr int64_t PANELS = 8;                    // panels made together across the rows of the weights
 constexpr int64_t IN_CACHE = 1 << 16;           // places that stay in the second-level cache
 
