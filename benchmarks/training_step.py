@@ -7,7 +7,7 @@ same update on one repeated batch.
 
 - PyTorch as written: `nn.LocalResponseNorm` on each tower, `nn.MaxPool2d`, default memory layout, `torch.optim.SGD`
 - PyTorch compiled: in channels last with the normalisation's sums as a 1x1 convolution, through `torch.compile`
-- memory kept: these two where the GNU C library keeps freed memory, as `alexnet train` has it do
+- PyTorch as written, memory kept: where the GNU C library keeps freed memory, as `alexnet train` has it do
 - TensorFlow: Keras layers, `tf.nn.local_response_normalization`, `tf.function`, `mixed_bfloat16`
 - JAX: Flax and Optax, jitted with donated weights, the normalisation in jnp
 - without groups: these two with convolutions of all channels, twice the operations in conv2, conv4 and conv5, which
@@ -16,9 +16,10 @@ same update on one repeated batch.
 - products alone: the convolutions and matrix products of the step and nothing else, as PyTorch runs them
 - limit: as many operations at the speed of a 3x3 convolution of 512 channels, as `alexnet bench` measures it
 
-All but ours and the limit run in processes of their own, which wait while another form is measured; they have our
-weights, as many parameters, and without dropout the same logits (checked before). A framework that is not there is
-listed with the reason. Prints pictures per second: the median, and the slowest and fastest round.
+PyTorch as written and compiled, TensorFlow and JAX run in processes of their own, which wait while another form is
+measured (batches of 128 need 21 GB in all); they have our weights, as many parameters, and without dropout the same
+logits (checked before). A framework that is not there is listed with the reason. Prints pictures per second: the
+median, and the slowest and fastest round.
 """
 
 import argparse

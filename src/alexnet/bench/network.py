@@ -103,7 +103,7 @@ def infer(network: str = "paper", batch: int = 64, dtype: str = "auto", rounds: 
     config, where = named(network).config, choose_device(device)
     form = choose_dtype(dtype, where)
     if where.type == "cpu":
-        kernels.reuse_memory()
+        kernels.reuse_memory()  # the limit and the products alone need it, the network does not
     forget_peak(where)
     net = TrainedAlexNet(config).to(device=where, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 

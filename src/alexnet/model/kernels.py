@@ -153,7 +153,7 @@ def reuse_memory() -> bool:
     """Keeps freed memory for the next tensor instead of giving it back to the system; False where it cannot.
 
     The GNU C library maps every large tensor anew, and touching fresh pages costs more than ReLU,
-    normalisation and pooling do: a training step takes about 30 % less with this. It holds for the process.
+    normalisation and pooling do: a training step takes a tenth less with this. It holds for the process.
     """
     m_trim_threshold, m_mmap_max = -1, -4  # <malloc.h>
     if not hasattr(os, "confstr") or "CS_GNU_LIBC_VERSION" not in os.confstr_names:
