@@ -116,8 +116,8 @@ FAULTS: dict[str, tuple[Callable[[Path], Found], str]] = {
 
 
 def campaign(folder: Path, only: list[str]) -> dict:
-    from alexnet.data.drawings import draw_set
-    from alexnet.data.prepare import prepare
+    from alexnet.data.prepare.prepare import prepare
+    from alexnet.demo.synthetic import draw_set
 
     draw_set(folder / "pictures", train=96, val=24, seed=0, workers=1)
     prepare(folder / "pictures", folder / "store", size=56, workers=1)

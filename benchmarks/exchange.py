@@ -29,7 +29,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from alexnet import AlexNet
 from alexnet.config import OptimConfig, TrainConfig
-from alexnet.model import kernels
+from alexnet.model.cpu import kernels
 from alexnet.model.towers import bytes_exchanged
 from alexnet.training import ranks
 from alexnet.training.device import precision

@@ -28,11 +28,10 @@ from side_by_side import Form, compare, keep, options
 
 from alexnet.bench.feeding import feeding
 from alexnet.bench.network import step_of, training_step
-from alexnet.data.chunk import Row
-from alexnet.data.info import seal
-from alexnet.data.shard import Shard, ShardInfo
-from alexnet.data.store import Store
-from alexnet.model import kernels
+from alexnet.data.store.info import seal
+from alexnet.data.store.reader import Store
+from alexnet.data.store.shard import Row, Shard, ShardInfo
+from alexnet.model.cpu import kernels
 from alexnet.networks import NETWORKS
 
 CPU = torch.device("cpu")

@@ -147,7 +147,7 @@ def check_decoder(data: bytes) -> None:
     import numpy as np
     import simplejpeg
 
-    from alexnet.data import pixels
+    from alexnet.data.image import pixels
 
     try:
         height, width, *_ = simplejpeg.decode_jpeg_header(data)
@@ -161,9 +161,9 @@ def check_decoder(data: bytes) -> None:
 
 
 def read_picture(data: bytes, folder: Path) -> None:
-    from alexnet.data.chunk import Form, prepare_chunk
-    from alexnet.data.pictures import FileAt, Picture
-    from alexnet.data.resize import decode_stored
+    from alexnet.data.image.resize import decode_stored
+    from alexnet.data.prepare.chunk import Form, prepare_chunk
+    from alexnet.data.sources.source import FileAt, Picture
 
     check_decoder(data)
     file = folder / "picture"
@@ -208,9 +208,9 @@ def mend_tar(data: bytes) -> bytes:
 
 
 def read_tar(data: bytes, folder: Path) -> None:
-    from alexnet.data.ilsvrc import members
-    from alexnet.data.pictures import TarAt
     from alexnet.data.sources import read_bytes
+    from alexnet.data.sources.ilsvrc import members
+    from alexnet.data.sources.source import TarAt
 
     file = folder / "pictures.tar"
     file.write_bytes(data)
@@ -245,7 +245,7 @@ def meta_mats() -> list[bytes]:
 
 
 def read_meta_mat(data: bytes, folder: Path) -> None:
-    from alexnet.data.ilsvrc import read_devkit
+    from alexnet.data.sources.ilsvrc import read_devkit
 
     kit = {"data/meta.mat": data, "data/ILSVRC2012_validation_ground_truth.txt": b"1\n2\n"}
     file = folder / "devkit.tar.gz"
@@ -287,7 +287,7 @@ def read_parquet(data: bytes, folder: Path) -> None:
 
 
 def store_rows() -> list[Any]:
-    from alexnet.data.chunk import Row
+    from alexnet.data.store.shard import Row
 
     return [Row(encoded("PNG", (SIZE, SIZE)), n % 3, f"picture {n}") for n in range(5)]
 
@@ -295,7 +295,7 @@ def store_rows() -> list[Any]:
 def shards() -> list[bytes]:
     import pyarrow as pa
 
-    from alexnet.data.shard import SCHEMA, UNCHECKED, row_checksum
+    from alexnet.data.store.shard import SCHEMA, UNCHECKED, row_checksum
 
     columns = [list(each) for each in zip(*store_rows(), strict=True)]
     columns.append([row_checksum(image, label, key.encode()) for image, label, key in store_rows()])
@@ -311,8 +311,8 @@ def shards() -> list[bytes]:
 
 
 def read_shard(data: bytes, folder: Path) -> None:
-    from alexnet.data.shard import ShardInfo
-    from alexnet.data.store import StoreSplit
+    from alexnet.data.store.reader import StoreSplit
+    from alexnet.data.store.shard import ShardInfo
 
     (folder / "train-00000.arrow").write_bytes(data)
     shard: ShardInfo = {"file": "train-00000.arrow", "split": "train", "rows": 5, "bytes": len(data), "sha256": ""}
@@ -329,8 +329,8 @@ def store_folder(folder: Path) -> Path:
     """A whole store, made once."""
     import numpy as np
 
-    from alexnet.data.chunk import Sums
-    from alexnet.data.partial import Partial
+    from alexnet.data.prepare.partial import Partial
+    from alexnet.data.store.statistics import Sums
 
     store = folder / "store"
     if not store.exists():
@@ -359,7 +359,7 @@ def store_jsons() -> list[bytes]:
 
 def mend_store_json(data: bytes) -> bytes:
     """With a value changed for another, if it can be understood, and its own checksum right."""
-    from alexnet.data.info import seal
+    from alexnet.data.store.info import seal
 
     rng = random.Random(data)
     try:
@@ -379,7 +379,7 @@ def mend_store_json(data: bytes) -> bytes:
 
 
 def read_store_json(data: bytes, folder: Path) -> None:
-    from alexnet.data.store import Store
+    from alexnet.data.store.reader import Store
 
     store = store_folder(folder)
     (store / "store.json").write_bytes(data)
@@ -403,7 +403,7 @@ def npys() -> list[bytes]:
 
 
 def read_npy(data: bytes, folder: Path) -> None:
-    from alexnet.data.arrays import read_array
+    from alexnet.files.arrays import read_array
 
     (folder / "mean.npy").write_bytes(data)
     assert read_array(folder / "mean.npy").dtype.kind != "O"
@@ -494,7 +494,7 @@ def work(name: str, seed: int, numbers: range, gib: float, at: Any, answer: Any)
 
 def campaign(inputs: int, seed: int, workers: int, gib: float, patience: float) -> dict[str, Any]:
     """All of it; the result in numbers, with every failure."""
-    CONTEXT.set_forkserver_preload(["alexnet.training.checkpoint", "alexnet.data.prepare", "scipy.io"])
+    CONTEXT.set_forkserver_preload(["alexnet.training.checkpoint", "alexnet.data.prepare.prepare", "scipy.io"])
     began, total = time.monotonic(), sum(kind.share for kind in KINDS.values())
     jobs = []
     for name, kind in KINDS.items():

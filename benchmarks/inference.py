@@ -26,7 +26,7 @@ from torch import Tensor
 
 from alexnet.bench import limits
 from alexnet.bench.network import pictures
-from alexnet.model import kernels
+from alexnet.model.cpu import kernels
 from alexnet.networks import NETWORKS
 from alexnet.study.trained import TrainedAlexNet
 from alexnet.training.device import precision

@@ -68,8 +68,8 @@ def await_writing(process: BaseProcess, run: Path, nth: int) -> bool:
 
 def campaign(kills: int, seed: int, threads: int, folder: Path, epochs: int, every_steps: int) -> dict:
     """Run it all below `folder`; the result in numbers, `equal` saying whether all comparisons held."""
-    from alexnet.data.drawings import draw_set
-    from alexnet.data.prepare import prepare
+    from alexnet.data.prepare.prepare import prepare
+    from alexnet.demo.synthetic import draw_set
 
     rng, began, log = random.Random(seed), time.monotonic(), folder / "log.txt"
     draw_set(folder / "pictures", train=96, val=24, seed=seed, workers=1)

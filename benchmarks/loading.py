@@ -31,9 +31,9 @@ from webdataset import WebDataset, WebLoader  # type: ignore[attr-defined]
 from alexnet.bench import limits
 from alexnet.config import AugmentConfig
 from alexnet.data import augment, loader
-from alexnet.data.pool import cores
-from alexnet.data.store import Store, StoreSplit
-from alexnet.model import kernels
+from alexnet.data.store.reader import Store, StoreSplit
+from alexnet.model.cpu import kernels
+from alexnet.native.processor import cores
 
 BATCH, CROP = 128, 224
 

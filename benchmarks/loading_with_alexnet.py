@@ -14,8 +14,8 @@ from elsewhere import serve
 
 from alexnet.config import AugmentConfig
 from alexnet.data import augment, loader
-from alexnet.data.store import Store
-from alexnet.model import kernels
+from alexnet.data.store.reader import Store
+from alexnet.model.cpu import kernels
 
 
 def held() -> dict[str, int]:

@@ -30,9 +30,9 @@ from PIL import Image
 from side_by_side import Form, compare, keep, options
 
 from alexnet.bench import limits
-from alexnet.data.pool import cores
-from alexnet.data.prepare import prepare
-from alexnet.data.resize import decode, rescale
+from alexnet.data.image.resize import decode, rescale
+from alexnet.data.prepare.prepare import prepare
+from alexnet.native.processor import cores
 
 SIZE, PICTURES = 256, 1000
 

@@ -79,8 +79,8 @@ def faulty(what: str, order: str, folder: Path, epochs: int, expected: dict[str,
 
 
 def campaign(folder: Path, epochs: int, only: list[str]) -> dict:
-    from alexnet.data.drawings import draw_set
-    from alexnet.data.prepare import prepare
+    from alexnet.data.prepare.prepare import prepare
+    from alexnet.demo.synthetic import draw_set
 
     draw_set(folder / "pictures", train=96, val=24, seed=0, workers=1)
     prepare(folder / "pictures", folder / "store", size=56, workers=1)

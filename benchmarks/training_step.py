@@ -38,7 +38,7 @@ from torch import Tensor
 from alexnet import AlexNet
 from alexnet.bench import limits
 from alexnet.bench.network import training_step
-from alexnet.model import kernels
+from alexnet.model.cpu import kernels
 from alexnet.networks import NETWORKS
 
 CPU = torch.device("cpu")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from alexnet.data.prepare import prepare
+from alexnet.data.prepare.prepare import prepare
 
 SIZE, CROP = 56, 51
 SETTINGS = (

@@ -11,8 +11,8 @@ from PIL import Image
 
 from alexnet import load
 from alexnet.cli import main
-from alexnet.data.drawings import CLASSES, draw_set
-from alexnet.data.store import Store
+from alexnet.data.store.reader import Store
+from alexnet.demo.synthetic import CLASSES, draw_set
 
 SIZE, CROP, TRAIN, VAL, BATCH = 72, 64, 72, 24, 12
 SMALL = f"--network.input-size {CROP} --network.width 0.05 --batch-size {BATCH} --workers 1 --device cpu"

@@ -15,7 +15,7 @@ import pytest
 from noise import noise_store
 from test_campaigns import BENCHMARKS, campaign
 
-from alexnet.data.store import Store
+from alexnet.data.store.reader import Store
 
 spec = importlib.util.spec_from_file_location("fuse", BENCHMARKS / "fuse.py")
 assert spec is not None and spec.loader is not None
@@ -83,7 +83,7 @@ def test_a_disk_that_fails_is_a_sentence_and_a_disk_that_is_well_again_goes_on(s
 
 OPEN_AND_END = """
 import sys
-from alexnet.data.store import Store
+from alexnet.data.store.reader import Store
 split = Store(sys.argv[1]).split("train")
 split.picture(0)
 print("read", flush=True)

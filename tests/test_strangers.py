@@ -22,11 +22,11 @@ import alexnet
 from alexnet import load
 from alexnet.cli import main
 from alexnet.config import NetworkConfig, TrainConfig
-from alexnet.data.ilsvrc import read_devkit
-from alexnet.data.info import seal
-from alexnet.data.prepare import prepare
-from alexnet.data.shard import checksum
-from alexnet.data.store import Store
+from alexnet.data.prepare.prepare import prepare
+from alexnet.data.sources.ilsvrc import read_devkit
+from alexnet.data.store.info import seal
+from alexnet.data.store.reader import Store
+from alexnet.files.checksums import checksum
 from alexnet.training import checkpoint, loop
 
 SOURCES = sorted(Path(alexnet.__file__).parent.rglob("*.py"))

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from alexnet.data.chunk import Row, Sums
-from alexnet.data.partial import Partial
-from alexnet.data.resize import encode
+from alexnet.data.image.resize import encode
+from alexnet.data.prepare.partial import Partial
+from alexnet.data.store.shard import Row
+from alexnet.data.store.statistics import Sums
 
 CLASSES = [["n00000001", "one"], ["n00000002", "two"], ["n00000003", "three"]]
 

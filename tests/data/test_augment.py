@@ -7,7 +7,8 @@ from sklearn.decomposition import PCA
 from torchvision.transforms import functional as tv
 
 from alexnet.config import AugmentConfig
-from alexnet.data import augment, pixels
+from alexnet.data import augment
+from alexnet.data.image import pixels
 
 SIZE, CROP = 40, 32
 

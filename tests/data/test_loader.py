@@ -10,10 +10,11 @@ import torch
 from PIL import Image
 
 from alexnet.config import AugmentConfig
-from alexnet.data import augment, loader, pixels
-from alexnet.data.prepare import prepare
-from alexnet.data.store import Store, StoreSplit
-from alexnet.model import kernels
+from alexnet.data import augment, loader
+from alexnet.data.image import pixels
+from alexnet.data.prepare.prepare import prepare
+from alexnet.data.store.reader import Store, StoreSplit
+from alexnet.model.cpu import kernels
 from alexnet.native import Threads
 
 SIZE, CROP, PICTURES = 24, 20, 30

@@ -8,8 +8,9 @@ from gradients import names, with_gradients
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from alexnet.model import convolution, kernels
+from alexnet.model import convolution
 from alexnet.model.convolution import Conv2d, ZeroPad2d
+from alexnet.model.cpu import kernels
 from alexnet.model.linear import Linear, linear
 
 needs_kernels = pytest.mark.skipif(not kernels.available(), reason="no compiled kernels here")

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from alexnet.config import OptimConfig
-from alexnet.model import kernels
+from alexnet.model.cpu import kernels
 from alexnet.model.linear import FEWEST, Linear, factors, gradient, keep_factors, linear, momentum_update_
 from alexnet.training.update import MomentumSGD
 

@@ -9,7 +9,7 @@ import torch
 from onnx.reference import ReferenceEvaluator
 from torch import Tensor, nn
 
-from alexnet.model import kernels
+from alexnet.model.cpu import kernels
 from alexnet.model.lrn import LocalResponseNorm, local_response_norm, lrn_plain
 
 needs_kernels = pytest.mark.skipif(not kernels.available(), reason="no compiled kernels here")

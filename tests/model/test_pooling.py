@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from alexnet.model import kernels
+from alexnet.model.cpu import kernels
 from alexnet.model.pooling import MaxPool2d, max_pool, output_size
 
 needs_kernels = pytest.mark.skipif(not kernels.available(), reason="no compiled kernels here")

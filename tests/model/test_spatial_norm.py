@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from alexnet.model import kernels
+from alexnet.model.cpu import kernels
 from alexnet.model.spatial_norm import SpatialNorm, spatial_norm, spatial_norm_plain
 
 needs_kernels = pytest.mark.skipif(not kernels.available(), reason="no compiled kernels here")

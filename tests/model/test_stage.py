@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from alexnet.model import kernels
+from alexnet.model.cpu import kernels
 from alexnet.model.lrn import LocalResponseNorm
 from alexnet.model.pooling import MaxPool2d
 from alexnet.model.stage import relu_norm_pool, together

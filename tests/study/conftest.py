@@ -12,8 +12,8 @@ from PIL import Image
 
 from alexnet.config import NetworkConfig, TrainConfig, save_config
 from alexnet.data.classes import known_name
-from alexnet.data.prepare import prepare
-from alexnet.data.store import Store
+from alexnet.data.prepare.prepare import prepare
+from alexnet.data.store.reader import Store
 from alexnet.model.network import AlexNet
 from alexnet.training import checkpoint
 

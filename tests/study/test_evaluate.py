@@ -11,8 +11,8 @@ import torch
 from rich.console import Console
 
 from alexnet.data.augment import subtract_mean
-from alexnet.data.prepare import prepare
-from alexnet.data.store import Store
+from alexnet.data.prepare.prepare import prepare
+from alexnet.data.store.reader import Store
 from alexnet.study import evaluate as study
 from alexnet.study.evaluate import evaluate, probabilities, store_probabilities
 from alexnet.study.trained import load

@@ -13,7 +13,7 @@ from PIL import Image
 from rich.console import Console
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from alexnet.data.store import Store
+from alexnet.data.store.reader import Store
 from alexnet.study import features as study
 from alexnet.study.features import features
 from alexnet.study.trained import load

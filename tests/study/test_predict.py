@@ -15,7 +15,7 @@ from rich.console import Console
 
 from alexnet.data.classes import Class
 from alexnet.study import predict as study
-from alexnet.study.pictures import expand, readable, true_class
+from alexnet.study.images import expand, readable, true_class
 from alexnet.study.predict import predict
 from alexnet.study.trained import load
 

@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from alexnet.data.prepare import prepare
-from alexnet.data.store import Store
+from alexnet.data.prepare.prepare import prepare
+from alexnet.data.store.reader import Store
+from alexnet.files.rows import RowFile
 from alexnet.study import similar as study
 from alexnet.study.features import activations
-from alexnet.study.rows import RowFile
 from alexnet.study.similar import nearest, similar
 from alexnet.study.trained import load
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from alexnet.model import kernels
-from alexnet.model.kernels import onednn_there
+from alexnet.model.cpu import kernels
+from alexnet.model.cpu.kernels import onednn_there
 from alexnet.study.trained import load
 
 

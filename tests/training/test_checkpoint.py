@@ -14,8 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from alexnet import durable
 from alexnet.config import CheckpointConfig
+from alexnet.files import durable
 from alexnet.training import checkpoint
 
 

@@ -7,7 +7,7 @@ import torch
 from alexnet.config import AugmentConfig
 from alexnet.data import augment
 from alexnet.data.loader import Batch
-from alexnet.model import kernels
+from alexnet.model.cpu import kernels
 from alexnet.training.feed import finish
 
 CPU = torch.device("cpu")

@@ -16,10 +16,11 @@ from noise import CROP, SIZE, noise_store
 from PIL import Image
 from safetensors.torch import load_file
 
-from alexnet import durable, load, lock
+from alexnet import load
 from alexnet.config import CheckpointConfig, NetworkConfig, OptimConfig, ScheduleConfig, TrainConfig
-from alexnet.data.prepare import prepare
-from alexnet.model import kernels
+from alexnet.data.prepare.prepare import prepare
+from alexnet.files import durable, lock
+from alexnet.model.cpu import kernels
 from alexnet.recipes import recipe
 from alexnet.training import checkpoint, loop, stop
 from alexnet.training.metrics import read_lines
@@ -94,7 +95,7 @@ def test_the_trained_network_loads_and_knows_its_classes(finished, store):
     assert x.shape == (3, CROP, CROP) and network(x[None]).shape == (1, 3)
     views = network.preprocess.ten_views(picture)
     assert views.shape == (10, 3, CROP, CROP)
-    from alexnet.data.store import Store
+    from alexnet.data.store.reader import Store
 
     mean = torch.from_numpy(Store(store).mean)
     whole = (128 - mean).permute(2, 0, 1)

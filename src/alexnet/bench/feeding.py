@@ -11,8 +11,8 @@ from torch import Tensor
 from alexnet.bench.measure import alternate, waiting
 from alexnet.config import AugmentConfig, NetworkConfig
 from alexnet.data import augment, loader
-from alexnet.data.store import Store
-from alexnet.model import kernels
+from alexnet.data.store.reader import Store
+from alexnet.model.cpu import kernels
 from alexnet.training.feed import finish
 
 STEPS = 8  # of each in a round

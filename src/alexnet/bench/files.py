@@ -10,13 +10,13 @@ import torch
 
 from alexnet.bench import limits
 from alexnet.bench.measure import Rate, alternate, forget_peak, machine, peak_memory
-from alexnet.bench.pictures import draw_photographs
+from alexnet.bench.photographs import draw_photographs
 from alexnet.config import AugmentConfig
 from alexnet.data import augment, loader
-from alexnet.data import prepare as preparing
-from alexnet.data.resize import JPEG_START
-from alexnet.data.store import Store
-from alexnet.model import kernels
+from alexnet.data.image.resize import JPEG_START
+from alexnet.data.prepare import prepare as preparing
+from alexnet.data.store.reader import Store
+from alexnet.model.cpu import kernels
 
 DRAWN = 256  # different pictures that are drawn where none are given
 PREPARED = 1024  # pictures to prepare in each round, at least: starting processes should not decide
@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 def load(store: Path | None = None, batch: int = 128, rounds: int = 5, crop: int = 224) -> dict:
     """Batches as training gets them (decoded, cropped, mirrored) from `store`, or from pictures drawn for it.
 
-    See `alexnet.bench.report.bench` for what is returned. ValueError for a store that has no JPEG pictures or fewer
+    See `alexnet.bench.bench.bench` for what is returned. ValueError for a store that has no JPEG pictures or fewer
     than one batch.
     """
     with _folder() as name:
@@ -73,7 +73,7 @@ def prepare(source: Path | None = None, rounds: int = 3, size: int = 256) -> dic
     """`alexnet prepare` of the JPEG files in and under `source`, or of pictures drawn for it, each as often as it takes
     to have enough.
 
-    See `alexnet.bench.report.bench` for what is returned. ValueError where there are none.
+    See `alexnet.bench.bench.bench` for what is returned. ValueError where there are none.
     """
     with _folder() as name:
         folder = Path(name)

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from alexnet.bench import limits
 from alexnet.bench.measure import alternate, forget_peak, machine, peak_memory
-from alexnet.model import kernels
 from alexnet.model.convolution import Conv2d
+from alexnet.model.cpu import kernels
 from alexnet.model.linear import Linear
 from alexnet.model.lrn import LocalResponseNorm, lrn_plain
 from alexnet.model.pooling import MaxPool2d
@@ -29,7 +29,7 @@ Function = Callable[[Tensor], Tensor]
 def kernels_alone(batch: int = 64, dtype: str = "auto", rounds: int = 5, side: int = 55, channels: int = 96) -> dict:
     """The compiled kernels, forward and with the gradient, on [batch, channels, side, side] (conv1's output).
 
-    Pictures per second are those of all that memory bounds, one after the other. See `alexnet.bench.report.bench`.
+    Pictures per second are those of all that memory bounds, one after the other. See `alexnet.bench.bench.bench`.
     """
     if not kernels.available():
         raise ValueError("The compiled kernels are not available here: install a C++ compiler such as g++.")

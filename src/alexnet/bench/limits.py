@@ -14,10 +14,10 @@ import torch
 from torch.nn import functional as F
 
 from alexnet.config import NetworkConfig
-from alexnet.data.pool import cores
-from alexnet.data.resize import encode
+from alexnet.data.image.resize import encode
 from alexnet.model.layers import layers_of
 from alexnet.model.network import module
+from alexnet.native.processor import cores
 
 CONVOLUTION = 64, 512, 32  # pictures, channels, height and width
 COPIED = 2**26  # floats

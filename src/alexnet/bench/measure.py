@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from alexnet.data.pool import cores
+from alexnet.native.processor import cores
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from alexnet.bench import limits
 from alexnet.bench.feeding import Step, feeding
 from alexnet.bench.measure import alternate, forget_peak, machine, peak_memory, waiting
 from alexnet.config import NetworkConfig, OptimConfig
-from alexnet.model import kernels
+from alexnet.model.cpu import kernels
 from alexnet.model.linear import keep_factors
 from alexnet.model.network import AlexNet
 from alexnet.networks import network as named
@@ -36,7 +36,7 @@ def train(
     """Whole training steps on one repeated batch: forward with dropout, loss, gradients, update; with a `store` also
     steps that the loader feeds.
 
-    See `alexnet.bench.report.bench` for what is returned.
+    See `alexnet.bench.bench.bench` for what is returned.
     """
     config, where = named(network).config, choose_device(device)
     form = choose_dtype(dtype, where)
@@ -98,7 +98,7 @@ def training_step(config: NetworkConfig, batch: int, dtype: torch.dtype, device:
 def infer(network: str = "paper", batch: int = 64, dtype: str = "auto", rounds: int = 5, device: str = "auto") -> dict:
     """The trained network's softmax outputs for centre views, and what ten views of one picture take.
 
-    See `alexnet.bench.report.bench` for what is returned.
+    See `alexnet.bench.bench.bench` for what is returned.
     """
     config, where = named(network).config, choose_device(device)
     form = choose_dtype(dtype, where)

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alexnet.data import pixels
 from alexnet.data.augment import Draws
-from alexnet.data.pool import cores
-from alexnet.data.store import StoreSplit
+from alexnet.data.image import pixels
+from alexnet.data.store.reader import StoreSplit
 from alexnet.native import Threads
+from alexnet.native.processor import cores
 
 PICTURES_PER_TASK = 16
 BATCHES_AHEAD = 3

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from alexnet.model import kernels
-from alexnet.model.operator import operator
+from alexnet.model.cpu import kernels
+from alexnet.model.cpu.operator import operator
 
 # PyTorch 2.6 takes the schema of an operator from no other name of this.
 Tensors = List[Tensor]  # noqa: UP006

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from alexnet.model import kernels
-from alexnet.model.operator import operator
+from alexnet.model.cpu import kernels
+from alexnet.model.cpu.operator import operator
 
 MAX_SIZE = 33  # native/lrn.h, MAX_HALF
 

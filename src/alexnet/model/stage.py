@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as nn_module
 
-from alexnet.model import kernels, pooling
+from alexnet.model import pooling
+from alexnet.model.cpu import kernels
+from alexnet.model.cpu.operator import operator
 from alexnet.model.lrn import MAX_SIZE, LocalResponseNorm, local_response_norm
-from alexnet.model.operator import operator
 from alexnet.model.pooling import MAX_KERNEL, MaxPool2d, empty_pooled
 
 # `pool` is its kernel size and stride; groups, size, alpha and k are those of the normalisation.

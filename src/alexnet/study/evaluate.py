@@ -21,10 +21,10 @@ from torch import Tensor
 
 from alexnet.data.classes import Class
 from alexnet.data.loader import in_order
-from alexnet.data.store import Store, StoreSplit
-from alexnet.model import kernels
+from alexnet.data.store.reader import Store, StoreSplit
+from alexnet.model.cpu import kernels
 from alexnet.progress import Progress
-from alexnet.study.pictures import readable
+from alexnet.study.images import readable
 from alexnet.study.trained import TrainedAlexNet, load
 from alexnet.training import ranks
 from alexnet.training.device import choose_dtype, precision

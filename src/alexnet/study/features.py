@@ -18,15 +18,15 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor, nn
 
-from alexnet import durable
 from alexnet.data.loader import in_background, in_order
 from alexnet.data.sources import Picture, open_source, read_bytes
-from alexnet.data.store import Store
-from alexnet.model import kernels
+from alexnet.data.store.reader import Store
+from alexnet.files import durable
+from alexnet.files.rows import RowFile, make_rows
+from alexnet.model.cpu import kernels
 from alexnet.progress import Progress
 from alexnet.study.evaluate import check_size, open_split
-from alexnet.study.pictures import expand, is_picture
-from alexnet.study.rows import RowFile, make_rows
+from alexnet.study.images import expand, is_picture
 from alexnet.study.trained import TrainedAlexNet, load
 from alexnet.training import ranks
 from alexnet.training.ranks import Ranks

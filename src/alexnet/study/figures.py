@@ -14,7 +14,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from alexnet.data.store import Store, StoreSplit
+from alexnet.data.store.reader import Store, StoreSplit
 from alexnet.study import panels, plots
 from alexnet.study.evaluate import check_size, open_split, probabilities, store_labels
 from alexnet.study.features import activations, check_layer

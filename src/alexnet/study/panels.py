@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alexnet.study.pictures import readable
+from alexnet.study.images import readable
 
 DPI = 150
 WIDTH = 6.0

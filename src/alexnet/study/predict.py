@@ -14,7 +14,7 @@ from torch import Tensor
 from alexnet.data.classes import Class
 from alexnet.progress import Progress
 from alexnet.study.evaluate import percent, probabilities
-from alexnet.study.pictures import expand, readable, true_class
+from alexnet.study.images import expand, readable, true_class
 from alexnet.study.trained import TrainedAlexNet, load
 
 PICTURES_AT_ONCE = 16

@@ -17,17 +17,17 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from alexnet import durable
 from alexnet.data.loader import in_order
-from alexnet.data.store import Store
+from alexnet.data.store.reader import Store
+from alexnet.files import durable
+from alexnet.files.rows import RowFile, make_rows
 from alexnet.progress import Progress
 from alexnet.study.evaluate import check_size, open_split
 from alexnet.study.features import activations, centre_views, check_layer
+from alexnet.study.images import expand, readable, true_class
 from alexnet.study.panels import check_panel, save
 from alexnet.study.panels import similar as draw_panel
-from alexnet.study.pictures import expand, readable, true_class
 from alexnet.study.predict import named
-from alexnet.study.rows import RowFile, make_rows
 from alexnet.study.trained import TrainedAlexNet, load
 from alexnet.training.run_folder import fingerprint
 

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from alexnet.config import TrainConfig, load_config
-from alexnet.data import augment, resize
-from alexnet.data.arrays import read_array
+from alexnet.data import augment
 from alexnet.data.classes import Class
-from alexnet.model.kernels import computed_in
+from alexnet.data.image import resize
+from alexnet.files.arrays import read_array
+from alexnet.model.cpu.kernels import computed_in
+from alexnet.model.inference import Ready, ready_for, state_of
 from alexnet.model.network import AlexNet
-from alexnet.model.ready import Ready, ready_for, state_of
 from alexnet.training import checkpoint
 from alexnet.training.device import choose_device
 
@@ -72,7 +73,7 @@ class TrainedAlexNet(AlexNet):
     """`AlexNet` in eval mode, with what its run knows: `config`, `classes` and `preprocess`.
 
     Without gradients (`torch.no_grad()`, `torch.inference_mode()`) and hooks, a CPU answers from weights that were
-    made ready for it in the first call (see `alexnet.model.ready`), in the format of `torch.autocast` if that is on.
+    made ready for it in the first call (see `alexnet.model.inference`), in the format of `torch.autocast` if it is on.
     """
 
     config: TrainConfig

@@ -3,7 +3,7 @@
 Each holds `weights.safetensors` (the network under plain names), `velocity.safetensors` (the momentum, under the
 same names), `state.json` (where the training stands) and `SHA256SUMS` (their checksums, as `sha256sum --check` reads
 them). The last two are kept, so that one that is damaged later is never the only one, and the best one of each.
-Whoever writes holds the run (`alexnet.lock`).
+Whoever writes holds the run (`alexnet.files.lock`).
 """
 
 import errno
@@ -24,8 +24,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
-from alexnet import durable
 from alexnet.config import CheckpointConfig
+from alexnet.files import durable
+from alexnet.files.checksums import checksum
 
 WEIGHTS, VELOCITY, STATE, SUMS = "weights.safetensors", "velocity.safetensors", "state.json", "SHA256SUMS"
 OURS = re.compile(r"step-(\d+)(\.\w+)?")
@@ -236,12 +237,6 @@ def copy_weights(network: nn.Module, weights: dict[str, Tensor], trouble: str, m
                 network.load_state_dict({name: weights[name].to(own[name].dtype)}, strict=False, assign=True)
             else:
                 own[name].copy_(weights[name])
-
-
-def checksum(file: Path) -> str:
-    """SHA-256, in hexadecimal."""
-    with open(file, "rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _delete_others(run: Path, step: int, best: object) -> None:

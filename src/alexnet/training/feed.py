@@ -7,7 +7,7 @@ from torch import Tensor
 from alexnet.config import AugmentConfig
 from alexnet.data import augment
 from alexnet.data.loader import Batch
-from alexnet.model import kernels
+from alexnet.model.cpu import kernels
 
 
 def finish(

@@ -14,11 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from alexnet import lock, native
+from alexnet import native
 from alexnet.config import TrainConfig
 from alexnet.data import augment, loader
-from alexnet.data.store import Store, StoreSplit
-from alexnet.model import kernels
+from alexnet.data.store.reader import Store, StoreSplit
+from alexnet.files import lock
+from alexnet.model.cpu import kernels
 from alexnet.model.linear import keep_factors
 from alexnet.model.network import AlexNet
 from alexnet.model.towers import own_part, whole_values

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from alexnet import durable
+from alexnet.files import durable
 
 
 def top_k_credit(scores: Tensor, labels: Tensor, k: int) -> Tensor:

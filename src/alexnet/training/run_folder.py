@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from alexnet import durable
 from alexnet.config import TrainConfig, load_config, save_config
-from alexnet.data.store import Store
+from alexnet.data.store.reader import Store
+from alexnet.files import durable
 
 FREE_TO_CHANGE = {"epochs", "dtype", "device", "compile", "workers", "evaluate_every", "start_from", "parallel"} | {
     "augment",

@@ -1,0 +1,1 @@
+"""The store: its format on disk, written and read."""

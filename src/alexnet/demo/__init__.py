@@ -1,0 +1,1 @@
+"""`alexnet demo`: the synthetic images, the linear baseline and the report."""

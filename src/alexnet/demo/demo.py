@@ -1,0 +1,182 @@
+"""`alexnet demo`: from nothing to a trained network and a report on it.
+
+Draws its own labelled pictures (`data.drawings`), prepares them, trains a small AlexNet, tests it with ten
+views on pictures that it never saw, and sets a linear classifier beside it. OUT receives `pictures/`,
+`store/`, `run/`, `demo.json` (the numbers) and `report.html`. Started again, it goes on where it was;
+finished, it answers from `demo.json`.
+"""
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from alexnet.config import TrainConfig
+from alexnet.data.prepare.prepare import prepare
+from alexnet.demo.baseline import linear_classifier
+from alexnet.demo.report import write
+from alexnet.demo.synthetic import CLASSES, draw_set
+from alexnet.recipes import recipe
+from alexnet.study.evaluate import evaluate, percent
+from alexnet.study.figures import figures
+from alexnet.training.loop import train
+
+STAGES = ("draw", "prepare", "train", "evaluate", "linear", "figures")
+
+
+def demo(
+    out: Path,
+    *,
+    seed: int = 0,
+    train_pictures: int = 2400,
+    val_pictures: int = 504,
+    size: int = 128,
+    config: TrainConfig | None = None,
+    workers: int = 0,
+) -> dict[str, Any]:
+    """Do it all in `out`; `config` is the recipe `demo` unless given.
+
+    Returns `report` (the page), `top1_error`, `top5_error`, `views`, `pictures`, `classes`,
+    `centre_top1_error`, `linear` (what a linear classifier reaches), `chance_top1_error`, `seconds` by
+    stage, `total_seconds`, and the folders `store` and `run`. ValueError where `out` holds something else.
+    """
+    config = dataclasses.replace(config or recipe("demo"), seed=seed)
+    record = Record(
+        out,
+        {
+            "seed": seed,
+            "train_pictures": train_pictures,
+            "val_pictures": val_pictures,
+            "size": size,
+            "config": json.loads(json.dumps(dataclasses.asdict(config))),
+        },
+    )
+    pictures, store, run = out / "pictures", out / "store", out / "run"
+    report = out / "report.html"
+    if record.result is not None and report.is_file():
+        return record.result
+
+    with record.stage("draw"):
+        draw_set(pictures, train=train_pictures, val=val_pictures, seed=seed, workers=workers)
+    with record.stage("prepare"):
+        if not store.exists():  # a demonstration that was moved since is still the same
+            prepare(pictures, store, size=size, workers=workers)
+    with one_thread():
+        with record.stage("train"):
+            trained = train(store, run, config)
+        with record.stage("evaluate"):
+            tested = evaluate([run], store, views=10, device=config.device)
+        with record.stage("linear"):
+            linear = linear_classifier(store)
+        with record.stage("figures"):
+            drawn = figures(run, store, device=config.device, seed=seed)["figures"]
+    result = {
+        "report": str(report),
+        "top1_error": tested["top1_error"],
+        "top5_error": tested["top5_error"],
+        "views": tested["views"],
+        "pictures": tested["pictures"],
+        "classes": len(CLASSES),
+        "centre_top1_error": trained["top1_error"],
+        "chance_top1_error": 1 - 1 / len(CLASSES),
+        "linear": linear,
+        "per_class": tested["per_class"],
+        "confusions": tested["confusions"],
+        "epochs": trained["epochs"],
+        "steps": trained["steps"],
+        "seconds": record.seconds,
+        "total_seconds": sum(record.seconds.values()),
+        "store": str(store),
+        "run": str(run),
+    }
+    write(report, result, store, run, {name: Path(path) for name, path in drawn.items()})
+    record.finish(result)
+    return result
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one core, while others make the batches.
+
+    On layers as small as these a second thread adds four tenths to the speed of an idle machine; but as soon as
+    another program runs on its core, both wait for each other at every layer and are five to ten times slower.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class Record:
+    """`OUT/demo.json`: the settings, the seconds that each stage has taken, and in the end the result."""
+
+    def __init__(self, out: Path, settings: dict[str, Any]) -> None:
+        """Open what is in `out`, or begin; ValueError where something else is there."""
+        self.path, self.settings = out / "demo.json", settings
+        self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
+        self.result: dict[str, Any] | None = None
+        if not self.path.exists():
+            if out.exists() and any(out.iterdir()):
+                raise ValueError(f"{out} is not empty and holds no demonstration: choose another --out.")
+            out.mkdir(parents=True, exist_ok=True)
+            self._write()
+            return
+        try:
+            found = json.loads(self.path.read_text(encoding="utf-8"))
+            self.seconds, self.result = found["seconds"], found["result"]
+            before = found["settings"]
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(f"{self.path} is damaged: delete {out}, or choose another --out.") from None
+        if before != settings:
+            raise ValueError(
+                f"{out} holds a demonstration with other settings (of another version of alexnet, perhaps): "
+                "delete it, or choose another --out."
+            )
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure a stage. What an interrupted one has taken counts too."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.monotonic() - began
+            self._write()
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Everything is there."""
+        self.result = result
+        self._write()
+
+    def _write(self) -> None:
+        content = {"settings": self.settings, "seconds": self.seconds, "result": self.result}
+        part = self.path.with_name("demo.json.part")
+        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        part.replace(self.path)
+
+
+def render(result: dict[str, Any]) -> RenderableType:
+    """The numbers and where the report is, for a terminal."""
+    table = Table(title=f"top-1 accuracy on {result['pictures']} pictures never seen", title_justify="left")
+    table.add_column("")
+    table.add_column("right", justify="right")
+    table.add_row("guessing", percent(1 - result["chance_top1_error"]))
+    table.add_row("a linear classifier on the pixels", percent(1 - result["linear"]["top1_error"]))
+    table.add_row("AlexNet, centre view", percent(1 - result["centre_top1_error"]))
+    table.add_row("AlexNet, ten views", percent(1 - result["top1_error"]))
+    seconds = ", ".join(f"{name} {taken:.0f}" for name, taken in result["seconds"].items())
+    return Group(
+        table,
+        Text(f"{result['total_seconds']:.0f} seconds ({seconds})"),
+        Text(f"Report: {result['report']}"),
+    )

@@ -1,0 +1,1 @@
+"""The network's layers by C++ kernels, on a CPU."""

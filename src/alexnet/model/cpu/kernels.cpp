@@ -1,0 +1,308 @@
+// The memory-bound layers of AlexNet for CPUs, and those that oneDNN is slow at: local response normalisation, max
+// pooling, both of them (and the ReLU before) in one pass, normalisation within each map, pictures less their mean,
+// pictures as blocks of pixels, conv1, fully connected layers, and the momentum update.
+//
+// Activations are channels last ([pictures, height, width, channels] in memory), float32 or bfloat16; arithmetic is
+// float32, results are rounded to nearest even. Built by kernels.py at first use and called through ctypes, hence no
+// torch headers. Vector code is AVX-512; everything has a plain loop for other processors.
+
+#include <cstdint>
+#include <vector>
+
+#include "space_to_depth.h"
+#include "conv_gradient.h"
+#include "conv1.h"
+#include "linear.h"
+#include "lrn.h"
+#include "momentum.h"
+#include "pool.h"
+#include "spatial_norm.h"
+
+namespace {
+
+constexpr int64_t BAND = 8;      // rows of pooled output made together from one buffer
+constexpr int64_t CHUNK = 2048;  // weights updated together
+
+template <class T> void lrn(const T *x, T *y, int64_t pixels, const Norm &n, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t i = 0; i < pixels; i++) lrn_pixel(x + i * n.channels, y + i * n.channels, n);
+}
+
+template <class T> void lrn_gradient(const T *x, const T *g, T *dx, int64_t pixels, const Norm &n, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t i = 0; i < pixels; i++) {
+        const int64_t at = i * n.channels;
+        lrn_pixel_gradient(x + at, g + at, dx + at, n);
+    }
+}
+
+template <class T> void pool(const T *x, T *y, uint8_t *place, int64_t batch, const Pool &p, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t line = 0; line < batch * p.out_height; line++) {
+        const T *picture = x + line / p.out_height * p.height * p.width * p.channels;
+        for (int64_t column = 0; column < p.out_width; column++) {
+            const int64_t at = (line * p.out_width + column) * p.channels;
+            pool_pixel(picture, y + at, place ? place + at : nullptr, p, line % p.out_height, column);
+        }
+    }
+}
+
+template <class T>
+void pool_gradient(const T *g, const uint8_t *place, T *dx, int64_t batch, const Pool &p, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t line = 0; line < batch * p.height; line++) {
+        const int64_t picture = line / p.height * p.out_height * p.out_width * p.channels;
+        for (int64_t w = 0; w < p.width; w++)
+            pool_pixel_gradient(
+                g + picture, place + picture, dx + (line * p.width + w) * p.channels, p, line % p.height, w);
+    }
+}
+
+// Normalisation and pooling, with the ReLU before or without: the rows under a line of windows are normalised into a
+// buffer that stays in cache.
+template <class T>
+void stage(const T *x, T *y, uint8_t *place, int64_t batch, const Norm &n, const Pool &p, int threads) {
+    const int64_t bands = (p.out_height + BAND - 1) / BAND, row_size = p.width * p.channels;
+#pragma omp parallel num_threads(threads)
+    {
+        std::vector<T> buffer(p.kernel * row_size);  // the picture's rows from `top` up to `end`
+        Pool line = p;                               // one line of windows, over the buffer
+#pragma omp for schedule(static)
+        for (int64_t band = 0; band < batch * bands; band++) {
+            const int64_t picture = band / bands, first = band % bands * BAND;
+            int64_t top = first * p.stride, end = top;
+            for (int64_t row = first; row < std::min(first + BAND, p.out_height); row++) {
+                const int64_t next = row * p.stride;
+                if (end > next) std::copy(&buffer[(next - top) * row_size], &buffer[(end - top) * row_size], &buffer[0]);
+                top = next;
+                line.height = std::min(p.kernel, p.height - top);
+                for (end = std::max(end, top); end < top + line.height; end++)
+                    for (int64_t w = 0; w < p.width; w++) {
+                        const int64_t pixel = (picture * p.height + end) * p.width + w;
+                        lrn_pixel(x + pixel * p.channels, &buffer[((end - top) * p.width + w) * p.channels], n);
+                    }
+                for (int64_t column = 0; column < p.out_width; column++) {
+                    const int64_t at = ((picture * p.out_height + row) * p.out_width + column) * p.channels;
+                    pool_pixel(buffer.data(), y + at, place ? place + at : nullptr, line, 0, column);
+                }
+            }
+        }
+    }
+}
+
+template <class T>
+void stage_gradient(const T *x, const T *g, const uint8_t *place, T *dx, int64_t batch, const Norm &n, const Pool &p,
+                    int threads) {
+#pragma omp parallel num_threads(threads)
+    {
+        std::vector<float> normed(p.channels);  // the gradient of one pixel after normalisation
+#pragma omp for schedule(static)
+        for (int64_t line = 0; line < batch * p.height; line++) {
+            const int64_t picture = line / p.height * p.out_height * p.out_width * p.channels;
+            for (int64_t w = 0; w < p.width; w++) {
+                const int64_t at = (line * p.width + w) * p.channels;
+                pool_pixel_gradient(g + picture, place + picture, normed.data(), p, line % p.height, w);
+                lrn_pixel_gradient(x + at, normed.data(), dx + at, n);
+            }
+        }
+    }
+}
+
+template <class S, class T> void blocks(const S *x, T *y, int64_t batch, const Blocks &b, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t line = 0; line < batch * b.out_height; line++) {
+        const S *picture = x + line / b.out_height * b.height * b.width * b.channels;
+        T *to = y + line * b.out_width * b.side * b.side * b.channels;
+        const int64_t number = line % b.out_height;
+        if (b.side == 1)
+            padded_line(picture, to, b, number);
+        else if (b.side * b.channels == 12)
+            blocks_line<12>(picture, to, b, number);
+        else
+            blocks_line<0>(picture, to, b, number);
+    }
+}
+
+// Patches of bytes, each less the part of the mean picture at its offset (mirrored where it is), and with its shift of
+// colour: x = patch - (mean - shift).
+template <class T>
+void remove_mean(const uint8_t *patches, const float *mean, const float *mirrored_mean, const int64_t *offsets,
+                 const uint8_t *mirrored, const float *shifts, T *x, int64_t batch, int64_t crop, int64_t size,
+                 int threads) {
+#pragma omp parallel num_threads(threads)
+    {
+        std::vector<float> shift(3 * crop);  // of a row
+#pragma omp for schedule(static)
+        for (int64_t i = 0; i < batch; i++) {
+            for (int64_t j = 0; j < 3 * crop; j++) shift[j] = shifts[3 * i + j % 3];
+            const int64_t top = offsets[2 * i], left = mirrored[i] ? size - crop - offsets[2 * i + 1] : offsets[2 * i + 1];
+            for (int64_t row = 0; row < crop; row++) {
+                const float *from = (mirrored[i] ? mirrored_mean : mean) + 3 * ((top + row) * size + left);
+                const int64_t at = 3 * (i * crop + row) * crop;
+#pragma omp simd
+                for (int64_t j = 0; j < 3 * crop; j++) narrow(float(patches[at + j]) - (from[j] - shift[j]), x[at + j]);
+            }
+        }
+    }
+}
+
+template <class G>
+void momentum_update(float *w, float *v, const G *g, int64_t count, const Momentum &m, int threads) {
+    const int64_t chunks = (count + CHUNK - 1) / CHUNK;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t chunk = 0; chunk < chunks; chunk++) {
+        const int64_t start = chunk * CHUNK;
+        m.update(w + start, v + start, g + start, std::min(CHUNK, count - start));
+    }
+}
+
+}  // namespace
+
+#define ALEXNET_NORM int64_t groups, int64_t half, int64_t relu, float alpha, float k
+#define ALEXNET_POOL                                                                                           \
+    int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t out_height, int64_t out_width,     \
+        int64_t kernel, int64_t stride
+#define ALEXNET_MAP                                                                                            \
+    int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t half, float alpha, float k
+#define ALEXNET_BLOCKS                                                                                         \
+    int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t out_height, int64_t out_width,     \
+        int64_t side
+#define ALEXNET_FIRST                                                                                          \
+    int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t out_height, int64_t out_width,     \
+        int64_t out_channels, int64_t size, int64_t stride
+#define ALEXNET_CONV                                                                                           \
+    int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t out_height, int64_t out_width,     \
+        int64_t out_channels, int64_t size, int64_t padding, int64_t groups
+#define ALEXNET_FULL int64_t batch, int64_t in, int64_t out, int threads
+#define ALEXNET_MOMENTUM float rate, float momentum, float decay
+#ifdef ALEXNET_AVX512
+#define ALEXNET_WITH_VECTORS(CALL) CALL
+#else
+#define ALEXNET_WITH_VECTORS(CALL)  // never called
+#endif
+#ifdef ALEXNET_PAIRS
+#define ALEXNET_WITH_PAIRS(CALL) CALL
+#else
+#define ALEXNET_WITH_PAIRS(CALL)  // never called
+#endif
+#define ALEXNET_LAYERS(NAME, T)                                                                                \
+    void lrn_##NAME(const T *x, T *y, int64_t pixels, int64_t channels, ALEXNET_NORM, int threads) {           \
+        lrn(x, y, pixels, Norm{channels, groups, half, relu != 0, alpha, k}, threads);                                    \
+    }                                                                                                          \
+    void lrn_gradient_##NAME(const T *x, const T *g, T *dx, int64_t pixels, int64_t channels, ALEXNET_NORM,    \
+                             int threads) {                                                                    \
+        lrn_gradient(x, g, dx, pixels, Norm{channels, groups, half, relu != 0, alpha, k}, threads);                       \
+    }                                                                                                          \
+    void pool_##NAME(const T *x, T *y, uint8_t *place, ALEXNET_POOL, int threads) {                            \
+        pool(x, y, place, batch, Pool{height, width, channels, out_height, out_width, kernel, stride}, threads); \
+    }                                                                                                          \
+    void pool_gradient_##NAME(const T *g, const uint8_t *place, T *dx, ALEXNET_POOL, int threads) {            \
+        pool_gradient(g, place, dx, batch, Pool{height, width, channels, out_height, out_width, kernel, stride}, \
+                      threads);                                                                                \
+    }                                                                                                          \
+    void stage_##NAME(const T *x, T *y, uint8_t *place, ALEXNET_POOL, ALEXNET_NORM, int threads) {             \
+        stage(x, y, place, batch, Norm{channels, groups, half, relu != 0, alpha, k},                                      \
+              Pool{height, width, channels, out_height, out_width, kernel, stride}, threads);                  \
+    }                                                                                                          \
+    void stage_gradient_##NAME(const T *x, const T *g, const uint8_t *place, T *dx, ALEXNET_POOL,              \
+                               ALEXNET_NORM, int threads) {                                                    \
+        stage_gradient(x, g, place, dx, batch, Norm{channels, groups, half, relu != 0, alpha, k},                         \
+                       Pool{height, width, channels, out_height, out_width, kernel, stride}, threads);         \
+    }                                                                                                          \
+    void spatial_norm_##NAME(const T *x, T *y, ALEXNET_MAP, int threads) {                                     \
+        spatial_norm(x, y, batch, Map{height, width, channels, half, alpha, k}, threads);                      \
+    }                                                                                                          \
+    void spatial_norm_gradient_##NAME(const T *x, const T *g, T *dx, ALEXNET_MAP, int threads) {               \
+        spatial_norm_gradient(x, g, dx, batch, Map{height, width, channels, half, alpha, k}, threads);         \
+    }                                                                                                          \
+    void remove_mean_##NAME(const uint8_t *patches, const float *mean, const float *mirrored_mean,             \
+                            const int64_t *offsets, const uint8_t *mirrored, const float *shifts, T *x,        \
+                            int64_t batch, int64_t crop, int64_t size, int threads) {                          \
+        remove_mean(patches, mean, mirrored_mean, offsets, mirrored, shifts, x, batch, crop, size, threads);   \
+    }                                                                                                          \
+    void blocks_##NAME(const T *x, T *y, ALEXNET_BLOCKS, int threads) {                                        \
+        blocks(x, y, batch, Blocks{height, width, channels, out_height, out_width, side}, threads);            \
+    }                                                                                                          \
+    void blocks_from_float32_##NAME(const float *x, T *y, ALEXNET_BLOCKS, int threads) {                       \
+        blocks(x, y, batch, Blocks{height, width, channels, out_height, out_width, side}, threads);            \
+    }
+
+extern "C" {
+
+int first_bfloat16(const bfloat16 *x, const float *weight, const float *bias, bfloat16 *y, ALEXNET_FIRST, int64_t relu,
+                   int threads) {
+    const First f{height, width, channels, out_height, out_width, out_channels, size, stride};
+    return first(x, weight, bias, y, batch, f, relu != 0, threads);
+}
+
+int first_gradient_float32(const float *x, const float *g, float *weight, float *bias, ALEXNET_FIRST, int threads) {
+    const First f{height, width, channels, out_height, out_width, out_channels, size, stride};
+    return first_gradient(x, g, weight, bias, batch, f, threads);
+}
+
+int first_gradient_bfloat16(const bfloat16 *x, const bfloat16 *g, float *weight, float *bias, ALEXNET_FIRST,
+                            int threads) {
+    const First f{height, width, channels, out_height, out_width, out_channels, size, stride};
+    return first_gradient(x, g, weight, bias, batch, f, threads);
+}
+
+int conv_gradient_float32(const float *x, const float *g, float *weight, float *bias, ALEXNET_CONV, int threads) {
+    const Conv f{height, width, channels, out_height, out_width, out_channels, size, padding, groups};
+    ALEXNET_WITH_VECTORS(return conv_gradient(x, g, weight, bias, batch, f, threads));
+    return false;
+}
+
+int conv_gradient_bfloat16(const bfloat16 *x, const bfloat16 *g, float *weight, float *bias, ALEXNET_CONV,
+                           int threads) {
+    const Conv f{height, width, channels, out_height, out_width, out_channels, size, padding, groups};
+    ALEXNET_WITH_PAIRS(return conv_gradient(x, g, weight, bias, batch, f, threads));
+    return false;
+}
+
+// Calls work(what, i) for every i < count, whoever is free the next one.
+void each(void (*work)(void *, int64_t), void *what, int64_t count, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
+    for (int64_t i = 0; i < count; i++) work(what, i);
+}
+
+#ifdef _OPENMP
+int has_threads() { return true; }
+#else
+int has_threads() { return false; }
+#endif
+int has_pairs() { return HAS_PAIRS; }
+int has_vectors() { return HAS_VECTORS; }
+
+void full_bfloat16(const bfloat16 *x, const float *weight, const float *bias, bfloat16 *y, ALEXNET_FULL) {
+    ALEXNET_WITH_PAIRS(full(x, weight, bias, y, batch, in, out, threads));
+}
+void full_gradient_bfloat16(const bfloat16 *g, const float *weight, bfloat16 *dx, ALEXNET_FULL) {
+    ALEXNET_WITH_PAIRS(full_gradient(g, weight, dx, batch, in, out, threads));
+}
+void full_gradient_of_weight_bfloat16(const bfloat16 *x, const bfloat16 *g, float *dw, ALEXNET_FULL) {
+    ALEXNET_WITH_PAIRS(full_gradient_of_weight(x, g, dw, batch, in, out, threads));
+}
+void full_gradient_float32(const float *g, const float *weight, float *dx, ALEXNET_FULL) {
+    ALEXNET_WITH_VECTORS(full_gradient(g, weight, dx, batch, in, out, threads));
+}
+void full_gradient_of_weight_float32(const float *x, const float *g, float *dw, ALEXNET_FULL) {
+    ALEXNET_WITH_VECTORS(full_gradient_of_weight(x, g, dw, batch, in, out, threads));
+}
+void full_update_bfloat16(const bfloat16 *x, const bfloat16 *g, float *w, float *v, ALEXNET_MOMENTUM,
+                          ALEXNET_FULL) {
+    ALEXNET_WITH_PAIRS(full_update(x, g, w, v, batch, in, out, {rate, momentum, decay}, threads));
+}
+void full_update_float32(const float *x, const float *g, float *w, float *v, ALEXNET_MOMENTUM, ALEXNET_FULL) {
+    ALEXNET_WITH_VECTORS(full_update(x, g, w, v, batch, in, out, {rate, momentum, decay}, threads));
+}
+
+ALEXNET_LAYERS(float32, float)
+ALEXNET_LAYERS(bfloat16, bfloat16)
+
+void momentum_update_float32(float *w, float *v, const float *g, int64_t count, ALEXNET_MOMENTUM, int threads) {
+    momentum_update(w, v, g, count, {rate, momentum, decay}, threads);
+}
+void momentum_update_bfloat16(float *w, float *v, const bfloat16 *g, int64_t count, ALEXNET_MOMENTUM, int threads) {
+    momentum_update(w, v, g, count, {rate, momentum, decay}, threads);
+}
+}

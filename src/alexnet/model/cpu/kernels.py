@@ -1,0 +1,187 @@
+"""Loads and calls `native/kernels.cpp`: the layers that memory bounds, and products that oneDNN is slow at, on CPUs.
+
+Without a compiler (see `alexnet.native`) everything runs in plain PyTorch; `ALEXNET_KERNELS=off` asks for that.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from alexnet import native
+
+SOURCE = Path(__file__).with_name("kernels.cpp")
+_BASIC = ("-O3", "-std=c++17", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
+# The first that the compiler accepts: all processor features and all cores, then less.
+_MORE = (("-march=native", "-fopenmp"), ("-fopenmp",), ("-march=native",), ())
+FLAGS = tuple((*_BASIC, "-shared", "-fPIC", *more) for more in _MORE)
+F = TypeVar("F", bound=Callable[..., object])
+DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
+
+_pointer, _size, _real, _threads = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float, ctypes.c_int
+_ARGUMENTS = {
+    "lrn": (_pointer,) * 2 + (_size,) * 5 + (_real,) * 2,
+    "lrn_gradient": (_pointer,) * 3 + (_size,) * 5 + (_real,) * 2,
+    "pool": (_pointer,) * 3 + (_size,) * 8,
+    "pool_gradient": (_pointer,) * 3 + (_size,) * 8,
+    "stage": (_pointer,) * 3 + (_size,) * 11 + (_real,) * 2,
+    "stage_gradient": (_pointer,) * 4 + (_size,) * 11 + (_real,) * 2,
+    "spatial_norm": (_pointer,) * 2 + (_size,) * 5 + (_real,) * 2,
+    "spatial_norm_gradient": (_pointer,) * 3 + (_size,) * 5 + (_real,) * 2,
+    "blocks": (_pointer,) * 2 + (_size,) * 7,
+    "blocks_from_float32": (_pointer,) * 2 + (_size,) * 7,
+    "remove_mean": (_pointer,) * 7 + (_size,) * 3,
+    "momentum_update": (_pointer,) * 3 + (_size,) + (_real,) * 3,
+}
+_ARGUMENTS_OF_ONE_DTYPE = {
+    "first_bfloat16": (_pointer,) * 4 + (_size,) * 10,
+    "first_gradient_float32": (_pointer,) * 4 + (_size,) * 9,
+    "first_gradient_bfloat16": (_pointer,) * 4 + (_size,) * 9,
+    "conv_gradient_float32": (_pointer,) * 4 + (_size,) * 10,
+    "conv_gradient_bfloat16": (_pointer,) * 4 + (_size,) * 10,
+    "full_bfloat16": (_pointer,) * 4 + (_size,) * 3,
+    "full_gradient_bfloat16": (_pointer,) * 3 + (_size,) * 3,
+    "full_gradient_of_weight_bfloat16": (_pointer,) * 3 + (_size,) * 3,
+    "full_gradient_float32": (_pointer,) * 3 + (_size,) * 3,
+    "full_gradient_of_weight_float32": (_pointer,) * 3 + (_size,) * 3,
+    "full_update_bfloat16": (_pointer,) * 4 + (_real,) * 3 + (_size,) * 3,
+    "full_update_float32": (_pointer,) * 4 + (_real,) * 3 + (_size,) * 3,
+}
+
+
+def load() -> ctypes.CDLL:
+    """The compiled kernels, built where the cache has none. Raises native.UnavailableError."""
+    arguments = {f"{name}_{dtype}": types for name, types in _ARGUMENTS.items() for dtype in DTYPES.values()}
+    arguments |= _ARGUMENTS_OF_ONE_DTYPE
+    return native.load(SOURCE, FLAGS, {name: (*types, _threads) for name, types in arguments.items()})  # torch's OpenMP
+
+
+@functools.cache
+def _loaded() -> ctypes.CDLL | None:
+    slower = "Normalisation, max pooling, conv1 and the update run in plain PyTorch, several times slower"
+    return native.found(load, f"{slower}: the compiled kernels are not available")
+
+
+def library() -> ctypes.CDLL | None:
+    """The compiled kernels, or None where they are off or cannot be had (said once, as a warning)."""
+    return None if native.is_off() else _loaded()
+
+
+def constant(function: F) -> F:
+    """`torch.compiler.assume_constant_result`, without importing the compiler at every start."""
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
+@constant
+def available() -> bool:
+    """Whether the kernels can be called."""
+    return library() is not None
+
+
+@constant
+def has_vectors() -> bool:
+    """Whether the kernels were built for vectors of 512 bits."""
+    kernels = library()
+    return kernels is not None and bool(kernels.has_vectors())
+
+
+@constant
+def has_pairs() -> bool:
+    """Whether the kernels have products of bfloat16 pairs, which this processor then has too."""
+    kernels = library()
+    return kernels is not None and bool(kernels.has_pairs())
+
+
+def threads(device: torch.device) -> native.Threads | None:
+    """Those on which torch computes, for work of another kind; None where `device` is no CPU or they cannot be had."""
+    kernels = library() if device.type == "cpu" else None
+    if kernels is None or not kernels.has_threads():
+        return None
+    each = ctypes.cast(kernels.each, ctypes.c_void_p).value
+    assert each is not None
+    return native.Threads(each, torch.get_num_threads())
+
+
+def usable(x: Tensor) -> bool:
+    """Whether the kernels take this tensor; never while the network is being exported to another format."""
+    return x.device.type == "cpu" and x.dtype in DTYPES and not exporting() and available()
+
+
+def has_onednn(x: Tensor) -> bool:
+    """Whether oneDNN can be asked for products with `x`."""
+    return x.device.type == "cpu" and not exporting() and onednn_there()
+
+
+@constant
+def onednn_there() -> bool:
+    """Whether PyTorch was built with oneDNN, with the products that torch.compile uses."""
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def computed_in(x: Tensor) -> torch.dtype:
+    """The number format in which products with `x` are made."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if kind == "cpu" and torch.is_autocast_enabled(kind) else x.dtype
+
+
+def exporting() -> bool:
+    """Whether the network is being exported, when only plain operations may be seen."""
+    compiler = torch.compiler
+    return bool(
+        getattr(compiler, "is_exporting", compiler.is_compiling)()  # torch 2.6 cannot tell the two apart
+        or torch._C._get_tracing_state()  # the older exporter of ONNX
+    )
+
+
+def call(name: str, dtype: torch.dtype, *arguments: Tensor | int | float | None) -> object:
+    """Runs the kernel `name` for activations (or gradients) of `dtype` on as many threads as torch uses."""
+    kernels = library()
+    assert kernels is not None
+    plain = (each.data_ptr() if isinstance(each, Tensor) else each for each in arguments)
+    return getattr(kernels, f"{name}_{DTYPES[dtype]}")(*plain, torch.get_num_threads())
+
+
+def reuse_memory() -> bool:
+    """Keeps freed memory for the next tensor instead of giving it back to the system; False where it cannot.
+
+    The GNU C library maps every large tensor anew, and touching fresh pages costs more than ReLU,
+    normalisation and pooling do: a training step takes a tenth less with this. It holds for the process.
+    """
+    m_trim_threshold, m_mmap_max = -1, -4  # <malloc.h>
+    if not hasattr(os, "confstr") or "CS_GNU_LIBC_VERSION" not in os.confstr_names:
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    return bool(mallopt(m_mmap_max, 0) and mallopt(m_trim_threshold, 2**31 - 1))
+
+
+@torch.no_grad()
+def momentum_update_(
+    w: Tensor, v: Tensor, g: Tensor, learning_rate: float, momentum: float, weight_decay: float
+) -> None:
+    """The paper's update (section 5), in place, in one pass over memory.
+
+    v <- momentum v - weight_decay learning_rate w - learning_rate g; w <- w + v.
+    All of one shape; w and v float32, g float32 or bfloat16.
+    """
+    tensors = [w, v, g]
+    assert all(t.shape == w.shape for t in tensors)
+    if w.dtype == v.dtype == torch.float32 and all(usable(t) for t in tensors) and _same_dense_layout(tensors):
+        decay = weight_decay * learning_rate
+        call("momentum_update", g.dtype, w, v, g, w.numel(), learning_rate, momentum, decay)
+        torch.autograd.graph.increment_version([w, v])
+        return
+    v.mul_(momentum).add_(w, alpha=-weight_decay * learning_rate).add_(g, alpha=-learning_rate)
+    w.add_(v)
+
+
+def _same_dense_layout(tensors: list[Tensor]) -> bool:
+    dense = tensors[0].is_contiguous() or tensors[0].is_contiguous(memory_format=torch.channels_last)
+    return dense and len({t.stride() for t in tensors}) == 1

@@ -1,0 +1,202 @@
+"""`alexnet bench` at the smallest size: what it measures, what it returns, what it shows. No time is asserted."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from alexnet.bench import feeding, files, limits, measure, network
+from alexnet.bench.bench import bench, render
+from alexnet.bench.photographs import draw_photographs
+from alexnet.cli import main
+from alexnet.config import OptimConfig
+from alexnet.data.prepare.prepare import prepare
+from alexnet.demo.synthetic import CLASSES
+from alexnet.model.cpu import kernels
+from alexnet.model.network import AlexNet
+from alexnet.networks import NETWORKS
+
+KEYS = {
+    "pictures_per_second",
+    "limit_pictures_per_second",
+    "fraction_of_limit",
+    "peak_memory_bytes",
+    "dtype",
+    "batch",
+}  # what scripts rely on
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CONVOLUTION", (1, 16, 4))
+    monkeypatch.setattr(limits, "COPIED", 1000)
+    monkeypatch.setattr(measure, "SECONDS", 0)
+    monkeypatch.setattr(files, "DRAWN", 24)
+    monkeypatch.setattr(files, "PREPARED", 30)
+    monkeypatch.setattr(kernels, "reuse_memory", lambda: None)  # holds for the process
+    config = dataclasses.replace(NETWORKS["paper"].config, width=0.05, input_size=64, classes=7)
+    monkeypatch.setitem(NETWORKS, "paper", dataclasses.replace(NETWORKS["paper"], config=config))
+
+
+def shown(result: dict) -> str:
+    console = Console(width=100)
+    with console.capture() as capture:
+        console.print(render(result))
+    return capture.get()
+
+
+@pytest.mark.parametrize("what", ["train", "infer"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_network(what: str, dtype: str) -> None:
+    result = bench(what, batch_size=3, dtype=dtype, rounds=2)  # type: ignore[arg-type]
+    assert result.keys() >= KEYS
+    assert (result["what"], result["batch"], result["dtype"], result["network"]) == (what, 3, dtype, "paper")
+    ratio = result["pictures_per_second"] / result["limit_pictures_per_second"]
+    assert result["fraction_of_limit"] == pytest.approx(ratio)
+    assert result["slowest"] <= result["pictures_per_second"] <= result["fastest"]
+    assert result["peak_memory_bytes"] > 10_000_000
+    json.dumps(result)
+    assert "of the limit" in shown(result)
+
+
+def test_days_for_imagenet_follow_from_the_rate() -> None:
+    result = bench("train", batch_size=2, rounds=1)
+    seconds = 90 * 1_281_167 / result["pictures_per_second"]
+    assert result["days_for_90_epochs_of_imagenet"] == pytest.approx(seconds / 86_400)
+    assert "5 to 6 days" in shown(result)
+
+
+def test_the_step_that_is_measured_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "OptimConfig", lambda lr: OptimConfig(lr=0.01))
+    made: list[torch.nn.Module] = []
+
+    class Kept(AlexNet):
+        def __init__(self, *arguments: object) -> None:
+            super().__init__(*arguments)  # type: ignore[arg-type]
+            made.append(self)
+
+    monkeypatch.setattr(network, "AlexNet", Kept)
+    step = network.training_step(NETWORKS["paper"].config, 4, torch.float32, CPU)
+    before = [p.detach().clone() for p in made[0].parameters()]
+    step()
+    assert made[0].training
+    assert all(not torch.equal(old, new) for old, new in zip(before, made[0].parameters(), strict=True))
+
+
+def test_training_is_also_measured_with_the_loader_that_feeds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_photographs(tmp_path / "pictures", 24)
+    prepare(tmp_path / "pictures", tmp_path / "store", workers=1, val_fraction=0)
+    config = dataclasses.replace(NETWORKS["paper"].config, classes=len(CLASSES))
+    monkeypatch.setitem(NETWORKS, "paper", dataclasses.replace(NETWORKS["paper"], config=config))
+    result = bench("train", batch_size=8, dtype="float32", rounds=1, store=tmp_path / "store")
+    ratio = result["fed_pictures_per_second"] / result["repeated_pictures_per_second"]
+    assert result["fed_fraction"] == pytest.approx(ratio)
+    assert "fed by the loader" in shown(result)
+    with pytest.raises(ValueError, match="cannot feed"):
+        bench("train", batch_size=25, dtype="float32", rounds=1, store=tmp_path / "store")
+
+
+def test_the_loader_feeds_every_step_with_other_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw_photographs(tmp_path / "pictures", 24)
+    prepare(tmp_path / "pictures", tmp_path / "store", workers=1, val_fraction=0)
+    monkeypatch.setattr(feeding, "STEPS", 2)
+    seen: list[torch.Tensor] = []
+    config = dataclasses.replace(NETWORKS["paper"].config, classes=len(CLASSES))
+    feeding.feeding(
+        lambda x, labels: seen.append(x.clone()), tmp_path / "store", config, 8, torch.float32, CPU, rounds=1
+    )
+    assert [x.shape for x in seen] == [(8, 3, 64, 64)] * 8  # two of each form, in the round before the first too
+    fed, repeated = seen[4:6], seen[6:]
+    assert not torch.equal(*fed)
+    assert torch.equal(*repeated)
+    assert torch.equal(fed[0], repeated[0])
+
+
+@pytest.mark.parametrize("what", ["load", "prepare"])
+def test_files(what: str) -> None:
+    result = bench(what, batch_size=8, rounds=1)  # type: ignore[arg-type]
+    assert result.keys() >= KEYS
+    assert result["batch"] == {"load": 8, "prepare": 30}[what]
+    assert result["bytes_per_picture"] > 10_000  # as photographs have, not flat drawings
+    assert "drawn" in shown(result)
+
+
+def test_given_pictures_and_stores_are_measured(tmp_path: Path) -> None:
+    draw_photographs(tmp_path / "pictures", 12)
+    prepare(tmp_path / "pictures", tmp_path / "store", workers=1, val_fraction=0)
+    loaded = bench("load", store=tmp_path / "store", batch_size=5, rounds=1)
+    assert loaded["source"] == str(tmp_path / "store")
+    assert bench("prepare", source=tmp_path / "pictures", rounds=1)["source"] == str(tmp_path / "pictures")
+    with pytest.raises(ValueError, match="smaller --batch-size"):
+        bench("load", store=tmp_path / "store", batch_size=13, rounds=1)
+
+
+@pytest.mark.skipif(not kernels.available(), reason="no compiled kernels here")
+def test_kernels() -> None:
+    from alexnet.bench.kernels import kernels_alone
+
+    result = kernels_alone(2, "float32", 1, side=9, channels=8)
+    assert result.keys() >= KEYS
+    assert {line["name"] for line in result["kernels"]} >= {"norm", "pool with gradient", "spatial norm", "update"}
+    assert "plain PyTorch" in shown(result)
+
+
+def test_rounds_must_be_positive() -> None:
+    with pytest.raises(ValueError, match="--rounds is 0"):
+        bench("train", batch_size=1, rounds=0)
+
+
+def test_command_prints_one_object(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "infer", "--batch-size", "2", "--rounds", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out).keys() >= KEYS
+
+
+def test_operations_are_the_papers() -> None:
+    config = dataclasses.replace(NETWORKS["original"].config)
+    assert limits.operations(config, training=False) == pytest.approx(1.45e9, rel=0.01)
+    assert limits.operations(config, training=True) == pytest.approx(4.13e9, rel=0.01)
+
+
+def test_forms_are_measured_in_turn_and_the_first_round_is_not_counted() -> None:
+    calls: list[str] = []
+    rates = measure.alternate({"a": (lambda: calls.append("a"), 2), "b": (lambda: calls.append("b"), 1)}, 3)
+    assert calls == ["a", "b"] * 4
+    assert rates["a"].slowest <= rates["a"].median <= rates["a"].fastest
+    assert rates["a"].times(2).median == 2 * rates["a"].median
+
+
+def test_short_work_is_repeated_in_a_round() -> None:
+    calls: list[str] = []
+    forms = {"short": (lambda: calls.append("short"), 1), "long": (lambda: (calls.append("long"), time.sleep(0.02)), 1)}
+    rates = measure.alternate(forms, 2, seconds=0.01)
+    assert calls.count("long") == 3
+    assert calls.count("short") > 20
+    assert rates["long"].fastest <= 50  # its 20 milliseconds
+    assert rates["short"].median > 50
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
+def test_peak_memory_counts_what_was_held_in_between() -> None:
+    code = """
+import torch
+from alexnet.bench.measure import forget_peak, peak_memory
+cpu = torch.device("cpu")
+forget_peak(cpu)
+before = peak_memory(cpu)
+held = torch.ones(16 << 20)
+del held
+print(peak_memory(cpu) - before > 60 << 20)
+forget_peak(cpu)
+print(peak_memory(cpu) - before < 30 << 20)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True"]

@@ -1,0 +1,81 @@
+"""Several processes prepare one store: the bytes that one makes, whatever their number."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alexnet.data.prepare.share import Share
+from alexnet.data.sources.source import FileAt, Picture, Split
+from alexnet.data.store.reader import verify_store
+
+SMALL_SHARDS = """
+import sys
+from pathlib import Path
+from alexnet.data.prepare import prepare
+prepare.CHUNK, prepare.CHUNKS_PER_SHARD = 3, 2
+prepare.prepare(Path(sys.argv[1]), Path(sys.argv[2]), size=8, workers=1, max_bad=1.0)
+"""
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 training pictures, of which one fails, and then a whole shard of them; 8 validation pictures."""
+    folder, random = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for split, count in (("train", 20), ("val", 4)):
+        for name in ("a", "b"):
+            (folder / split / name).mkdir(parents=True)
+            for i in range(count):
+                picture = Image.fromarray(random.integers(0, 256, (9, 10, 3), dtype=np.uint8))
+                picture.save(folder / split / name / f"{i:02}.png")
+    for bad in (3, *range(6, 12)):  # the second shard is left with nothing
+        (folder / "train" / "a" / f"{bad:02}.png").write_text("no picture")
+    return folder
+
+
+def start(source: Path, store: Path, rank: int, count: int) -> subprocess.Popen[bytes]:
+    environment = os.environ | {"RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
+    return subprocess.Popen([sys.executable, "-c", SMALL_SHARDS, str(source), str(store)], env=environment)
+
+
+def content(store: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in store.iterdir()}
+
+
+def test_the_store_is_that_of_one_process(source: Path, tmp_path: Path):
+    assert start(source, tmp_path / "alone", 0, 1).wait(60) == 0
+    expected = content(tmp_path / "alone")
+    assert len([name for name in expected if name.startswith("train-")]) == 6
+    ranks = [start(source, tmp_path / "shared", rank, 3) for rank in range(3)]
+    assert [rank.wait(60) for rank in ranks] == [0, 0, 0]
+    assert content(tmp_path / "shared") == expected
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["alone", "shared"]
+    verify_store(tmp_path / "shared")
+
+
+def test_a_rank_that_died_goes_on(source: Path, tmp_path: Path):
+    """The first rank waits; the second comes late, when the first has been killed and started again."""
+    first = start(source, tmp_path / "store", 0, 2)
+    with pytest.raises(subprocess.TimeoutExpired):
+        first.wait(3)
+    first.kill()
+    first.wait()
+    ranks = [start(source, tmp_path / "store", rank, 2) for rank in range(2)]
+    assert [rank.wait(60) for rank in ranks] == [0, 0]
+    assert verify_store(tmp_path / "store")["splits"]["train"] == 33
+
+
+def test_shares_cover_a_split_once_and_shard_by_shard():
+    pictures = [Picture(str(i), 0, FileAt("")) for i in range(23)]
+    split = Split(lambda: iter(pictures), lambda: len(pictures))
+    shares = [Share(rank, 3, 1).of(split, 5) for rank in range(3)]
+    assert [[int(picture.key) for picture in share] for share in shares] == [
+        [0, 1, 2, 3, 4, 15, 16, 17, 18, 19],
+        [5, 6, 7, 8, 9, 20, 21, 22],
+        [10, 11, 12, 13, 14],
+    ]
+    assert [share.count for share in shares] == [10, 8, 5]

@@ -1,0 +1,48 @@
+"""Files that are whole or not there."""
+
+import errno
+import os
+
+import pytest
+
+from alexnet.files import durable
+
+
+def test_a_file_is_replaced_only_by_a_whole_one(tmp_path):
+    file = tmp_path / "file.txt"
+    file.write_text("old")
+
+    def fail():
+        with durable.whole(file) as temporary:
+            temporary.write_text("half of the ne")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert file.read_text() == "old" and list(tmp_path.iterdir()) == [file]
+    with durable.whole(file) as temporary:
+        assert temporary.parent == tmp_path and temporary.suffix == ".txt"
+        temporary.write_text("new")
+        assert file.read_text() == "old"
+    assert file.read_text() == "new" and list(tmp_path.iterdir()) == [file]
+
+
+def test_content_is_on_the_disk_before_the_name_and_the_name_at_the_end(tmp_path, monkeypatch):
+    order, fsync = [], os.fsync
+
+    def watch(handle):
+        order.append("folder" if os.path.isdir(f"/dev/fd/{handle}") else "file")
+        fsync(handle)
+
+    monkeypatch.setattr(durable.os, "fsync", watch)
+    real = type(tmp_path).replace
+    monkeypatch.setattr(type(tmp_path), "replace", lambda self, to: (order.append("name"), real(self, to))[1])
+    with durable.whole(tmp_path / "file") as temporary:
+        temporary.write_text("new")
+    assert order == ["file", "name", "folder"]
+
+
+def test_a_full_disk_is_told_from_other_errors():
+    assert durable.is_full(OSError(errno.ENOSPC, "full")) and durable.is_full(OSError(errno.EDQUOT, "quota"))
+    assert durable.is_full(ValueError(f"I/O error: full (os error {errno.ENOSPC})"))
+    assert not durable.is_full(OSError(errno.EIO, "broken")) and not durable.is_full(ValueError("os error 5"))

@@ -1,0 +1,143 @@
+"""A network made ready to answer: the logits of the network itself."""
+
+import copy
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor
+
+from alexnet.model.cpu import kernels
+from alexnet.model.cpu.kernels import onednn_there
+from alexnet.model.inference import Ready, ready_for, state_of
+from alexnet.model.network import AlexNet
+from alexnet.networks import NETWORKS
+
+pytestmark = pytest.mark.skipif(not (kernels.available() and onednn_there()), reason="no kernels or no oneDNN here")
+SMALL = {name for name in NETWORKS if not name.startswith("four-layer")}
+
+
+def network(name: str = "paper", **changes: object) -> AlexNet:
+    config = NETWORKS[name].config
+    least = {} if name.startswith("four-layer") else {"width": 0.1, "input_size": 99}
+    return AlexNet(dataclasses.replace(config, classes=11, **(least | changes)), generator=seeded()).eval()
+
+
+def seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(3)
+
+
+def spread(net: AlexNet) -> AlexNet:
+    """Larger weights, so that logits differ."""
+    with torch.no_grad():
+        for name, p in net.named_parameters():
+            if name.endswith("weight"):
+                p.normal_(0, 1.4 / p[0].numel() ** 0.5, generator=seeded())
+    return net
+
+
+def pictures(net: AlexNet, count: int = 3) -> Tensor:
+    return torch.randn(count, *net.layers[0].inputs, generator=seeded()) * 60
+
+
+@torch.no_grad()
+def exact(net: AlexNet, x: Tensor) -> Tensor:
+    return copy.deepcopy(net).double()(x.double())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_logits_in_float32_are_the_networks(name: str) -> None:
+    net = spread(network(name))
+    x = pictures(net)
+    with torch.no_grad():
+        ready = Ready(net, torch.float32, 3)
+        found, expected = ready(x), net(x)
+    assert expected.std() > 0.02
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_logits_in_bfloat16_are_as_near_as_the_networks(name: str) -> None:
+    net = spread(network(name))
+    x = pictures(net, 8)
+    truth = exact(net, x)
+    with torch.no_grad():
+        found = Ready(net, torch.bfloat16, 8)(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            plain = net(x)
+    assert found.dtype == plain.dtype == torch.bfloat16
+    ours, theirs = ((y.double() - truth).square().mean().sqrt() for y in (found, plain))
+    assert ours < 1.5 * theirs + 1e-6
+    assert theirs < 0.1 * truth.std()
+
+
+@pytest.mark.parametrize("size", [63, 64, 65, 100, 224])
+def test_any_size_of_picture(size: int) -> None:
+    net = spread(network(input_size=size, width=0.05))
+    x = pictures(net, 2)
+    with torch.no_grad():
+        expected = net(x)
+        scale = float(expected.abs().max())
+        torch.testing.assert_close(Ready(net, torch.float32, 2)(x), expected, rtol=1e-4, atol=1e-5 * scale)
+        found = Ready(net, torch.bfloat16, 2)(x).float()
+        torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05 * scale)
+
+
+def test_any_number_and_layout_of_pictures() -> None:
+    net = spread(network())
+    ready = Ready(net, torch.float32, 64)
+    x = pictures(net, 9)
+    with torch.no_grad():
+        expected = net(x)
+        for given in (x, x.contiguous(memory_format=torch.channels_last), x.flip(0).flip(0)):
+            torch.testing.assert_close(ready(given), expected, rtol=1e-4, atol=1e-4)
+        one_by_one = torch.cat([ready(each[None]) for each in x])
+        torch.testing.assert_close(one_by_one, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["paper", "torchvision"])  # without and with dropout before fc6
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_pictures_in_parts_are_pictures_together(
+    name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = spread(network(name))
+    x = pictures(net, 7)
+    with torch.no_grad():
+        whole = Ready(net, dtype, 7)
+        monkeypatch.setattr("alexnet.model.inference.LARGEST", 1)
+        parts = Ready(net, dtype, 7)
+        assert (whole.together >= 7, parts.together) == (True, 1)
+        scale = float(whole(x).abs().max())
+        torch.testing.assert_close(parts(x), whole(x), rtol=0, atol=(1e-5 if dtype == torch.float32 else 0.02) * scale)
+
+
+def test_when_it_stands_for_the_network() -> None:
+    net, x = network(), torch.zeros(1, 3, 99, 99)
+    assert not ready_for(net, x, torch.float32)  # gradients are on
+    with torch.no_grad():
+        assert ready_for(net, x, torch.float32)
+        assert ready_for(net, x, torch.bfloat16)
+        assert not ready_for(net, x, torch.float16)
+        assert not ready_for(net, x.double(), torch.float64)
+        assert not ready_for(net, x[0], torch.float32)
+        assert not ready_for(net, x.to("meta"), torch.float32)
+        assert not ready_for(net.train(), x, torch.float32)
+        net.eval()
+        handle = net.get_submodule("relu3").register_forward_hook(lambda *_: None)
+        assert not ready_for(net, x, torch.float32)
+        handle.remove()
+        assert ready_for(net, x, torch.float32)
+
+
+def test_state_changes_with_the_weights() -> None:
+    net = network()
+    states = [state_of(net)]
+    with torch.no_grad():
+        net.get_parameter("fc8.bias").add_(1)
+        states.append(state_of(net))
+        net.load_state_dict(net.state_dict())
+        states.append(state_of(net))
+        net.get_submodule("conv1").weight = torch.nn.Parameter(net.get_parameter("conv1.weight").clone())
+        states.append(state_of(net))
+    assert len(set(states)) == 4
+    assert state_of(net) == states[-1]
