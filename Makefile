@@ -1,4 +1,4 @@
-# make demo   own virtual environment, install, run the whole job on drawn pictures, say where the report is
+# make demo   own virtual environment, install, run the whole job on drawn images, say where the report is
 # make test   the tests          make check   lint, format and types too          make clean   undo everything
 # make oldest the tests with the oldest versions of all packages that pyproject.toml allows, in .venv-oldest
 # make audit  what is known against the installed packages (asks PyPI's advisory database)

@@ -2,7 +2,7 @@
 
     python benchmarks/detection.py
 
-Draws a small picture set, trains narrow networks on it, makes one fault after the other, and measures the time from the
+Draws a small image set, trains narrow networks on it, makes one fault after the other, and measures the time from the
 fault to the end of the process that notices it (or to its warning). For faults in the numbers the steps count.
 Exit code 0 when each was noticed as it should be; --json prints one object. The faults of a disk under a running
 training are measured by `slow_disk.py`.
@@ -101,7 +101,7 @@ def damaged_checkpoint(folder: Path) -> Found:
     alexnet("train", folder / "store", folder / "damaged", *TRAIN, "--epochs", 1, codes=(0,))
     (weights,) = (folder / "damaged").glob("checkpoints/*/weights.safetensors")
     flip(weights)
-    return alexnet("predict", folder / "damaged", next((folder / "pictures").rglob("*.jpg")))
+    return alexnet("predict", folder / "damaged", next((folder / "images").rglob("*.jpg")))
 
 
 FAULTS: dict[str, tuple[Callable[[Path], Found], str]] = {
@@ -119,8 +119,8 @@ def campaign(folder: Path, only: list[str]) -> dict:
     from alexnet.data.prepare.prepare import prepare
     from alexnet.demo.synthetic import draw_set
 
-    draw_set(folder / "pictures", train=96, val=24, seed=0, workers=1)
-    prepare(folder / "pictures", folder / "store", size=56, workers=1)
+    draw_set(folder / "images", train=96, val=24, seed=0, workers=1)
+    prepare(folder / "images", folder / "store", size=56, workers=1)
     start, _ = alexnet(
         "train", folder / "store", folder / "start", *TRAIN, "--epochs", 1, codes=(0,)
     )  # kernels compiled

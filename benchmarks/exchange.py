@@ -3,7 +3,7 @@
     python benchmarks/exchange.py --batch-size 32 --steps 6 --out benchmarks/results/exchange.json
 
 Trains the full network on one repeated batch, by one process on two threads and by two or four ranks of one thread,
-and prints for each way of sharing: pictures per second; the bytes that each rank sends in a step, as the kernel counts
+and prints for each way of sharing: images per second; the bytes that each rank sends in a step, as the kernel counts
 them on the loopback device (everything that the ranks say to each other, TCP's own bytes included; run it where nothing
 else uses that device); and the bytes that the shapes say: for towers half the activations before conv3, fc6, fc7 and
 fc8 and as much gradient before the first three; for data 2 (N - 1) / N of the gradients, as a ring needs.
@@ -62,10 +62,10 @@ def main() -> None:
     for _ in range(options.rounds):
         for way, count in WAYS:
             found[way].append(launch(options, way, count))
-    measured = {way: max(rounds, key=lambda r: r["pictures_per_second"]) for way, rounds in found.items()}
+    measured = {way: max(rounds, key=lambda r: r["images_per_second"]) for way, rounds in found.items()}
     for way, rounds in found.items():
-        rates = sorted(r["pictures_per_second"] for r in rounds)
-        measured[way]["pictures_per_second"] = rates[len(rates) // 2]
+        rates = sorted(r["images_per_second"] for r in rounds)
+        measured[way]["images_per_second"] = rates[len(rates) // 2]
         measured[way]["range"] = [rates[0], rates[-1]]
     predicted = predict(options)
     result = {
@@ -79,7 +79,7 @@ def main() -> None:
     for way, count in WAYS:
         m = measured[way]
         print(
-            f"{way:7} {count} x {m['threads']} threads: {m['pictures_per_second']:6.1f} pictures/s "
+            f"{way:7} {count} x {m['threads']} threads: {m['images_per_second']:6.1f} images/s "
             f"({m['range'][0]:.1f} to {m['range'][1]:.1f}); sent per rank and step: "
             f"{m['sent_bytes'] / 1e6:8.2f} MB measured, {m['expected_bytes'] / 1e6:8.2f} MB from the shapes"
         )
@@ -119,8 +119,8 @@ def measure(options: argparse.Namespace, way: str) -> None:
         network.train()
         forward = network if here.copies is None else DistributedDataParallel(network, process_group=here.copies)
         optimizer = MomentumSGD(network.named_parameters(), config.optim)
-        pictures = here.part(config.batch_size)
-        count = pictures.stop - pictures.start
+        images = here.part(config.batch_size)
+        count = images.stop - images.start
         x = torch.randn(count, 3, 224, 224).to(dtype).contiguous(memory_format=torch.channels_last)
         y = torch.randint(0, 1000, (count,))
 
@@ -147,7 +147,7 @@ def measure(options: argparse.Namespace, way: str) -> None:
                 "threads": torch.get_num_threads(),
                 "dtype": options.dtype,
                 "batch": config.batch_size,
-                "pictures_per_second": options.steps * config.batch_size / seconds,
+                "images_per_second": options.steps * config.batch_size / seconds,
                 "sent_bytes": (after - before) / options.steps / here.count,
                 "expected_bytes": gradients + activations,
             }
@@ -155,11 +155,11 @@ def measure(options: argparse.Namespace, way: str) -> None:
 
 
 def predict(options: argparse.Namespace) -> list[dict]:
-    """Milliseconds of a step by each way, for 1 to 512 GPUs, with 128 pictures in all and with 128 for each GPU."""
+    """Milliseconds of a step by each way, for 1 to 512 GPUs, with 128 images in all and with 128 for each GPU."""
     with torch.device("meta"):
         network = AlexNet("paper")
     last = network.layers[-1]
-    # Forward, weight gradients and input gradients, but for the picture's; two operations each.
+    # Forward, weight gradients and input gradients, but for the image's; two operations each.
     products = 2 * (3 * sum(layer.multiply_adds for layer in network.layers) - network.layers[1].multiply_adds)
     whole = 4 * sum(layer.parameters for layer in network.layers)
     tower = (whole + 4 * last.parameters) / 2
@@ -173,9 +173,9 @@ def predict(options: argparse.Namespace) -> list[dict]:
                     steps[way] = None
                     continue
                 towers = 1 if way == "data" else 2
-                pictures = batch / copies
-                compute = pictures * products / towers / (options.gpu_teraflops * 1e12)
-                exchanged = bytes_exchanged(network, 1, 2) * pictures / (options.inside * 1e9)
+                images = batch / copies
+                compute = images * products / towers / (options.gpu_teraflops * 1e12)
+                exchanged = bytes_exchanged(network, 1, 2) * images / (options.inside * 1e9)
                 exchanged = (exchanged + 7 * options.latency * 1e-6) if towers == 2 else 0.0
                 gradients = 2 * (copies - 1) / copies * (whole if towers == 1 else tower)
                 link = options.inside if gpus <= 8 else options.between

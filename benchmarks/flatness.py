@@ -1,4 +1,4 @@
-"""Whether cost per picture stays flat: training from batch 32 to 512, loading from 1 thousand to 1.3 million rows, and
+"""Whether cost per image stays flat: training from batch 32 to 512, loading from 1 thousand to 1.3 million rows, and
 training with the loader that feeds it.
 
     python benchmarks/flatness.py stores/imagenette --out benchmarks/results/today.json
@@ -9,7 +9,7 @@ training with the loader that feeds it.
   memory, as they do after a first epoch where there is room: this measures finding rows, not the disk
 - fed: steps with batches of the given store, and with one of them again and again, in turn
 
-Pictures per second: medians, slowest and fastest round.
+Images per second: medians, slowest and fastest round.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=[32, 64, 128, 256, 512])
     parser.add_argument("--rows", nargs="+", type=int, default=[FEW, 10_000, 100_000, 1_300_000])
-    parser.add_argument("--pictures", type=int, default=4096, help="pictures that each round loads")
+    parser.add_argument("--images", type=int, default=4096, help="images that each round loads")
     arguments = parser.parse_args()
     kernels.reuse_memory()
     results: dict[str, Any] = {}
@@ -86,9 +86,9 @@ def rows(arguments: argparse.Namespace) -> dict[str, Any]:
         for count in arguments.rows:
             path = Path(name, str(count))
             linked_store(arguments.store, path, count)
-            other = stack.enter_context(Elsewhere("loading_with_alexnet.py", path, BATCH, 224, arguments.pictures))
+            other = stack.enter_context(Elsewhere("loading_with_alexnet.py", path, BATCH, 224, arguments.images))
             title = f"{other.said['rows']} rows"
-            forms[title], said[title] = (other.work, loaded(other.said["rows"], arguments.pictures)), other.said
+            forms[title], said[title] = (other.work, loaded(other.said["rows"], arguments.images)), other.said
         results = spread(compare("loading", forms, arguments.rounds, limit=None))
         for title, entry in said.items():
             times = ", ".join(f"{what} {1000 * taken:.0f} ms" for what, taken in entry["seconds"].items())
@@ -97,9 +97,9 @@ def rows(arguments: argparse.Namespace) -> dict[str, Any]:
         return {"loading": results, "opening": said}
 
 
-def loaded(count: int, pictures: int) -> float:
+def loaded(count: int, images: int) -> float:
     """What `loading_with_alexnet.py` loads in a round."""
-    return float(math.ceil(pictures / count) * (min(pictures, count) // BATCH * BATCH))
+    return float(math.ceil(images / count) * (min(images, count) // BATCH * BATCH))
 
 
 def linked_store(given: Path, path: Path, count: int) -> None:
@@ -112,7 +112,7 @@ def linked_store(given: Path, path: Path, count: int) -> None:
     first = path / "train-00000.arrow"
     if count < shard["rows"]:
         split, few = store.split("train"), Shard(first)
-        few.add(Row(bytes(split.image(row)), int(split.labels[row]), split.key(row)) for row in range(count))
+        few.add(Row(bytes(split.encoded(row)), int(split.labels[row]), split.key(row)) for row in range(count))
         shard = few.close("train")
     else:
         shutil.copy(given / shard["file"], first)
@@ -122,7 +122,7 @@ def linked_store(given: Path, path: Path, count: int) -> None:
         if number:
             os.link(first, file)
         shards.append({**shard, "file": file.name})
-    splits = {"train": {"pictures": sum(each["rows"] for each in shards), "skipped": 0}}
+    splits = {"train": {"images": sum(each["rows"] for each in shards), "skipped": 0}}
     info = seal({**store.info, "splits": splits, "shards": shards, "skipped": []})
     (path / "store.json").write_text(json.dumps(info), encoding="utf-8")
 
@@ -130,7 +130,7 @@ def linked_store(given: Path, path: Path, count: int) -> None:
 def fed(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     config, dtype = NETWORKS["paper"].config, getattr(torch, name)
     result = feeding(step_of(config, dtype, CPU), arguments.store, config, BATCH, dtype, CPU, arguments.rounds)
-    one, other = result["fed_pictures_per_second"], result["repeated_pictures_per_second"]
+    one, other = result["fed_images_per_second"], result["repeated_images_per_second"]
     title = f"fed by the loader, {name}"
     print(f"\n{title}: {one:.1f} /s, one batch repeated {other:.1f} /s: {1 - one / other:.1%} slower", flush=True)
     return {title: result}

@@ -34,7 +34,7 @@ from typing import Any, NamedTuple
 CONTEXT = multiprocessing.get_context("forkserver")
 BATCH = 1000  # inputs of one process
 NUMBERS = [0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 40]
-SIZE = 16  # of the pictures in the stores
+SIZE = 16  # of the images in the stores
 
 
 class Kind(NamedTuple):
@@ -84,7 +84,7 @@ def make(kind: Kind, name: str, examples: list[bytes], seed: int, number: int) -
     return kind.mend(data) if kind.mend is not None and rng.random() < 0.5 else data
 
 
-# Pictures: as `alexnet prepare` reads them
+# Images: as `alexnet prepare` reads them
 
 
 def encoded(file_format: str, size: tuple[int, int] = (40, 30), mode: str = "RGB", **options: Any) -> bytes:
@@ -92,15 +92,15 @@ def encoded(file_format: str, size: tuple[int, int] = (40, 30), mode: str = "RGB
     from PIL import Image
 
     noise = np.random.default_rng(len(mode)).integers(0, 256, (4, 5, 3), np.uint8)
-    picture = Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
+    image = Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
     if mode == "I;16":
-        picture = Image.fromarray(np.asarray(picture.convert("L")).astype(np.uint16) * 257)
+        image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
     elif mode == "RGBA":
-        picture.putalpha(picture.convert("L"))
+        image.putalpha(image.convert("L"))
     else:
-        picture = picture.quantize(16) if mode == "P" else picture.convert(mode)
+        image = image.quantize(16) if mode == "P" else image.convert(mode)
     file = io.BytesIO()
-    picture.save(file, file_format, **options)
+    image.save(file, file_format, **options)
     return file.getvalue()
 
 
@@ -122,7 +122,7 @@ def pngs() -> list[bytes]:
     return [encoded("PNG", mode=mode) for mode in modes] + [encoded("PNG", mode="P", transparency=3)]
 
 
-def other_pictures() -> list[bytes]:
+def other_images() -> list[bytes]:
     return [
         *(encoded("WEBP", mode=mode, lossless=lossless) for mode in ("RGB", "RGBA") for lossless in (False, True)),
         *(encoded("GIF", mode=mode) for mode in ("P", "L")),
@@ -155,20 +155,20 @@ def check_decoder(data: bytes) -> None:
         return
     if height * width > 1 << 20:
         return
-    picture = np.empty((height, width, 3), np.uint8)
-    if pixels.decode([data], (height, width), pixels.WHOLE, picture[np.newaxis]).all():
-        assert np.array_equal(picture, simplejpeg.decode_jpeg(data))
+    image = np.empty((height, width, 3), np.uint8)
+    if pixels.decode([data], (height, width), pixels.WHOLE, image[np.newaxis]).all():
+        assert np.array_equal(image, simplejpeg.decode_jpeg(data))
 
 
-def read_picture(data: bytes, folder: Path) -> None:
+def read_image(data: bytes, folder: Path) -> None:
     from alexnet.data.image.resize import decode_stored
     from alexnet.data.prepare.chunk import Form, prepare_chunk
-    from alexnet.data.sources.source import FileAt, Picture
+    from alexnet.data.sources.source import FileAt, LabelledImage
 
     check_decoder(data)
-    file = folder / "picture"
+    file = folder / "image"
     file.write_bytes(data)
-    done = prepare_chunk([Picture("key", 0, FileAt(str(file)))], Form(32, 95, True), True)
+    done = prepare_chunk([LabelledImage("key", 0, FileAt(str(file)))], Form(32, 95, True), True)
     assert len(done.rows) + len(done.bad) == 1
     if done.bad:
         assert done.bad[0].reason
@@ -212,7 +212,7 @@ def read_tar(data: bytes, folder: Path) -> None:
     from alexnet.data.sources.ilsvrc import members
     from alexnet.data.sources.source import TarAt
 
-    file = folder / "pictures.tar"
+    file = folder / "images.tar"
     file.write_bytes(data)
     for count, (_, offset, size) in enumerate(members(file)):
         assert count < 10_000
@@ -280,16 +280,16 @@ def read_parquet(data: bytes, folder: Path) -> None:
 
     (folder / "parquet").mkdir(exist_ok=True)
     (folder / "parquet" / "train.parquet").write_bytes(data)
-    for count, picture in enumerate(open_source(folder / "parquet", 0.0).splits["train"]):
+    for count, image in enumerate(open_source(folder / "parquet", 0.0).splits["train"]):
         assert count < 100_000
         if count < 20:
-            read_bytes(picture.location)
+            read_bytes(image.location)
 
 
 def store_rows() -> list[Any]:
     from alexnet.data.store.shard import Row
 
-    return [Row(encoded("PNG", (SIZE, SIZE)), n % 3, f"picture {n}") for n in range(5)]
+    return [Row(encoded("PNG", (SIZE, SIZE)), n % 3, f"image {n}") for n in range(5)]
 
 
 def shards() -> list[bytes]:
@@ -322,7 +322,7 @@ def read_shard(data: bytes, folder: Path) -> None:
 def read_split(split: Any) -> None:
     labels = split.labels
     for row in range(min(len(split), 20)):
-        assert split.picture(row).shape[2] == 3 and 0 <= labels[row] < 1000 and isinstance(split.key(row), str)
+        assert split.image(row).shape[2] == 3 and 0 <= labels[row] < 1000 and isinstance(split.key(row), str)
 
 
 def store_folder(folder: Path) -> Path:
@@ -335,9 +335,9 @@ def store_folder(folder: Path) -> Path:
     store = folder / "store"
     if not store.exists():
         sums = Sums.none(SIZE)
-        sums.add_picture(np.zeros((SIZE, SIZE, 3), np.uint8))
+        sums.add_image(np.zeros((SIZE, SIZE, 3), np.uint8))
         plan = {
-            "source": {"kind": "folder", "path": "/pictures"},
+            "source": {"kind": "folder", "path": "/images"},
             "options": {"quality": 95},
             "classes": [["n1", "one"], ["n2", "two"], ["n3", "three"]],
             "encoding": "png",
@@ -346,7 +346,7 @@ def store_folder(folder: Path) -> Path:
             for split in ("train", "val"):
                 with partial.shard(split) as shard:
                     shard.add(store_rows())
-                    partial.commit(split, shard, [], sums if split == "train" else None, 5, "picture 4")
+                    partial.commit(split, shard, [], sums if split == "train" else None, 5, "image 4")
             partial.finish()
     return store
 
@@ -369,7 +369,7 @@ def mend_store_json(data: bytes) -> bytes:
             keys = list(at) if isinstance(at, dict) else list(range(len(at)))
             key = rng.choice(keys)
             if rng.random() < 0.3 or not isinstance(at[key], dict | list):
-                odd = (None, True, -1, 0, 2**31, 2**70, 0.5, "", "../x", "x" * 300, [], {}, [[]], {"pictures": -1})
+                odd = (None, True, -1, 0, 2**31, 2**70, 0.5, "", "../x", "x" * 300, [], {}, [[]], {"images": -1})
                 at[key] = rng.choice(odd)
                 break
             at = at[key]
@@ -448,9 +448,9 @@ def read_checkpoint(data: bytes, folder: Path) -> None:
 
 
 KINDS = {
-    "jpeg": Kind(25, jpegs, read_picture),
-    "png": Kind(25, pngs, read_picture, mend_png),
-    "webp, gif, bmp": Kind(10, other_pictures, read_picture),
+    "jpeg": Kind(25, jpegs, read_image),
+    "png": Kind(25, pngs, read_image, mend_png),
+    "webp, gif, bmp": Kind(10, other_images, read_image),
     "tar": Kind(10, tars, read_tar, mend_tar),
     "meta.mat": Kind(8, meta_mats, read_meta_mat),
     "parquet": Kind(6, parquets, read_parquet),

@@ -25,7 +25,7 @@ from side_by_side import Form, compare, keep, options
 from torch import Tensor
 
 from alexnet.bench import limits
-from alexnet.bench.network import pictures
+from alexnet.bench.network import images
 from alexnet.model.cpu import kernels
 from alexnet.networks import NETWORKS
 from alexnet.study.trained import TrainedAlexNet
@@ -59,9 +59,9 @@ def main() -> None:
                 if dtype == torch.float32:
                     answers["ONNX Runtime"] = of_onnxruntime(graph, batch)
                 with torch.inference_mode():
-                    expected = plain(same_pictures(batch)).numpy()
+                    expected = plain(same_images(batch)).numpy()
                 check(answers, expected, dtype)
-                write_inputs(Path(folder), net, same_pictures(batch), torch.zeros(batch, dtype=torch.int64))
+                write_inputs(Path(folder), net, same_images(batch), torch.zeros(batch, dtype=torch.int64))
                 work, operations = limits.convolution(dtype, CPU)
                 forms: dict[str, Form] = {"limit": (work, operations / limits.operations(paper, training=False))}
                 units = float(max(batch, 16))
@@ -83,13 +83,13 @@ def repeated(answer: Answer, batch: int) -> Callable[[], None]:
     return work
 
 
-def same_pictures(batch: int) -> Tensor:
+def same_images(batch: int) -> Tensor:
     torch.manual_seed(1)
-    return pictures(batch, NETWORKS["paper"].config, CPU)
+    return images(batch, NETWORKS["paper"].config, CPU)
 
 
 def ours(network: TrainedAlexNet, batch: int, dtype: torch.dtype) -> Answer:
-    x = same_pictures(batch)
+    x = same_images(batch)
 
     def answer() -> np.ndarray:
         with torch.inference_mode(), precision(CPU, dtype):
@@ -105,7 +105,7 @@ def of_openvino(graph: Path, batch: int, dtype: torch.dtype) -> Answer:
     form = {torch.float32: "f32", torch.bfloat16: "bf16"}[dtype]
     settings = {"INFERENCE_PRECISION_HINT": form, "PERFORMANCE_HINT": "LATENCY"}
     request = core.compile_model(model, "CPU", settings).create_infer_request()
-    x = same_pictures(batch).contiguous().numpy()
+    x = same_images(batch).contiguous().numpy()
     return lambda: request.infer([x])[0]
 
 
@@ -113,8 +113,8 @@ def of_onnxruntime(graph: Path, batch: int) -> Answer:
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(graph, settings, providers=["CPUExecutionProvider"])
-    x = same_pictures(batch).contiguous().numpy()
-    return lambda: np.asarray(session.run(None, {"pictures": x})[0])
+    x = same_images(batch).contiguous().numpy()
+    return lambda: np.asarray(session.run(None, {"images": x})[0])
 
 
 def check(answers: dict[str, Answer], expected: np.ndarray, dtype: torch.dtype) -> None:

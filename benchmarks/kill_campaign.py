@@ -2,7 +2,7 @@
 
     python benchmarks/kill_campaign.py --kills 24 --seed 0
 
-Draws a small picture set, trains on it once without interruption, and then again in processes that get SIGKILL:
+Draws a small image set, trains on it once without interruption, and then again in processes that get SIGKILL:
 every other time at a random moment of their lives (start, steps, evaluation, end), else within the milliseconds in
 which a checkpoint is being written. Each is started again by the same command until the training is done. Weights,
 velocities, state and metrics must then be the same files, byte for byte. A training that is done begins anew in another
@@ -72,8 +72,8 @@ def campaign(kills: int, seed: int, threads: int, folder: Path, epochs: int, eve
     from alexnet.demo.synthetic import draw_set
 
     rng, began, log = random.Random(seed), time.monotonic(), folder / "log.txt"
-    draw_set(folder / "pictures", train=96, val=24, seed=seed, workers=1)
-    prepare(folder / "pictures", folder / "store", size=56, workers=1)
+    draw_set(folder / "images", train=96, val=24, seed=seed, workers=1)
+    prepare(folder / "images", folder / "store", size=56, workers=1)
     options = f"{NETWORK} {SCHEDULE} --epochs {epochs} --checkpoint.every-steps {every_steps}".split()
     CONTEXT.set_forkserver_preload(["alexnet.training.loop", "torch.utils.tensorboard", "alexnet.cli"])
 

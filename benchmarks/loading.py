@@ -1,9 +1,9 @@
-"""Batches of a store's pictures for training: ours beside torchvision with PyTorch's DataLoader, WebDataset, tf.data
+"""Batches of a store's images for training: ours beside torchvision with PyTorch's DataLoader, WebDataset, tf.data
 and FFCV.
 
     python benchmarks/loading.py stores/imagenette --ffcv ffcv-venv/bin/python --out benchmarks/results/today.json
 
-All deliver batches of 128 patches of 224 pixels as bytes, cut out at random places of the same 256x256 JPEG pictures
+All deliver batches of 128 patches of 224 pixels as bytes, cut out at random places of the same 256x256 JPEG images
 and mirrored at random, with labels, on all cores. torchvision reads a folder of class folders, WebDataset tar files,
 both as their manuals say. The limit is libjpeg-turbo decoding the same bytes on all cores and nothing else. tf.data and
 FFCV run in processes of their own, FFCV in a virtual environment of its own: it is built from source against OpenCV
@@ -41,13 +41,13 @@ BATCH, CROP = 128, 224
 def main() -> None:
     parser = options(__doc__, rounds=5)
     parser.add_argument("store", type=Path)
-    parser.add_argument("--pictures", type=int, default=4096, help="pictures in each round")
+    parser.add_argument("--images", type=int, default=4096, help="images in each round")
     parser.add_argument("--ffcv", default=sys.executable, help="Python of a virtual environment that has FFCV")
     arguments = parser.parse_args()
     kernels.reuse_memory()
     store = Store(arguments.store)
     split = store.split("train")
-    count = min(arguments.pictures, len(split)) // BATCH * BATCH
+    count = min(arguments.images, len(split)) // BATCH * BATCH
     draws = augment.draw_epoch(AugmentConfig(), len(split), store.size, CROP, seed=0, epoch=0)
     chosen = [int(index) for index in draws.order[:count]]
     with tempfile.TemporaryDirectory() as name:
@@ -55,7 +55,7 @@ def main() -> None:
         write_files(split, chosen, folder)
         transform = v2.Compose([v2.PILToTensor(), v2.RandomCrop(CROP), v2.RandomHorizontalFlip()])
         forms: dict[str, Form] = {
-            "limit": limits.decoding([split.image(index) for index in chosen], store.size),
+            "limit": limits.decoding([split.encoded(index) for index in chosen], store.size),
             "ours": (all_of(lambda: ours(split, draws, count)), count),
             "torchvision, DataLoader": (all_of(lambda: torchvision_batches(folder, transform)), count),
             "WebDataset": (all_of(lambda: webdataset_batches(folder, transform)), count),
@@ -75,7 +75,7 @@ def main() -> None:
                     continue
                 forms[framework] = (other.work, count)
                 versions[framework] = other.said["version"]
-            results = {f"{count} pictures": compare(f"loading {count} pictures", forms, arguments.rounds)}
+            results = {f"{count} images": compare(f"loading {count} images", forms, arguments.rounds)}
     packages = ["torch", "torchvision", "webdataset", "simplejpeg"]
     keep(arguments.out, "loading", arguments.rounds, results, packages, missing, versions)
 
@@ -93,15 +93,15 @@ def ours(split: StoreSplit, draws: augment.Draws, count: int) -> Iterator[loader
 
 
 def torchvision_batches(folder: Path, transform: Callable) -> Iterable[object]:
-    pictures = datasets.ImageFolder(str(folder / "files"), transform)
-    return DataLoader(pictures, BATCH, shuffle=True, num_workers=cores(), drop_last=True)
+    images = datasets.ImageFolder(str(folder / "files"), transform)
+    return DataLoader(images, BATCH, shuffle=True, num_workers=cores(), drop_last=True)
 
 
 def webdataset_batches(folder: Path, transform: Callable) -> Iterable[object]:
     parts = [str(path) for path in sorted(folder.glob("*.tar"))]
-    pictures = WebDataset(parts, shardshuffle=100, nodesplitter=None)
-    pictures = pictures.shuffle(1000).decode("pil").to_tuple("jpg", "cls").map_tuple(transform, lambda label: label)
-    return WebLoader(pictures.batched(BATCH, partial=False), batch_size=None, num_workers=cores())
+    images = WebDataset(parts, shardshuffle=100, nodesplitter=None)
+    images = images.shuffle(1000).decode("pil").to_tuple("jpg", "cls").map_tuple(transform, lambda label: label)
+    return WebLoader(images.batched(BATCH, partial=False), batch_size=None, num_workers=cores())
 
 
 def write_files(split: StoreSplit, chosen: list[int], folder: Path) -> None:
@@ -114,7 +114,7 @@ def write_files(split: StoreSplit, chosen: list[int], folder: Path) -> None:
 
 def _write(split: StoreSplit, chosen: list[int], folder: Path, tars: list[tarfile.TarFile]) -> None:
     for position, index in enumerate(chosen):
-        data, label = bytes(split.image(index)), int(split.labels[index])
+        data, label = bytes(split.encoded(index)), int(split.labels[index])
         file = folder / "files" / f"{label:04}" / f"{position}.jpg"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)

@@ -25,7 +25,7 @@ def held() -> dict[str, int]:
 
 
 def prepare() -> tuple[dict[str, Any], Callable[[], object]]:
-    path, batch, crop, pictures = sys.argv[1], *map(int, sys.argv[2:])
+    path, batch, crop, images = sys.argv[1], *map(int, sys.argv[2:])
     kernels.reuse_memory()
     before, began = held(), time.perf_counter()
     store = Store(path)
@@ -37,8 +37,8 @@ def prepare() -> tuple[dict[str, Any], Callable[[], object]]:
     first = time.perf_counter()
 
     def work() -> None:
-        for _ in range(-(-pictures // len(split))):
-            for _ in islice(loader.training_batches(split, draws, batch, crop), min(pictures, len(split)) // batch):
+        for _ in range(-(-images // len(split))):
+            for _ in islice(loader.training_batches(split, draws, batch, crop), min(images, len(split)) // batch):
                 pass
 
     work()

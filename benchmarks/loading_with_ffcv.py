@@ -23,7 +23,7 @@ from ffcv.writer import DatasetWriter
 from PIL import Image
 
 
-class Pictures:
+class Images:
     """A folder of class folders, as `DatasetWriter` reads it."""
 
     def __init__(self, folder: Path) -> None:
@@ -40,11 +40,11 @@ class Pictures:
 def prepare() -> tuple[dict[str, Any], Callable[[], object]]:
     folder, batch, crop = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     cores = len(os.sched_getaffinity(0))
-    pictures = Pictures(folder)
+    images = Images(folder)
     file = tempfile.NamedTemporaryFile(suffix=".beton", dir=folder.parent)  # noqa: SIM115 (needed to the end)
     fields = {"image": RGBImageField(write_mode="jpg", jpeg_quality=95), "label": IntField()}
-    DatasetWriter(file.name, fields, num_workers=cores).from_indexed_dataset(pictures)
-    part = (crop / pictures[0][0].shape[0]) ** 2  # of the picture's area: cut out, not rescaled
+    DatasetWriter(file.name, fields, num_workers=cores).from_indexed_dataset(images)
+    part = (crop / images[0][0].shape[0]) ** 2  # of the image's area: cut out, not rescaled
     cut = RandomResizedCropRGBImageDecoder((crop, crop), scale=(part, part), ratio=(1, 1))
     pipelines = {"image": [cut, RandomHorizontalFlip(), ToTensor()], "label": [IntDecoder(), ToTensor()]}
     order = OrderOption.RANDOM

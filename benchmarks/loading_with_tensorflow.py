@@ -21,8 +21,8 @@ def prepare() -> tuple[dict[str, Any], Callable[[], object]]:
     labels = [int(Path(path).parent.name) for path in paths]
 
     def patch(path: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        picture = tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
-        return tf.image.random_flip_left_right(tf.image.random_crop(picture, (crop, crop, 3))), label
+        image = tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
+        return tf.image.random_flip_left_right(tf.image.random_crop(image, (crop, crop, 3))), label
 
     batches = tf.data.Dataset.from_tensor_slices((paths, labels)).shuffle(len(paths))
     batches = batches.map(patch, tf.data.AUTOTUNE, deterministic=False)

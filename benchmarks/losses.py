@@ -1,4 +1,4 @@
-"""Training losses of several runs in one picture, and how far each pair of one process and two towers is apart.
+"""Training losses of several runs in one image, and how far each pair of one process and two towers is apart.
 
     python benchmarks/losses.py --out docs/images/towers.png runs/paper runs/paper-towers runs/original ...
 

@@ -14,7 +14,7 @@ from alexnet import AlexNet
 def write_onnx(network: AlexNet, path: Path) -> None:
     """The graph with ONNX's own operators: Conv, Relu, LRN on each tower, MaxPool, Gemm."""
     nodes, weights = [], []
-    at = "pictures"
+    at = "images"
 
     def add(kind: str, inputs: list[str], outputs: int = 1, **attributes: Any) -> list[str]:
         names = [f"{kind}{len(nodes)}_{i}" for i in range(outputs)]
@@ -52,7 +52,7 @@ def write_onnx(network: AlexNet, path: Path) -> None:
     graph = helper.make_graph(
         nodes,
         "alexnet",
-        [helper.make_tensor_value_info("pictures", TensorProto.FLOAT, ["batch", 3, 224, 224])],
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, 224, 224])],
         [helper.make_tensor_value_info(at, TensorProto.FLOAT, ["batch", CLASSES])],
         weights,
     )

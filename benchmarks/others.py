@@ -67,7 +67,7 @@ def write_inputs(folder: Path, network: AlexNet, x: Tensor, labels: Tensor) -> N
         ungrouped[name] = np.concatenate([np.concatenate([one, nothing], 2), np.concatenate([nothing, other], 2)], 3)
     np.savez(folder / "grouped.npz", **grouped)
     np.savez(folder / "ungrouped.npz", **ungrouped)
-    np.save(folder / "pictures.npy", x.permute(0, 2, 3, 1).contiguous().numpy())
+    np.save(folder / "images.npy", x.permute(0, 2, 3, 1).contiguous().numpy())
     np.save(folder / "labels.npy", labels.numpy())
 
 

@@ -3,11 +3,11 @@
     python benchmarks/preparing.py photographs --img2dataset venv/bin/python --out benchmarks/results/today.json
 
 `photographs` is a folder of JPEG files; each is taken as often as it takes to have 1,000. All use as many processes
-as there are cores, cut out the central square of the picture rescaled to a shorter side of 256, and write JPEG of
+as there are cores, cut out the central square of the image rescaled to a shorter side of 256, and write JPEG of
 quality 95 with 4:2:0 colour. Pillow resizes with BICUBIC, which antialiases; OpenCV with INTER_AREA, the way of
-img2dataset. Ours also sums for the mean picture and the colour covariance and writes the store's checksums. The limit
+img2dataset. Ours also sums for the mean image and the colour covariance and writes the store's checksums. The limit
 is libjpeg-turbo decoding and encoding alone. PSNR is that of the rescaled pixels, before encoding, against Pillow's
-BICUBIC result on the picture decoded at full size. img2dataset runs in a process of its own, in a virtual environment
+BICUBIC result on the image decoded at full size. img2dataset runs in a process of its own, in a virtual environment
 of its own (it wants older versions of OpenCV and WebDataset than others: `pip install img2dataset`); where it is not
 there, the reason is listed. Needs `pip install -e .[bench]`.
 """
@@ -34,7 +34,7 @@ from alexnet.data.image.resize import decode, rescale
 from alexnet.data.prepare.prepare import prepare
 from alexnet.native.processor import cores
 
-SIZE, PICTURES = 256, 1000
+SIZE, IMAGES = 256, 1000
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         source, out = Path(name, "source"), Path(name, "out")
         copies = []
-        for number, file in enumerate(islice(cycle(files), max(PICTURES, len(files)))):
+        for number, file in enumerate(islice(cycle(files), max(IMAGES, len(files)))):
             copies.append(source / "train" / f"class-{number % 2}" / f"{number:05}.jpg")
             copies[-1].parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, copies[-1])
@@ -83,24 +83,24 @@ def main() -> None:
             except Unavailable as reason:
                 missing["img2dataset"] = str(reason)
                 print(f"img2dataset: {reason}", flush=True)
-            results: dict = {f"{count} pictures": compare(f"preparing {count} pictures", forms, arguments.rounds)}
+            results: dict = {f"{count} images": compare(f"preparing {count} images", forms, arguments.rounds)}
     results["psnr"] = quality(files)
     packages = ["pillow", "opencv-python-headless", "simplejpeg"]
     keep(arguments.out, "preparing", arguments.rounds, results, packages, missing, versions)
 
 
 def with_pillow(path: Path, out: Path) -> None:
-    with Image.open(path) as picture:
-        pillow_square(picture).save(out / path.name, quality=95, subsampling="4:2:0")
+    with Image.open(path) as image:
+        pillow_square(image).save(out / path.name, quality=95, subsampling="4:2:0")
 
 
-def pillow_square(picture: Image.Image) -> Image.Image:
-    picture = picture.convert("RGB")
-    side = min(picture.size)
-    width, height = (round(length * SIZE / side) for length in picture.size)
-    picture = picture.resize((width, height), Image.Resampling.BICUBIC)
+def pillow_square(image: Image.Image) -> Image.Image:
+    image = image.convert("RGB")
+    side = min(image.size)
+    width, height = (round(length * SIZE / side) for length in image.size)
+    image = image.resize((width, height), Image.Resampling.BICUBIC)
     left, top = (width - SIZE) // 2, (height - SIZE) // 2
-    return picture.crop((left, top, left + SIZE, top + SIZE))
+    return image.crop((left, top, left + SIZE, top + SIZE))
 
 
 def with_opencv(path: Path, out: Path) -> None:
@@ -110,25 +110,25 @@ def with_opencv(path: Path, out: Path) -> None:
 
 def opencv_square(path: Path) -> np.ndarray:
     cv2.setNumThreads(1)
-    picture = cv2.imread(str(path))
-    assert picture is not None
-    height, width = picture.shape[:2]
+    image = cv2.imread(str(path))
+    assert image is not None
+    height, width = image.shape[:2]
     side = min(height, width)
     shape = round(width * SIZE / side), round(height * SIZE / side)
-    picture = cv2.resize(picture, shape, interpolation=cv2.INTER_AREA)
+    image = cv2.resize(image, shape, interpolation=cv2.INTER_AREA)
     top, left = (shape[1] - SIZE) // 2, (shape[0] - SIZE) // 2
-    return picture[top : top + SIZE, left : left + SIZE]
+    return image[top : top + SIZE, left : left + SIZE]
 
 
 def quality(files: list[Path]) -> dict[str, dict[str, float]]:
-    """PSNR in decibels of each, over all pictures: median and least."""
+    """PSNR in decibels of each, over all images: median and least."""
     found: dict[str, list[float]] = {"ours": [], "OpenCV script": []}
     for path in files:
-        with Image.open(path) as picture:
-            side = min(picture.size)
-            left, top = ((length - side) / 2 for length in picture.size)
+        with Image.open(path) as image:
+            side = min(image.size)
+            left, top = ((length - side) / 2 for length in image.size)
             box = (left, top, left + side, top + side)
-            reference = np.asarray(picture.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=box))
+            reference = np.asarray(image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=box))
         ours = rescale(decode(path.read_bytes(), SIZE), SIZE)
         found["ours"].append(psnr(ours, reference))
         found["OpenCV script"].append(psnr(opencv_square(path)[:, :, ::-1], reference))

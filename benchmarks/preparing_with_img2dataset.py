@@ -4,7 +4,7 @@ environment.
 python benchmarks/preparing_with_img2dataset.py FOLDER 256
 
 It fetches by address; here the addresses are those of files on the disk, so that nothing is downloaded. It takes every
-picture `TIMES` times in one round, so that starting its processes, which takes two seconds, does not decide.
+image `TIMES` times in one round, so that starting its processes, which takes two seconds, does not decide.
 """
 
 import importlib.metadata
@@ -25,13 +25,13 @@ TIMES = 3
 
 
 def prepare() -> tuple[dict[str, Any], Callable[[], object]]:
-    pictures, size = sorted(Path(sys.argv[1]).rglob("*.jpg")) * TIMES, int(sys.argv[2])
+    images, size = sorted(Path(sys.argv[1]).rglob("*.jpg")) * TIMES, int(sys.argv[2])
     cores = len(os.sched_getaffinity(0))
 
     def work() -> None:
         with tempfile.TemporaryDirectory() as name:
             addresses, out = Path(name, "addresses.txt"), Path(name, "out")
-            addresses.write_text("".join(f"{path.absolute().as_uri()}\n" for path in pictures))
+            addresses.write_text("".join(f"{path.absolute().as_uri()}\n" for path in images))
             download(
                 url_list=str(addresses),
                 output_folder=str(out),
@@ -41,12 +41,12 @@ def prepare() -> tuple[dict[str, Any], Callable[[], object]]:
                 encode_quality=95,
                 processes_count=cores,
                 thread_count=16,
-                number_sample_per_shard=-(-len(pictures) // (2 * cores)),
+                number_sample_per_shard=-(-len(images) // (2 * cores)),
             )
             stats = [json.loads(path.read_text()) for path in out.glob("*_stats.json")]
             done = sum(each["successes"] for each in stats)
-            if done < len(pictures):
-                raise RuntimeError(f"img2dataset wrote {done} of {len(pictures)} pictures")
+            if done < len(images):
+                raise RuntimeError(f"img2dataset wrote {done} of {len(images)} images")
 
     return {"version": importlib.metadata.version("img2dataset"), "times": TIMES}, work
 

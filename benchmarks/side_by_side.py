@@ -24,7 +24,7 @@ def options(description: str | None, rounds: int) -> argparse.ArgumentParser:
 
 
 def compare(title: str, forms: Mapping[str, Form], rounds: int, limit: str | None = "limit") -> dict[str, Any]:
-    """Pictures per second of each form: median, slowest and fastest round, and the part of the limit's median."""
+    """Images per second of each form: median, slowest and fastest round, and the part of the limit's median."""
     rates = alternate(forms, rounds)
     print(f"\n{title}")
     for name, rate in rates.items():

@@ -2,7 +2,7 @@
 
     python benchmarks/slow_disk.py
 
-Draws a small picture set and trains on it from an ordinary folder. Then the same training reads the same store through
+Draws a small image set and trains on it from an ordinary folder. Then the same training reads the same store through
 a FUSE file system (`fuse.py`) that, from a moment inside the training on, answers every read late, stops answering for
 a while, gives errors, nothing, or changed bytes, loses its server, or is unmounted. What must come out: after a wait,
 the same weights, velocities, state and metrics, byte for byte; after an error, exit code 1 and one sentence that names
@@ -82,8 +82,8 @@ def campaign(folder: Path, epochs: int, only: list[str]) -> dict:
     from alexnet.data.prepare.prepare import prepare
     from alexnet.demo.synthetic import draw_set
 
-    draw_set(folder / "pictures", train=96, val=24, seed=0, workers=1)
-    prepare(folder / "pictures", folder / "store", size=56, workers=1)
+    draw_set(folder / "images", train=96, val=24, seed=0, workers=1)
+    prepare(folder / "images", folder / "store", size=56, workers=1)
     finish(start(folder / "store", folder / "peace", epochs))
     expected = result(folder / "peace")
     faults = {what: order for what, order in (WAITS | ERRORS).items() if not only or what in only}

@@ -16,7 +16,7 @@ OURS, OTHERS = "#0072b2", "#b0b0b0"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path)
-    parser.add_argument("picture", type=Path)
+    parser.add_argument("image", type=Path)
     arguments = parser.parse_args()
     entries = json.loads(arguments.results.read_text(encoding="utf-8"))
     panels = [
@@ -37,11 +37,11 @@ def main() -> None:
     first = next(iter(entries.values()))
     machine = first["machine"]
     figure.supxlabel(
-        "Pictures per second: medians, slowest and fastest round; dashed: what the machine allows. "
+        "Images per second: medians, slowest and fastest round; dashed: what the machine allows. "
         f"{machine['processor']}, {machine['cores']} cores, PyTorch {machine['torch']}, {first['date']}.",
         fontsize=8,
     )
-    figure.savefig(arguments.picture, dpi=110)
+    figure.savefig(arguments.image, dpi=110)
 
 
 def draw(axes: Any, title: str, rates: dict[str, dict[str, float]]) -> None:

@@ -18,7 +18,7 @@ same update on one repeated batch.
 
 PyTorch as written and compiled, TensorFlow and JAX run in processes of their own, which wait while another form is
 measured (batches of 128 need 21 GB in all); they have our weights, as many parameters, and without dropout the same
-logits (checked before). A framework that is not there is listed with the reason. Prints pictures per second: the
+logits (checked before). A framework that is not there is listed with the reason. Prints images per second: the
 median, and the slowest and fastest round.
 """
 

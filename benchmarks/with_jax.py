@@ -53,7 +53,7 @@ class Paper(nn.Module):
 def prepare() -> tuple[dict[str, Any], Any]:
     what, dtype, _, form, folder = sys.argv[1:]
     network = Paper(jnp.dtype(dtype), {"grouped": 2, "ungrouped": 1}[form])
-    pictures = jnp.asarray(np.load(Path(folder, "pictures.npy")))
+    images = jnp.asarray(np.load(Path(folder, "images.npy")))
     labels = jnp.asarray(np.load(Path(folder, "labels.npy")))
     weights = {}
     with np.load(Path(folder, f"{form}.npz")) as loaded:
@@ -62,7 +62,7 @@ def prepare() -> tuple[dict[str, Any], Any]:
             weights.setdefault(layer, {})["kernel" if part == "weight" else part] = jnp.asarray(loaded[name])
     optimizer = optax.chain(optax.add_decayed_weights(5e-4), optax.sgd(1e-6, momentum=0.9))
     answer = jax.jit(functools.partial(network.apply, training=False))
-    np.save(Path(folder, "logits.npy"), answer({"params": weights}, pictures))
+    np.save(Path(folder, "logits.npy"), answer({"params": weights}, images))
 
     @functools.partial(jax.jit, donate_argnums=(0, 1))
     def step(weights: Any, state: Any, key: jax.Array, x: jax.Array, y: jax.Array) -> tuple[Any, Any, jax.Array]:
@@ -78,11 +78,11 @@ def prepare() -> tuple[dict[str, Any], Any]:
 
     def train() -> float:
         key, now[2] = jax.random.split(now[2])
-        now[0], now[1], loss = step(now[0], now[1], key, pictures, labels)
+        now[0], now[1], loss = step(now[0], now[1], key, images, labels)
         return float(loss)
 
     def test() -> np.ndarray:
-        return np.asarray(answer({"params": weights}, pictures))
+        return np.asarray(answer({"params": weights}, images))
 
     count = sum(w.size for w in jax.tree.leaves(weights))
     return {"version": jax.__version__, "parameters": count}, train if what == "training" else test

@@ -3,7 +3,7 @@
     python benchmarks/with_pytorch.py training float32 2 written FOLDER
 
 `written` or `compiled`: in channels last, the normalisation's sums as a 1x1 convolution, through `torch.compile`, for
-testing with frozen weights. FOLDER holds `pytorch.npz`, `pictures.npy` and `labels.npy`; the logits without dropout go
+testing with frozen weights. FOLDER holds `pytorch.npz`, `images.npy` and `labels.npy`; the logits without dropout go
 to `logits.npy` there.
 """
 
@@ -28,7 +28,7 @@ def prepare() -> tuple[dict[str, Any], Any]:
     with np.load(Path(folder, "pytorch.npz")) as weights:
         network = with_weights(as_written(banded=compiled), (torch.from_numpy(weights[name]) for name in weights))
     network = network.to(memory_format=layout)  # type: ignore[call-overload]
-    x = torch.from_numpy(np.load(Path(folder, "pictures.npy"))).permute(0, 3, 1, 2).contiguous(memory_format=layout)
+    x = torch.from_numpy(np.load(Path(folder, "images.npy"))).permute(0, 3, 1, 2).contiguous(memory_format=layout)
     y = torch.from_numpy(np.load(Path(folder, "labels.npy")))
 
     def logits(x: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
     python benchmarks/with_tensorflow.py training float32 2 grouped FOLDER
 
-FOLDER holds `grouped.npz` or `ungrouped.npz`, `pictures.npy` and `labels.npy`; the logits without dropout go to
+FOLDER holds `grouped.npz` or `ungrouped.npz`, `images.npy` and `labels.npy`; the logits without dropout go to
 `logits.npy` there. TensorFlow has no LRN in bfloat16 on CPUs, so that layer runs in float32 there.
 """
 
@@ -63,9 +63,9 @@ def prepare() -> tuple[dict[str, Any], Any]:
         for layer in network.layers:
             if layer.weights:
                 layer.set_weights([weights[f"{layer.name}.weight"], weights[f"{layer.name}.bias"]])
-    pictures = tf.constant(np.load(Path(folder, "pictures.npy")))
+    images = tf.constant(np.load(Path(folder, "images.npy")))
     labels = tf.constant(np.load(Path(folder, "labels.npy")))
-    np.save(Path(folder, "logits.npy"), network(pictures, training=False).numpy())
+    np.save(Path(folder, "logits.npy"), network(images, training=False).numpy())
     loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     optimizer = keras.optimizers.SGD(1e-6, momentum=0.9, weight_decay=5e-4)
     optimizer.build(network.trainable_variables)
@@ -83,7 +83,7 @@ def prepare() -> tuple[dict[str, Any], Any]:
         return network(x, training=False)
 
     def work() -> np.ndarray:
-        return step(pictures, labels).numpy() if what == "training" else answer(pictures).numpy()
+        return step(images, labels).numpy() if what == "training" else answer(images).numpy()
 
     return {"version": tf.__version__, "parameters": network.count_params()}, work
 

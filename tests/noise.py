@@ -15,15 +15,15 @@ SETTINGS = (
 
 
 def noise_store(folder: Path, train: int = 12, val: int = 5) -> Path:
-    """Three classes of noise in red, green and blue: `train` and `val` pictures of each."""
+    """Three classes of noise in red, green and blue: `train` and `val` images of each."""
     random = np.random.default_rng(0)
     for split, count in (("train", train), ("val", val)):
         for label, name in enumerate(("red", "green", "blue")):
-            place = folder / "pictures" / split / name
+            place = folder / "images" / split / name
             place.mkdir(parents=True)
             for i in range(count):
-                picture = random.integers(0, 120, (SIZE, SIZE, 3))
-                picture[..., label] += 120
-                Image.fromarray(picture.astype(np.uint8)).save(place / f"{i}.png")
-    prepare(folder / "pictures", folder / "store", size=SIZE, workers=1)
+                image = random.integers(0, 120, (SIZE, SIZE, 3))
+                image[..., label] += 120
+                Image.fromarray(image.astype(np.uint8)).save(place / f"{i}.png")
+    prepare(folder / "images", folder / "store", size=SIZE, workers=1)
     return folder / "store"

@@ -1,4 +1,4 @@
-"""From pictures to a trained network and a look inside it, through the command line, at small size."""
+"""From images to a trained network and a look inside it, through the command line, at small size."""
 
 import json
 import shutil
@@ -31,17 +31,17 @@ def metrics(run: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
     draw_set(folder, train=TRAIN, val=VAL, workers=1)
-    (folder / "train" / CLASSES[0] / "not-a-picture.jpg").write_text("these are words")
+    (folder / "train" / CLASSES[0] / "not-a-image.jpg").write_text("these are words")
     return folder
 
 
 @pytest.fixture(scope="module")
-def store(pictures: Path) -> Path:
-    path = pictures.parent / "store"
-    line = ["prepare", str(pictures), str(path), "--size", str(SIZE), "--workers", "1", "--max-bad", "0.1"]
+def store(images: Path) -> Path:
+    path = images.parent / "store"
+    line = ["prepare", str(images), str(path), "--size", str(SIZE), "--workers", "1", "--max-bad", "0.1"]
     assert main(line) == 0
     return path
 
@@ -53,13 +53,13 @@ def run(store: Path) -> Path:
     return path
 
 
-def test_pictures_become_a_store_and_bad_ones_are_listed(store: Path, pictures: Path, capsys: Streams) -> None:
-    summary = alexnet("prepare", pictures, store, "--size", SIZE, "--workers", 1, "--max-bad", 0.1, capture=capsys)
-    assert summary["splits"]["train"] == {"pictures": TRAIN, "skipped": 1}
-    assert summary["splits"]["val"] == {"pictures": VAL, "skipped": 0}
+def test_images_become_a_store_and_bad_ones_are_listed(store: Path, images: Path, capsys: Streams) -> None:
+    summary = alexnet("prepare", images, store, "--size", SIZE, "--workers", 1, "--max-bad", 0.1, capture=capsys)
+    assert summary["splits"]["train"] == {"images": TRAIN, "skipped": 1}
+    assert summary["splits"]["val"] == {"images": VAL, "skipped": 0}
     assert summary["classes"] == len(CLASSES)
     assert tuple(c.wnid for c in Store(store).classes) == CLASSES
-    assert "not-a-picture.jpg" in json.dumps(Store(store).info["skipped"])
+    assert "not-a-image.jpg" in json.dumps(Store(store).info["skipped"])
 
 
 def test_a_training_leaves_its_record_and_goes_on_where_it_stopped(
@@ -98,12 +98,12 @@ def test_a_run_is_not_continued_as_another(run: Path, store: Path, capsys: Strea
 @pytest.mark.parametrize("views", [1, 10])
 def test_errors_are_measured(views: int, run: Path, store: Path, capsys: Streams) -> None:
     result = alexnet("evaluate", run, "--data", store, "--views", views, "--device", "cpu", capture=capsys)
-    assert result["pictures"] == VAL
+    assert result["images"] == VAL
     assert result["views"] == views
     assert 0 <= result["top5_error"] <= result["top1_error"] <= 1
     assert [member["run"] for member in result["members"]] == [str(run)]
     assert result["members"][0]["top1_error"] == result["top1_error"]
-    assert sum(row["pictures"] for row in result["per_class"]) == VAL
+    assert sum(row["images"] for row in result["per_class"]) == VAL
 
 
 def test_a_run_with_itself_is_an_ensemble_that_errs_alike(run: Path, store: Path, capsys: Streams) -> None:
@@ -124,15 +124,13 @@ def test_members_of_an_ensemble_may_be_different_networks(
     alexnet("train", store, tuned, *SMALL.split(), "--from", run, "--epochs", 1, "--optim.lr", 0.001, capture=capsys)
     result = alexnet("evaluate", run, other, tuned, "--data", store, "--device", "cpu", capture=capsys)
     assert [member["run"] for member in result["members"]] == [str(run), str(other), str(tuned)]
-    assert result["pictures"] == VAL and len({member["weight"] for member in result["members"]}) == 1
+    assert result["images"] == VAL and len({member["weight"] for member in result["members"]}) == 1
     described = alexnet("describe", other, capture=capsys)
     assert described["input_size"] == 70 and described["layers"][-1]["output_shape"] == [len(CLASSES)]
 
 
-def test_pictures_get_their_five_most_probable_labels(
-    run: Path, pictures: Path, tmp_path: Path, capsys: Streams
-) -> None:
-    files = sorted((pictures / "val").rglob("*.jpg"))[:3]
+def test_images_get_their_five_most_probable_labels(run: Path, images: Path, tmp_path: Path, capsys: Streams) -> None:
+    files = sorted((images / "val").rglob("*.jpg"))[:3]
     panel = tmp_path / "panel.png"
     result = alexnet("predict", run, *files, "--panel", panel, capture=capsys)
     assert [p["path"] for p in result["predictions"]] == [str(file) for file in files]
@@ -146,12 +144,12 @@ def test_pictures_get_their_five_most_probable_labels(
         assert min(image.size) > 100
 
 
-def test_a_stored_picture_is_nearest_to_itself(run: Path, store: Path, tmp_path: Path, capsys: Streams) -> None:
+def test_a_stored_image_is_nearest_to_itself(run: Path, store: Path, tmp_path: Path, capsys: Streams) -> None:
     split = Store(store).split("train")
-    picture = tmp_path / "stored.png"
-    Image.fromarray(np.asarray(split.picture(5))).save(picture)
+    image = tmp_path / "stored.png"
+    Image.fromarray(np.asarray(split.image(5))).save(image)
     panel = tmp_path / "panel.png"
-    line = ("similar", run, picture, "--data", store, "--count", 3, "--panel", panel, "--device", "cpu")
+    line = ("similar", run, image, "--data", store, "--count", 3, "--panel", panel, "--device", "cpu")
     for _ in range(2):  # the second time from the index that the first has made
         (query,) = alexnet(*line, capture=capsys)["queries"]
         distances = [near["distance"] for near in query["nearest"]]
@@ -161,10 +159,10 @@ def test_a_stored_picture_is_nearest_to_itself(run: Path, store: Path, tmp_path:
     assert panel.is_file()
 
 
-def test_features_have_a_row_and_a_name_for_every_picture(
-    run: Path, store: Path, pictures: Path, tmp_path: Path, capsys: Streams
+def test_features_have_a_row_and_a_name_for_every_image(
+    run: Path, store: Path, images: Path, tmp_path: Path, capsys: Streams
 ) -> None:
-    for source, names in ((store, VAL), (pictures / "val", VAL)):
+    for source, names in ((store, VAL), (images / "val", VAL)):
         out = tmp_path / "fc7.npy"
         split = ("--split", "val") if source == store else ()
         alexnet("features", run, source, out, *split, "--device", "cpu", capture=capsys)
@@ -202,12 +200,12 @@ def test_what_is_whole_verifies_and_what_is_not_does_not(
         assert file.name in err
 
 
-def test_results_are_shown_to_people_too(run: Path, store: Path, pictures: Path, capsys: Streams) -> None:
-    picture = next((pictures / "val" / CLASSES[3]).glob("*.jpg"))
+def test_results_are_shown_to_people_too(run: Path, store: Path, images: Path, capsys: Streams) -> None:
+    image = next((images / "val" / CLASSES[3]).glob("*.jpg"))
     lines = [
         ["evaluate", run, "--data", store],
-        ["predict", run, picture],
-        ["similar", run, picture, "--data", store],
+        ["predict", run, image],
+        ["similar", run, image, "--data", store],
         ["figures", run],
         ["verify", run],
     ]
@@ -217,7 +215,7 @@ def test_results_are_shown_to_people_too(run: Path, store: Path, pictures: Path,
 
 
 @pytest.mark.parametrize("command", ["predict RUN BAD", "similar RUN BAD --data STORE", "features RUN BAD fc7.npy"])
-def test_what_is_no_picture_is_named(
+def test_what_is_no_image_is_named(
     command: str, run: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Streams
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -33,13 +33,13 @@ def test_results_are_kept_section_by_section_and_drawn(tmp_path: Path, monkeypat
     monkeypatch.syspath_prepend(BENCHMARKS)
     from side_by_side import compare, keep  # type: ignore[import-not-found]
 
-    out, picture = tmp_path / "results.json", tmp_path / "speed.png"
+    out, image = tmp_path / "results.json", tmp_path / "speed.png"
     forms = {"limit": (lambda: None, 5.0), "ours": (lambda: None, 3.0), "theirs": (lambda: None, 1.0)}
     for section in ("inference", "loading"):
         keep(out, section, 2, {"batch 1": compare(section, forms, 2), "quality": {"ours": 1}}, ["torch"])
     kept = json.loads(out.read_text(encoding="utf-8"))
     assert list(kept) == ["inference", "loading"]
     assert kept["loading"]["versions"]["torch"] == version("torch")
-    subprocess.run([sys.executable, str(BENCHMARKS / "speed_figure.py"), str(out), str(picture)], check=True)
-    with Image.open(picture) as drawn:
+    subprocess.run([sys.executable, str(BENCHMARKS / "speed_figure.py"), str(out), str(image)], check=True)
+    with Image.open(image) as drawn:
         assert drawn.width > 500

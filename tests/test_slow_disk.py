@@ -1,4 +1,4 @@
-"""A store on a disk that is slow, fails, lies and disappears: a wait or a sentence, never another picture."""
+"""A store on a disk that is slow, fails, lies and disappears: a wait or a sentence, never another image."""
 
 import errno
 import importlib.util
@@ -53,10 +53,10 @@ def test_the_disk_shows_what_is_in_the_folder(store: Path, disk) -> None:
 @pytest.mark.parametrize(("order", "seconds"), [("slow 0.05", 0.5), ("hang 0.5", 0.4)])
 def test_a_slow_disk_is_waited_for(store: Path, disk, order: str, seconds: float) -> None:
     there, here = (Store(place).split("train") for place in (disk.place, store))
-    there.picture(0)
+    there.image(0)
     disk.tell(order)
     began = time.monotonic()
-    assert all((there.picture(index) == here.picture(index)).all() for index in range(12))
+    assert all((there.image(index) == here.image(index)).all() for index in range(12))
     assert time.monotonic() - began > seconds
 
 
@@ -71,21 +71,21 @@ FAULTS = {
 
 @pytest.mark.parametrize("order", FAULTS)
 def test_a_disk_that_fails_is_a_sentence_and_a_disk_that_is_well_again_goes_on(store: Path, disk, order: str) -> None:
-    split, expected = Store(disk.place).split("train"), Store(store).split("train").picture(7)
-    split.picture(0)
+    split, expected = Store(disk.place).split("train"), Store(store).split("train").image(7)
+    split.image(0)
     disk.vanish() if order == "vanish" else disk.tell(order)
     with pytest.raises(ValueError, match=rf"^{disk.place}/train-00000.arrow, row 7, .*{FAULTS[order]}.*again"):
-        split.picture(7)
+        split.image(7)
     if order != "vanish":
         disk.tell("well")
-        assert (split.picture(7) == expected).all()
+        assert (split.image(7) == expected).all()
 
 
 OPEN_AND_END = """
 import sys
 from alexnet.data.store.reader import Store
 split = Store(sys.argv[1]).split("train")
-split.picture(0)
+split.image(0)
 print("read", flush=True)
 input()
 """

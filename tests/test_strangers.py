@@ -63,15 +63,15 @@ KINDS = {"pickle": pickled, "pth": pth, "npy": npy}
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with pictures, a store and a run."""
+    """A folder with images, a store and a run."""
     folder = tmp_path_factory.mktemp("made")
     random = np.random.default_rng(0)
     for name in ("a", "b"):
-        (folder / "pictures" / name).mkdir(parents=True)
+        (folder / "images" / name).mkdir(parents=True)
         for i in range(6):
-            picture = Image.fromarray(random.integers(0, 256, (56, 56, 3), dtype=np.uint8))
-            picture.save(folder / "pictures" / name / f"{i}.png")
-    prepare(folder / "pictures", folder / "store", size=56, workers=1)
+            image = Image.fromarray(random.integers(0, 256, (56, 56, 3), dtype=np.uint8))
+            image.save(folder / "images" / name / f"{i}.png")
+    prepare(folder / "images", folder / "store", size=56, workers=1)
     network = NetworkConfig(input_size=51, width=1 / 24)
     config = TrainConfig(epochs=1, batch_size=4, device="cpu", dtype="float32", workers=1, network=network)
     loop.train(folder / "store", folder / "run", config)
@@ -114,7 +114,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "settings of a run": ("run/config.json", lambda own: load(own / "run", device="cpu")),
     "mean of a store": ("store/mean.npy", lambda own: loop.Store(own / "store")),
     "store.json": ("store/store.json", lambda own: loop.Store(own / "store")),
-    "shard": ("store/train-*.arrow", lambda own: loop.Store(own / "store").split("train").picture(0)),
+    "shard": ("store/train-*.arrow", lambda own: loop.Store(own / "store").split("train").image(0)),
 }
 
 
@@ -134,12 +134,12 @@ def test_a_planted_file_is_refused_and_nothing_happens(own: Path, place: str, ki
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_planted_picture_is_no_picture(own: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    (own / "picture.jpg").write_bytes(KINDS[kind]())
-    assert main(["predict", "run", "picture.jpg", "--device", "cpu"]) == 1
-    assert "picture.jpg is not a picture that can be read" in capsys.readouterr().err
-    (own / "pictures" / "a" / f"planted.{kind}").write_bytes(KINDS[kind]())
-    summary = prepare(own / "pictures", own / "other", size=56, workers=1, max_bad=1)
+def test_a_planted_image_is_no_image(own: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (own / "image.jpg").write_bytes(KINDS[kind]())
+    assert main(["predict", "run", "image.jpg", "--device", "cpu"]) == 1
+    assert "image.jpg is not an image that can be read" in capsys.readouterr().err
+    (own / "images" / "a" / f"planted.{kind}").write_bytes(KINDS[kind]())
+    summary = prepare(own / "images", own / "other", size=56, workers=1, max_bad=1)
     assert [each["key"] for each in summary["skipped_reasons"]] == [f"a/planted.{kind}"]
     assert not Path("executed").exists()
 
@@ -177,14 +177,14 @@ def test_a_planted_arrow_type_in_a_shard_does_nothing(made: Path, own: Path) -> 
         out.write_table(table)
     assert EXTENSION[b"ARROW:extension:metadata"] in file.read_bytes()
     vouch(own / "store", file)
-    expected = Store(made / "store").split("train").picture(0)
+    expected = Store(made / "store").split("train").image(0)
     with contextlib.suppress(ValueError):  # refused (by pyarrow 16), or bytes and numbers for us
-        assert (Store(own / "store").split("train").picture(0) == expected).all()
+        assert (Store(own / "store").split("train").image(0) == expected).all()
     assert not Path("executed").exists()
 
 
 def test_a_planted_arrow_type_in_a_parquet_file_does_nothing(own: Path) -> None:
-    images = [file.read_bytes() for file in sorted(own.glob("pictures/*/*.png"))]
+    images = [file.read_bytes() for file in sorted(own.glob("images/*/*.png"))]
     table = pa.table({"image": pa.array(images, pa.binary()), "label": pa.array([0, 1] * (len(images) // 2))})
     (own / "parquet").mkdir()
     pq.write_table(extended(table), own / "parquet" / "train-00000-of-00001.parquet")

@@ -25,7 +25,7 @@ class NetworkConfig:
     classes: int = 1000
     """Number of classes; a training takes it from its store."""
     input_size: int = 224
-    """Height and width of the picture that the network sees, in pixels."""
+    """Height and width of the image that the network sees, in pixels."""
     width: float = 1.0
     """Factor on the kernels of the convolutions and the units of fc6 and fc7, rounded to whole kernels per tower."""
     towers: int = 2
@@ -76,7 +76,7 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """What is done to each training picture (paper, section 4.1)."""
+    """What is done to each training image (paper, section 4.1)."""
 
     order: Literal["shuffled", "fixed"] = "shuffled"
     """shuffled: every epoch in another order; fixed: drawn once and kept (original program)."""
@@ -87,9 +87,9 @@ class AugmentConfig:
     mirror: bool = True
     """Mirror left to right with probability 1/2."""
     sharing: int = 1
-    """Consecutive pictures that share place and mirroring of their patches (original program: 32)."""
+    """Consecutive images that share place and mirroring of their patches (original program: 32)."""
     mean: Literal["own", "central"] = "own"
-    """Which part of the mean picture is removed: the patch's own, or always the central one, never mirrored."""
+    """Which part of the mean image is removed: the patch's own, or always the central one, never mirrored."""
     colour: float = 0.1
     """Standard deviation of the random multiples of the RGB principal components; 0 turns colour noise off."""
     colour_rule: Literal["eigenvalues", "standard deviations"] = "eigenvalues"
@@ -193,9 +193,9 @@ class TrainConfig:
     """How the ranks of torchrun share the work. data: each sees a part of every batch; towers: two ranks with a tower
     of the network each (paper, section 3.2); both: pairs of ranks with a tower each, and a part of every batch."""
     epochs: int = 90
-    """Passes over the training pictures."""
+    """Passes over the training images."""
     batch_size: int = 128
-    """Pictures per step."""
+    """Images per step."""
     seed: int = 0
     """Initial weights, order, crops, mirrors, colours and dropout are functions of this number."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -206,7 +206,7 @@ class TrainConfig:
     compile: bool = False
     """Compile the network with torch.compile (needs a C++ compiler on a CPU)."""
     workers: int = 0
-    """Threads that read, decode and crop pictures in the background; 0: one per processor core, at most 8. (A CPU that
+    """Threads that read, decode and crop images in the background; 0: one per processor core, at most 8. (A CPU that
     trains decodes with all cores between two steps: then they only read, and there are 8.)"""
     evaluate_every: int = 1
     """Epochs between evaluations on the validation split (centre view)."""

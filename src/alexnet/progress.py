@@ -20,7 +20,7 @@ class Progress:
     """
 
     def __init__(
-        self, description: str, total: int | None, unit: str = "pictures", start: int = 0, silent: bool = False
+        self, description: str, total: int | None, unit: str = "images", start: int = 0, silent: bool = False
     ) -> None:
         self.silent = silent
         self.description, self.total, self.unit = description, total, unit

@@ -28,8 +28,8 @@ def original() -> TrainConfig:
     Differences and their reasons: the program did it so, where the paper says something else or nothing.
     - Biases have twice the rate and do not decay.
     - The rate falls after 25, 51 and 79 epochs; conv1 is slowed at 67 and frozen at 72; colour noise ends at 67.
-    - The pictures keep one order; 32 in a row share a crop, of 33 x 33 places; the mean's centre is removed from all.
-    - Colour noise has standard deviations for eigenvalues, and the noisy picture is divided by 1.1.
+    - The images keep one order; 32 in a row share a crop, of 33 x 33 places; the mean's centre is removed from all.
+    - Colour noise has standard deviations for eigenvalues, and the noisy image is divided by 1.1.
     """
     return TrainConfig(
         recipe="original",
@@ -55,7 +55,7 @@ def tune() -> TrainConfig:
     Differences from `original` and their reasons: the program did it so.
     - The network has a sixth convolution; all layers but fc8 come from the run that `--from` names.
     - A tenth of the rate, a hundredth for conv1, which is frozen after 7 epochs; fc8, which is new, has ten times the
-      others' from 300 macro-batches of 1024 pictures (0.24 epochs of ILSVRC-2012) until epoch 9.
+      others' from 300 macro-batches of 1024 images (0.24 epochs of ILSVRC-2012) until epoch 9.
     - The rate falls after 22 and 42 epochs, colour noise ends at 38.
     """
     return dataclasses.replace(
@@ -119,21 +119,21 @@ def cifar() -> TrainConfig:
 
 
 def small() -> TrainConfig:
-    """Data of some thousand pictures: the paper's network, made to leave its starting plateau within an epoch.
+    """Data of some thousand images: the paper's network, made to leave its starting plateau within an epoch.
 
     Command: `alexnet train stores/imagenette runs/imagenette --recipe small`
     Cost: 61 minutes on two cores of an AMD EPYC (Zen 5, AVX-512, bfloat16) that did other work beside it
-    (2026-11-25, one run); 145 pictures a second alone, which would be 43 minutes.
+    (2026-11-25, one run); 145 images a second alone, which would be 43 minutes.
     Result: Imagenette validation, ten views: 17.4 % top-1, 1.9 % top-5 error; centre view 19.0 % and 2.4 %.
 
     Differences and their reasons:
     - Initial weights of conv3, conv4 and conv5 with standard deviation 0.03, as in the original program, instead of
       0.01: with 0.01 the signal that reaches fc6 drowns in the biases of 1. The loss is at 1.6 after two epochs.
-    - Batches of 64: twice as many updates from the same pictures.
+    - Batches of 64: twice as many updates from the same images.
     - The rate rises over the first 100 steps, so that the larger weights do not overshoot (loss of the first 25 steps
       2.46 instead of 2.93; after 150 steps nothing is gained).
-    - 40 epochs with drops after 32 and 37: with few pictures the validation error is too noisy to wait for plateaus.
-      Earlier drops fit the training pictures sooner and the others less well.
+    - 40 epochs with drops after 32 and 37: with few images the validation error is too noisy to wait for plateaus.
+      Earlier drops fit the training images sooner and the others less well.
     - Four times the weight decay and twice the colour noise. In the paper's 90 epochs of ImageNet the decay has some
       150 times the steps of these 40 to forget the initial weights. With the paper's decay and noise, 33 epochs and
       drops after 26 and 31, ten views had 18.4 % top-1 error (one run).
@@ -151,14 +151,14 @@ def small() -> TrainConfig:
 
 
 def demo() -> TrainConfig:
-    """The drawn pictures of `alexnet demo`: the paper's network, small enough to learn in a minute.
+    """The drawn images of `alexnet demo`: the paper's network, small enough to learn in a minute.
 
     Command: `alexnet demo --out demo`
     Cost: 44 seconds on two cores of an AMD EPYC (Zen 5, bfloat16; 2026-11-25, one run), the whole demonstration 59.
-    Result: 504 drawn pictures never seen, ten views: 5.4 % top-1 error; a linear classifier on their pixels: 73 %.
+    Result: 504 drawn images never seen, ten views: 5.4 % top-1 error; a linear classifier on their pixels: 73 %.
 
     Differences and their reasons:
-    - A quarter of the width, for pictures of 112 pixels: one sixtieth of the multiplications.
+    - A quarter of the width, for images of 112 pixels: one sixtieth of the multiplications.
     - Initial weights grow as layers narrow (about the square root of 2 over the number of inputs), biases are 0:
       otherwise little of the signal is left after five layers of a few dozen kernels.
     - Batches of 32 and a rate of 0.003, which rises over the first half epoch: many small updates.

@@ -23,8 +23,8 @@ from alexnet.model.network import AlexNet
 from alexnet.networks import NETWORKS
 
 KEYS = {
-    "pictures_per_second",
-    "limit_pictures_per_second",
+    "images_per_second",
+    "limit_images_per_second",
     "fraction_of_limit",
     "peak_memory_bytes",
     "dtype",
@@ -58,9 +58,9 @@ def test_network(what: str, dtype: str) -> None:
     result = bench(what, batch_size=3, dtype=dtype, rounds=2)  # type: ignore[arg-type]
     assert result.keys() >= KEYS
     assert (result["what"], result["batch"], result["dtype"], result["network"]) == (what, 3, dtype, "paper")
-    ratio = result["pictures_per_second"] / result["limit_pictures_per_second"]
+    ratio = result["images_per_second"] / result["limit_images_per_second"]
     assert result["fraction_of_limit"] == pytest.approx(ratio)
-    assert result["slowest"] <= result["pictures_per_second"] <= result["fastest"]
+    assert result["slowest"] <= result["images_per_second"] <= result["fastest"]
     assert result["peak_memory_bytes"] > 10_000_000
     json.dumps(result)
     assert "of the limit" in shown(result)
@@ -68,7 +68,7 @@ def test_network(what: str, dtype: str) -> None:
 
 def test_days_for_imagenet_follow_from_the_rate() -> None:
     result = bench("train", batch_size=2, rounds=1)
-    seconds = 90 * 1_281_167 / result["pictures_per_second"]
+    seconds = 90 * 1_281_167 / result["images_per_second"]
     assert result["days_for_90_epochs_of_imagenet"] == pytest.approx(seconds / 86_400)
     assert "5 to 6 days" in shown(result)
 
@@ -93,21 +93,21 @@ def test_the_step_that_is_measured_trains(monkeypatch: pytest.MonkeyPatch) -> No
 def test_training_is_also_measured_with_the_loader_that_feeds_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    draw_photographs(tmp_path / "pictures", 24)
-    prepare(tmp_path / "pictures", tmp_path / "store", workers=1, val_fraction=0)
+    draw_photographs(tmp_path / "images", 24)
+    prepare(tmp_path / "images", tmp_path / "store", workers=1, val_fraction=0)
     config = dataclasses.replace(NETWORKS["paper"].config, classes=len(CLASSES))
     monkeypatch.setitem(NETWORKS, "paper", dataclasses.replace(NETWORKS["paper"], config=config))
     result = bench("train", batch_size=8, dtype="float32", rounds=1, store=tmp_path / "store")
-    ratio = result["fed_pictures_per_second"] / result["repeated_pictures_per_second"]
+    ratio = result["fed_images_per_second"] / result["repeated_images_per_second"]
     assert result["fed_fraction"] == pytest.approx(ratio)
     assert "fed by the loader" in shown(result)
     with pytest.raises(ValueError, match="cannot feed"):
         bench("train", batch_size=25, dtype="float32", rounds=1, store=tmp_path / "store")
 
 
-def test_the_loader_feeds_every_step_with_other_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    draw_photographs(tmp_path / "pictures", 24)
-    prepare(tmp_path / "pictures", tmp_path / "store", workers=1, val_fraction=0)
+def test_the_loader_feeds_every_step_with_other_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw_photographs(tmp_path / "images", 24)
+    prepare(tmp_path / "images", tmp_path / "store", workers=1, val_fraction=0)
     monkeypatch.setattr(feeding, "STEPS", 2)
     seen: list[torch.Tensor] = []
     config = dataclasses.replace(NETWORKS["paper"].config, classes=len(CLASSES))
@@ -126,16 +126,16 @@ def test_files(what: str) -> None:
     result = bench(what, batch_size=8, rounds=1)  # type: ignore[arg-type]
     assert result.keys() >= KEYS
     assert result["batch"] == {"load": 8, "prepare": 30}[what]
-    assert result["bytes_per_picture"] > 10_000  # as photographs have, not flat drawings
+    assert result["bytes_per_image"] > 10_000  # as photographs have, not flat drawings
     assert "drawn" in shown(result)
 
 
-def test_given_pictures_and_stores_are_measured(tmp_path: Path) -> None:
-    draw_photographs(tmp_path / "pictures", 12)
-    prepare(tmp_path / "pictures", tmp_path / "store", workers=1, val_fraction=0)
+def test_given_images_and_stores_are_measured(tmp_path: Path) -> None:
+    draw_photographs(tmp_path / "images", 12)
+    prepare(tmp_path / "images", tmp_path / "store", workers=1, val_fraction=0)
     loaded = bench("load", store=tmp_path / "store", batch_size=5, rounds=1)
     assert loaded["source"] == str(tmp_path / "store")
-    assert bench("prepare", source=tmp_path / "pictures", rounds=1)["source"] == str(tmp_path / "pictures")
+    assert bench("prepare", source=tmp_path / "images", rounds=1)["source"] == str(tmp_path / "images")
     with pytest.raises(ValueError, match="smaller --batch-size"):
         bench("load", store=tmp_path / "store", batch_size=13, rounds=1)
 

@@ -1,4 +1,4 @@
-"""Builders of miniature data sets in every layout that the package reads, with a few bad pictures.
+"""Builders of miniature data sets in every layout that the package reads, with a few bad images.
 
 Plain functions. Those that write take the folder or file to write, which need not exist, and return it.
 """
@@ -24,15 +24,15 @@ INNER = ((6, "n00001740", "entity"), (7, "n02084071", "dog, domestic dog, Canis 
 """Synsets with children: in meta.mat, but no classes."""
 
 TRUTH = (3, 1, 5, 2, 4, 3, 2, 5)
-"""ILSVRC2012_ID of the validation pictures in turn."""
+"""ILSVRC2012_ID of the validation images in turn."""
 
 
-def picture(seed: int = 0, width: int = 40, height: int = 30, format: str = "JPEG", mode: str = "RGB") -> bytes:
-    """An encoded picture of soft random colours; the same seed gives the same one."""
+def image(seed: int = 0, width: int = 40, height: int = 30, format: str = "JPEG", mode: str = "RGB") -> bytes:
+    """An encoded image of soft random colours; the same seed gives the same one."""
     noise = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
-    image = Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC).convert(mode)
+    made = Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC).convert(mode)
     file = io.BytesIO()
-    image.save(file, format)
+    made.save(file, format)
     return file.getvalue()
 
 
@@ -41,13 +41,13 @@ def fingerprint(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:12]
 
 
-def odd_pictures() -> dict[str, bytes]:
-    """What ILSVRC-2012 holds beside colour JPEGs, by a word for it; only "truncated" is no whole picture."""
+def odd_images() -> dict[str, bytes]:
+    """What ILSVRC-2012 holds beside colour JPEGs, by a word for it; only "truncated" is no whole image."""
     return {
-        "grey": picture(1, mode="L"),
-        "cmyk": picture(2, mode="CMYK"),
-        "png": picture(3, format="PNG"),
-        "truncated": picture(4, width=400, height=300)[:700],
+        "grey": image(1, mode="L"),
+        "cmyk": image(2, mode="CMYK"),
+        "png": image(3, format="PNG"),
+        "truncated": image(4, width=400, height=300)[:700],
     }
 
 
@@ -62,29 +62,29 @@ def tar_bytes(files: Iterable[tuple[str, bytes]]) -> bytes:
     return buffer.getvalue()
 
 
-def folder(root: Path, pictures: Mapping[str, int], seed: int = 0) -> Path:
-    """Class folders with so many pictures each: {"train/a": 3, "val/a": 1}; named 000.jpg and so on."""
-    for index, (name, count) in enumerate(pictures.items()):
+def folder(root: Path, images: Mapping[str, int], seed: int = 0) -> Path:
+    """Class folders with so many images each: {"train/a": 3, "val/a": 1}; named 000.jpg and so on."""
+    for index, (name, count) in enumerate(images.items()):
         (root / name).mkdir(parents=True, exist_ok=True)
         for number in range(count):
-            (root / name / f"{number:03}.jpg").write_bytes(picture(seed + 1000 * index + number))
+            (root / name / f"{number:03}.jpg").write_bytes(image(seed + 1000 * index + number))
     return root
 
 
-def train_files(pictures_per_class: int = 3) -> dict[str, dict[str, bytes]]:
-    """Training pictures of the miniature ILSVRC-2012: wnid to name to bytes; one class has the odd ones."""
+def train_files(images_per_class: int = 3) -> dict[str, dict[str, bytes]]:
+    """Training images of the miniature ILSVRC-2012: wnid to name to bytes; one class has the odd ones."""
     files = {
-        wnid: {f"{wnid}_{7 * n + 1}.JPEG": picture(100 * number + n) for n in range(pictures_per_class)}
+        wnid: {f"{wnid}_{7 * n + 1}.JPEG": image(100 * number + n) for n in range(images_per_class)}
         for number, wnid, _ in LEAVES
     }
     odd = LEAVES[0][1]
-    files[odd] |= {f"{odd}_{1000 + n}.JPEG": data for n, data in enumerate(odd_pictures().values())}
+    files[odd] |= {f"{odd}_{1000 + n}.JPEG": data for n, data in enumerate(odd_images().values())}
     return files
 
 
 def val_files() -> dict[str, bytes]:
-    """The validation pictures of the miniature ILSVRC-2012: name to bytes."""
-    return {f"ILSVRC2012_val_{n:08}.JPEG": picture(10_000 + n) for n in range(1, len(TRUTH) + 1)}
+    """The validation images of the miniature ILSVRC-2012: name to bytes."""
+    return {f"ILSVRC2012_val_{n:08}.JPEG": image(10_000 + n) for n in range(1, len(TRUTH) + 1)}
 
 
 def meta_mat(leaves: Sequence[tuple[int, str, str]] = LEAVES, inner: Sequence[tuple[int, str, str]] = INNER) -> bytes:
@@ -131,17 +131,17 @@ def ilsvrc2012(root: Path) -> Path:
 
 
 def kaggle(root: Path) -> Path:
-    """The pictures and labels of `ilsvrc2012` as Kaggle packs them, in the folder above `ILSVRC`."""
-    pictures = root / "ILSVRC" / "Data" / "CLS-LOC"
+    """The images and labels of `ilsvrc2012` as Kaggle packs them, in the folder above `ILSVRC`."""
+    images = root / "ILSVRC" / "Data" / "CLS-LOC"
     for wnid, files in train_files().items():
-        (pictures / "train" / wnid).mkdir(parents=True)
+        (images / "train" / wnid).mkdir(parents=True)
         for name, data in files.items():
-            (pictures / "train" / wnid / name).write_bytes(data)
-    (pictures / "val").mkdir()
+            (images / "train" / wnid / name).write_bytes(data)
+    (images / "val").mkdir()
     wnid_of = {number: wnid for number, wnid, _ in LEAVES}
     rows = ["ImageId,PredictionString"]
     for (name, data), number in reversed(list(zip(val_files().items(), TRUTH, strict=True))):
-        (pictures / "val" / name).write_bytes(data)
+        (images / "val" / name).write_bytes(data)
         rows.append(f"{name.removesuffix('.JPEG')},{wnid_of[number]} 1 2 30 20 {wnid_of[number]} 3 4 20 20 ")
     (root / "LOC_val_solution.csv").write_text("\n".join(rows) + "\n")
     names = sorted((wnid, words) for _, wnid, words in LEAVES)
@@ -156,34 +156,34 @@ def parquet(
     row_group_size: int = 4,
     hub: bool = True,
 ) -> Path:
-    """One Parquet file of (encoded picture, label) rows, as the Hugging Face hub writes it.
+    """One Parquet file of (encoded image, label) rows, as the Hugging Face hub writes it.
 
     With `hub` false the schema says nothing of the classes.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    images = [{"bytes": data, "path": f"picture_{row}.JPEG"} for row, (data, _) in enumerate(rows)]
+    structs = [{"bytes": data, "path": f"image_{row}.JPEG"} for row, (data, _) in enumerate(rows)]
     image_type = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     features = {"image": {"_type": "Image"}, "label": {"names": names, "_type": "ClassLabel"}}
     schema = pa.schema(
         [("image", image_type), ("label", pa.int64())],
         metadata={"huggingface": json.dumps({"info": {"features": features}})} if hub else None,
     )
-    columns = [pa.array(images, image_type), pa.array([label for _, label in rows], pa.int64())]
+    columns = [pa.array(structs, image_type), pa.array([label for _, label in rows], pa.int64())]
     file.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(columns, schema=schema), file, row_group_size=row_group_size)
     return file
 
 
-def hub(root: Path, names: Sequence[str] = ("a", "b", "c"), pictures: int = 12, shards: int = 2) -> Path:
+def hub(root: Path, names: Sequence[str] = ("a", "b", "c"), images: int = 12, shards: int = 2) -> Path:
     """A data set in the hub's layout: in `data`, train shards, a validation file, an unlabelled test file."""
     data = root / "data"
     for shard in range(shards):
-        numbers = range(shard * pictures // shards, (shard + 1) * pictures // shards)
-        rows = [(picture(n), n % len(names)) for n in numbers]
+        numbers = range(shard * images // shards, (shard + 1) * images // shards)
+        rows = [(image(n), n % len(names)) for n in numbers]
         parquet(data / f"train-{shard:05}-of-{shards:05}.parquet", rows, names)
-    held = [(picture(5000 + n), n % len(names)) for n in range(len(names))]
+    held = [(image(5000 + n), n % len(names)) for n in range(len(names))]
     parquet(data / "validation-00000-of-00001.parquet", held, names)
-    parquet(data / "test-00000-of-00001.parquet", [(picture(6000 + n), -1) for n in range(2)], names)
+    parquet(data / "test-00000-of-00001.parquet", [(image(6000 + n), -1) for n in range(2)], names)
     return root

@@ -14,22 +14,22 @@ SIZE, CROP = 40, 32
 
 
 @pytest.fixture
-def pictures() -> np.ndarray:
+def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (6, SIZE, SIZE, 3), dtype=np.uint8)
 
 
-def test_crop_and_mirror_equal_torchvision(pictures):
+def test_crop_and_mirror_equal_torchvision(images):
     draws = augment.draw_epoch(AugmentConfig(), 6, SIZE, CROP, seed=3, epoch=0)
     assert draws.mirrored.any() and not draws.mirrored.all()
-    for picture, offset, mirrored in zip(pictures, draws.offsets, draws.mirrored, strict=True):
-        patch = pixels.crop_and_mirror(picture, offset, mirrored, CROP)
-        theirs = tv.crop(torch.from_numpy(picture).permute(2, 0, 1), int(offset[0]), int(offset[1]), CROP, CROP)
+    for image, offset, mirrored in zip(images, draws.offsets, draws.mirrored, strict=True):
+        patch = pixels.crop_and_mirror(image, offset, mirrored, CROP)
+        theirs = tv.crop(torch.from_numpy(image).permute(2, 0, 1), int(offset[0]), int(offset[1]), CROP, CROP)
         theirs = tv.hflip(theirs) if mirrored else theirs
         assert torch.equal(torch.from_numpy(patch.copy()).permute(2, 0, 1), theirs)
 
 
-def test_ten_views_are_torchvisions_in_our_order(pictures):
-    x = torch.from_numpy(pictures).permute(0, 3, 1, 2)
+def test_ten_views_are_torchvisions_in_our_order(images):
+    x = torch.from_numpy(images).permute(0, 3, 1, 2)
     ours = augment.ten_views(x, CROP)
     assert ours.shape == (6, 10, 3, CROP, CROP)
     top_left, top_right, bottom_left, bottom_right, centre, *mirrored = tv.ten_crop(x, [CROP, CROP])
@@ -39,22 +39,22 @@ def test_ten_views_are_torchvisions_in_our_order(pictures):
     assert {v.numpy().tobytes() for v in mirrored} == {ours[:, 5 + i].numpy().tobytes() for i in range(5)}
 
 
-def test_centre_view_is_torchvisions(pictures):
-    x = torch.from_numpy(pictures).permute(0, 3, 1, 2)
+def test_centre_view_is_torchvisions(images):
+    x = torch.from_numpy(images).permute(0, 3, 1, 2)
     assert torch.equal(augment.centre_view(x, CROP), tv.center_crop(x, [CROP, CROP]))
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_the_mean_is_removed_where_the_patch_was(pictures, mirrored):
-    """Removing the mean from the whole picture and cutting out after it gives the same numbers."""
+def test_the_mean_is_removed_where_the_patch_was(images, mirrored):
+    """Removing the mean from the whole image and cutting out after it gives the same numbers."""
     mean = np.random.default_rng(1).uniform(0, 255, (SIZE, SIZE, 3)).astype(np.float32)
     offsets = np.random.default_rng(2).integers(0, SIZE - CROP + 1, (6, 2))
     flags = np.full(6, mirrored)
-    patches = np.stack([pixels.crop_and_mirror(p, o, mirrored, CROP) for p, o in zip(pictures, offsets, strict=True)])
+    patches = np.stack([pixels.crop_and_mirror(p, o, mirrored, CROP) for p, o in zip(images, offsets, strict=True)])
     shift = torch.arange(18, dtype=torch.float32).reshape(6, 3)
     ours = augment.remove_mean(torch.from_numpy(patches), torch.from_numpy(mean), offsets, flags, shift, torch.float32)
     for i, (top, left) in enumerate(offsets):
-        whole = pictures[i].astype(np.float32) - mean
+        whole = images[i].astype(np.float32) - mean
         patch = whole[top : top + CROP, left : left + CROP]
         patch = (patch[:, ::-1] if mirrored else patch) + shift[i].numpy()
         np.testing.assert_allclose(ours[i].permute(1, 2, 0).numpy(), patch, atol=1e-4)
@@ -98,17 +98,17 @@ def test_what_is_turned_off_does_not_happen():
     assert (draws.offsets == (SIZE - CROP) // 2).all() and not draws.mirrored.any() and not draws.colour.any()
 
 
-def test_a_picture_of_the_networks_size_has_one_patch(pictures):
+def test_an_image_of_the_networks_size_has_one_patch(images):
     draws = augment.draw_epoch(AugmentConfig(), 6, SIZE, SIZE, seed=0, epoch=0)
     assert not draws.offsets.any()
-    views = augment.ten_views(torch.from_numpy(pictures).permute(0, 3, 1, 2), SIZE)
+    views = augment.ten_views(torch.from_numpy(images).permute(0, 3, 1, 2), SIZE)
     assert torch.equal(views[:, 0], views[:, 4])
 
 
 ORIGINAL = AugmentConfig(order="fixed", last_offset=True, sharing=32, mean="central", colour_rule="standard deviations")
 
 
-def test_the_originals_order_never_changes_and_32_pictures_share_a_crop():
+def test_the_originals_order_never_changes_and_32_images_share_a_crop():
     draws = [augment.draw_epoch(ORIGINAL, 500, SIZE, CROP, 1, epoch) for epoch in range(3)]
     assert all(np.array_equal(draws[0].order, other.order) for other in draws)
     assert np.array_equal(np.sort(draws[0].order), np.arange(500))
@@ -116,7 +116,7 @@ def test_the_originals_order_never_changes_and_32_pictures_share_a_crop():
     for start in range(0, 500, 32):
         assert len(np.unique(draws[0].offsets[start : start + 32], axis=0)) == 1
         assert len(np.unique(draws[0].mirrored[start : start + 32])) == 1
-    assert len(np.unique(draws[0].colour, axis=0)) == 500  # each picture has its own colour
+    assert len(np.unique(draws[0].colour, axis=0)) == 500  # each image has its own colour
 
 
 def test_the_original_counts_33_places_where_the_paper_counts_32():
@@ -144,9 +144,9 @@ def test_the_originals_colour_rule():
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_the_original_always_removes_the_central_mean(pictures, mirrored):
+def test_the_original_always_removes_the_central_mean(images, mirrored):
     mean = torch.rand(SIZE, SIZE, 3) * 255
-    patches = torch.from_numpy(pictures[:, :CROP, :CROP].copy())
+    patches = torch.from_numpy(images[:, :CROP, :CROP].copy())
     ours = augment.remove_mean(
         patches, mean, np.zeros((6, 2), int), np.full(6, mirrored), torch.zeros(6, 3), torch.float32, central=True
     )
@@ -155,9 +155,9 @@ def test_the_original_always_removes_the_central_mean(pictures, mirrored):
     torch.testing.assert_close(ours, (patches - centre).permute(0, 3, 1, 2))
 
 
-def test_views_lose_their_own_mean_or_the_central_one(pictures):
+def test_views_lose_their_own_mean_or_the_central_one(images):
     mean = torch.rand(SIZE, SIZE, 3) * 255
-    x, planes = torch.from_numpy(pictures), mean.permute(2, 0, 1)
+    x, planes = torch.from_numpy(images), mean.permute(2, 0, 1)
     raw = augment.ten_views(x.permute(0, 3, 1, 2).float(), CROP)
     own, central = (augment.views_to_test(x, mean, CROP, 10, flag) for flag in (False, True))
     torch.testing.assert_close(raw - own, augment.ten_views(planes[None], CROP).expand(raw.shape))

@@ -29,20 +29,20 @@ def source(tmp_path: Path) -> Path:
     random = np.random.default_rng(0)
     for split, count in (("train", 24), ("val", 12)):
         for label, name in enumerate(("dark", "light")):
-            folder = tmp_path / "pictures" / split / name
+            folder = tmp_path / "images" / split / name
             folder.mkdir(parents=True)
             for number in range(count):
                 pixels = random.normal(128, 30, (40, 40, 3))
                 pixels[:20, :20] += (2 * label - 1) * 40
                 Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{number}.png")
-    return tmp_path / "pictures"
+    return tmp_path / "images"
 
 
 def test_a_linear_rule_is_found(source: Path, tmp_path: Path) -> None:
     prepare(source, tmp_path / "store", size=40, workers=1)
     result = linear_classifier(tmp_path / "store", side=10)
     assert result["top1_error"] == 0
-    assert result["pictures"] == 24
+    assert result["images"] == 24
     assert result["side"] == 10
 
 

@@ -33,7 +33,7 @@ CONFIG = TrainConfig(
 
 
 def run_demo(out: Path, **changes: Any) -> dict[str, Any]:
-    sizes = {"train_pictures": TRAIN, "val_pictures": VAL, "size": SIZE, "config": CONFIG, "workers": 1}
+    sizes = {"train_images": TRAIN, "val_images": VAL, "size": SIZE, "config": CONFIG, "workers": 1}
     return demo(out, **(sizes | changes))
 
 
@@ -57,7 +57,7 @@ def page(result: dict[str, Any]) -> str:
 def test_the_result_is_json_and_is_what_evaluate_measures(result: dict[str, Any], out: Path) -> None:
     assert json.loads(json.dumps(result)) == result
     again = evaluate([out / "run"], out / "store", views=10, device="cpu")
-    for key in ("top1_error", "top5_error", "views", "pictures", "per_class"):
+    for key in ("top1_error", "top5_error", "views", "images", "per_class"):
         assert result[key] == again[key], key
     assert result["classes"] == len(CLASSES)
     assert result["chance_top1_error"] == pytest.approx(1 - 1 / len(CLASSES))

@@ -1,4 +1,4 @@
-"""The drawn pictures: reproducible, labelled by all three cues together, and nothing but files that open."""
+"""The drawn images: reproducible, labelled by all three cues together, and nothing but files that open."""
 
 import itertools
 import json
@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from alexnet.data.sources import open_source
-from alexnet.demo import synthetic as drawings
-from alexnet.demo.synthetic import CLASSES, COLOURS, PATTERNS, SHAPES, draw_set, picture
+from alexnet.demo import synthetic
+from alexnet.demo.synthetic import CLASSES, COLOURS, PATTERNS, SHAPES, draw, draw_set
 
 TRAIN, VAL = 24, 12
 
@@ -34,20 +34,20 @@ def test_no_two_cues_are_enough() -> None:
         assert min(rest.count(each) for each in rest) >= 2
 
 
-def test_a_picture_is_a_function_of_seed_split_and_index() -> None:
-    one = picture(3, "train", 5, seed=1)
-    np.testing.assert_array_equal(one, picture(3, "train", 5, seed=1))
+def test_an_image_is_a_function_of_seed_split_and_index() -> None:
+    one = draw(3, "train", 5, seed=1)
+    np.testing.assert_array_equal(one, draw(3, "train", 5, seed=1))
     for other in (
-        picture(3, "train", 5, seed=2),
-        picture(3, "val", 5, seed=1),
-        picture(3, "train", 6, seed=1),
+        draw(3, "train", 5, seed=2),
+        draw(3, "val", 5, seed=1),
+        draw(3, "train", 6, seed=1),
     ):
         assert other.shape != one.shape or (other != one).mean() > 0.5
 
 
 @pytest.mark.parametrize("label", range(len(CLASSES)))
-def test_pictures_are_bytes_of_natural_sizes_and_not_flat(label: int) -> None:
-    pixels = picture(label, "val", label)
+def test_images_are_bytes_of_natural_sizes_and_not_flat(label: int) -> None:
+    pixels = draw(label, "val", label)
     assert pixels.dtype == np.uint8
     assert pixels.shape[2] == 3
     assert all(128 <= side <= 200 for side in pixels.shape[:2])
@@ -57,13 +57,13 @@ def test_pictures_are_bytes_of_natural_sizes_and_not_flat(label: int) -> None:
 @pytest.mark.parametrize("index", range(8))
 @pytest.mark.parametrize("cue", range(3))
 def test_a_cue_changes_the_object_and_nothing_around_it(cue: int, index: int) -> None:
-    """Pictures of one number differ in their object alone, which lies in the central square."""
+    """Images of one number differ in their object alone, which lies in the central square."""
     choices = (COLOURS, PATTERNS, SHAPES)[cue]
     words = ["red", "striped", "disc"]
     words[cue] = choices[0]
-    first = picture(CLASSES.index("_".join(words)), "train", index)
+    first = draw(CLASSES.index("_".join(words)), "train", index)
     words[cue] = choices[1]
-    second = picture(CLASSES.index("_".join(words)), "train", index)
+    second = draw(CLASSES.index("_".join(words)), "train", index)
     changed = np.asarray((np.abs(first.astype(int) - second) > 24).any(axis=2))
     assert 0.005 < changed.mean() < 0.5
     height, width = changed.shape[0], changed.shape[1]
@@ -76,33 +76,33 @@ def test_a_cue_changes_the_object_and_nothing_around_it(cue: int, index: int) ->
 @pytest.mark.parametrize("shape", SHAPES)
 def test_shapes_have_the_area_of_the_disc(shape: str) -> None:
     y, x = (axis.astype(np.float32) - 40 for axis in np.ogrid[:80, :80])
-    area = drawings._covered(drawings._distance(shape, x, y, 15)).sum()
+    area = synthetic._covered(synthetic._distance(shape, x, y, 15)).sum()
     assert area == pytest.approx(np.pi * 15**2, rel=0.01)
 
 
-@pytest.mark.parametrize("pattern", [drawings._stripes, drawings._dots, drawings._checks])
+@pytest.mark.parametrize("pattern", [synthetic._stripes, synthetic._dots, synthetic._checks])
 def test_patterns_cover_their_share_and_repeat(pattern) -> None:
     y, x = (axis.astype(np.float32) for axis in np.ogrid[:160, :160])
-    share = 0.5 if pattern is drawings._checks else 0.3
+    share = 0.5 if pattern is synthetic._checks else 0.3
     coverage = pattern(x, y, 16, share)
     assert coverage.min() >= 0
     assert coverage.max() <= 1
     assert coverage.mean() == pytest.approx(share, abs=0.02)
-    period = 32 if pattern is drawings._checks else 16
+    period = 32 if pattern is synthetic._checks else 16
     np.testing.assert_allclose(coverage[:, :period], coverage[:, period : 2 * period], atol=1e-4)
 
 
 @pytest.mark.parametrize("name", COLOURS)
 def test_named_colours_stay_apart(name: str) -> None:
     for seed in range(50):
-        red, _, blue = drawings._named_colour(np.random.default_rng(seed), name)
+        red, _, blue = synthetic._named_colour(np.random.default_rng(seed), name)
         assert (red > 1.5 * blue) == (name == "red")
         assert (blue > 1.5 * red) == (name == "blue")
 
 
 def test_edges_are_anti_aliased() -> None:
     y, x = (axis.astype(np.float32) - 20 for axis in np.ogrid[:40, :40])
-    coverage = drawings._covered(drawings._distance("disc", x, y, 10.3))
+    coverage = synthetic._covered(synthetic._distance("disc", x, y, 10.3))
     between = (coverage > 0) & (coverage < 1)
     assert between.sum() > 40
 
@@ -122,19 +122,19 @@ def test_files_are_jpegs_of_their_class(drawn: Path) -> None:
             assert image.format == "JPEG"
             stored = np.asarray(image).astype(int)
         assert data[:2] == b"\xff\xd8"
-        expected = picture(CLASSES.index(wnid), split, int(Path(file).stem))
+        expected = draw(CLASSES.index(wnid), split, int(Path(file).stem))
         assert stored.shape == expected.shape
         assert np.abs(stored - expected).mean() < 8
 
 
 def test_processes_draw_what_one_draws(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drawings, "AT_ONCE", 12)
+    monkeypatch.setattr(synthetic, "AT_ONCE", 12)
     draw_set(tmp_path, train=TRAIN, val=VAL, workers=2)
     assert files(tmp_path) == files(drawn)
 
 
 def test_what_is_there_is_not_drawn_again(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drawings, "picture", None)
+    monkeypatch.setattr(synthetic, "draw", None)
     assert draw_set(drawn, train=TRAIN, val=VAL)["complete"]
 
 
@@ -142,13 +142,13 @@ def test_an_interrupted_set_is_completed(drawn: Path, tmp_path: Path, monkeypatc
     def stop(label: int, split: str, index: int, seed: int) -> np.ndarray:
         if split == "val":
             raise KeyboardInterrupt
-        return picture(label, split, index, seed)
+        return draw(label, split, index, seed)
 
     with monkeypatch.context() as patch:
-        patch.setattr(drawings, "picture", stop)
+        patch.setattr(synthetic, "draw", stop)
         with pytest.raises(KeyboardInterrupt):
             draw_set(tmp_path, train=TRAIN, val=VAL, workers=1)
-    assert not json.loads((tmp_path / drawings.RECORD).read_text())["complete"]
+    assert not json.loads((tmp_path / synthetic.RECORD).read_text())["complete"]
     draw_set(tmp_path, train=TRAIN, val=VAL, workers=1)
     assert files(tmp_path) == files(drawn)
 
@@ -160,7 +160,7 @@ def test_nothing_else_is_overwritten(what: str, tmp_path: Path) -> None:
     else:
         draw_set(tmp_path, train=12, val=12, workers=1)
     if what == "damaged":
-        (tmp_path / drawings.RECORD).write_text("{")
+        (tmp_path / synthetic.RECORD).write_text("{")
     before = files(tmp_path)
     with pytest.raises(ValueError, match=tmp_path.name):
         draw_set(tmp_path, train=24 if what == "count" else 12, val=12, seed=int(what == "seed"), workers=1)

@@ -16,7 +16,7 @@ from alexnet.model.linear import Linear, linear
 needs_kernels = pytest.mark.skipif(not kernels.available(), reason="no compiled kernels here")
 needs_onednn = pytest.mark.skipif(not kernels.has_onednn(torch.zeros(1)), reason="no oneDNN here")
 
-# In, out, kernel size, stride, padding, groups, height and width of the picture.
+# In, out, kernel size, stride, padding, groups, height and width of the image.
 CONVOLUTIONS = [
     (3, 16, 11, 4, 0, 1, 67, 71),  # conv1
     (3, 8, 11, 4, 0, 1, 11, 14),  # one place
@@ -85,7 +85,7 @@ def test_first_convolution_in_bfloat16(
             with torch.autocast("cpu", torch.bfloat16):
                 y = convolution.conv2d(x.float(), w, b, layer.stride, layer.padding, 1)
             ours = any("alexnet_first" in name for name in names(y))
-            assert ours == kernels.has_pairs(), "blocks of the picture have no gradient"
+            assert ours == kernels.has_pairs(), "blocks of the image have no gradient"
             return y
 
     else:
@@ -104,27 +104,27 @@ def test_first_convolution_in_bfloat16(
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_padding_is_torchs(padding: tuple[int, int, int, int], dtype: torch.dtype):
     x = torch.randn(2, 3, 9, 14).to(dtype)
-    for pictures in (x, x.contiguous(memory_format=torch.channels_last), x[:, :, 1:, ::2]):
-        assert torch.equal(ZeroPad2d(padding)(pictures), F.pad(pictures, padding))
+    for images in (x, x.contiguous(memory_format=torch.channels_last), x[:, :, 1:, ::2]):
+        assert torch.equal(ZeroPad2d(padding)(images), F.pad(images, padding))
     (slope,) = torch.autograd.grad(ZeroPad2d(padding)(x.requires_grad_()).sum(), x)
     assert torch.equal(slope, torch.autograd.grad(F.pad(x, padding).sum(), x)[0])
 
 
 @needs_kernels
 def test_which_convolutions_go_over_blocks():
-    pictures = torch.zeros(1, 3, 20, 20)
+    images = torch.zeros(1, 3, 20, 20)
     weight = torch.zeros(4, 3, 11, 11)
-    assert convolution.in_blocks(pictures, weight, (4, 4), (0, 0), 1)
-    assert not convolution.in_blocks(pictures, weight, (4, 4), (2, 2), 1)
-    assert not convolution.in_blocks(pictures, weight, (2, 2), (0, 0), 1)
-    assert not convolution.in_blocks(pictures.requires_grad_(), weight, (4, 4), (0, 0), 1)
+    assert convolution.in_blocks(images, weight, (4, 4), (0, 0), 1)
+    assert not convolution.in_blocks(images, weight, (4, 4), (2, 2), 1)
+    assert not convolution.in_blocks(images, weight, (2, 2), (0, 0), 1)
+    assert not convolution.in_blocks(images.requires_grad_(), weight, (4, 4), (0, 0), 1)
     assert not convolution.in_blocks(torch.zeros(1, 8, 20, 20), torch.zeros(4, 8, 11, 11), (4, 4), (0, 0), 1)
 
 
 @needs_kernels
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("side", "height", "width"), [(4, 3, 4), (4, 5, 5), (2, 1, 1), (3, 4, 2)])
-def test_blocks_are_the_pictures_pixels(dtype: torch.dtype, side: int, height: int, width: int):
+def test_blocks_are_the_images_pixels(dtype: torch.dtype, side: int, height: int, width: int):
     x = torch.randn(2, 3, 10, 13)
     whole = torch.zeros(2, 3, side * height, side * width)
     h, w = min(10, side * height), min(13, side * width)
@@ -139,15 +139,15 @@ def test_blocks_are_the_pictures_pixels(dtype: torch.dtype, side: int, height: i
 @needs_onednn
 def test_every_other_form_is_torchs():
     full, conv = Linear(6, 4), Conv2d(2, 4, 3)
-    x, pictures = torch.randn(3, 6), torch.randn(3, 2, 5, 5)
+    x, images = torch.randn(3, 6), torch.randn(3, 2, 5, 5)
     assert torch.equal(full.double()(x.double()), F.linear(x.double(), full.weight, full.bias))
-    assert torch.equal(conv.double()(pictures.double()), F.conv2d(pictures.double(), conv.weight, conv.bias))
+    assert torch.equal(conv.double()(images.double()), F.conv2d(images.double(), conv.weight, conv.bias))
     full, conv = full.float(), conv.float()
     assert full(torch.randn(2, 3, 6)).shape == (2, 3, 4)
     assert full(torch.randn(0, 6)).shape == (0, 4)
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         full(torch.randn(3, 7))
-    assert conv(pictures[0]).shape == (4, 3, 3)
+    assert conv(images[0]).shape == (4, 3, 3)
     assert full.to("meta")(x.to("meta")).shape == (3, 4)
     with torch.autocast("cpu", torch.float16):
         assert linear(x, torch.randn(4, 6), None).dtype == torch.float16

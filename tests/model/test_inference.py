@@ -36,7 +36,7 @@ def spread(net: AlexNet) -> AlexNet:
     return net
 
 
-def pictures(net: AlexNet, count: int = 3) -> Tensor:
+def images(net: AlexNet, count: int = 3) -> Tensor:
     return torch.randn(count, *net.layers[0].inputs, generator=seeded()) * 60
 
 
@@ -48,7 +48,7 @@ def exact(net: AlexNet, x: Tensor) -> Tensor:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_logits_in_float32_are_the_networks(name: str) -> None:
     net = spread(network(name))
-    x = pictures(net)
+    x = images(net)
     with torch.no_grad():
         ready = Ready(net, torch.float32, 3)
         found, expected = ready(x), net(x)
@@ -59,7 +59,7 @@ def test_logits_in_float32_are_the_networks(name: str) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_logits_in_bfloat16_are_as_near_as_the_networks(name: str) -> None:
     net = spread(network(name))
-    x = pictures(net, 8)
+    x = images(net, 8)
     truth = exact(net, x)
     with torch.no_grad():
         found = Ready(net, torch.bfloat16, 8)(x)
@@ -72,9 +72,9 @@ def test_logits_in_bfloat16_are_as_near_as_the_networks(name: str) -> None:
 
 
 @pytest.mark.parametrize("size", [63, 64, 65, 100, 224])
-def test_any_size_of_picture(size: int) -> None:
+def test_any_size_of_image(size: int) -> None:
     net = spread(network(input_size=size, width=0.05))
-    x = pictures(net, 2)
+    x = images(net, 2)
     with torch.no_grad():
         expected = net(x)
         scale = float(expected.abs().max())
@@ -83,10 +83,10 @@ def test_any_size_of_picture(size: int) -> None:
         torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05 * scale)
 
 
-def test_any_number_and_layout_of_pictures() -> None:
+def test_any_number_and_layout_of_images() -> None:
     net = spread(network())
     ready = Ready(net, torch.float32, 64)
-    x = pictures(net, 9)
+    x = images(net, 9)
     with torch.no_grad():
         expected = net(x)
         for given in (x, x.contiguous(memory_format=torch.channels_last), x.flip(0).flip(0)):
@@ -97,11 +97,9 @@ def test_any_number_and_layout_of_pictures() -> None:
 
 @pytest.mark.parametrize("name", ["paper", "torchvision"])  # without and with dropout before fc6
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_pictures_in_parts_are_pictures_together(
-    name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_images_in_parts_are_images_together(name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     net = spread(network(name))
-    x = pictures(net, 7)
+    x = images(net, 7)
     with torch.no_grad():
         whole = Ready(net, dtype, 7)
         monkeypatch.setattr("alexnet.model.inference.LARGEST", 1)

@@ -42,7 +42,7 @@ def by_the_formula(x: Tensor, size: int, alpha: float, beta: float, k: float, gr
     return y
 
 
-def pictures(channels: int, dtype: torch.dtype = torch.float32, height: int = 3, width: int = 5) -> Tensor:
+def images(channels: int, dtype: torch.dtype = torch.float32, height: int = 3, width: int = 5) -> Tensor:
     generator = torch.Generator().manual_seed(channels)
     x = torch.randn(2, channels, height, width, generator=generator) * 40
     return x.to(dtype).contiguous(memory_format=torch.channels_last)
@@ -56,14 +56,14 @@ def with_gradient(function, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize(("channels", "groups", "size"), [*SHAPES, (12, 2, 4)])
 def test_plain_form_is_the_papers_formula(channels: int, groups: int, size: int):
-    x = pictures(channels, torch.float64)
+    x = images(channels, torch.float64)
     for alpha, beta, k in [(1e-4, 0.75, 2.0), (3e-3, 0.5, 1.0)]:
         expected = by_the_formula(x, size, alpha, beta, k, groups)
         torch.testing.assert_close(lrn_plain(x, size, alpha, beta, k, groups), expected, rtol=1e-12, atol=0)
 
 
 def test_plain_form_has_the_right_gradient():
-    x = pictures(10, torch.float64, height=1, width=2).div(10).requires_grad_()
+    x = images(10, torch.float64, height=1, width=2).div(10).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: lrn_plain(x, 5, 0.1, 0.75, 2.0, 2), x)
 
 
@@ -71,7 +71,7 @@ def test_plain_form_has_the_right_gradient():
 @pytest.mark.parametrize(("channels", "groups", "size"), SHAPES)
 @pytest.mark.parametrize("alpha", [1e-4, 2e-5, 0.05])
 def test_kernels_equal_the_formula_in_float32(channels: int, groups: int, size: int, alpha: float):
-    x = pictures(channels)
+    x = images(channels)
     g = torch.randn_like(x)
     y, dx = with_gradient(lambda x: local_response_norm(x, size, alpha, 0.75, 2.0, groups), x, g)
     expected, slope = with_gradient(lambda x: lrn_plain(x, size, alpha, 0.75, 2.0, groups), x.double(), g.double())
@@ -82,7 +82,7 @@ def test_kernels_equal_the_formula_in_float32(channels: int, groups: int, size: 
 @needs_kernels
 @pytest.mark.parametrize(("channels", "groups", "size"), SHAPES)
 def test_kernels_round_bfloat16_once(channels: int, groups: int, size: int):
-    x = pictures(channels, torch.bfloat16)
+    x = images(channels, torch.bfloat16)
     g = torch.randn_like(x)
     y, dx = with_gradient(lambda x: local_response_norm(x, size, 1e-4, 0.75, 2.0, groups), x, g)
     expected, slope = with_gradient(lambda x: lrn_plain(x, size, 1e-4, 0.75, 2.0, groups), x.double(), g.double())
@@ -95,7 +95,7 @@ def test_kernels_round_bfloat16_once(channels: int, groups: int, size: int):
 @needs_kernels
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_any_memory_layout_gives_the_same(dtype: torch.dtype):
-    x = pictures(20, dtype, height=4, width=6)
+    x = images(20, dtype, height=4, width=6)
     g = torch.randn_like(x)
     expected, slope = with_gradient(lambda x: local_response_norm(x, 5, 1e-4, 0.75, 2.0, 2), x, g)
 
@@ -116,7 +116,7 @@ def test_any_memory_layout_gives_the_same(dtype: torch.dtype):
 
 @needs_kernels
 def test_number_of_threads_does_not_change_the_numbers():
-    x = pictures(96, height=7, width=9)
+    x = images(96, height=7, width=9)
     threads = torch.get_num_threads()
     try:
         results = []
@@ -131,7 +131,7 @@ def test_number_of_threads_does_not_change_the_numbers():
 
 
 def test_towers_do_not_see_each_other():
-    x = pictures(96)
+    x = images(96)
     left, right = x.chunk(2, dim=1)
     norm = LocalResponseNorm(groups=1)
     assert torch.equal(LocalResponseNorm(groups=2)(x), torch.cat([norm(left), norm(right)], 1))
@@ -139,7 +139,7 @@ def test_towers_do_not_see_each_other():
 
 
 def test_torchs_module_divides_alpha_by_the_window_and_knows_no_towers():
-    x = pictures(32)
+    x = images(32)
     torch.testing.assert_close(
         LocalResponseNorm(5, alpha=2e-5, groups=1)(x),
         nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0)(x),
@@ -148,7 +148,7 @@ def test_torchs_module_divides_alpha_by_the_window_and_knows_no_towers():
 
 @pytest.mark.parametrize(("size", "beta"), [(5, 0.75), (3, 0.75), (3, 0.5)])
 def test_equals_onnx_reference(size: int, beta: float):
-    # As many pictures as channels: the reference mistakes one number for the other.
+    # As many images as channels: the reference mistakes one number for the other.
     x = np.random.default_rng(0).normal(scale=9, size=(7, 7, 4, 3)).astype(np.float32)
     node = onnx.helper.make_node("LRN", ["x"], ["y"], size=size, alpha=5e-3, beta=beta, bias=2.0)
     (expected,) = ReferenceEvaluator(node).run(None, {"x": x})
@@ -157,7 +157,7 @@ def test_equals_onnx_reference(size: int, beta: float):
 
 
 def test_everything_else_runs_in_plain_form(monkeypatch: pytest.MonkeyPatch):
-    x = pictures(20)
+    x = images(20)
     expected = lrn_plain(x, 5, 1e-4, 0.75, 2.0, 2)
     torch.testing.assert_close(LocalResponseNorm()(x), expected, rtol=1e-6, atol=0)
     assert torch.equal(LocalResponseNorm(beta=0.5)(x), lrn_plain(x, 5, 1e-4, 0.5, 2.0, 2))
@@ -169,14 +169,14 @@ def test_everything_else_runs_in_plain_form(monkeypatch: pytest.MonkeyPatch):
 
 def test_channels_that_do_not_divide_are_refused():
     with pytest.raises(ValueError, match="9 channels do not divide into 2 towers"):
-        LocalResponseNorm()(pictures(9))
+        LocalResponseNorm()(images(9))
 
 
 EXACT = 0 if hasattr(torch.compiler, "is_exporting") else 1e-5  # torch 2.6 compiles the plain operations instead
 
 
 def test_compiling_and_tracing_keep_the_numbers():
-    x = pictures(20)
+    x = images(20)
     norm = LocalResponseNorm()
     expected, slope = with_gradient(norm, x, x)
     compiled = torch.compile(norm, backend="aot_eager", fullgraph=True)
@@ -190,11 +190,11 @@ def test_compiling_and_tracing_keep_the_numbers():
 def test_operator_keeps_torchs_rules():
     rules = ("test_schema", "test_autograd_registration", "test_faketensor")
     check = functools.partial(torch.library.opcheck, test_utils=rules)
-    x = pictures(6).requires_grad_()
+    x = images(6).requires_grad_()
     check(torch.ops.alexnet.lrn.default, (x, 5, 1e-4, 2.0, 2, True))
     check(torch.ops.alexnet.lrn_gradient.default, (x.detach(), x.detach().contiguous(), 5, 1e-4, 2.0, 2, False))
 
 
 def test_export_sees_plain_operations_only():
-    program = torch.export.export(LocalResponseNorm(), (pictures(20),))
+    program = torch.export.export(LocalResponseNorm(), (images(20),))
     assert "alexnet" not in str(program.graph)

@@ -38,7 +38,7 @@ def test_every_stage_has_the_papers_shape():
     assert shapes["fc8"] == (1000,)
 
 
-def test_the_picture_is_padded_on_the_right_and_at_the_bottom_only():
+def test_the_image_is_padded_on_the_right_and_at_the_bottom_only():
     network = AlexNet(**NARROW, input_size=224).eval()
     x = torch.randn(1, 3, 224, 224)
     expected = F.conv2d(F.pad(x, (0, 3, 0, 3)), network.conv1.weight, network.conv1.bias, stride=4)

@@ -16,7 +16,7 @@ WINDOWS = [(3, 2), (2, 2), (3, 1), (3, 3), (2, 3), (5, 2)]
 SIZES = [(55, 27), (13, 8), (6, 11), (5, 5)]
 
 
-def pictures(channels: int, height: int, width: int, dtype: torch.dtype) -> Tensor:
+def images(channels: int, height: int, width: int, dtype: torch.dtype) -> Tensor:
     """Few different values, so that nearly every window has ties."""
     generator = torch.Generator().manual_seed(channels)
     x = torch.randint(-2, 3, (2, channels, height, width), generator=generator)
@@ -35,7 +35,7 @@ def with_gradient(function, x: Tensor) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_values_and_gradients_are_torchs(kernel_size: int, stride: int, ceil_mode: bool, dtype: torch.dtype):
     for channels, (height, width) in itertools.product((32, 21, 3), SIZES):
-        x = pictures(channels, height, width, dtype)
+        x = images(channels, height, width, dtype)
         y, dx = with_gradient(lambda x: max_pool(x, kernel_size, stride, ceil_mode), x)
         expected, slope = with_gradient(lambda x: F.max_pool2d(x, kernel_size, stride, ceil_mode=ceil_mode), x)
         assert torch.equal(y, expected)
@@ -53,7 +53,7 @@ def test_output_size_is_torchs():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_nan_and_infinities_go_through_as_in_torch(dtype: torch.dtype):
-    x = pictures(40, 9, 9, dtype)
+    x = images(40, 9, 9, dtype)
     x[0, :5] = -torch.inf
     x[0, 5:8, 2, 3] = torch.nan
     bits = x.view(torch.int16 if dtype == torch.bfloat16 else torch.int32)
@@ -68,7 +68,7 @@ def test_nan_and_infinities_go_through_as_in_torch(dtype: torch.dtype):
 @needs_kernels
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_any_memory_layout_gives_the_same(dtype: torch.dtype):
-    x = pictures(20, 7, 8, dtype)
+    x = images(20, 7, 8, dtype)
     expected, slope = with_gradient(MaxPool2d(), x)
     spread = torch.zeros(2, 40, 7, 16, dtype=dtype)
     spread[:, ::2, :, ::2] = x
@@ -79,10 +79,10 @@ def test_any_memory_layout_gives_the_same(dtype: torch.dtype):
 
 
 def test_everything_else_is_torchs_own(monkeypatch: pytest.MonkeyPatch):
-    x = pictures(4, 9, 9, torch.float32)
+    x = images(4, 9, 9, torch.float32)
     expected = F.max_pool2d(x, 3, 2, ceil_mode=True)
     assert torch.equal(MaxPool2d()(x.double()), expected.double())
-    assert torch.equal(MaxPool2d()(x[0]), expected[0])  # one picture without its batch
+    assert torch.equal(MaxPool2d()(x[0]), expected[0])  # one image without its batch
     assert MaxPool2d()(x.to("meta")).shape == expected.shape
     large = torch.randn(1, 2, 40, 40)  # with more places in a window than a byte can tell apart
     found = with_gradient(MaxPool2d(17, 3), large)
@@ -93,7 +93,7 @@ def test_everything_else_is_torchs_own(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_compiling_and_tracing_keep_the_numbers():
-    x = pictures(20, 9, 9, torch.float32)
+    x = images(20, 9, 9, torch.float32)
     expected, slope = with_gradient(MaxPool2d(), x)
     compiled = torch.compile(MaxPool2d(), backend="aot_eager", fullgraph=True)
     for y, dx in (with_gradient(compiled, x), with_gradient(torch.fx.symbolic_trace(MaxPool2d()), x)):
@@ -106,12 +106,12 @@ def test_compiling_and_tracing_keep_the_numbers():
 def test_operator_keeps_torchs_rules():
     rules = ("test_schema", "test_autograd_registration", "test_faketensor")
     check = functools.partial(torch.library.opcheck, test_utils=rules)
-    x = pictures(6, 7, 7, torch.float32).requires_grad_()
+    x = images(6, 7, 7, torch.float32).requires_grad_()
     check(torch.ops.alexnet.max_pool.default, (x, 3, 2, 3, 3))
     y, place = torch.ops.alexnet.max_pool.default(x.detach(), 3, 2, 3, 3)
     check(torch.ops.alexnet.max_pool_gradient.default, (y, place, 3, 2, 7, 7))
 
 
 def test_export_sees_plain_operations_only():
-    program = torch.export.export(MaxPool2d(), (pictures(20, 9, 9, torch.float32),))
+    program = torch.export.export(MaxPool2d(), (images(20, 9, 9, torch.float32),))
     assert "alexnet" not in str(program.graph)

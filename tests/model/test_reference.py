@@ -21,7 +21,7 @@ VARIANTS: dict[str, Callable[..., Settings]] = {"paper": reference.paper, "origi
 RATES = [(0.01, 0.01), (0.01, 0.01), (0.001, 0.0)]
 """Of all layers but conv1, and of conv1, in each step: a drop, and a layer that freezes."""
 
-CLASSES, PICTURES, SIZE = 5, 6, 69  # 69 pixels: conv1 hangs over, and the windows of all pools are clipped
+CLASSES, IMAGES, SIZE = 5, 6, 69  # 69 pixels: conv1 hangs over, and the windows of all pools are clipped
 
 
 def narrow(variant: str, random: torch.Generator) -> AlexNet:
@@ -34,7 +34,7 @@ def narrow(variant: str, random: torch.Generator) -> AlexNet:
 
 
 def drawn(random: torch.Generator) -> Tensor:
-    return torch.randn(PICTURES, 3, SIZE, SIZE, generator=random, dtype=torch.float64) * 60
+    return torch.randn(IMAGES, 3, SIZE, SIZE, generator=random, dtype=torch.float64) * 60
 
 
 def trained(variant: str) -> tuple[dict[str, np.ndarray], list[tuple[np.ndarray, np.ndarray]], list[Step]]:
@@ -53,14 +53,14 @@ def trained(variant: str) -> tuple[dict[str, np.ndarray], list[tuple[np.ndarray,
     start, batches, steps = arrays(net), [], []
     torch.manual_seed(3)  # dropout
     for rate, rate_of_conv1 in RATES:
-        pictures = drawn(random)
-        labels = torch.randint(CLASSES, (PICTURES,), generator=random)
+        images = drawn(random)
+        labels = torch.randint(CLASSES, (IMAGES,), generator=random)
         optimizer.set_rates(lambda layer, rate=rate, conv1=rate_of_conv1: conv1 if layer == "conv1" else rate)
-        loss = F.cross_entropy(net(pictures), labels)
+        loss = F.cross_entropy(net(images), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        batches.append((pictures.numpy(), labels.numpy()))
+        batches.append((images.numpy(), labels.numpy()))
         steps.append(
             Step(
                 stages=dict(seen),
@@ -96,9 +96,9 @@ def test_three_training_steps_equal_the_reference(variant: str):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_testing_equals_the_reference(variant: str):
     random = torch.Generator().manual_seed(4)
-    net, pictures = narrow(variant, random).eval(), drawn(random)
-    stages, _ = forward(arrays(net), pictures.numpy(), VARIANTS[variant]())
-    close({"fc8": net(pictures).detach().numpy()}, {"fc8": stages["fc8"]}, "testing")
+    net, images = narrow(variant, random).eval(), drawn(random)
+    stages, _ = forward(arrays(net), images.numpy(), VARIANTS[variant]())
+    close({"fc8": net(images).detach().numpy()}, {"fc8": stages["fc8"]}, "testing")
 
 
 def close(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], what: str):

@@ -28,7 +28,7 @@ def by_the_formula(x: Tensor, size: int, alpha: float, beta: float) -> Tensor:
     return y
 
 
-def pictures(channels: int, height: int, width: int, dtype: torch.dtype = torch.float32) -> Tensor:
+def images(channels: int, height: int, width: int, dtype: torch.dtype = torch.float32) -> Tensor:
     generator = torch.Generator().manual_seed(channels)
     x = torch.randn(2, channels, height, width, generator=generator) * 40
     return x.to(dtype).contiguous(memory_format=torch.channels_last)
@@ -42,19 +42,19 @@ def with_gradient(function, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize(("channels", "height", "width", "size"), [*SHAPES[1:], (4, 6, 7, 4)])
 def test_plain_form_is_the_formula(channels: int, height: int, width: int, size: int):
-    x = pictures(channels, height, width, torch.float64)
+    x = images(channels, height, width, torch.float64)
     for alpha, beta in [(1e-3, 0.75), (0.2, 0.5)]:
         expected = by_the_formula(x, size, alpha, beta)
         torch.testing.assert_close(spatial_norm_plain(x, size, alpha, beta), expected, rtol=1e-12, atol=0)
 
 
 def test_defaults_are_the_originals():
-    x = pictures(2, 6, 6)
+    x = images(2, 6, 6)
     torch.testing.assert_close(SpatialNorm()(x).double(), by_the_formula(x, 5, 1e-3, 0.75), rtol=1e-6, atol=0)
 
 
 def test_plain_form_has_the_right_gradient():
-    x = pictures(2, 4, 6, torch.float64).div(10).requires_grad_()
+    x = images(2, 4, 6, torch.float64).div(10).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: spatial_norm_plain(x, 5, 0.1, 0.75), x)
 
 
@@ -62,7 +62,7 @@ def test_plain_form_has_the_right_gradient():
 @pytest.mark.parametrize(("channels", "height", "width", "size"), SHAPES)
 @pytest.mark.parametrize("alpha", [1e-3, 0.05])
 def test_kernels_equal_the_plain_form_in_float32(channels: int, height: int, width: int, size: int, alpha: float):
-    x = pictures(channels, height, width)
+    x = images(channels, height, width)
     g = torch.randn_like(x)
     y, dx = with_gradient(lambda x: spatial_norm(x, size, alpha, 0.75), x, g)
     expected, slope = with_gradient(lambda x: spatial_norm_plain(x, size, alpha, 0.75), x.double(), g.double())
@@ -73,7 +73,7 @@ def test_kernels_equal_the_plain_form_in_float32(channels: int, height: int, wid
 @needs_kernels
 @pytest.mark.parametrize(("channels", "height", "width", "size"), SHAPES)
 def test_kernels_round_bfloat16_once(channels: int, height: int, width: int, size: int):
-    x = pictures(channels, height, width, torch.bfloat16)
+    x = images(channels, height, width, torch.bfloat16)
     g = torch.randn_like(x)
     y, dx = with_gradient(lambda x: spatial_norm(x, size, 1e-3, 0.75), x, g)
     expected, slope = with_gradient(lambda x: spatial_norm_plain(x, size, 1e-3, 0.75), x.double(), g.double())
@@ -85,7 +85,7 @@ def test_kernels_round_bfloat16_once(channels: int, height: int, width: int, siz
 
 @needs_kernels
 def test_layout_and_number_of_threads_do_not_change_the_numbers():
-    x = pictures(70, 7, 9)
+    x = images(70, 7, 9)
     g = torch.randn_like(x)
     expected, slope = with_gradient(SpatialNorm(), x, g)
     threads = torch.get_num_threads()
@@ -101,7 +101,7 @@ def test_layout_and_number_of_threads_do_not_change_the_numbers():
 
 
 def test_everything_else_runs_in_plain_form(monkeypatch: pytest.MonkeyPatch):
-    x = pictures(20, 6, 7)
+    x = images(20, 6, 7)
     expected = spatial_norm_plain(x, 5, 1e-3, 0.75)
     torch.testing.assert_close(SpatialNorm()(x), expected, rtol=1e-6, atol=0)
     assert torch.equal(SpatialNorm(beta=0.5)(x), spatial_norm_plain(x, 5, 1e-3, 0.5))
@@ -112,7 +112,7 @@ def test_everything_else_runs_in_plain_form(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_compiling_and_tracing_keep_the_numbers():
-    x = pictures(20, 6, 7)
+    x = images(20, 6, 7)
     norm = SpatialNorm()
     expected, slope = with_gradient(norm, x, x)
     compiled = torch.compile(norm, backend="aot_eager", fullgraph=True)
@@ -126,11 +126,11 @@ def test_compiling_and_tracing_keep_the_numbers():
 def test_operator_keeps_torchs_rules():
     rules = ("test_schema", "test_autograd_registration", "test_faketensor")
     check = functools.partial(torch.library.opcheck, test_utils=rules)
-    x = pictures(6, 7, 7).requires_grad_()
+    x = images(6, 7, 7).requires_grad_()
     check(torch.ops.alexnet.spatial_norm.default, (x, 5, 1e-3))
     check(torch.ops.alexnet.spatial_norm_gradient.default, (x.detach(), x.detach().contiguous(), 5, 1e-3))
 
 
 def test_export_sees_plain_operations_only():
-    program = torch.export.export(SpatialNorm(), (pictures(20, 6, 7),))
+    program = torch.export.export(SpatialNorm(), (images(20, 6, 7),))
     assert "alexnet" not in str(program.graph)

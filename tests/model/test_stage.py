@@ -29,7 +29,7 @@ class Stage(nn.Module):
         return self.pool(self.norm(self.relu(x)))
 
 
-def pictures(channels: int, height: int, width: int, dtype: torch.dtype = torch.float32) -> Tensor:
+def images(channels: int, height: int, width: int, dtype: torch.dtype = torch.float32) -> Tensor:
     generator = torch.Generator().manual_seed(channels)
     x = torch.randn(3, channels, height, width, generator=generator) * 40
     x[0, :, 1, 1] = 0  # where the gradient of ReLU is 0
@@ -50,7 +50,7 @@ def test_equals_the_three_stages(channels: int, groups: int, size: int, dtype: t
     windows = [(3, 2), (2, 2), (3, 1), (2, 3)]
     for (kernel_size, stride), (height, width) in itertools.product(windows, [(55, 4), (19, 20), (3, 9)]):
         stage = Stage(groups, size, kernel_size, stride)
-        x = pictures(channels, height, width, dtype)
+        x = images(channels, height, width, dtype)
         assert "stage" in type(stage(x.requires_grad_()).grad_fn).__name__
         y, dx = with_gradient(stage, x)
         expected, slope = with_gradient(stage.apart, x)
@@ -70,7 +70,7 @@ def test_two_of_the_three_equal_the_two(
 ) -> None:
     stage = Stage(groups, size)
     two = [stage.get_submodule(name) for name in names]
-    x = pictures(channels, 19, 20, dtype)
+    x = images(channels, 19, 20, dtype)
     assert together(x, [*two, nn.Tanh()])[1] == 2
     y, dx = with_gradient(lambda x: together(x, two)[0], x)
     expected, slope = with_gradient(lambda x: two[1](two[0](x)), x)
@@ -80,7 +80,7 @@ def test_two_of_the_three_equal_the_two(
 
 
 def test_other_orders_are_one_stage_at_a_time() -> None:
-    stage, x = Stage(), pictures(20, 9, 9)
+    stage, x = Stage(), images(20, 9, 9)
     for first, following in ((stage.pool, stage.norm), (stage.relu, stage.pool), (nn.Tanh(), stage.norm)):
         y, count = together(x, [first, following])
         assert count == 1
@@ -89,7 +89,7 @@ def test_other_orders_are_one_stage_at_a_time() -> None:
 
 def test_hooks_see_every_stage_and_its_gradient():
     stage = Stage()
-    x = pictures(20, 9, 9).requires_grad_()
+    x = images(20, 9, 9).requires_grad_()
     seen = {}
     for name, part in stage.named_children():
         part.register_forward_hook(lambda m, i, o, name=name: seen.update({name: o}))
@@ -106,7 +106,7 @@ def test_every_kind_of_hook_is_called(kind: str, name: str):
     stage = Stage()
     called = []
     getattr(stage.get_submodule(name), f"register_{kind}")(lambda *_: called.append(name))
-    with_gradient(stage, pictures(20, 9, 9))
+    with_gradient(stage, images(20, 9, 9))
     assert called == [name]
 
 
@@ -114,7 +114,7 @@ def test_hooks_on_all_modules_are_called():
     called = []
     handle = nn.modules.module.register_module_forward_hook(lambda m, i, o: called.append(type(m).__name__))
     try:
-        Stage()(pictures(20, 9, 9))
+        Stage()(images(20, 9, 9))
     finally:
         handle.remove()
     assert called == ["ReLU", "LocalResponseNorm", "MaxPool2d", "Stage"]
@@ -125,14 +125,14 @@ def test_other_modules_in_a_stage_are_called():
         def forward(self, x: Tensor) -> Tensor:
             return 2 * super().forward(x)
 
-    stage, x = Stage(), pictures(20, 9, 9)
+    stage, x = Stage(), images(20, 9, 9)
     expected = stage(x)
     stage.norm = Louder()
     torch.testing.assert_close(stage(x), 2 * expected)
 
 
 def test_compiling_and_tracing_keep_the_numbers():
-    stage, x = Stage(), pictures(20, 9, 9)
+    stage, x = Stage(), images(20, 9, 9)
     expected, slope = with_gradient(stage, x)
     traced = torch.fx.symbolic_trace(stage)
     assert {"norm", "pool"} <= {node.name.split("_")[-1] for node in traced.graph.nodes}
@@ -149,12 +149,12 @@ def test_compiling_and_tracing_keep_the_numbers():
 def test_operator_keeps_torchs_rules():
     rules = ("test_schema", "test_autograd_registration", "test_faketensor")
     check = functools.partial(torch.library.opcheck, test_utils=rules)
-    x = pictures(6, 7, 7).requires_grad_()
+    x = images(6, 7, 7).requires_grad_()
     check(torch.ops.alexnet.stage.default, (x, [3, 3], [3, 2], 2, 5, 1e-4, 2.0, True))
     y, place = torch.ops.alexnet.stage.default(x.detach(), [3, 3], [3, 2], 2, 5, 1e-4, 2.0, False)
     check(torch.ops.alexnet.stage_gradient.default, (x.detach(), y, place, [3, 2], 2, 5, 1e-4, 2.0, False))
 
 
 def test_export_sees_plain_operations_only():
-    program = torch.export.export(Stage(), (pictures(20, 9, 9),))
+    program = torch.export.export(Stage(), (images(20, 9, 9),))
     assert "alexnet" not in str(program.graph)

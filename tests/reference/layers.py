@@ -1,6 +1,6 @@
 """The layers of the 2012 network: each function gives its output and a function that turns gradients around.
 
-Arrays are float64, pictures [N, C, H, W]. A `Backward` takes the gradient of the loss with respect to the layer's
+Arrays are float64, images [N, C, H, W]. A `Backward` takes the gradient of the loss with respect to the layer's
 output and gives the one with respect to its input; `convolution` and `linear` give those of weight and bias as well.
 """
 
@@ -139,7 +139,7 @@ def dropout(x: Array, mask: Array | None) -> tuple[Array, Backward]:
 
 
 def cross_entropy(logits: Array, labels: Array) -> tuple[float, Array]:
-    """Mean over the pictures of -log softmax(logits)[label], and its gradient [N, classes]."""
+    """Mean over the images of -log softmax(logits)[label], and its gradient [N, classes]."""
     shifted = logits - logits.max(1, keepdims=True)
     log_probability = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
     hit = np.eye(logits.shape[1])[labels]

@@ -36,7 +36,7 @@ ORIGINAL = ("conv1", "norm1", "pool1", "relu1", "conv2", "relu2", "norm2", "spat
 
 @dataclass(frozen=True)
 class Settings:
-    """What a step needs to know besides weights, pictures and masks. The defaults are the paper."""
+    """What a step needs to know besides weights, images and masks. The defaults are the paper."""
 
     stages: tuple[str, ...] = PAPER
     """In order. What a stage does follows from its name less the number."""
@@ -106,13 +106,13 @@ def output_sizes(input_size: int = 224) -> dict[str, int]:
 
 
 def forward(
-    weights: Arrays, pictures: Array, settings: Settings, masks: Arrays | None = None
+    weights: Arrays, images: Array, settings: Settings, masks: Arrays | None = None
 ) -> tuple[dict[str, Array], Callable[[Array], dict[str, Array]]]:
     """The output of every stage by name, and a function from the gradient of fc8 to those of all parameters.
 
     `masks` holds 0/1 arrays [N, hidden] under `drop6` and `drop7`: training. Without masks: testing.
     """
-    x = pictures
+    x = images
     outputs: dict[str, Array] = {}
     backwards: dict[str, Callable] = {}
     for stage in settings.stages:
@@ -161,12 +161,12 @@ class Step:
 def train_steps(
     weights: Arrays, batches: Sequence[tuple[Array, Array]], masks: Sequence[Arrays], settings: Sequence[Settings]
 ) -> list[Step]:
-    """One `Step` for each batch (pictures [N, 3, H, W], labels [N]), its masks and settings; velocities start at 0."""
+    """One `Step` for each batch (images [N, 3, H, W], labels [N]), its masks and settings; velocities start at 0."""
     current = {name: np.asarray(weight, dtype=np.float64) for name, weight in weights.items()}
     velocities = {name: np.zeros_like(weight) for name, weight in current.items()}
     steps = []
-    for (pictures, labels), mask, now in zip(batches, masks, settings, strict=True):
-        stages, backward = forward(current, pictures, now, mask)
+    for (images, labels), mask, now in zip(batches, masks, settings, strict=True):
+        stages, backward = forward(current, images, now, mask)
         loss, of_logits = cross_entropy(stages["fc8"], labels)
         gradients = backward(of_logits)
         updates = {name: update(name, current[name], velocities[name], gradients[name], now) for name in current}

@@ -219,7 +219,7 @@ def test_lrn_equals_onnx_data(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_lrn_equals_onnx_operator():
-    # As many pictures as channels: ONNX's operator mistakes one number for the other.
+    # As many images as channels: ONNX's operator mistakes one number for the other.
     x = normal(7, 7, 4, 3, scale=100)
     node = onnx.helper.make_node("LRN", ["x"], ["y"], size=5, alpha=1e-4, beta=0.75, bias=2.0)
     (expected,) = ReferenceEvaluator(node).run(None, {"x": x})

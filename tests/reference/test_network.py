@@ -25,7 +25,7 @@ NARROW = {"channels": (4, 6, 4, 6, 4), "hidden": (7, 5), "classes": 3, "input_si
 
 
 def random_weights(**narrow) -> dict[str, Array]:
-    """Every layer keeps about the size of what it gets, so that each stage matters (pictures are in the tens)."""
+    """Every layer keeps about the size of what it gets, so that each stage matters (images are in the tens)."""
     random = np.random.default_rng(0)
     return {
         name: random.normal(scale=np.prod(shape[1:]) ** -0.5 if name.endswith("weight") else 0.5, size=shape)
@@ -34,12 +34,12 @@ def random_weights(**narrow) -> dict[str, Array]:
 
 
 def batch(size: int = 2, input_size: int = 69, contrast: float = 60) -> tuple[Array, Array, dict[str, Array]]:
-    """Pictures, labels, and masks that keep two units of three."""
+    """Images, labels, and masks that keep two units of three."""
     random = np.random.default_rng(1)
-    pictures = random.normal(scale=contrast, size=(size, 3, input_size, input_size))
+    images = random.normal(scale=contrast, size=(size, 3, input_size, input_size))
     labels = random.integers(0, 3, size)
     masks = {f"drop{number}": np.sign(random.integers(0, 3, (size, hidden))) for number, hidden in ((6, 7), (7, 5))}
-    return pictures, labels, masks
+    return images, labels, masks
 
 
 def test_parameters_of_2012():
@@ -59,8 +59,8 @@ def test_multiply_adds_of_2012():
 
 @pytest.mark.parametrize("settings", [paper(), original()], ids=["paper", "original"])
 def test_stages_of_2012(settings: Settings):
-    pictures, _, masks = batch(1, input_size=224)
-    stages, _ = forward(random_weights(input_size=224), pictures, settings, masks)
+    images, _, masks = batch(1, input_size=224)
+    stages, _ = forward(random_weights(input_size=224), images, settings, masks)
     shape = {name: output.shape[1:] for name, output in stages.items()}
     assert shape["conv1"] == (4, 55, 55)
     assert shape["pool1"] == (4, 27, 27)
@@ -96,13 +96,13 @@ def test_testing_halves_the_activations():
 )
 def test_gradients_are_central_differences(settings: Settings, contrast: float):
     """Along a direction for each parameter between a random one and the gradient's own."""
-    pictures, labels, masks = batch(contrast=contrast)
+    images, labels, masks = batch(contrast=contrast)
     weights = random_weights(towers=settings.towers)
 
     def loss(weights: dict[str, Array]) -> float:
-        return layers.cross_entropy(forward(weights, pictures, settings, masks)[0]["fc8"], labels)[0]
+        return layers.cross_entropy(forward(weights, images, settings, masks)[0]["fc8"], labels)[0]
 
-    (step,) = train_steps(weights, [(pictures, labels)], [masks], [settings])
+    (step,) = train_steps(weights, [(images, labels)], [masks], [settings])
     assert step.loss == loss(weights)
     assert step.gradients.keys() == weights.keys()
     random = np.random.default_rng(4)
@@ -135,10 +135,10 @@ def test_biases_of_the_original_learn_twice_as_fast_and_do_not_decay():
 
 
 def test_a_layer_at_rate_0_is_frozen_and_others_keep_their_own_rates():
-    pictures, labels, masks = batch()
+    images, labels, masks = batch()
     moving = replace(original(), rates={"conv4": 0.001})
     frozen = replace(moving, rates={"conv1": 0.0, "conv4": 0.001})
-    first, second = train_steps(random_weights(), [(pictures, labels)] * 2, [masks] * 2, [moving, frozen])
+    first, second = train_steps(random_weights(), [(images, labels)] * 2, [masks] * 2, [moving, frozen])
     for name in first.weights:
         if name.startswith("conv1"):
             np.testing.assert_array_equal(second.weights[name], first.weights[name])
@@ -152,10 +152,10 @@ def test_a_layer_at_rate_0_is_frozen_and_others_keep_their_own_rates():
 
 def test_steps_follow_each_other():
     """Three steps at once are one step three times over: weights and velocity carry everything."""
-    pictures, labels, masks = batch()
+    images, labels, masks = batch()
     settings = [paper(), paper(), paper(rate=0.001)]
-    steps = train_steps(random_weights(), [(pictures, labels)] * 3, [masks] * 3, settings)
-    (again,) = train_steps(steps[1].weights, [(pictures, labels)], [masks], [paper()])
+    steps = train_steps(random_weights(), [(images, labels)] * 3, [masks] * 3, settings)
+    (again,) = train_steps(steps[1].weights, [(images, labels)], [masks], [paper()])
     assert steps[2].loss == again.loss
     for name, before in steps[1].weights.items():
         weight, velocity = update(name, before, steps[1].velocities[name], steps[2].gradients[name], settings[2])

@@ -35,19 +35,19 @@ def drawn(label: int, number: int, split: str) -> np.ndarray:
 @pytest.fixture(scope="session")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`train/<wnid>/*.png` and `val/<wnid>/*.png`."""
-    folder = tmp_path_factory.mktemp("pictures")
+    folder = tmp_path_factory.mktemp("images")
     for split, count in (("train", 6), ("val", 3)):
         for label, wnid in enumerate(WNIDS):
             (folder / split / wnid).mkdir(parents=True)
             for number in range(count):
-                picture = Image.fromarray(drawn(label, number, split))
-                picture.save(folder / split / wnid / f"{wnid}_{number}.png")
+                image = Image.fromarray(drawn(label, number, split))
+                image.save(folder / split / wnid / f"{wnid}_{number}.png")
     return folder
 
 
 @pytest.fixture(scope="session")
 def store(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same pictures, prepared (lossless)."""
+    """The same images, prepared (lossless)."""
     path = tmp_path_factory.mktemp("stores") / "store"
     prepare(source, path, size=SIZE, workers=1)
     return path

@@ -21,57 +21,55 @@ ERRORS = ("top1_error", "top5_error")
 
 
 def whole_split(store: Path, split: str = "val") -> tuple[torch.Tensor, np.ndarray]:
-    """Pictures uint8 [N, S, S, 3] and labels."""
+    """Images uint8 [N, S, S, 3] and labels."""
     pool = Store(store).split(split)
-    return torch.from_numpy(np.stack([pool.picture(i) for i in range(len(pool))])), np.array(pool.labels)
+    return torch.from_numpy(np.stack([pool.image(i) for i in range(len(pool))])), np.array(pool.labels)
 
 
 def test_the_ten_view_output_is_the_mean_of_ten_softmax_outputs(run: Path, store: Path) -> None:
     net = load(run, "cpu")
-    pictures, _ = whole_split(store)
-    whole = subtract_mean(pictures, net.preprocess.mean)
+    images, _ = whole_split(store)
+    whole = subtract_mean(images, net.preprocess.mean)
     edge = whole.shape[-1] - net.preprocess.crop
-    total = torch.zeros(len(pictures), 6)
+    total = torch.zeros(len(images), 6)
     for top, left in ((0, 0), (0, edge), (edge // 2, edge // 2), (edge, 0), (edge, edge)):
         view = whole[..., top : top + net.preprocess.crop, left : left + net.preprocess.crop]
         with torch.inference_mode():
             total += net(view).softmax(1) + net(view.flip(-1)).softmax(1)
-    assert torch.allclose(store_probabilities(net, pictures, 10), total / 10, atol=1e-6)
-    centre = torch.stack([net.preprocess(picture.numpy()) for picture in pictures])
+    assert torch.allclose(store_probabilities(net, images, 10), total / 10, atol=1e-6)
+    centre = torch.stack([net.preprocess(image.numpy()) for image in images])
     with torch.inference_mode():
-        assert torch.allclose(store_probabilities(net, pictures, 1), net(centre).softmax(1), atol=1e-6)
+        assert torch.allclose(store_probabilities(net, images, 1), net(centre).softmax(1), atol=1e-6)
 
 
 def test_views_are_independent_of_how_many_are_computed_at_once(
     run: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net = load(run, "cpu")
-    pictures, _ = whole_split(store)
-    together = store_probabilities(net, pictures, 10)
+    images, _ = whole_split(store)
+    together = store_probabilities(net, images, 10)
     monkeypatch.setattr(study, "VIEWS_AT_ONCE", 7)
-    assert torch.allclose(store_probabilities(net, pictures, 10), together, atol=1e-6)
+    assert torch.allclose(store_probabilities(net, images, 10), together, atol=1e-6)
 
 
 @pytest.mark.parametrize("views", [1, 10])
-def test_errors_count_the_pictures_whose_class_is_not_first_or_not_among_five(
-    run: Path, store: Path, views: int
-) -> None:
-    pictures, labels = whole_split(store)
-    scores = store_probabilities(load(run, "cpu"), pictures, views).numpy()
+def test_errors_count_the_images_whose_class_is_not_first_or_not_among_five(run: Path, store: Path, views: int) -> None:
+    images, labels = whole_split(store)
+    scores = store_probabilities(load(run, "cpu"), images, views).numpy()
     rank = (scores > scores[np.arange(len(labels)), labels][:, None]).sum(1)
     result = evaluate([run], store, views=views, batch_size=5, device="cpu")
     assert result["top1_error"] == pytest.approx((rank >= 1).mean())
     assert result["top5_error"] == pytest.approx((rank >= 5).mean())
     assert result["views"] == views
-    assert result["pictures"] == len(labels)
-    weighted = sum(row["top1_error"] * row["pictures"] for row in result["per_class"])
+    assert result["images"] == len(labels)
+    weighted = sum(row["top1_error"] * row["images"] for row in result["per_class"])
     assert weighted == pytest.approx((rank >= 1).sum())
 
 
 def test_confusions_are_counted_worst_first(run: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study, "WORST_PAIRS", 100)
-    pictures, labels = whole_split(store)
-    guesses = store_probabilities(load(run, "cpu"), pictures, 1).argmax(1).numpy()
+    images, labels = whole_split(store)
+    guesses = store_probabilities(load(run, "cpu"), images, 1).argmax(1).numpy()
     result = evaluate([run], store, views=1, device="cpu")
     wnids = [entry.wnid for entry in Store(store).classes]
     counted = {(pair["true"], pair["predicted"]): pair["count"] for pair in result["confusions"]}
@@ -104,8 +102,8 @@ def test_an_ensemble_averages_the_outputs_with_weights(
     run: Path, write_run: Callable[..., Path], store: Path, tmp_path: Path
 ) -> None:
     other = write_run(tmp_path / "other", seed=5)
-    pictures, labels = whole_split(store)
-    first, second = (store_probabilities(load(one, "cpu"), pictures, 10) for one in (run, other))
+    images, labels = whole_split(store)
+    first, second = (store_probabilities(load(one, "cpu"), images, 10) for one in (run, other))
     both = (0.25 * first + 0.75 * second).numpy()
     result = evaluate([run, other], store, weights=[1, 3], device="cpu")
     assert result["top1_error"] == pytest.approx((both.argmax(1) != labels).mean())
@@ -132,10 +130,10 @@ def test_bfloat16_gives_float32_probabilities_that_are_near(
     run: Path, write_run: Callable[..., Path], store: Path, tmp_path: Path
 ) -> None:
     half = write_run(tmp_path / "half", dtype="bfloat16")
-    pictures, _ = whole_split(store)
-    exact, rounded = (store_probabilities(load(one, "cpu"), pictures, 10) for one in (run, half))
+    images, _ = whole_split(store)
+    exact, rounded = (store_probabilities(load(one, "cpu"), images, 10) for one in (run, half))
     assert rounded.dtype == torch.float32
-    assert torch.allclose(rounded.sum(1), torch.ones(len(pictures)), atol=1e-5)
+    assert torch.allclose(rounded.sum(1), torch.ones(len(images)), atol=1e-5)
     assert 0 < (exact - rounded).abs().max() < 0.1
 
 

@@ -32,7 +32,7 @@ def test_a_row_is_what_a_forward_hook_on_the_layer_sees(run: Path, store: Path, 
 
     net.get_submodule(layer).register_forward_hook(keep)
     with torch.inference_mode():
-        net(torch.stack([net.preprocess(pool.picture(i)) for i in range(len(pool))]))
+        net(torch.stack([net.preprocess(pool.image(i)) for i in range(len(pool))]))
     assert found.dtype == np.float32
     assert np.allclose(found, seen[0].numpy(), rtol=1e-4, atol=1e-4)
     assert result["files"] == {layer: {"path": str(tmp_path / "out.npy"), "shape": list(seen[0].shape)}}
@@ -63,7 +63,7 @@ def test_torchvision_extracts_the_same_from_a_loaded_network(run: Path, source: 
         assert np.allclose(found[name].numpy(), np.load(tmp_path / f"out.{name}.npy"), atol=1e-4), name
 
 
-def test_store_source_folder_and_pictures_give_the_same_rows(
+def test_store_source_folder_and_images_give_the_same_rows(
     run: Path, source: Path, store: Path, tmp_path: Path
 ) -> None:
     def rows(place: Path, **options: Any) -> dict[str, np.ndarray]:
@@ -80,11 +80,11 @@ def test_store_source_folder_and_pictures_give_the_same_rows(
         again = rows(place, **options)
         for name, row in val.items():
             assert np.allclose(again[name], row, rtol=1e-4, atol=1e-4), (place, name)
-    picture = source / "val" / "n01440764" / "n01440764_2.png"
-    assert np.allclose(rows(picture)[picture.name], val[picture.name], rtol=1e-4, atol=1e-4)
-    loose = rows(picture.parent)
+    image = source / "val" / "n01440764" / "n01440764_2.png"
+    assert np.allclose(rows(image)[image.name], val[image.name], rtol=1e-4, atol=1e-4)
+    loose = rows(image.parent)
     assert list(loose) == sorted(loose)
-    assert np.allclose(loose[picture.name], val[picture.name], rtol=1e-4, atol=1e-4)
+    assert np.allclose(loose[image.name], val[image.name], rtol=1e-4, atol=1e-4)
     assert not (tmp_path / "rows.wnids.txt").exists()
 
 
@@ -122,7 +122,7 @@ def test_mistakes_get_a_sentence_and_leave_nothing_behind(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "loose"]
 
 
-def test_a_large_picture_is_rescaled_first(run: Path, tmp_path: Path) -> None:
+def test_a_large_image_is_rescaled_first(run: Path, tmp_path: Path) -> None:
     Image.fromarray(np.full((300, 500, 3), 200, np.uint8)).save(tmp_path / "large.bmp")
     Image.fromarray(np.full((56, 56, 3), 200, np.uint8)).save(tmp_path / "small.bmp")
     result = features(run, tmp_path, tmp_path / "out.npy", layer="conv1", device="cpu")

@@ -16,8 +16,8 @@ from alexnet.study.figures import figures, from_different_classes
 
 def pixels(path: Path | str) -> np.ndarray:
     """uint8 [H, W, 3]."""
-    with Image.open(path) as picture:
-        return np.asarray(picture.convert("RGB"))
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def test_every_figure_is_written_on_white_and_about_900_pixels_wide(own_run: Path, store: Path) -> None:
@@ -33,22 +33,22 @@ def test_every_figure_is_written_on_white_and_about_900_pixels_wide(own_run: Pat
     assert json.loads(json.dumps(result)) == result
     for name, path in result["figures"].items():
         assert Path(path).parent == own_run / "figures"
-        picture = pixels(path)
-        assert (picture[:2] == 255).all(), name
-        assert picture.std() > 5, name
+        image = pixels(path)
+        assert (image[:2] == 255).all(), name
+        assert image.std() > 5, name
         if name != "conv1_kernels":  # this one has only 8 kernels here
-            assert 850 < picture.shape[1] < 950, name
+            assert 850 < image.shape[1] < 950, name
     console = Console(record=True, width=150, file=io.StringIO())
     console.print(study.render(result))
     assert "learning curves" in console.export_text()
 
 
-def test_without_a_store_the_network_is_drawn_and_what_it_does_to_a_given_picture(own_run: Path, source: Path) -> None:
+def test_without_a_store_the_network_is_drawn_and_what_it_does_to_a_given_image(own_run: Path, source: Path) -> None:
     assert set(figures(own_run, device="cpu")["figures"]) == {"conv1_kernels", "learning_curves"}
-    picture = source / "val" / "n01440764" / "n01440764_0.png"
-    assert "activations_pool5" in figures(own_run, picture=picture, layer="pool5", device="cpu")["figures"]
+    image = source / "val" / "n01440764" / "n01440764_0.png"
+    assert "activations_pool5" in figures(own_run, image=image, layer="pool5", device="cpu")["figures"]
     with pytest.raises(ValueError, match="no layer"):
-        figures(own_run, picture=picture, layer="pool9", device="cpu")
+        figures(own_run, image=image, layer="pool9", device="cpu")
 
 
 def test_kernels_show_zero_as_grey_and_keep_sign_and_hue(tmp_path: Path) -> None:
@@ -57,16 +57,16 @@ def test_kernels_show_zero_as_grey_and_keep_sign_and_hue(tmp_path: Path) -> None
     weights[50, 1] = -0.5  # less green: magenta
     weights[2] = 0.001  # learned nothing
     panels.save(plots.kernels(weights), tmp_path / "kernels.png")
-    picture = pixels(tmp_path / "kernels.png").astype(int)
-    assert 800 < picture.shape[1] <= 900
-    colours = {tuple(colour) for colour in np.unique(picture[:, 60:].reshape(-1, 3), axis=0).tolist()}
+    image = pixels(tmp_path / "kernels.png").astype(int)
+    assert 800 < image.shape[1] <= 900
+    colours = {tuple(colour) for colour in np.unique(image[:, 60:].reshape(-1, 3), axis=0).tolist()}
     assert (255, 128, 128) in colours
     assert (128, 0, 128) in colours
     # 12 columns and 4 lines of 11 x 11 kernels in each of 2 towers; the gaps are white
     assert colours == {(255, 255, 255), (128, 128, 128), (255, 128, 128), (128, 0, 128)}
-    red = np.argwhere((picture == (255, 128, 128)).all(axis=2))
-    magenta = np.argwhere((picture == (128, 0, 128)).all(axis=2))
-    assert red[:, 0].max() < picture.shape[0] / 2 < magenta[:, 0].min()
+    red = np.argwhere((image == (255, 128, 128)).all(axis=2))
+    magenta = np.argwhere((image == (128, 0, 128)).all(axis=2))
+    assert red[:, 0].max() < image.shape[0] / 2 < magenta[:, 0].min()
     assert len(red) == len(magenta)
 
 
@@ -80,10 +80,10 @@ def test_a_montage_holds_every_tile_once_in_order() -> None:
 
 @pytest.mark.parametrize("shape", [(96, 55, 55), (7, 3, 3), (1, 2, 2), (4096,), (10,)])
 def test_maps_of_any_shape_can_be_drawn(shape: tuple[int, ...], tmp_path: Path) -> None:
-    picture = np.full((20, 20, 3), 90, np.uint8)
+    image = np.full((20, 20, 3), 90, np.uint8)
     random = np.random.default_rng(0)
     for maps in (random.normal(size=shape), np.abs(random.normal(size=shape)), np.zeros(shape)):
-        panels.save(plots.activations(maps.astype(np.float32), picture, "any"), tmp_path / "maps.png")
+        panels.save(plots.activations(maps.astype(np.float32), image, "any"), tmp_path / "maps.png")
         assert pixels(tmp_path / "maps.png").shape[1] == 900
 
 
@@ -112,7 +112,7 @@ def test_curves_of_a_run_that_has_just_begun_can_be_drawn(count: int, tmp_path: 
     assert pixels(tmp_path / "curves.png").shape[1] == 900
 
 
-def test_chosen_pictures_come_from_different_classes() -> None:
+def test_chosen_images_come_from_different_classes() -> None:
     labels = np.repeat(np.arange(5), [30, 1, 10, 3, 6])
     chosen = from_different_classes(labels, 5, seed=1)
     assert sorted(labels[chosen]) == [0, 1, 2, 3, 4]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet.study.page import Bar, Bars, Commands, Number, Picture, Section, Table, write_report
+from alexnet.study.page import Bar, Bars, Commands, Figure, Number, Section, Table, write_report
 
 ODD = '<b>"x" & y</b>'
 VOID = {"meta", "img"}
@@ -55,8 +55,8 @@ def page(tmp_path: Path, pixels: np.ndarray) -> Page:
         f"words {ODD}",
         Bars([Bar(f"bar {ODD}", 0.25, f"value {ODD}"), Bar("beyond", 1.7, "170 %", marked=True)]),
         Table([f"head {ODD}", "second"], [[f"row {ODD}", f"cell {ODD}"]]),
-        Picture(pixels, f"alt {ODD}", f"caption {ODD}"),
-        Picture(tmp_path / "file.png", "from a file"),
+        Figure(pixels, f"alt {ODD}", f"caption {ODD}"),
+        Figure(tmp_path / "file.png", "from a file"),
         Commands([(f"command {ODD}", f"why {ODD}")]),
     )
     path = tmp_path / "page" / "report.html"
@@ -120,7 +120,7 @@ def test_style_fetches_nothing_and_knows_light_and_dark(tmp_path: Path) -> None:
     assert all(used <= set(re.findall(r"(--[a-z]+):", theme)) for theme in themes)
 
 
-def test_pictures_are_inside_pixel_for_pixel_and_described(page: Page, pixels: np.ndarray) -> None:
+def test_images_are_inside_pixel_for_pixel_and_described(page: Page, pixels: np.ndarray) -> None:
     images = page.all("img")
     assert [image["alt"] for image in images] == [f"alt {ODD}", "from a file"]
     for image in images:
@@ -148,5 +148,5 @@ def test_a_figure_that_is_no_png_is_refused_by_name(tmp_path: Path, pixels: np.n
     file = tmp_path / "figure.jpg"
     Image.fromarray(pixels).save(file)
     with pytest.raises(ValueError, match=r"figure\.jpg"):
-        write_report(tmp_path / "r.html", title="t", lead="l", sections=[Section("s", [Picture(file, "alt")])])
+        write_report(tmp_path / "r.html", title="t", lead="l", sections=[Section("s", [Figure(file, "alt")])])
     assert not (tmp_path / "r.html").exists()

@@ -1,4 +1,4 @@
-"""Labels for loose pictures."""
+"""Labels for loose images."""
 
 import io
 import json
@@ -35,26 +35,24 @@ def test_the_five_most_probable_classes_in_order(run: Path, source: Path, views:
     assert answer["true"] == "n02102040"
 
 
-def test_a_folder_stands_for_the_pictures_in_it_whatever_they_are_called(
-    run: Path, source: Path, tmp_path: Path
-) -> None:
+def test_a_folder_stands_for_the_images_in_it_whatever_they_are_called(run: Path, source: Path, tmp_path: Path) -> None:
     folder = tmp_path / "mixed"
     (folder / "below").mkdir(parents=True)
     one = source / "val" / "n01440764" / "n01440764_0.png"
     shutil.copy(one, folder / "b.png")
-    shutil.copy(one, folder / "a-picture-without-suffix")
+    shutil.copy(one, folder / "a-image-without-suffix")
     Image.open(one).save(folder / "below" / "c.jpg")
-    (folder / "notes.txt").write_text("not a picture")
+    (folder / "notes.txt").write_text("not an image")
     (folder / ".hidden.png").write_bytes(one.read_bytes())
     paths = [entry["path"] for entry in predict(run, [folder, one], views=1, device="cpu")["predictions"]]
-    names = ("a-picture-without-suffix", "b.png", "below/c.jpg")
+    names = ("a-image-without-suffix", "b.png", "below/c.jpg")
     assert paths == [*(str(folder / name) for name in names), str(one)]
     assert predict(run, [folder / "b.png"], device="cpu")["predictions"][0]["true"] is None
 
 
-def test_what_is_no_picture_is_named(run: Path, tmp_path: Path) -> None:
+def test_what_is_no_image_is_named(run: Path, tmp_path: Path) -> None:
     text = tmp_path / "cat.jpg"
-    text.write_text("not a picture")
+    text.write_text("not an image")
     with pytest.raises(ValueError, match=r"cat\.jpg"):
         predict(run, [text], device="cpu")
     with pytest.raises(ValueError, match=r"dog\.jpg does not exist"):
@@ -72,7 +70,7 @@ def test_the_true_class_comes_from_the_folder_or_the_file_name() -> None:
         Class("red", "red"),
     ]
     assert true_class(Path("val/n03888257/x.jpg"), classes) == 1
-    assert true_class(Path("pictures/Parachute/x.jpg"), classes) == 1
+    assert true_class(Path("images/Parachute/x.jpg"), classes) == 1
     assert true_class(Path("red/n01440764_1.JPEG"), classes) == 2
     assert true_class(Path("anywhere/n01440764_10026.JPEG"), classes) == 0
     assert true_class(Path("anywhere/n00000001_1.JPEG"), classes) is None
@@ -87,7 +85,7 @@ def test_files_in_a_folder_are_sorted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "BMP", "WEBP"])
-def test_a_picture_is_known_by_its_content(tmp_path: Path, format: str) -> None:
+def test_an_image_is_known_by_its_content(tmp_path: Path, format: str) -> None:
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "x", format)
     assert expand([tmp_path]) == [tmp_path / "x"]
 
@@ -109,9 +107,9 @@ def test_results_are_json_and_can_be_read_on_a_terminal(run: Path, source: Path,
     text = console.export_text()
     assert "English springer" in text
     assert "█" in text
-    with Image.open(panel) as picture:
-        assert picture.getpixel((0, 0))[:3] == (255, 255, 255)  # type: ignore[index]
-        assert 850 < picture.width < 950
+    with Image.open(panel) as image:
+        assert image.getpixel((0, 0))[:3] == (255, 255, 255)  # type: ignore[index]
+        assert 850 < image.width < 950
     with pytest.raises(ValueError, match="at most 40"):
         predict(run, [source / "val"] * 3, views=1, device="cpu", panel=panel)
     with pytest.raises(ValueError, match=r"panel\.txt"):

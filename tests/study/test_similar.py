@@ -1,4 +1,4 @@
-"""Nearest training pictures."""
+"""Nearest training images."""
 
 import io
 import json
@@ -21,10 +21,10 @@ from alexnet.study.similar import nearest, similar
 from alexnet.study.trained import load
 
 
-def test_a_picture_of_the_store_is_nearest_to_itself(own_run: Path, store: Path, tmp_path: Path) -> None:
+def test_an_image_of_the_store_is_nearest_to_itself(own_run: Path, store: Path, tmp_path: Path) -> None:
     pool = Store(store).split("train")
     for index in (0, 17, 35):
-        Image.fromarray(pool.picture(index)).save(tmp_path / f"{index:02}.png")
+        Image.fromarray(pool.image(index)).save(tmp_path / f"{index:02}.png")
     paths = sorted(tmp_path.glob("*.png"))
     queries = similar(own_run, paths, store, device="cpu")["queries"]
     for index, query in zip((0, 17, 35), queries, strict=True):
@@ -40,8 +40,8 @@ def test_distances_are_euclidean_between_activations_after_the_relu(own_run: Pat
     path = source / "val" / "n03000684" / "n03000684_1.png"
     net = load(own_run, "cpu")
     pool = Store(store).split("train")
-    pictures = [path, *(pool.picture(i) for i in range(len(pool)))]
-    views = torch.stack([net.preprocess(picture) for picture in pictures])
+    images = [path, *(pool.image(i) for i in range(len(pool)))]
+    views = torch.stack([net.preprocess(image) for image in images])
     points = activations(net, views, ["relu7"])["relu7"].astype(np.float64)
     assert points.min() == 0
     distances = np.linalg.norm(points[1:] - points[0], axis=1)
@@ -86,10 +86,10 @@ def test_the_index_is_made_once_and_anew_when_weights_or_store_change(
     assert changed["queries"] != first["queries"]
 
     smaller = tmp_path / "smaller"
-    for picture in sorted(source.glob("*/*/*_[01].png")):
-        target = smaller / picture.relative_to(source)
+    for image in sorted(source.glob("*/*/*_[01].png")):
+        target = smaller / image.relative_to(source)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(picture.read_bytes())
+        target.write_bytes(image.read_bytes())
     prepare(smaller, tmp_path / "second", size=56, workers=1)
     (query,) = similar(own_run, path, tmp_path / "second", count=100, device="cpu")["queries"]
     assert len(query["nearest"]) == 12
@@ -144,6 +144,6 @@ def test_results_are_json_and_can_be_read_on_a_terminal(
     console = Console(record=True, width=100, file=io.StringIO())
     console.print(study.render(result))
     assert result["queries"][0]["nearest"][0]["key"] in console.export_text()
-    with Image.open(panel) as picture:
-        assert picture.getpixel((0, 0))[:3] == (255, 255, 255)  # type: ignore[index]
-        assert 850 < picture.width < 950
+    with Image.open(panel) as image:
+        assert image.getpixel((0, 0))[:3] == (255, 255, 255)  # type: ignore[index]
+        assert 850 < image.width < 950

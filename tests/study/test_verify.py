@@ -87,7 +87,7 @@ def flatten_classes(run: Path) -> str:
 
 def spoil_mean(run: Path) -> str:
     np.save(run / "mean.npy", np.zeros((30, 30, 3), np.float32))
-    return "mean.npy is not the mean picture"
+    return "mean.npy is not the mean image"
 
 
 def lose_mean(run: Path) -> str:

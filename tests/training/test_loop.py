@@ -39,7 +39,7 @@ CONFIG = TrainConfig(
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """36 training and 12 validation pictures of three classes."""
+    """36 training and 12 validation images of three classes."""
     return noise_store(tmp_path_factory.mktemp("loop"), train=12, val=4)
 
 
@@ -90,10 +90,10 @@ def test_the_trained_network_loads_and_knows_its_classes(finished, store):
     network = load(finished, device="cpu")
     assert [c.name for c in network.classes] == ["blue", "green", "red"]
     assert not network.training
-    picture = np.full((80, 60, 3), 128, np.uint8)
-    x = network.preprocess(picture)
+    image = np.full((80, 60, 3), 128, np.uint8)
+    x = network.preprocess(image)
     assert x.shape == (3, CROP, CROP) and network(x[None]).shape == (1, 3)
-    views = network.preprocess.ten_views(picture)
+    views = network.preprocess.ten_views(image)
     assert views.shape == (10, 3, CROP, CROP)
     from alexnet.data.store.reader import Store
 
@@ -346,7 +346,7 @@ def test_without_a_validation_split_it_trains_by_epochs(store, tmp_path):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"network": dataclasses.replace(CONFIG.network, input_size=64)}, "takes pictures of 64 pixels"),
+        ({"network": dataclasses.replace(CONFIG.network, input_size=64)}, "takes images of 64 pixels"),
         ({"batch_size": 64}, "fewer than one batch"),
         ({"device": "tpu"}, "no device 'tpu'"),
     ],

@@ -85,7 +85,7 @@ def test_ranks_that_disagree_say_so(store, tmp_path):
     assert not (tmp_path / "run" / "config.json").exists()
 
 
-def test_testing_and_features_are_shared_without_counting_a_picture_twice(store, alone, tmp_path, capsys):
+def test_testing_and_features_are_shared_without_counting_an_image_twice(store, alone, tmp_path, capsys):
     capsys.readouterr()
     commands = {
         "evaluate": ["evaluate", str(alone), "--data", str(store), "--batch-size", "4", "--json"],
@@ -101,7 +101,7 @@ def test_testing_and_features_are_shared_without_counting_a_picture_twice(store,
             del ours["seconds"], theirs["seconds"]
             assert ours == theirs
         else:
-            assert ours["pictures"] == theirs["pictures"] == 51
+            assert ours["images"] == theirs["images"] == 51
             rows = [np.load(tmp_path / f"{which}.npy") for which in ("shared", "single")]
             np.testing.assert_allclose(*rows, rtol=1e-4, atol=1e-5)
             keys = [(tmp_path / f"{which}.keys.txt").read_text() for which in ("shared", "single")]

@@ -26,9 +26,9 @@ def bench(
 ) -> dict[str, Any]:
     """Measure one of the commands, or the kernels, beside this machine's limit, in turn in the same run.
 
-    Returns `what`, `pictures_per_second` (the median; `slowest` and `fastest` of the `rounds`),
-    `limit_pictures_per_second` (and in words, `limit`), `fraction_of_limit`, `peak_memory_bytes`, `dtype`, `batch`,
-    `machine`, and what else each measures. Without `store` and `source` it draws its own pictures; train takes a
+    Returns `what`, `images_per_second` (the median; `slowest` and `fastest` of the `rounds`),
+    `limit_images_per_second` (and in words, `limit`), `fraction_of_limit`, `peak_memory_bytes`, `dtype`, `batch`,
+    `machine`, and what else each measures. Without `store` and `source` it draws its own images; train takes a
     `store` to be fed from besides.
 
     Raises ValueError for what cannot be measured.
@@ -50,27 +50,27 @@ def render(result: dict[str, Any]) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     table.add_column()
     table.add_column(justify="right")
-    rate = f"{result['pictures_per_second']:,.1f}"
+    rate = f"{result['images_per_second']:,.1f}"
     spread = f"  ({result['slowest']:,.1f} to {result['fastest']:,.1f})" if "slowest" in result else ""
     rows = [
-        ("pictures per second", rate + spread),
-        ("the machine's limit", f"{result['limit_pictures_per_second']:,.1f}"),
+        ("images per second", rate + spread),
+        ("the machine's limit", f"{result['limit_images_per_second']:,.1f}"),
         ("of the limit", f"{result['fraction_of_limit']:.0%}"),
         ("peak memory", f"{result['peak_memory_bytes'] / 1e9:.2f} GB"),
     ]
-    if "products_alone_pictures_per_second" in result:
-        rows.append(("its products alone", f"{result['products_alone_pictures_per_second']:,.1f} pictures/s"))
+    if "products_alone_images_per_second" in result:
+        rows.append(("its products alone", f"{result['products_alone_images_per_second']:,.1f} images/s"))
     if "gigaflops_per_second" in result:
         rows.append(("multiplying", f"{result['gigaflops_per_second']:,.0f} GFLOP/s"))
     if "copied_gigabytes_per_second" in result:
         rows.append(("copying", f"{result['copied_gigabytes_per_second']:,.1f} GB/s"))
     if "one_view_milliseconds" in result:
         one, ten = result["one_view_milliseconds"], result["ten_views_milliseconds"]
-        rows.append(("one picture, one view", f"{one:.1f} ms"))
-        rows.append(("one picture, ten views", f"{ten:.1f} ms, {ten / one:.1f} times one"))
+        rows.append(("one image, one view", f"{one:.1f} ms"))
+        rows.append(("one image, ten views", f"{ten:.1f} ms, {ten / one:.1f} times one"))
     if "fed_fraction" in result:
-        rate, part = result["fed_pictures_per_second"], result["fed_fraction"]
-        rows.append(("fed by the loader", f"{rate:,.1f} pictures/s, {part:.1%} of one batch repeated"))
+        rate, part = result["fed_images_per_second"], result["fed_fraction"]
+        rows.append(("fed by the loader", f"{rate:,.1f} images/s, {part:.1%} of one batch repeated"))
     if "days_for_90_epochs_of_imagenet" in result:
         days = result["days_for_90_epochs_of_imagenet"]
         rows.append(("90 epochs of ImageNet", f"{days:,.1f} days; {network.DAYS_THEN}"))
@@ -96,7 +96,7 @@ def _title(result: dict[str, Any]) -> str:
     }
     about = result.get("network") or result.get("source")
     form = "" if result["dtype"] == "uint8" else f", {result['dtype']}"
-    batch = f", batch {result['batch']}" if result["what"] != "prepare" else f", {result['batch']} pictures"
+    batch = f", batch {result['batch']}" if result["what"] != "prepare" else f", {result['batch']} images"
     return f"{names[result['what']]}{f' ({about})' if about else ''}{form}{batch}, median of {result['rounds']} rounds"
 
 

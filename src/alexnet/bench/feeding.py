@@ -17,7 +17,7 @@ from alexnet.training.feed import finish
 
 STEPS = 8  # of each in a round
 Step = Callable[[Tensor, Tensor], None]
-"""One training step: takes pictures [B, 3, S, S] on the device and labels [B] in main memory."""
+"""One training step: takes images [B, 3, S, S] on the device and labels [B] in main memory."""
 
 
 def feeding(
@@ -26,8 +26,8 @@ def feeding(
     """What `step` does in a second with batches from the store at `path`, and with one of them again and again.
 
     Each round's batches are all read and decoded within its time, from the first on, while nothing is computed yet, to
-    the last: nothing is made ahead while the other form runs. Returns `fed_pictures_per_second`,
-    `repeated_pictures_per_second` and `fed_fraction`, the one over the other.
+    the last: nothing is made ahead while the other form runs. Returns `fed_images_per_second`,
+    `repeated_images_per_second` and `fed_fraction`, the one over the other.
 
     Raises ValueError for a store that does not fit the network or has fewer than one batch.
     """
@@ -35,7 +35,7 @@ def feeding(
     split, crop = store.split("train"), config.input_size
     if len(split) < batch or crop > store.size or len(store.classes) > config.classes:
         raise ValueError(
-            f"{path} cannot feed this network: that needs {batch} training pictures (or a smaller --batch-size) of "
+            f"{path} cannot feed this network: that needs {batch} training images (or a smaller --batch-size) of "
             f"{crop} pixels or more, and {config.classes} classes at most."
         )
     mean, augmented = torch.from_numpy(store.mean).to(device), AugmentConfig()
@@ -59,12 +59,12 @@ def feeding(
         for _ in range(steps):
             step(*same)
 
-    pictures = float(steps * batch)
-    forms = {"fed": (waiting(fed, device), pictures), "repeated": (waiting(repeated, device), pictures)}
+    images = float(steps * batch)
+    forms = {"fed": (waiting(fed, device), images), "repeated": (waiting(repeated, device), images)}
     rates = alternate(forms, rounds)
     return {
         "store": str(path),
-        "fed_pictures_per_second": rates["fed"].median,
-        "repeated_pictures_per_second": rates["repeated"].median,
+        "fed_images_per_second": rates["fed"].median,
+        "repeated_images_per_second": rates["repeated"].median,
         "fed_fraction": rates["fed"].median / rates["repeated"].median,
     }

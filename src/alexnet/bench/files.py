@@ -1,4 +1,4 @@
-"""`alexnet bench load` and `prepare`: the path of the pictures, beside what libjpeg-turbo alone takes for them."""
+"""`alexnet bench load` and `prepare`: the path of the images, beside what libjpeg-turbo alone takes for them."""
 
 import shutil
 import tempfile
@@ -18,33 +18,33 @@ from alexnet.data.prepare import prepare as preparing
 from alexnet.data.store.reader import Store
 from alexnet.model.cpu import kernels
 
-DRAWN = 256  # different pictures that are drawn where none are given
-PREPARED = 1024  # pictures to prepare in each round, at least: starting processes should not decide
-MOST = 2048  # pictures of what is given that each round loads or prepares, at most
+DRAWN = 256  # different images that are drawn where none are given
+PREPARED = 1024  # images to prepare in each round, at least: starting processes should not decide
+MOST = 2048  # images of what is given that each round loads or prepares, at most
 CPU = torch.device("cpu")
 
 
 def load(store: Path | None = None, batch: int = 128, rounds: int = 5, crop: int = 224) -> dict:
-    """Batches as training gets them (decoded, cropped, mirrored) from `store`, or from pictures drawn for it.
+    """Batches as training gets them (decoded, cropped, mirrored) from `store`, or from images drawn for it.
 
-    See `alexnet.bench.bench.bench` for what is returned. ValueError for a store that has no JPEG pictures or fewer
+    See `alexnet.bench.bench.bench` for what is returned. ValueError for a store that has no JPEG images or fewer
     than one batch.
     """
     with _folder() as name:
         folder = Path(name)
         if store is None:
-            draw_photographs(folder / "pictures", DRAWN)
-            preparing.prepare(folder / "pictures", folder / "store")
+            draw_photographs(folder / "images", DRAWN)
+            preparing.prepare(folder / "images", folder / "store")
         opened = Store(store or folder / "store")
         split = opened.split("train")
-        images = [split.image(index) for index in range(min(MOST, len(split)))]
-        if len(split) < batch or crop > opened.size or bytes(images[0][:3]) != JPEG_START:
+        encoded = [split.encoded(index) for index in range(min(MOST, len(split)))]
+        if len(split) < batch or crop > opened.size or bytes(encoded[0][:3]) != JPEG_START:
             raise ValueError(
-                f"{opened.path} cannot be measured: it needs {batch} training pictures (or a smaller --batch-size), "
+                f"{opened.path} cannot be measured: it needs {batch} training images (or a smaller --batch-size), "
                 f"as JPEG, of {crop} pixels or more."
             )
         draws = augment.draw_epoch(AugmentConfig(), len(split), opened.size, crop, seed=0, epoch=0)
-        count = len(images) // batch * batch
+        count = len(encoded) // batch * batch
 
         def epoch() -> None:
             for _ in islice(loader.training_batches(split, draws, batch, crop), count // batch):
@@ -54,23 +54,23 @@ def load(store: Path | None = None, batch: int = 128, rounds: int = 5, crop: int
         forget_peak(CPU)
         epoch()
         peak = peak_memory(CPU)
-        chosen = [split.image(int(index)) for index in draws.order[:count]]
+        chosen = [split.encoded(int(index)) for index in draws.order[:count]]
         rates = alternate({"limit": limits.decoding(chosen, opened.size), "ours": (epoch, count)}, rounds)
-        source = str(store) if store else f"{DRAWN} pictures drawn for this"
+        source = str(store) if store else f"{DRAWN} images drawn for this"
         return {
             "what": "load",
             "source": source,
-            **_beside(rates["ours"], rates["limit"], "libjpeg-turbo alone, all cores, the same stored pictures"),
+            **_beside(rates["ours"], rates["limit"], "libjpeg-turbo alone, all cores, the same stored images"),
             "batch": batch,
             "rounds": rounds,
-            "bytes_per_picture": sum(map(len, chosen)) / len(chosen),
+            "bytes_per_image": sum(map(len, chosen)) / len(chosen),
             "peak_memory_bytes": peak,
             "machine": machine(CPU),
         }
 
 
 def prepare(source: Path | None = None, rounds: int = 3, size: int = 256) -> dict:
-    """`alexnet prepare` of the JPEG files in and under `source`, or of pictures drawn for it, each as often as it takes
+    """`alexnet prepare` of the JPEG files in and under `source`, or of images drawn for it, each as often as it takes
     to have enough.
 
     See `alexnet.bench.bench.bench` for what is returned. ValueError where there are none.
@@ -78,17 +78,17 @@ def prepare(source: Path | None = None, rounds: int = 3, size: int = 256) -> dic
     with _folder() as name:
         folder = Path(name)
         if source is None:
-            source = folder / "pictures"
+            source = folder / "images"
             draw_photographs(source, DRAWN)
-            said = f"{DRAWN} pictures drawn for this"
+            said = f"{DRAWN} images drawn for this"
         else:
             said = str(source)
         paths = islice((path for path in sorted(source.rglob("*")) if path.is_file()), MOST)
-        images = [data for data in (path.read_bytes() for path in paths) if data[:3] == JPEG_START]
-        if not images:
+        encoded = [data for data in (path.read_bytes() for path in paths) if data[:3] == JPEG_START]
+        if not encoded:
             raise ValueError(f"{source} has no JPEG files to measure with.")
-        count = max(PREPARED, len(images))
-        many = list(islice(cycle(images), count))
+        count = max(PREPARED, len(encoded))
+        many = list(islice(cycle(encoded), count))
         for number, data in enumerate(many):
             file = folder / "copies" / "train" / f"class-{number % 2}" / f"{number:06}.jpg"
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ def prepare(source: Path | None = None, rounds: int = 3, size: int = 256) -> dic
             **_beside(rates["ours"], rates["limit"], "libjpeg-turbo decoding and encoding alone, all cores"),
             "batch": count,
             "rounds": rounds,
-            "bytes_per_picture": sum(map(len, images)) / len(images),
+            "bytes_per_image": sum(map(len, encoded)) / len(encoded),
             "peak_memory_bytes": peak_memory(CPU),
             "machine": machine(CPU),
         }
@@ -114,10 +114,10 @@ def prepare(source: Path | None = None, rounds: int = 3, size: int = 256) -> dic
 
 def _beside(ours: Rate, limit: Rate, what: str) -> dict[str, Any]:
     return {
-        "pictures_per_second": ours.median,
+        "images_per_second": ours.median,
         "slowest": ours.slowest,
         "fastest": ours.fastest,
-        "limit_pictures_per_second": limit.median,
+        "limit_images_per_second": limit.median,
         "fraction_of_limit": ours.median / limit.median,
         "limit": what,
         "dtype": "uint8",

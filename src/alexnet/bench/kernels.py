@@ -29,7 +29,7 @@ Function = Callable[[Tensor], Tensor]
 def kernels_alone(batch: int = 64, dtype: str = "auto", rounds: int = 5, side: int = 55, channels: int = 96) -> dict:
     """The compiled kernels, forward and with the gradient, on [batch, channels, side, side] (conv1's output).
 
-    Pictures per second are those of all that memory bounds, one after the other. See `alexnet.bench.bench.bench`.
+    Images per second are those of all that memory bounds, one after the other. See `alexnet.bench.bench.bench`.
     """
     if not kernels.available():
         raise ValueError("The compiled kernels are not available here: install a C++ compiler such as g++.")
@@ -92,8 +92,8 @@ def kernels_alone(batch: int = 64, dtype: str = "auto", rounds: int = 5, side: i
     lines += [line("update", 5 * 4 * w.numel(), 1), *_products(batch, form, rounds)]
     return {
         "what": "kernels",
-        "pictures_per_second": 1000 * batch / taken,
-        "limit_pictures_per_second": 1000 * batch / least,
+        "images_per_second": 1000 * batch / taken,
+        "limit_images_per_second": 1000 * batch / least,
         "fraction_of_limit": least / taken,
         "limit": "a copy of as many bytes as each must read and write; for products, a 3x3 convolution of 512 channels",
         "dtype": str(form).removeprefix("torch."),
@@ -112,12 +112,12 @@ def _products(batch: int, dtype: torch.dtype, rounds: int) -> list[dict[str, flo
     Training multiplies those of fc6's weights in the update.
     """
     conv1, fc6 = Conv2d(3, 96, 11, 4), Linear(9216, 4096)
-    pictures = torch.randn(batch, 3, 227, 227, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    images = torch.randn(batch, 3, 227, 227, dtype=dtype).contiguous(memory_format=torch.channels_last)
     hidden = torch.randn(batch, 9216, dtype=dtype, requires_grad=True)
     convolution, operations = limits.convolution(dtype, CPU)
     forms: dict[str, tuple[Callable[[], object], float]] = {"limit": (convolution, operations)}
     wanted = {"conv1": 4 * batch * 96 * 55 * 55 * 363, "fc6": 6 * batch * 9216 * 4096}  # operations
-    for name, layer, x in (("conv1", conv1, pictures), ("fc6", fc6, hidden)):
+    for name, layer, x in (("conv1", conv1, images), ("fc6", fc6, hidden)):
         layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         leaves = [each for each in (x, *layer.parameters()) if each.requires_grad]
         plain = nn.Conv2d.forward if isinstance(layer, Conv2d) else nn.Linear.forward

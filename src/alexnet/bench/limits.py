@@ -1,7 +1,7 @@
 """What the machine itself can do: products, copies, decoding and encoding, each alone and at its best.
 
 The limit of training and testing is that of the multiplications that the network asks for, at the speed of a
-convolution that suits the machine well (3x3, 512 to 512 channels, 32x32 pixels, 64 pictures, channels last).
+convolution that suits the machine well (3x3, 512 to 512 channels, 32x32 pixels, 64 images, channels last).
 """
 
 import math
@@ -19,13 +19,13 @@ from alexnet.model.layers import layers_of
 from alexnet.model.network import module
 from alexnet.native.processor import cores
 
-CONVOLUTION = 64, 512, 32  # pictures, channels, height and width
+CONVOLUTION = 64, 512, 32  # images, channels, height and width
 COPIED = 2**26  # floats
 Work = Callable[[], object]
 
 
 def operations(config: NetworkConfig, training: bool) -> int:
-    """Multiplications and additions for one picture: of each layer forward, and in training also for the gradients
+    """Multiplications and additions for one image: of each layer forward, and in training also for the gradients
     of its weights and, but for the first layer, of its input."""
     counts = [2 * layer.multiply_adds for layer in layers_of(config) if layer.multiply_adds]
     return 3 * sum(counts) - counts[0] if training else sum(counts)
@@ -48,7 +48,7 @@ def convolution(dtype: torch.dtype, device: torch.device) -> tuple[Work, float]:
 def products(
     config: NetworkConfig, batch: int, dtype: torch.dtype, device: torch.device, training: bool
 ) -> tuple[Work, float]:
-    """The network's own convolutions and matrix products and nothing else, in channels last, and the pictures."""
+    """The network's own convolutions and matrix products and nothing else, in channels last, and the images."""
     layers = [layer for layer in layers_of(config) if layer.weight_shape]
     work = []
     for number, layer in enumerate(layers):
@@ -79,36 +79,36 @@ def copying(device: torch.device) -> tuple[Work, float]:
     return lambda: b.copy_(a), 8.0 * COPIED
 
 
-def decoding(images: Sequence[bytes | memoryview], size: int) -> tuple[Work, float]:
-    """libjpeg-turbo on all cores, each into its own buffer, and the pictures."""
+def decoding(encoded: Sequence[bytes | memoryview], size: int) -> tuple[Work, float]:
+    """libjpeg-turbo on all cores, each into its own buffer, and the images."""
 
     def decode(part: Sequence[bytes | memoryview]) -> None:
         out = np.empty((size, size, 3), np.uint8)
-        for image in part:
-            simplejpeg.decode_jpeg(image, buffer=out)
+        for one in part:
+            simplejpeg.decode_jpeg(one, buffer=out)
 
-    return _on_all_cores(decode, images)
+    return _on_all_cores(decode, encoded)
 
 
-def recoding(images: Sequence[bytes | memoryview], size: int, quality: int) -> tuple[Work, float]:
-    """libjpeg-turbo on all cores: decoding pictures of any size (to half or less where they still are larger than
-    `size`), encoding `size` x `size` of their pixels, nothing between; and the pictures."""
+def recoding(encoded: Sequence[bytes | memoryview], size: int, quality: int) -> tuple[Work, float]:
+    """libjpeg-turbo on all cores: decoding images of any size (to half or less where they still are larger than
+    `size`), encoding `size` x `size` of their pixels, nothing between; and the images."""
 
     def recode(part: Sequence[bytes | memoryview]) -> None:
-        for image in part:
-            pixels = simplejpeg.decode_jpeg(image, min_height=size, min_width=size, min_factor=2)
+        for one in part:
+            pixels = simplejpeg.decode_jpeg(one, min_height=size, min_width=size, min_factor=2)
             encode(np.ascontiguousarray(pixels[:size, :size]), quality)
 
-    return _on_all_cores(recode, images)
+    return _on_all_cores(recode, encoded)
 
 
 def _on_all_cores(
-    work: Callable[[Sequence[bytes | memoryview]], None], images: Sequence[bytes | memoryview]
+    work: Callable[[Sequence[bytes | memoryview]], None], encoded: Sequence[bytes | memoryview]
 ) -> tuple[Work, float]:
-    parts = [images[i : i + 16] for i in range(0, len(images), 16)]
+    parts = [encoded[i : i + 16] for i in range(0, len(encoded), 16)]
 
     def all_of_it() -> None:
         with ThreadPoolExecutor(cores()) as pool:
             list(pool.map(work, parts))
 
-    return all_of_it, float(len(images))
+    return all_of_it, float(len(encoded))

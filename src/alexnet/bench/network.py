@@ -21,7 +21,7 @@ from alexnet.training.device import choose_device, choose_dtype, precision
 from alexnet.training.metrics import top_k_credit
 from alexnet.training.update import MomentumSGD
 
-EPOCHS, PICTURES = 90, 1_281_167  # of the paper's training: ILSVRC-2012
+EPOCHS, IMAGES = 90, 1_281_167  # of the paper's training: ILSVRC-2012
 DAYS_THEN = "5 to 6 days on two GTX 580 in 2012"
 
 
@@ -49,7 +49,7 @@ def train(
         work()
     peak = peak_memory(where)
     result = _beside_the_limit(work, config, batch, form, where, rounds, training=True)
-    seconds = EPOCHS * PICTURES / result["pictures_per_second"]
+    seconds = EPOCHS * IMAGES / result["images_per_second"]
     return {
         "what": "train",
         "network": network,
@@ -86,7 +86,7 @@ def repeated(
     step: Step, config: NetworkConfig, batch: int, dtype: torch.dtype, device: torch.device
 ) -> Callable[[], None]:
     """`step` on a batch that is there already."""
-    x, truth = pictures(batch, config, device).to(dtype), torch.randint(0, config.classes, (batch,))
+    x, truth = images(batch, config, device).to(dtype), torch.randint(0, config.classes, (batch,))
     return lambda: step(x, truth)
 
 
@@ -96,7 +96,7 @@ def training_step(config: NetworkConfig, batch: int, dtype: torch.dtype, device:
 
 
 def infer(network: str = "paper", batch: int = 64, dtype: str = "auto", rounds: int = 5, device: str = "auto") -> dict:
-    """The trained network's softmax outputs for centre views, and what ten views of one picture take.
+    """The trained network's softmax outputs for centre views, and what ten views of one image take.
 
     See `alexnet.bench.bench.bench` for what is returned.
     """
@@ -108,7 +108,7 @@ def infer(network: str = "paper", batch: int = 64, dtype: str = "auto", rounds: 
     net = TrainedAlexNet(config).to(device=where, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
     def labelling(count: int) -> Callable[[], None]:
-        x = pictures(count, config, where)
+        x = images(count, config, where)
 
         def work() -> None:
             with torch.inference_mode(), precision(where, form):
@@ -137,8 +137,8 @@ def infer(network: str = "paper", batch: int = 64, dtype: str = "auto", rounds: 
     }
 
 
-def pictures(batch: int, config: NetworkConfig, device: torch.device) -> Tensor:
-    """Noise of the scale of pictures without their mean: float32 [batch, 3, S, S], channels last."""
+def images(batch: int, config: NetworkConfig, device: torch.device) -> Tensor:
+    """Noise of the scale of images without their mean: float32 [batch, 3, S, S], channels last."""
     x = torch.randn(batch, 3, config.input_size, config.input_size) * 60
     return x.to(device).contiguous(memory_format=torch.channels_last)
 
@@ -164,20 +164,20 @@ def _beside_the_limit(
         },
         rounds,
     )
-    per_picture = limits.operations(config, training)
-    ours, limit = rates["ours"], rates["convolution"].times(1 / per_picture)
+    per_image = limits.operations(config, training)
+    ours, limit = rates["ours"], rates["convolution"].times(1 / per_image)
     return {
-        "pictures_per_second": ours.median,
+        "images_per_second": ours.median,
         "slowest": ours.slowest,
         "fastest": ours.fastest,
-        "limit_pictures_per_second": limit.median,
+        "limit_images_per_second": limit.median,
         "fraction_of_limit": ours.median / limit.median,
-        "limit": f"{per_picture / 1e9:.2f} GFLOP per picture at the speed of a 3x3 convolution of 512 channels",
+        "limit": f"{per_image / 1e9:.2f} GFLOP per image at the speed of a 3x3 convolution of 512 channels",
         "dtype": str(dtype).removeprefix("torch."),
         "batch": batch,
         "rounds": rounds,
         "gigaflops_per_second": rates["convolution"].median / 1e9,
-        "products_alone_pictures_per_second": rates["products"].median,
+        "products_alone_images_per_second": rates["products"].median,
         "copied_gigabytes_per_second": rates["copy"].median / 1e9,
         "machine": machine(device),
     }

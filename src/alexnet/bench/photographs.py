@@ -1,4 +1,4 @@
-"""Pictures to measure on where none are given: as large, and with as many details, as photographs."""
+"""Images to measure on where none are given: as large, and with as many details, as photographs."""
 
 from pathlib import Path
 
@@ -6,9 +6,9 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from alexnet.demo.synthetic import CLASSES, picture
+from alexnet.demo.synthetic import CLASSES, draw
 
-HEIGHT, WIDTH = 375, 500  # what most of ImageNet's pictures have
+HEIGHT, WIDTH = 375, 500  # what most of ImageNet's images have
 GRAIN = 6.0  # standard deviation of the noise that a camera adds, in grey levels
 
 
@@ -17,7 +17,7 @@ def draw_photographs(folder: Path, count: int, seed: int = 0) -> None:
     random = np.random.default_rng(seed)
     for number in range(count):
         label = number % len(CLASSES)
-        drawn = Image.fromarray(picture(label, "train", number, seed)).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
+        drawn = Image.fromarray(draw(label, "train", number, seed)).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
         grain = random.normal(0, GRAIN, (HEIGHT, WIDTH, 3))
         pixels = np.clip(np.asarray(drawn) + grain, 0, 255).astype(np.uint8)
         file = folder / "train" / CLASSES[label] / f"{number}.jpg"

@@ -20,11 +20,11 @@ from alexnet.networks import NETWORKS
 Device = Annotated[str, arg(help="auto (cuda, then mps, then cpu), cpu, cuda, cuda:1 or mps.")]
 MoreRuns = Annotated[tuple[Path, ...], arg(metavar="[RUN ...]", help="More run folders: their ensemble.")]
 Measured = Literal["train", "infer", "load", "prepare", "kernels"]
-MorePictures = Annotated[tuple[Path, ...], arg(metavar="[PICTURE ...]", help="More pictures.")]
+MoreImages = Annotated[tuple[Path, ...], arg(metavar="[IMAGE ...]", help="More images.")]
 
 
 def demo(*, out: Path = Path("demo"), seed: int = 0, workers: int = 0) -> Answer:
-    """Draw labelled pictures, prepare, train, evaluate and report: no data needed.
+    """Draw labelled images, prepare, train, evaluate and report: no data needed.
 
     Started again after an interruption, it goes on where it was.
 
@@ -32,8 +32,8 @@ def demo(*, out: Path = Path("demo"), seed: int = 0, workers: int = 0) -> Answer
       alexnet demo --out demo
 
     Args:
-        out: Folder for the pictures, the store, the run and report.html.
-        seed: The pictures and the training are functions of this number.
+        out: Folder for the images, the store, the run and report.html.
+        seed: The images and the training are functions of this number.
         workers: Processes that draw and rescale; 0 means one per processor core.
     """
     from alexnet.demo import demo as study
@@ -54,7 +54,7 @@ def prepare(
     quality: int = 95,
     honour_exif: Flag = False,
 ) -> Answer:
-    """Turn pictures from any supported source into a store.
+    """Turn images from any supported source into a store.
 
     A source is a folder train/CLASS/* with val/CLASS/*, a folder of class folders, the ILSVRC-2012 tars,
     the Kaggle layout of ImageNet, or Parquet files with image and label; told apart by looking. Started
@@ -62,18 +62,18 @@ def prepare(
 
     Example:
       alexnet prepare imagenette2-160 stores/imagenette
-      alexnet prepare holiday-pictures stores/holidays --val-fraction 0.2
+      alexnet prepare holiday-images stores/holidays --val-fraction 0.2
 
     Args:
-        source: Folder or file with the pictures.
+        source: Folder or file with the images.
         store: Folder to write the store to.
-        size: Height and width of the stored pictures, in pixels.
+        size: Height and width of the stored images, in pixels.
         workers: Processes that decode and rescale; 0 means one per processor core.
         val_fraction: Part of each class that becomes the validation split, where the source has none (0.1).
-        seed: Which pictures these are is a function of this number.
-        max_bad: Stop when more than this part of the pictures cannot be read.
-        quality: JPEG quality of the stored pictures, up to 100.
-        honour_exif: Turn pictures as their EXIF data says (AlexNet's authors did not).
+        seed: Which images these are is a function of this number.
+        max_bad: Stop when more than this part of the images cannot be read.
+        quality: JPEG quality of the stored images, up to 100.
+        honour_exif: Turn images as their EXIF data says (AlexNet's authors did not).
     """
     from alexnet.data.prepare import prepare as data
 
@@ -137,7 +137,7 @@ def evaluate(
         data: Store made by alexnet prepare.
         split: Split of the store: val or train.
         views: 10 (four corners, centre, their mirrors: as in the paper) or 1 (centre).
-        batch_size: Pictures at a time.
+        batch_size: Images at a time.
         weights: One weight per run in the ensemble's average; without it all count the same.
     """
     from alexnet.study import evaluate as study
@@ -150,28 +150,28 @@ def evaluate(
 
 def predict(
     run: Path,
-    picture: Path,
-    more: MorePictures = (),
+    image: Path,
+    more: MoreImages = (),
     /,
     *,
     views: int = 10,
     device: Device = "auto",
     panel: Path | None = None,
 ) -> Answer:
-    """Name the five most probable classes of pictures.
+    """Name the five most probable classes of images.
 
     Example:
       alexnet predict runs/imagenette dog.jpg church.jpg --panel predictions.png
 
     Args:
         run: Run folder made by alexnet train.
-        picture: Picture file, or a folder of them.
+        image: LabelledImage file, or a folder of them.
         views: 10 (four corners, centre, their mirrors: as in the paper) or 1 (centre).
-        panel: Also draw the pictures with their labels, as figure 4 (left) of the paper, to this file.
+        panel: Also draw the images with their labels, as figure 4 (left) of the paper, to this file.
     """
     from alexnet.study import predict as study
 
-    return study.predict(run, (picture, *more), views=views, device=device, panel=panel), study.render
+    return study.predict(run, (image, *more), views=views, device=device, panel=panel), study.render
 
 
 def features(
@@ -185,21 +185,21 @@ def features(
     device: Device = "auto",
     batch_size: int = 64,
 ) -> Answer:
-    """Write the activations of any layer to a .npy file, the pictures' names beside it.
+    """Write the activations of any layer to a .npy file, the images' names beside it.
 
     OUT.keys.txt gets the names, a line for each row, and OUT.wnids.txt the classes where they are known.
 
     Example:
       alexnet features runs/imagenette stores/imagenette fc7.npy --split val
-      alexnet features runs/imagenette holiday-pictures pool5.npy --layer pool5
+      alexnet features runs/imagenette holiday-images pool5.npy --layer pool5
 
     Args:
         run: Run folder made by alexnet train.
-        source: A store, any source that alexnet prepare reads, a folder of pictures, or a picture.
+        source: A store, any source that alexnet prepare reads, a folder of images, or an image.
         out: The .npy file to write.
         layer: conv1, relu1, norm1, pool1 ... pool5, fc6, relu6, fc7, relu7 or fc8; or several, with commas.
         split: Only this split of the source; without it all, one after the other.
-        batch_size: Pictures at a time.
+        batch_size: Images at a time.
     """
     from alexnet.study import features as study
 
@@ -209,8 +209,8 @@ def features(
 
 def similar(
     run: Path,
-    picture: Path,
-    more: MorePictures = (),
+    image: Path,
+    more: MoreImages = (),
     /,
     *,
     data: Path,
@@ -220,25 +220,23 @@ def similar(
     panel: Path | None = None,
     device: Device = "auto",
 ) -> Answer:
-    """Find the pictures of a store that are nearest to a picture in fc7.
+    """Find the images of a store that are nearest to an image in fc7.
 
     Example:
       alexnet similar runs/imagenette dog.jpg --data stores/imagenette --panel similar.png
 
     Args:
         run: Run folder made by alexnet train; the index of the store is made once and kept there.
-        picture: Picture file, or a folder of them.
+        image: LabelledImage file, or a folder of them.
         data: Store to search.
         split: Split of the store: train or val.
-        count: Nearest pictures to show for each picture.
+        count: Nearest images to show for each image.
         layer: Layer whose outputs are compared (Euclidean distance); without it relu7, which is fc7 after its ReLU.
-        panel: Also draw the pictures with their nearest, as figure 4 (right) of the paper, to this file.
+        panel: Also draw the images with their nearest, as figure 4 (right) of the paper, to this file.
     """
     from alexnet.study import similar as study
 
-    result = study.similar(
-        run, (picture, *more), data, split=split, count=count, layer=layer, panel=panel, device=device
-    )
+    result = study.similar(run, (image, *more), data, split=split, count=count, layer=layer, panel=panel, device=device)
     return result, study.render
 
 
@@ -247,7 +245,7 @@ def figures(
     /,
     *,
     data: Path | None = None,
-    picture: Path | None = None,
+    image: Path | None = None,
     layer: str = "conv1",
     split: str = "val",
     device: Device = "auto",
@@ -257,19 +255,19 @@ def figures(
 
     Example:
       alexnet figures runs/imagenette --data stores/imagenette
-      alexnet figures runs/imagenette --picture dog.jpg --layer conv3,pool5
+      alexnet figures runs/imagenette --image dog.jpg --layer conv3,pool5
 
     Args:
         run: Run folder made by alexnet train; the figures go to its folder figures.
-        data: Store whose pictures the panels show.
-        picture: Picture whose activation maps are drawn; without it one of the store.
+        data: Store whose images the panels show.
+        image: LabelledImage whose activation maps are drawn; without it one of the store.
         layer: Layer whose activation maps are drawn, or several separated by commas.
         split: Split of the store that the panels show: val or train.
-        seed: Which pictures the panels show is a function of this number.
+        seed: Which images the panels show is a function of this number.
     """
     from alexnet.study import figures as study
 
-    drawn = study.figures(run, data, picture=picture, layer=layer, split=split, device=device, seed=seed)
+    drawn = study.figures(run, data, image=image, layer=layer, split=split, device=device, seed=seed)
     return drawn, study.render
 
 
@@ -333,13 +331,13 @@ def bench(
       alexnet bench train --store stores/imagenette
 
     Args:
-        what: train (steps on one batch), infer (centre views, and ten views of one picture), load (batches
+        what: train (steps on one batch), infer (centre views, and ten views of one image), load (batches
             from a store), prepare (a source into a store), or kernels.
         network: Network for train and infer: paper, original, ...
-        batch_size: Pictures at a time (train and load 128, infer and kernels 64).
+        batch_size: Images at a time (train and load 128, infer and kernels 64).
         dtype: Number format of activations and products; auto is the fastest one here.
         rounds: How often each form is measured; the median counts.
-        store: Store for load; without it pictures are drawn. With train, also measure steps that it feeds.
+        store: Store for load; without it images are drawn. With train, also measure steps that it feeds.
         source: Folder of JPEG files for prepare; without it they are drawn.
     """
     from alexnet.bench import bench as measured

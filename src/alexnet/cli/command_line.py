@@ -134,7 +134,7 @@ def _overview(commands: Mapping[str, Command]) -> str:
         (
             "usage: alexnet COMMAND ...",
             "",
-            "AlexNet exactly as in 2012: from pictures to a trained network, and a look inside it.",
+            "AlexNet exactly as in 2012: from images to a trained network, and a look inside it.",
             "",
             *(f"  {name:<{width}}  {what}" for name, what in whats.items()),
             "",

@@ -1,1 +1,1 @@
-"""Pictures: where they come from, their rescaling, the store on disk, epochs of batches, augmentation."""
+"""Images: where they come from, their rescaling, the store on disk, epochs of batches, augmentation."""

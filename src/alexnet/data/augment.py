@@ -1,6 +1,6 @@
-"""What happens to a picture between the store and the network (paper, sections 2 and 4.1).
+"""What happens to an image between the store and the network (paper, sections 2 and 4.1).
 
-All pictures are RGB on the 0-255 scale, height x width x 3. Random numbers are a pure function of (seed, epoch,
+All images are RGB on the 0-255 scale, height x width x 3. Random numbers are a pure function of (seed, epoch,
 position in the epoch): they do not depend on the number of workers.
 """
 
@@ -17,7 +17,7 @@ class Draws(NamedTuple):
     """The random choices of one epoch, one row for each position in it."""
 
     order: np.ndarray
-    """int64 [N]: which picture stands at each position, a permutation."""
+    """int64 [N]: which image stands at each position, a permutation."""
     offsets: np.ndarray
     """int64 [N, 2]: top and left of the patch."""
     mirrored: np.ndarray
@@ -26,21 +26,21 @@ class Draws(NamedTuple):
     """float32 [N, 3]: multiples of the three principal components."""
 
 
-def draw_epoch(config: AugmentConfig, pictures: int, size: int, crop: int, seed: int, epoch: int) -> Draws:
-    """Everything random about the data of one epoch, for pictures of `size` cut to `crop` pixels.
+def draw_epoch(config: AugmentConfig, images: int, size: int, crop: int, seed: int, epoch: int) -> Draws:
+    """Everything random about the data of one epoch, for images of `size` cut to `crop` pixels.
 
     The paper counts 32 x 32 offsets for 256 and 224 pixels; this is `size - crop` for each axis, and one more with
     `config.last_offset`. With `config.sharing` that many consecutive positions have the same offset and mirroring.
     """
     random = _generator(seed, epoch)
-    order = random.permutation(pictures)
+    order = random.permutation(images)
     if config.order == "fixed":
-        order = _generator(seed, 0).permutation(pictures)
-    draws = -(-pictures // config.sharing)
+        order = _generator(seed, 0).permutation(images)
+    draws = -(-images // config.sharing)
     places = size - crop + 1 if config.last_offset else max(1, size - crop)
-    offsets = random.integers(0, places, (draws, 2)).repeat(config.sharing, axis=0)[:pictures]
-    mirrored = (random.random(draws) < 0.5).repeat(config.sharing)[:pictures]
-    colour = random.standard_normal((pictures, 3), dtype=np.float32) * np.float32(config.colour)
+    offsets = random.integers(0, places, (draws, 2)).repeat(config.sharing, axis=0)[:images]
+    mirrored = (random.random(draws) < 0.5).repeat(config.sharing)[:images]
+    colour = random.standard_normal((images, 3), dtype=np.float32) * np.float32(config.colour)
     if not config.crop:
         offsets[:] = (size - crop) // 2
     if not config.mirror:
@@ -58,7 +58,7 @@ def colour_axes(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def colour_shift(multiples: np.ndarray, covariance: np.ndarray, rule: str = "eigenvalues") -> np.ndarray:
-    """What is added to every pixel of each picture: P (alpha * lambda), float32 [B, 3] on the 0-255 scale.
+    """What is added to every pixel of each image: P (alpha * lambda), float32 [B, 3] on the 0-255 scale.
 
     The paper's formula is for intensities between 0 and 1, which it does not say: taken on the 0-255 scale, one
     standard deviation along the first axis would be some 1,500 grey levels. lambda is therefore divided by 255.
@@ -80,11 +80,11 @@ def remove_mean(
     central: bool = False,
     divisor: float = 1.0,
 ) -> Tensor:
-    """Subtract from each patch its own part of the mean picture, mirrored with it, and add the colour shift.
+    """Subtract from each patch its own part of the mean image, mirrored with it, and add the colour shift.
 
     `patches` uint8 [B, C, C, 3]; `mean` float32 [S, S, 3]; `shift` float32 [B, 3]. Returns [B, 3, C, C] of `dtype`
     in channels-last memory. Works where the tensors are: patches travel to an accelerator as bytes.
-    With `central` it is always the centre of the mean picture, never mirrored; the result is divided by `divisor`.
+    With `central` it is always the centre of the mean image, never mirrored; the result is divided by `divisor`.
     """
     size, crop = mean.shape[0], patches.shape[1]
     flipped = mean.flip(1)
@@ -102,9 +102,9 @@ def remove_mean(
     return result.permute(0, 3, 1, 2)
 
 
-def subtract_mean(pictures: Tensor, mean: Tensor) -> Tensor:
-    """Whole pictures, for testing: uint8 [B, S, S, 3] to float32 [B, 3, S, S] in channels-last memory."""
-    return (pictures - mean).permute(0, 3, 1, 2)
+def subtract_mean(images: Tensor, mean: Tensor) -> Tensor:
+    """Whole images, for testing: uint8 [B, S, S, 3] to float32 [B, 3, S, S] in channels-last memory."""
+    return (images - mean).permute(0, 3, 1, 2)
 
 
 def centre_view(x: Tensor, crop: int) -> Tensor:
@@ -124,12 +124,12 @@ def ten_views(x: Tensor, crop: int) -> Tensor:
     return torch.stack(views + [view.flip(-1) for view in views], dim=1)
 
 
-def views_to_test(pictures: Tensor, mean: Tensor, crop: int, views: int, central: bool = False) -> Tensor:
-    """The centre view (`views` 1) or the ten views of whole pictures, mean removed: float32 [B, views, 3, crop, crop].
+def views_to_test(images: Tensor, mean: Tensor, crop: int, views: int, central: bool = False) -> Tensor:
+    """The centre view (`views` 1) or the ten views of whole images, mean removed: float32 [B, views, 3, crop, crop].
 
-    `pictures` uint8 [B, S, S, 3], `mean` float32 [S, S, 3]. Each view loses its own part of the mean picture, or with
-    `central` (original program) the mean picture's centre, not mirrored. For the centre view it is the same.
+    `images` uint8 [B, S, S, 3], `mean` float32 [S, S, 3]. Each view loses its own part of the mean image, or with
+    `central` (original program) the mean image's centre, not mirrored. For the centre view it is the same.
     """
-    whole = pictures.permute(0, 3, 1, 2).float() if central else subtract_mean(pictures, mean)  # [B, 3, S, S]
+    whole = images.permute(0, 3, 1, 2).float() if central else subtract_mean(images, mean)  # [B, 3, S, S]
     cut = centre_view(whole, crop)[:, None] if views == 1 else ten_views(whole, crop)
     return cut - centre_view(mean.permute(2, 0, 1), crop) if central else cut

@@ -19,7 +19,7 @@ from alexnet.data.store.reader import StoreSplit
 from alexnet.native import Threads
 from alexnet.native.processor import cores
 
-PICTURES_PER_TASK = 16
+IMAGES_PER_TASK = 16
 BATCHES_AHEAD = 3
 MOST_WORKERS = 8
 """Threads at most, unless more are asked for; as many where they only wait for the disk."""
@@ -34,7 +34,7 @@ class Batch(NamedTuple):
     labels: Tensor
     """int64 [B]."""
     offsets: np.ndarray
-    """int64 [B, 2]: top and left of each patch in its picture."""
+    """int64 [B, 2]: top and left of each patch in its image."""
     mirrored: np.ndarray
     """bool [B]."""
     colour: np.ndarray
@@ -52,9 +52,9 @@ def training_batches(
     rows: slice = ALL,
     threads: Threads | None = None,
 ) -> Iterator[Batch]:
-    """The batches of one epoch from number `start` on; the pictures that fill no whole batch are left out.
+    """The batches of one epoch from number `start` on; the images that fill no whole batch are left out.
 
-    The order is random, so other pictures are left out in each epoch. Of each batch only the `rows` are made, where
+    The order is random, so other images are left out in each epoch. Of each batch only the `rows` are made, where
     several processes share it. `threads` are those of a caller that computes on the same cores: see `in_background`.
     """
     labels = torch.tensor(split.labels)
@@ -79,7 +79,7 @@ def training_batches(
 def in_order(
     split: StoreSplit, batch_size: int, workers: int = 0, rows: slice = ALL, threads: Threads | None = None
 ) -> Iterator[tuple[Tensor, Tensor, int]]:
-    """All pictures (or a range of them, `rows`), whole, in the order of the store: uint8 [B, S, S, 3], labels int64
+    """All images (or a range of them, `rows`), whole, in the order of the store: uint8 [B, S, S, 3], labels int64
     [B], first index.
 
     The last batch may be smaller. `threads` as for `training_batches`.
@@ -91,8 +91,8 @@ def in_order(
 
     wanted = range(len(split))[rows]
     ranges = (wanted[first : first + batch_size] for first in range(0, len(wanted), batch_size))
-    for pictures, positions in _patches(split, ranges, split.size, choose, workers, threads):
-        yield pictures, labels[positions.start : positions.stop], positions.start
+    for images, positions in _patches(split, ranges, split.size, choose, workers, threads):
+        yield images, labels[positions.start : positions.stop], positions.start
 
 
 def _patches(
@@ -103,18 +103,18 @@ def _patches(
     workers: int,
     threads: Threads | None,
 ) -> Iterator[tuple[Tensor, range]]:
-    """What `choose` says of each range: the indices of pictures, and the places that `StoreSplit.decode` takes."""
+    """What `choose` says of each range: the indices of images, and the places that `StoreSplit.decode` takes."""
 
     def read(_: np.ndarray, positions: range) -> list[bytes]:
-        return [split.image(index) for index in choose(positions)[0]]
+        return [split.encoded(index) for index in choose(positions)[0]]
 
     def fill(patches: np.ndarray, positions: range) -> None:
         indices, places = choose(positions)
-        split.decode(indices, [split.image(index) for index in indices], places, patches)
+        split.decode(indices, [split.encoded(index) for index in indices], places, patches)
 
-    def decode(patches: np.ndarray, positions: range, images: list[list[bytes]], pool: Executor) -> None:
+    def decode(patches: np.ndarray, positions: range, encoded: list[list[bytes]], pool: Executor) -> None:
         indices, places = choose(positions)
-        split.decode(indices, list(chain.from_iterable(images)), places, patches, threads, pool)
+        split.decode(indices, list(chain.from_iterable(encoded)), places, patches, threads, pool)
 
     return in_background(batches, side, read if threads else fill, workers, decode if threads else None)
 
@@ -126,16 +126,16 @@ def in_background(
     workers: int,
     finish: Callable[[np.ndarray, range, list[Any], Executor], None] | None = None,
 ) -> Iterator[tuple[Tensor, range]]:
-    """Yield (pictures, positions) for each range, which `work` fills part by part in `BATCHES_AHEAD` while the caller
+    """Yield (images, positions) for each range, which `work` fills part by part in `BATCHES_AHEAD` while the caller
     works.
 
-    With `finish` that only gets what is needed, and `finish` makes the pictures of it when the caller asks for them.
+    With `finish` that only gets what is needed, and `finish` makes the images of it when the caller asks for them.
     That is for callers that themselves compute on all cores: of threads that share a core with others, each waits for
     those that have not had it yet. An error in a worker is raised here, at the batch that it belongs to.
     """
     pixels.library()  # built now, not by all threads at once
     count = workers or (MOST_WORKERS if finish else min(MOST_WORKERS, cores()))
-    with ThreadPoolExecutor(count, thread_name_prefix="pictures") as pool:
+    with ThreadPoolExecutor(count, thread_name_prefix="images") as pool:
         ahead: deque[tuple[np.ndarray, range, list[Future[Any]]]] = deque()
 
         def submit() -> None:
@@ -145,8 +145,8 @@ def in_background(
             # From NumPy, which asks Linux for huge pages, and not from torch, which does not.
             array = np.empty((len(positions), side, side, 3), np.uint8)
             tasks = [
-                pool.submit(work, array[i : i + PICTURES_PER_TASK], positions[i : i + PICTURES_PER_TASK])
-                for i in range(0, len(positions), PICTURES_PER_TASK)
+                pool.submit(work, array[i : i + IMAGES_PER_TASK], positions[i : i + IMAGES_PER_TASK])
+                for i in range(0, len(positions), IMAGES_PER_TASK)
             ]
             ahead.append((array, positions, tasks))
 

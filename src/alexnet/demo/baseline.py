@@ -18,11 +18,11 @@ ITERATIONS = 60
 
 
 def linear_classifier(store_path: Path, *, side: int = SIDE) -> dict[str, Any]:
-    """Fit softmax regression to the pixels of the training pictures, test it on the validation pictures.
+    """Fit softmax regression to the pixels of the training images, test it on the validation images.
 
-    Pictures are averaged down to `side` x `side` x 3, the training mean removed. The best of four penalties
-    on the weights is chosen on the validation pictures themselves, in the classifier's favour. Returns
-    `top1_error`, `train_top1_error` (fractions), `penalty`, `side`, `pictures`.
+    Images are averaged down to `side` x `side` x 3, the training mean removed. The best of four penalties
+    on the weights is chosen on the validation images themselves, in the classifier's favour. Returns
+    `top1_error`, `train_top1_error` (fractions), `penalty`, `side`, `images`.
     """
     store = Store(store_path)
     x, labels = _pixels(store.split("train"), side)
@@ -38,7 +38,7 @@ def linear_classifier(store_path: Path, *, side: int = SIDE) -> dict[str, Any]:
                 "train_top1_error": _error(x @ weights + bias, labels),
                 "penalty": penalty,
                 "side": side,
-                "pictures": len(truths),
+                "images": len(truths),
             }
         )
     return min(results, key=lambda result: result["top1_error"])
@@ -61,10 +61,10 @@ def fit(x: Tensor, labels: Tensor, classes: int, penalty: float) -> tuple[Tensor
 
 
 def _pixels(split: StoreSplit, side: int) -> tuple[Tensor, Tensor]:
-    """All pictures of a split, averaged down and flattened: float32 [N, side * side * 3], labels [N]."""
+    """All images of a split, averaged down and flattened: float32 [N, side * side * 3], labels [N]."""
     parts = [
-        F.interpolate(pictures.permute(0, 3, 1, 2).float(), size=(side, side), mode="area").flatten(1)
-        for pictures, _, _ in in_order(split, 256)
+        F.interpolate(images.permute(0, 3, 1, 2).float(), size=(side, side), mode="area").flatten(1)
+        for images, _, _ in in_order(split, 256)
     ]
     return torch.cat(parts), torch.from_numpy(np.array(split.labels))
 

@@ -1,7 +1,7 @@
 """`alexnet demo`: from nothing to a trained network and a report on it.
 
-Draws its own labelled pictures (`data.drawings`), prepares them, trains a small AlexNet, tests it with ten
-views on pictures that it never saw, and sets a linear classifier beside it. OUT receives `pictures/`,
+Draws its own labelled images (`data.drawings`), prepares them, trains a small AlexNet, tests it with ten
+views on images that it never saw, and sets a linear classifier beside it. OUT receives `images/`,
 `store/`, `run/`, `demo.json` (the numbers) and `report.html`. Started again, it goes on where it was;
 finished, it answers from `demo.json`.
 """
@@ -36,15 +36,15 @@ def demo(
     out: Path,
     *,
     seed: int = 0,
-    train_pictures: int = 2400,
-    val_pictures: int = 504,
+    train_images: int = 2400,
+    val_images: int = 504,
     size: int = 128,
     config: TrainConfig | None = None,
     workers: int = 0,
 ) -> dict[str, Any]:
     """Do it all in `out`; `config` is the recipe `demo` unless given.
 
-    Returns `report` (the page), `top1_error`, `top5_error`, `views`, `pictures`, `classes`,
+    Returns `report` (the page), `top1_error`, `top5_error`, `views`, `images`, `classes`,
     `centre_top1_error`, `linear` (what a linear classifier reaches), `chance_top1_error`, `seconds` by
     stage, `total_seconds`, and the folders `store` and `run`. ValueError where `out` holds something else.
     """
@@ -53,22 +53,22 @@ def demo(
         out,
         {
             "seed": seed,
-            "train_pictures": train_pictures,
-            "val_pictures": val_pictures,
+            "train_images": train_images,
+            "val_images": val_images,
             "size": size,
             "config": json.loads(json.dumps(dataclasses.asdict(config))),
         },
     )
-    pictures, store, run = out / "pictures", out / "store", out / "run"
+    images, store, run = out / "images", out / "store", out / "run"
     report = out / "report.html"
     if record.result is not None and report.is_file():
         return record.result
 
     with record.stage("draw"):
-        draw_set(pictures, train=train_pictures, val=val_pictures, seed=seed, workers=workers)
+        draw_set(images, train=train_images, val=val_images, seed=seed, workers=workers)
     with record.stage("prepare"):
         if not store.exists():  # a demonstration that was moved since is still the same
-            prepare(pictures, store, size=size, workers=workers)
+            prepare(images, store, size=size, workers=workers)
     with one_thread():
         with record.stage("train"):
             trained = train(store, run, config)
@@ -83,7 +83,7 @@ def demo(
         "top1_error": tested["top1_error"],
         "top5_error": tested["top5_error"],
         "views": tested["views"],
-        "pictures": tested["pictures"],
+        "images": tested["images"],
         "classes": len(CLASSES),
         "centre_top1_error": trained["top1_error"],
         "chance_top1_error": 1 - 1 / len(CLASSES),
@@ -167,7 +167,7 @@ class Record:
 
 def render(result: dict[str, Any]) -> RenderableType:
     """The numbers and where the report is, for a terminal."""
-    table = Table(title=f"top-1 accuracy on {result['pictures']} pictures never seen", title_justify="left")
+    table = Table(title=f"top-1 accuracy on {result['images']} images never seen", title_justify="left")
     table.add_column("")
     table.add_column("right", justify="right")
     table.add_row("guessing", percent(1 - result["chance_top1_error"]))

@@ -14,13 +14,13 @@ from alexnet.data.store.reader import Store
 from alexnet.model.network import AlexNet
 from alexnet.study.evaluate import percent
 from alexnet.study.images import readable
-from alexnet.study.page import Bar, Bars, Block, Commands, Number, Picture, Section, Table, write_report
+from alexnet.study.page import Bar, Bars, Block, Commands, Figure, Number, Section, Table, write_report
 from alexnet.study.plots import montage
 
 EXAMPLE_COLUMNS = 6
 NEXT = (
     (
-        "alexnet prepare my-pictures stores/mine",
+        "alexnet prepare my-images stores/mine",
         "Make them square and of one size, and hold some back for testing.",
     ),
     (
@@ -28,10 +28,10 @@ NEXT = (
         "Train the paper's network on them. After an interruption the same command goes on.",
     ),
     ("alexnet evaluate runs/mine --data stores/mine", "Test it with ten views."),
-    ("alexnet predict runs/mine picture.jpg --panel answers.png", "Ask it what is in a picture."),
+    ("alexnet predict runs/mine image.jpg --panel answers.png", "Ask it what is in an image."),
     (
-        "alexnet similar runs/mine picture.jpg --data stores/mine --panel alike.png",
-        "Find the pictures that look most like one to it.",
+        "alexnet similar runs/mine image.jpg --data stores/mine --panel alike.png",
+        "Find the images that look most like one to it.",
     ),
     ("alexnet figures runs/mine --data stores/mine", "Draw kernels, learning curves and panels."),
 )
@@ -42,17 +42,17 @@ def write(path: Path, result: dict[str, Any], store: Path, run: Path, figures: d
     data, config = Store(store), load_config(run / "config.json")
     write_report(
         path,
-        title="AlexNet, trained on drawn pictures",
+        title="AlexNet, trained on drawn images",
         lead=lead(result, data),
         numbers=numbers(result, config),
         sections=(
-            Section("The pictures", examples(data)),
+            Section("The images", examples(data)),
             Section("How well it names them", accuracy(result)),
             Section("Learning", (learning(figures["learning_curves"], config),)),
             Section("What the first layer looks for", (kernels(figures["conv1_kernels"], config),)),
             Section("What it answers", (answers(figures["predictions"]),)),
             Section("What looks alike to it", (alike(figures["similar"]),)),
-            Section("Your own pictures", own_pictures(run)),
+            Section("Your own images", own_images(run)),
             Section("How it was made", how(result, config)),
         ),
         footer=f"alexnet {__version__}, PyTorch {torch.__version__}, Python {platform.python_version()}, "
@@ -63,8 +63,8 @@ def write(path: Path, result: dict[str, Any], store: Path, run: Path, figures: d
 def lead(result: dict[str, Any], data: Store) -> str:
     """The whole result in two sentences."""
     return (
-        f"A small AlexNet went {result['epochs']:g} times through {data.splits['train']:,} drawn pictures of "
-        f"{result['classes']} classes, in {minutes(result['seconds']['train'])}. Of {result['pictures']:,} "
+        f"A small AlexNet went {result['epochs']:g} times through {data.splits['train']:,} drawn images of "
+        f"{result['classes']} classes, in {minutes(result['seconds']['train'])}. Of {result['images']:,} "
         f"others that it was not trained on it names {percent(1 - result['top1_error'])} rightly; a linear "
         f"classifier on the same pixels {percent(1 - result['linear']['top1_error'])}, guessing "
         f"{percent(1 - result['chance_top1_error'])}."
@@ -78,25 +78,25 @@ def numbers(result: dict[str, Any], config: TrainConfig) -> tuple[Number, ...]:
     return (
         Number(percent(1 - result["top1_error"]), "first answer right", "top-1, ten views"),
         Number(percent(1 - result["top5_error"]), "right among five", "top-5, ten views"),
-        Number(percent(1 - result["linear"]["top1_error"]), "linear classifier", "top-1, same pictures"),
+        Number(percent(1 - result["linear"]["top1_error"]), "linear classifier", "top-1, same images"),
         Number(minutes(result["seconds"]["train"]), "training", f"of {total} in all"),
         Number(f"{parameters:,}", "parameters", f"{width:g} of the paper's width"),
     )
 
 
 def examples(data: Store) -> tuple[Block, ...]:
-    """One validation picture of each class."""
+    """One validation image of each class."""
     split = data.split("val")
     firsts = [int(np.flatnonzero(split.labels == label)[0]) for label in range(len(data.classes))]
-    tiles = np.stack([split.picture(position) for position in firsts])
+    tiles = np.stack([split.image(position) for position in firsts])
     names = ", ".join(spoken(entry.name) for entry in data.classes)
     return (
         "A class is a colour, a pattern and a shape together: no two of them are enough. Size, place, angle, "
         "light and background vary, and plain shapes of any colour lie around.",
-        Picture(
+        Figure(
             montage(tiles, EXAMPLE_COLUMNS, white=255),
-            f"One picture of each class: {names}.",
-            f"One picture of each class, row by row: {names}.",
+            f"One image of each class: {names}.",
+            f"One image of each class, row by row: {names}.",
         ),
     )
 
@@ -112,14 +112,14 @@ def accuracy(result: dict[str, Any]) -> tuple[Block, ...]:
     )
     bars = Bars([Bar(name, 1 - error, percent(1 - error), "AlexNet" in name) for name, error in compared])
     words = (
-        f"The linear classifier is softmax regression on the pictures at {linear['side']} x {linear['side']} "
-        "pixels, with the best of several penalties on its weights. Of the training pictures it gets "
+        f"The linear classifier is softmax regression on the images at {linear['side']} x {linear['side']} "
+        "pixels, with the best of several penalties on its weights. Of the training images it gets "
         f"{percent(1 - linear['train_top1_error'])} right, and cannot carry that over."
     )
     hardest = sorted(result["per_class"], key=lambda row: -row["top1_error"])
     classes = Table(
-        ("class, hardest first", "pictures", "right"),
-        [(spoken(row["name"]), str(row["pictures"]), percent(1 - row["top1_error"])) for row in hardest],
+        ("class, hardest first", "images", "right"),
+        [(spoken(row["name"]), str(row["images"]), percent(1 - row["top1_error"])) for row in hardest],
     )
     if not result["confusions"]:
         return bars, words, classes
@@ -135,53 +135,53 @@ def accuracy(result: dict[str, Any]) -> tuple[Block, ...]:
     )
 
 
-def learning(file: Path, config: TrainConfig) -> Picture:
+def learning(file: Path, config: TrainConfig) -> Figure:
     """Learning curves."""
     every = "every epoch" if config.evaluate_every == 1 else f"every {config.evaluate_every} epochs"
-    return Picture(
+    return Figure(
         file,
-        "Two plots over epochs: the training loss, and top-1 and top-5 error on the validation pictures.",
-        f"Loss of every training step, and errors on the validation pictures (centre view) after {every}. "
+        "Two plots over epochs: the training loss, and top-1 and top-5 error on the validation images.",
+        f"Loss of every training step, and errors on the validation images (centre view) after {every}. "
         "Dotted: the learning rate falls. The weights of the best evaluation are those tested here.",
     )
 
 
-def kernels(file: Path, config: TrainConfig) -> Picture:
+def kernels(file: Path, config: TrainConfig) -> Figure:
     """The kernels of conv1 (figure 3 of the paper)."""
-    return Picture(
+    return Figure(
         file,
-        "The learned 11 x 11 kernels of conv1 as small colour pictures, in two groups, one for each tower.",
-        f"The 11 x 11 kernels of conv1, which see the {config.network.input_size}-pixel picture first. The "
+        "The learned 11 x 11 kernels of conv1 as small colour images, in two groups, one for each tower.",
+        f"The 11 x 11 kernels of conv1, which see the {config.network.input_size}-pixel image first. The "
         "two towers exchange nothing before conv3. Figure 3 of the paper shows the same for ImageNet.",
     )
 
 
-def answers(file: Path) -> Picture:
-    """Pictures and the five most probable classes (figure 4 of the paper, left)."""
-    return Picture(
+def answers(file: Path) -> Figure:
+    """Images and the five most probable classes (figure 4 of the paper, left)."""
+    return Figure(
         file,
-        "Eight pictures, below each its class and the five most probable answers as bars.",
-        "Pictures that it was not trained on, their class, and its five most probable answers; the right one "
+        "Eight images, below each its class and the five most probable answers as bars.",
+        "Images that it was not trained on, their class, and its five most probable answers; the right one "
         "is red. As figure 4 of the paper, left.",
     )
 
 
-def alike(file: Path) -> Picture:
-    """Pictures and those nearest in fc7 (figure 4 of the paper, right)."""
-    return Picture(
+def alike(file: Path) -> Figure:
+    """Images and those nearest in fc7 (figure 4 of the paper, right)."""
+    return Figure(
         file,
-        "Five pictures, each followed by the six training pictures nearest to it.",
-        "On the left pictures that it was not trained on; then the training pictures whose activations in "
+        "Five images, each followed by the six training images nearest to it.",
+        "On the left images that it was not trained on; then the training images whose activations in "
         "fc7 are nearest. As figure 4 of the paper, right.",
     )
 
 
-def own_pictures(run: Path) -> tuple[Block, ...]:
+def own_images(run: Path) -> tuple[Block, ...]:
     """What to type next."""
-    inside = f"alexnet figures {run} --picture picture.jpg --layer conv1,conv3,pool5"
+    inside = f"alexnet figures {run} --image image.jpg --layer conv1,conv3,pool5"
     return (
         "Put them into a folder with one folder for each class, named as the class is, and then:",
-        Commands((*NEXT, (inside, "See what each layer of the network of this report makes of a picture."))),
+        Commands((*NEXT, (inside, "See what each layer of the network of this report makes of an image."))),
     )
 
 

@@ -1,11 +1,11 @@
-"""The built-in demonstration pictures: a labelled set drawn from nothing, for trying everything without data.
+"""The built-in demonstration images: a labelled set drawn from nothing, for trying everything without data.
 
 Twelve classes: one of two colours, of two patterns and of three shapes (`red_striped_disc`, ...). Each cue
 alone leaves at least four classes, any two leave at least two: it takes colour, pattern and shape together.
 Everything else varies: size, place, angle, stretch, light, background and clutter (plain shapes of any
 colour, patterned backgrounds), which keeps a linear classifier on pixels far behind.
 
-Every picture is a pure function of (seed, split, index). Edges are anti-aliased by coverage: a signed
+Every image is a pure function of (seed, split, index). Edges are anti-aliased by coverage: a signed
 distance in pixels, clipped to one pixel of transition.
 """
 
@@ -31,7 +31,7 @@ CLASSES = tuple(sorted(f"{c}_{p}_{s}" for c in COLOURS for p in PATTERNS for s i
 
 SPLITS = ("train", "val")
 RECORD = "drawings.json"  # what was drawn, beside train/ and val/
-AT_ONCE = 32  # pictures that a worker process is handed at a time
+AT_ONCE = 32  # images that a worker process is handed at a time
 HUES = {"red": 0.0, "blue": 0.61}  # centres on the colour circle (0..1)
 HALF_WIDTHS = {
     "disc": 1.0,
@@ -42,8 +42,8 @@ HALF_WIDTHS = {
 Rng = np.random.Generator
 
 
-def picture(label: int, split: str, index: int, seed: int = 0) -> np.ndarray:
-    """One picture of class `CLASSES[label]`: uint8 [H, W, 3], H and W between 136 and 184."""
+def draw(label: int, split: str, index: int, seed: int = 0) -> np.ndarray:
+    """One image of class `CLASSES[label]`: uint8 [H, W, 3], H and W between 136 and 184."""
     rng = np.random.default_rng((seed, SPLITS.index(split), index))
     colour, pattern, shape = CLASSES[label].split("_")
     height, width = (int(n) for n in rng.integers(136, 185, 2))
@@ -77,7 +77,7 @@ def picture(label: int, split: str, index: int, seed: int = 0) -> np.ndarray:
 def draw_set(out: Path, *, train: int = 2400, val: int = 504, seed: int = 0, workers: int = 0) -> dict[str, Any]:
     """Write `train/<class>/*.jpg` and `val/<class>/*.jpg` under `out`, unless they are there already.
 
-    Classes are equally frequent: picture i is of class i modulo 12. `workers`: processes, 0 for one per core.
+    Classes are equally frequent: image i is of class i modulo 12. `workers`: processes, 0 for one per core.
     Returns what was drawn: `seed`, `train`, `val`, `classes`, `complete`. ValueError where `out` holds
     something else.
     """
@@ -86,7 +86,7 @@ def draw_set(out: Path, *, train: int = 2400, val: int = 504, seed: int = 0, wor
     if found == wanted:
         return wanted
     if found is not None and found | {"complete": True} != wanted:
-        raise ValueError(f"{out} holds another set of drawn pictures: delete it, or choose another folder.")
+        raise ValueError(f"{out} holds another set of drawn images: delete it, or choose another folder.")
     if found is None and out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} holds something that was not drawn here: choose another folder.")
 
@@ -98,7 +98,7 @@ def draw_set(out: Path, *, train: int = 2400, val: int = 504, seed: int = 0, wor
     parts = [jobs[start : start + AT_ONCE] for start in range(0, len(jobs), AT_ONCE)]
     with (
         Pool(max(1, min(workers or cores(), len(parts)))) as pool,
-        Progress("drawing", len(jobs), "pictures") as bar,
+        Progress("drawing", len(jobs), "images") as bar,
     ):
         for part, _ in pool.map(partial(_draw_files, out, seed), parts):
             bar.advance(len(part))
@@ -109,7 +109,7 @@ def draw_set(out: Path, *, train: int = 2400, val: int = 504, seed: int = 0, wor
 def _draw_files(out: Path, seed: int, jobs: list[tuple[str, int]]) -> None:
     for split, index in jobs:
         label = index % len(CLASSES)
-        pixels = picture(label, split, index, seed)
+        pixels = draw(label, split, index, seed)
         Image.fromarray(pixels).save(out / split / CLASSES[label] / f"{index:05d}.jpg", quality=92)
 
 
@@ -224,7 +224,7 @@ def _paint_object(
     radius: float,
     centre: np.ndarray,
 ) -> None:
-    """What the picture is a picture of, with its shadow."""
+    """What the image is an image of, with its shadow."""
     angle, stretch = rng.uniform(-0.4, 0.4), rng.uniform(0.9, 1.1)
     u, v = _local(x, y, centre, angle, stretch)
     inside = _distance(shape, u, v, radius)
@@ -246,7 +246,7 @@ def _paint_object(
 
 
 def _light(rng: Rng, canvas: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
-    """A gradient of illumination across the picture, its brightness and its tint."""
+    """A gradient of illumination across the image, its brightness and its tint."""
     angle = rng.uniform(0, 2 * math.pi)
     slope = math.cos(angle) * (x / x.size - 0.5) + math.sin(angle) * (y / y.size - 0.5)
     brightness = rng.uniform(0.65, 1.15)

@@ -21,7 +21,7 @@ def make_rows(path: Path, shape: tuple[int, ...]) -> None:
     if needed > free:
         raise ValueError(
             f"{path.with_suffix('.npy')} would take {needed / 1e9:.1f} GB and its disk has {free / 1e9:.1f} "
-            "GB free; choose another layer, fewer pictures or another disk."
+            "GB free; choose another layer, fewer images or another disk."
         )
     with open(path, "wb") as file:
         described = {"descr": "<f4", "fortran_order": False, "shape": shape}

@@ -185,7 +185,7 @@ def blocks(x: Tensor, side: int, height: int, width: int, dtype: torch.dtype) ->
     """Blocks of `side` x `side` pixels as channels: [B, C, H, W] to [B, side * side * C, height, width], in `dtype`.
 
     A block's channels are its pixels row by row, each with its C values; there are zeros where it reaches past the
-    picture. `x` is float32, or of `dtype`. No gradient.
+    image. `x` is float32, or of `dtype`. No gradient.
     """
     return _blocks(x, side, height, width, dtype)
 

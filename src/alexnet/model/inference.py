@@ -26,7 +26,7 @@ Step = Callable[[Tensor], Tensor]
 
 LARGEST = 8 << 20
 """Bytes of an activation at most: so many stay in cache, and below 32 MiB the GNU C library keeps freed memory for the
-next tensor instead of asking the system again, which took a fifth of the time of 64 pictures."""
+next tensor instead of asking the system again, which took a fifth of the time of 64 images."""
 
 
 def ready_for(network: AlexNet, x: Tensor, dtype: torch.dtype) -> bool:
@@ -59,9 +59,9 @@ def _through(steps: list[Step], x: Tensor) -> Tensor:
 
 
 class Ready:
-    """`network` in eval mode, computing in `dtype`: pictures [B, 3, S, S] to logits [B, classes] of `dtype`.
+    """`network` in eval mode, computing in `dtype`: images [B, 3, S, S] to logits [B, classes] of `dtype`.
 
-    It keeps the weights as they are now. `batch` is the number of pictures that the layout suits best; any will do.
+    It keeps the weights as they are now. `batch` is the number of images that the layout suits best; any will do.
     Through the convolutions go as many together as `LARGEST` allows, through the fully connected layers all.
     """
 
@@ -81,7 +81,7 @@ class Ready:
         return _through(self.full, torch.cat(parts) if len(parts) > 1 else parts[0])
 
     def _start(self, network: AlexNet, layers: list[Layer]) -> tuple[Step, int]:
-        """What makes of pictures what the layers take, and how many of the first of them it is itself."""
+        """What makes of images what the layers take, and how many of the first of them it is itself."""
         conv: Any = network.get_submodule(layers[1].name)
         if layers[0].kind == "pad" and layers[1].kind == "conv" and self._goes_over_blocks(layers[1], conv):
             rectify = isinstance(network.get_submodule(layers[2].name), nn.ReLU)
@@ -135,7 +135,7 @@ class Ready:
         return self.dtype == torch.bfloat16 and in_blocks(example, *settings)
 
     def _first_over_blocks(self, layer: Layer, conv: Any, rectify: bool) -> Step:
-        """The first convolution in bfloat16; blocks that reach past the picture are its padding."""
+        """The first convolution in bfloat16; blocks that reach past the image are its padding."""
         side, size = layer.stride, layer.kernel_size
         if kernels.has_pairs():
             height, width = ((n - 1) * side + size for n in layer.outputs[1:])

@@ -18,7 +18,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Layer:
-    """One stage. Shapes are those of one picture: (channels, height, width), or (units,)."""
+    """One stage. Shapes are those of one image: (channels, height, width), or (units,)."""
 
     name: str
     kind: Kind
@@ -50,7 +50,7 @@ class Layer:
 
     @property
     def multiply_adds(self) -> int:
-        """Of weights with inputs, for one picture."""
+        """Of weights with inputs, for one image."""
         places = math.prod(self.outputs[1:]) if self.kind == "conv" else 1
         return math.prod(self.weight_shape) * places if self.weight_shape else 0
 
@@ -58,7 +58,7 @@ class Layer:
 def layers_of(config: NetworkConfig) -> tuple[Layer, ...]:
     """The stages, first to last.
 
-    Raises ValueError for settings that do not fit each other, and for pictures of which nothing is left to pool.
+    Raises ValueError for settings that do not fit each other, and for images of which nothing is left to pool.
     """
     _check(config)
     layers = _stages(config)
@@ -66,7 +66,7 @@ def layers_of(config: NetworkConfig) -> tuple[Layer, ...]:
         sizes = range(config.input_size + 1, 1000)
         least = next(size for size in sizes if _stages(dataclasses.replace(config, input_size=size)))
         raise ValueError(
-            f"network.input_size is {config.input_size}; this network needs pictures of at least {least} pixels."
+            f"network.input_size is {config.input_size}; this network needs images of at least {least} pixels."
         )
     return layers
 
@@ -105,7 +105,7 @@ def _check(config: NetworkConfig) -> None:
 
 
 def _stages(config: NetworkConfig) -> tuple[Layer, ...] | None:
-    """The stages; None where a window is larger than what is left of the picture."""
+    """The stages; None where a window is larger than what is left of the image."""
     stages = Stages(config)
     (four_layers if config.form == "four-layer" else eight_layers)(stages, config)
     fits = all(min(layer.outputs) >= 1 for layer in stages.layers)
@@ -193,7 +193,7 @@ class Stages:
     ) -> None:
         channels, side, _ = self.shape
         if overhang:
-            # The last row and column of windows may reach past the picture: zeros on the right and at the bottom only.
+            # The last row and column of windows may reach past the image: zeros on the right and at the bottom only.
             missing = max(0, -(side + 2 * padding - size) % stride)
             if missing:
                 self.add(f"pad{name[-1]}", "pad", (channels, side + missing, side + missing), padding=missing)

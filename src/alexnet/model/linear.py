@@ -26,7 +26,7 @@ from alexnet.model.cpu.operator import operator
 Tensors = List[Tensor]  # noqa: UP006
 
 FEWEST = 16
-"""Pictures for which products of fully connected layers are made by `native/full.h`: fewer do not fill its vectors."""
+"""Images for which products of fully connected layers are made by `native/full.h`: fewer do not fill its vectors."""
 
 
 @operator("alexnet::linear")

@@ -2,7 +2,7 @@
 
 The paper spreads it over two GPUs, one tower each (`towers.py`); the same network on one device has two groups in
 conv2, conv4 and conv5, and response normalisation that never looks across the towers. Input is 224x224x3 on the 0-255
-scale with the mean picture subtracted, nothing else. Which layers there are, and how large, is in `layers.py`; the
+scale with the mean image subtracted, nothing else. Which layers there are, and how large, is in `layers.py`; the
 named variants are in `alexnet.networks`.
 """
 
@@ -55,7 +55,7 @@ class Dropout(nn.Module):
     """Dropout as in 2012 (section 4.2): a 0/1 mask in training without rescaling; times 1 - p in testing.
 
     `nn.Dropout` rescales in training instead, which is another network at the same learning rate; `scaled` does so.
-    Where several ranks hold parts of one batch, `whole` is the shape (pictures, units) of the whole and `at` where
+    Where several ranks hold parts of one batch, `whole` is the shape (images, units) of the whole and `at` where
     this part begins in it: every rank draws the whole mask and takes its own part, so that all together drop what
     one process would.
     """
@@ -75,7 +75,7 @@ class Dropout(nn.Module):
 
 
 class AlexNet(nn.Module):
-    """`[B, 3, S, S]` float pictures (RGB, 0-255, mean removed) to `[B, classes]` logits.
+    """`[B, 3, S, S]` float images (RGB, 0-255, mean removed) to `[B, classes]` logits.
 
     Every stage is a submodule, so that hooks and `create_feature_extractor` reach it by name; the paper's: `conv1
     relu1 norm1 pool1 conv2 relu2 norm2 pool2 conv3 relu3 conv4 relu4 conv5 relu5 pool5 fc6 relu6 drop6 fc7 relu7 drop7

@@ -1,7 +1,7 @@
 """The two towers of the network on a process each (paper, sections 3.2 and 3.5).
 
 Each holds half of the kernels and units: the first or second half of the rows of every weight and bias. Both see the
-same pictures. They exchange activations only before the layers that see both towers (paper: conv3, fc6, fc7, fc8);
+same images. They exchange activations only before the layers that see both towers (paper: conv3, fc6, fc7, fc8);
 on the way back each receives the part of the gradient that the other's kernels cause. The last layer, small and
 needed whole by the softmax, is held and computed by both, so that its gradient needs no exchange.
 
@@ -116,7 +116,7 @@ def check_divisible(network: AlexNet) -> None:
 
 
 def exchanged_before(layer: Layer) -> bool:
-    """Whether the towers exchange activations before this layer: it sees both, and not the picture itself."""
+    """Whether the towers exchange activations before this layer: it sees both, and not the image itself."""
     return bool(layer.weight_shape) and layer.groups == 1 and layer.name != "conv1"
 
 
@@ -142,17 +142,17 @@ def whole_values(
     return {n: v if n.startswith(kept) else torch.cat(exchange.gather(v.detach())) for n, v in values}
 
 
-def share_dropout(network: AlexNet, pictures: int, first_picture: int, tower: int | None) -> None:
-    """Let this process draw the masks of the whole batch of `pictures`, and use those of its own part."""
+def share_dropout(network: AlexNet, images: int, first_image: int, tower: int | None) -> None:
+    """Let this process draw the masks of the whole batch of `images`, and use those of its own part."""
     for layer in network.layers:
         stage = network.get_submodule(layer.name)
         if isinstance(stage, Dropout):
             units = layer.outputs[0]
-            stage.whole = (pictures, units)
-            stage.at = first_picture, (tower or 0) * units // 2
+            stage.whole = (images, units)
+            stage.at = first_image, (tower or 0) * units // 2
 
 
-def bytes_exchanged(network: AlexNet, pictures: int, bytes_per_number: int) -> int:
+def bytes_exchanged(network: AlexNet, images: int, bytes_per_number: int) -> int:
     """What each tower sends the other in one training step of a batch, worked out from the shapes.
 
     Its half of the activations before each exchange, and as much gradient on the way back, but for the last layer.
@@ -161,5 +161,5 @@ def bytes_exchanged(network: AlexNet, pictures: int, bytes_per_number: int) -> i
     for layer in network.layers:
         if exchanged_before(layer):
             times = 1 if layer is network.layers[-1] else 2
-            total += pictures * math.prod(layer.inputs) // 2 * times
+            total += images * math.prod(layer.inputs) // 2 * times
     return total * bytes_per_number

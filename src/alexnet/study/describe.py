@@ -17,7 +17,7 @@ from alexnet.recipes import RECIPES, recipe
 def describe(name: str) -> dict[str, Any]:
     """The network called `name`, a recipe's, or that of a run folder.
 
-    Returns `name`, `about`, `input_size`, `parameters`, `multiply_adds` (per picture, forward), `layers` (`name`,
+    Returns `name`, `about`, `input_size`, `parameters`, `multiply_adds` (per image, forward), `layers` (`name`,
     `kind`, `kernel_size`, `stride`, `padding`, `groups`, `output_shape`, `parameters`, `multiply_adds`), `differences`
     from the paper's network (`setting`, `value`, `paper`, `reason`) and, of a recipe or a run, `training`: in which
     settings its training differs.
@@ -70,7 +70,7 @@ def differences(known: Network) -> list[dict[str, Any]]:
 
 def reasons_of(known: Network) -> dict[str, str]:
     """Reasons for settings that a run took over from a named network: where the value is the same, so is the reason."""
-    found = {"classes": "those of its pictures"}
+    found = {"classes": "those of its images"}
     for other in NETWORKS.values():
         if other.config.form != known.config.form:
             continue
@@ -105,7 +105,7 @@ def render(result: dict[str, Any]) -> RenderableType:
     for column in ("output", "parameters", "multiply-adds"):
         layers.add_column(column, justify="right")
     size = result["input_size"]
-    layers.add_row("", "picture, mean removed", shape([3, size, size]), "", "")
+    layers.add_row("", "image, mean removed", shape([3, size, size]), "", "")
     for layer in result["layers"]:
         numbers = [f"{layer[key]:,}" if layer[key] else "" for key in ("parameters", "multiply_adds")]
         layers.add_row(layer["name"], what(layer), shape(layer["output_shape"]), *numbers)

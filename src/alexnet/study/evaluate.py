@@ -46,18 +46,18 @@ def evaluate(
 ) -> dict[str, Any]:
     """Test the networks of `runs`, and their ensemble, on a split of a store. Errors are fractions.
 
-    Under torchrun each rank tests its part of the pictures.
+    Under torchrun each rank tests its part of the images.
 
     `views` is 1 (centre) or 10; `weights` are those of the ensemble, one for each run (default: equal).
     Classes are matched by wnid, whatever their order. Returns `top1_error`, `top5_error` (of the ensemble
-    where there are several runs), `views`, `pictures`, `per_class`, `confusions` and `members`.
+    where there are several runs), `views`, `images`, `per_class`, `confusions` and `members`.
 
     Raises ValueError where runs and store do not fit each other.
     """
     if views not in (1, 10):
         raise ValueError(f"views is {views}; it must be 1 (centre) or 10 (corners, centre and their mirrors).")
     data = Store(store)
-    pictures = open_split(data, split)
+    images = open_split(data, split)
     kernels.reuse_memory()
     networks = [load(run, device) for run in runs]
     classes: tuple[Class, ...] = networks[0].classes
@@ -73,10 +73,10 @@ def evaluate(
     guesses: list[np.ndarray] = []
     with (
         ranks.sharing() as here,
-        Progress(f"testing on {split}", total=len(pictures) // here.count, silent=not here.is_first) as bar,
+        Progress(f"testing on {split}", total=len(images) // here.count, silent=not here.is_first) as bar,
     ):
         threads = kernels.threads(next(networks[0].parameters()).device)
-        for batch, labels, _ in in_order(pictures, batch_size, rows=here.part(len(pictures)), threads=threads):
+        for batch, labels, _ in in_order(images, batch_size, rows=here.part(len(images)), threads=threads):
             truth = labels_in_run[labels]
             together = torch.zeros(len(batch), len(classes))
             for net, order, share, credit in zip(networks, columns, shares, credits, strict=True):
@@ -86,11 +86,11 @@ def evaluate(
             ensemble.append(both_credits(together, truth))
             guesses.append(together.argmax(1).numpy())
             bar.advance(len(batch), top1_error=f"{100 * float(1 - mean_credits(ensemble)[0]):.1f} %")
-        # Each rank has tested its part of the pictures; the parts in the order of the ranks are all of them.
+        # Each rank has tested its part of the images; the parts in the order of the ranks are all of them.
         credits = [list(chain(*parts)) for parts in zip(*here.gather(credits), strict=True)]
         ensemble, guesses = list(chain(*here.gather(ensemble))), list(chain(*here.gather(guesses)))
 
-    truths = labels_in_run.numpy()[pictures.labels]
+    truths = labels_in_run.numpy()[images.labels]
     top1, top5 = mean_credits(ensemble)
     members = [
         {
@@ -98,7 +98,7 @@ def evaluate(
             "top1_error": float(1 - mean_credits(credit)[0]),
             "top5_error": float(1 - mean_credits(credit)[1]),
             "views": views,
-            "pictures": len(pictures),
+            "images": len(images),
             "weight": share,
         }
         for run, credit, share in zip(runs, credits, shares, strict=True)
@@ -109,7 +109,7 @@ def evaluate(
         "top1_error": float(1 - top1),
         "top5_error": float(1 - top5),
         "views": views,
-        "pictures": len(pictures),
+        "images": len(images),
         "classes": len(classes),
         "seconds": time.monotonic() - began,
         "per_class": per_class(np.concatenate(ensemble, axis=1), truths, classes),
@@ -121,7 +121,7 @@ def evaluate(
 def open_split(store: Store, split: str) -> StoreSplit:
     """The split `split` of the store; ValueError when it has none of that name or nothing in it."""
     if not store.splits.get(split):
-        raise ValueError(f"{store.path} has no pictures in '{split}'; it has: {', '.join(store.splits)}.")
+        raise ValueError(f"{store.path} has no images in '{split}'; it has: {', '.join(store.splits)}.")
     return store.split(split)
 
 
@@ -150,11 +150,11 @@ def store_labels(store: Store, classes: Sequence[Class], run: Path) -> Tensor:
 
 
 def check_size(net: TrainedAlexNet, store: Store, run: Path) -> None:
-    """ValueError unless the store's pictures are as large as those that the run was trained on."""
+    """ValueError unless the store's images are as large as those that the run was trained on."""
     if net.preprocess.size != store.size:
         raise ValueError(
-            f"{store.path} holds pictures of {store.size} pixels, {run} was trained on "
-            f"{net.preprocess.size}; prepare the pictures again with --size {net.preprocess.size}."
+            f"{store.path} holds images of {store.size} pixels, {run} was trained on "
+            f"{net.preprocess.size}; prepare the images again with --size {net.preprocess.size}."
         )
 
 
@@ -169,7 +169,7 @@ def normalised(weights: Sequence[float] | None, count: int) -> list[float]:
 
 @torch.inference_mode()
 def probabilities(net: TrainedAlexNet, views: Tensor) -> Tensor:
-    """Average softmax output over the views of each picture: float32 [B, V, 3, C, C] to [B, classes] on the
+    """Average softmax output over the views of each image: float32 [B, V, 3, C, C] to [B, classes] on the
     CPU.
 
     Runs in the run's number format on the network's device, `VIEWS_AT_ONCE` views at a time; softmax and
@@ -184,24 +184,24 @@ def probabilities(net: TrainedAlexNet, views: Tensor) -> Tensor:
     return torch.cat(outputs).unflatten(0, views.shape[:2]).mean(1).cpu()
 
 
-def store_probabilities(net: TrainedAlexNet, pictures: Tensor, views: int) -> Tensor:
-    """`probabilities` of whole pictures, uint8 [B, S, S, 3] from the loader: float32 [B, classes]."""
+def store_probabilities(net: TrainedAlexNet, images: Tensor, views: int) -> Tensor:
+    """`probabilities` of whole images, uint8 [B, S, S, 3] from the loader: float32 [B, classes]."""
     device = next(net.parameters()).device
-    return probabilities(net, net.preprocess.views(pictures.to(device), views))
+    return probabilities(net, net.preprocess.views(images.to(device), views))
 
 
 def both_credits(scores: Tensor, labels: Tensor) -> np.ndarray:
-    """Top-1 and top-5 credit of each picture: float64 [2, B]."""
+    """Top-1 and top-5 credit of each image: float64 [2, B]."""
     return np.stack([top_k_credit(scores, labels, k).numpy() for k in (1, 5)])
 
 
 def mean_credits(batches: list[np.ndarray]) -> np.ndarray:
-    """Mean over all pictures of batches [2, B]: float64 [2]."""
+    """Mean over all images of batches [2, B]: float64 [2]."""
     return np.concatenate(batches, axis=1).mean(axis=1)
 
 
 def per_class(credits: np.ndarray, truths: np.ndarray, classes: Sequence[Class]) -> list[dict[str, Any]]:
-    """Errors for each class that has pictures; credits [2, N], truths int64 [N]."""
+    """Errors for each class that has images; credits [2, N], truths int64 [N]."""
     rows = []
     for label in np.unique(truths).tolist():
         top1, top5 = credits[:, truths == label].mean(axis=1)
@@ -209,7 +209,7 @@ def per_class(credits: np.ndarray, truths: np.ndarray, classes: Sequence[Class])
             {
                 "wnid": classes[label].wnid,
                 "name": classes[label].name,
-                "pictures": int((truths == label).sum()),
+                "images": int((truths == label).sum()),
                 "top1_error": float(1 - top1),
                 "top5_error": float(1 - top5),
             }
@@ -247,12 +247,12 @@ def render(result: dict[str, Any], rows: int = 20) -> RenderableType:
         errors.add_section()
         all_of_them = f"all {len(members)} together"
         errors.add_row(all_of_them, percent(result["top1_error"]), percent(result["top5_error"]))
-    parts = [heading(f"{result['pictures']} pictures of '{result['split']}', {views}"), errors]
+    parts = [heading(f"{result['images']} images of '{result['split']}', {views}"), errors]
 
     hardest = sorted(result["per_class"], key=lambda row: -row["top1_error"])
-    classes = table("class", "pictures", "top-1 error", "top-5 error")
+    classes = table("class", "images", "top-1 error", "top-5 error")
     for row in hardest[:rows]:
-        numbers = (str(row["pictures"]), percent(row["top1_error"]), percent(row["top5_error"]))
+        numbers = (str(row["images"]), percent(row["top1_error"]), percent(row["top5_error"]))
         classes.add_row(Text(readable(row["name"])), *numbers)
     some = f"The {rows} hardest of {len(hardest)} classes" if len(hardest) > rows else "Classes, hardest first"
     parts += [heading(some), classes]

@@ -1,8 +1,8 @@
-"""Activations of any named stage, written as NumPy arrays with the picture names beside them.
+"""Activations of any named stage, written as NumPy arrays with the image names beside them.
 
 A layer name means exactly the output of the submodule of that name, as a forward hook sees it: `conv5` and
 `fc7` are outputs before the ReLU, `relu5` and `relu7` after it. All numbers are float32, whatever the run was
-trained in. Pictures are seen as in testing with one view: rescaled, cut to the centre, mean removed.
+trained in. Images are seen as in testing with one view: rescaled, cut to the centre, mean removed.
 """
 
 import contextlib
@@ -19,23 +19,23 @@ from rich.text import Text
 from torch import Tensor, nn
 
 from alexnet.data.loader import in_background, in_order
-from alexnet.data.sources import Picture, open_source, read_bytes
+from alexnet.data.sources import LabelledImage, open_source, read_bytes
 from alexnet.data.store.reader import Store
 from alexnet.files import durable
 from alexnet.files.rows import RowFile, make_rows
 from alexnet.model.cpu import kernels
 from alexnet.progress import Progress
 from alexnet.study.evaluate import check_size, open_split
-from alexnet.study.images import expand, is_picture
+from alexnet.study.images import expand, is_image
 from alexnet.study.trained import TrainedAlexNet, load
 from alexnet.training import ranks
 from alexnet.training.ranks import Ranks
 
 
 class Batch(NamedTuple):
-    """Some pictures on their way to the network."""
+    """Some images on their way to the network."""
 
-    pictures: Tensor
+    images: Tensor
     """uint8 [B, S, S, 3], on the CPU."""
     keys: list[str]
     wnids: list[str]
@@ -52,19 +52,19 @@ def features(
     device: str = "auto",
     batch_size: int = 64,
 ) -> dict[str, Any]:
-    """Write the outputs of one stage (or of several, separated by commas) for all pictures of `source`.
+    """Write the outputs of one stage (or of several, separated by commas) for all images of `source`.
 
-    `source` is a store, anything that can be prepared into one, a folder of pictures, or a picture. `split`
+    `source` is a store, anything that can be prepared into one, a folder of images, or an image. `split`
     chooses one split of it; None takes all, one after the other. For OUT.npy this writes
 
     - `OUT.npy`, float32 [N, ...shape of the layer]; for several layers `OUT.conv5.npy`, `OUT.fc7.npy` ...
-    - `OUT.keys.txt`, the name of each picture, a line for each row
+    - `OUT.keys.txt`, the name of each image, a line for each row
     - `OUT.wnids.txt`, its class, where the source has classes
 
-    Arrays may be larger than memory. Under torchrun each rank computes its part of the rows. Returns `pictures`,
+    Arrays may be larger than memory. Under torchrun each rank computes its part of the rows. Returns `images`,
     `keys`, `wnids` and `files`: for each layer its `path` and `shape`.
 
-    Raises ValueError for an unknown layer, a bad picture, and where the result does not fit on the disk.
+    Raises ValueError for an unknown layer, a bad image, and where the result does not fit on the disk.
     """
     if out.suffix != ".npy":
         raise ValueError(f"{out} must end in .npy.")
@@ -77,7 +77,7 @@ def features(
     partial = {name: file.with_suffix(".partial") for name, file in files.items()}
     outputs = {described.name: described.outputs for described in net.layers}
     with ranks.sharing() as here, contextlib.ExitStack() as cleaning:
-        count, batches = open_pictures(net, run, source, split, batch_size, here)
+        count, batches = open_images(net, run, source, split, batch_size, here)
         shapes = {name: (count, *outputs[name]) for name in layers}
         here.once(lambda: [make_rows(partial[name], shapes[name]) for name in layers])
         for file in partial.values():
@@ -89,7 +89,7 @@ def features(
         total = here.part(count).stop - first
         with Progress(f"computing {', '.join(layers)}", total=total, silent=not here.is_first) as bar:
             for batch in batches:
-                found = activations(net, centre_views(net, batch.pictures), layers)
+                found = activations(net, centre_views(net, batch.images), layers)
                 for name, values in found.items():
                     arrays[name].write(done, values)
                 done += len(batch.keys)
@@ -105,7 +105,7 @@ def features(
     return {
         "run": str(run),
         "source": str(source),
-        "pictures": count,
+        "images": count,
         "keys": str(beside["keys"]),
         "wnids": str(beside["wnids"]) if wnids else None,
         "files": {name: {"path": str(files[name]), "shape": list(shapes[name])} for name in layers},
@@ -125,7 +125,7 @@ def check_layer(net: nn.Module, layer: str) -> None:
 
 @torch.inference_mode()
 def activations(net: nn.Module, views: Tensor, layers: Sequence[str]) -> dict[str, np.ndarray]:
-    """Outputs of the named stages for [B, 3, C, C] pictures, mean removed: float32 [B, ...] each.
+    """Outputs of the named stages for [B, 3, C, C] images, mean removed: float32 [B, ...] each.
 
     Copied at the moment when the stage returns: an in-place stage that follows does not reach them.
     """
@@ -146,9 +146,9 @@ def activations(net: nn.Module, views: Tensor, layers: Sequence[str]) -> dict[st
     return found
 
 
-def centre_views(net: TrainedAlexNet, pictures: Tensor) -> Tensor:
-    """What the network sees of whole pictures: uint8 [B, S, S, 3] to float32 [B, 3, C, C] on its device."""
-    return net.preprocess.views(pictures.to(next(net.parameters()).device), 1)[:, 0]
+def centre_views(net: TrainedAlexNet, images: Tensor) -> Tensor:
+    """What the network sees of whole images: uint8 [B, S, S, 3] to float32 [B, 3, C, C] on its device."""
+    return net.preprocess.views(images.to(next(net.parameters()).device), 1)[:, 0]
 
 
 def write_lines(path: Path, lines: list[str]) -> None:
@@ -158,22 +158,22 @@ def write_lines(path: Path, lines: list[str]) -> None:
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
-def open_pictures(
+def open_images(
     net: TrainedAlexNet, run: Path, source: Path, split: str | None, batch_size: int, here: Ranks
 ) -> tuple[int, Iterator[Batch]]:
-    """How many pictures there are, and all of them in batches."""
+    """How many images there are, and all of them in batches."""
     if (source / "store.json").exists():
         store = Store(source)
         check_size(net, store, run)
-        splits = [split] if split else [name for name, pictures in store.splits.items() if pictures]
+        splits = [split] if split else [name for name, images in store.splits.items() if images]
         count = sum(len(open_split(store, name)) for name in splits)
         return count, from_store(store, splits, batch_size, here.part(count))
-    if not source.is_dir() or (split is None and any(is_picture(f) for f in source.iterdir() if f.is_file())):
+    if not source.is_dir() or (split is None and any(is_image(f) for f in source.iterdir() if f.is_file())):
         return loose(net, source, batch_size, here)
     try:
         labelled = open_source(source, val_fraction=0.0 if split is None else None)
     except ValueError:
-        if split is not None or not any(is_picture(file) for file in source.rglob("*") if file.is_file()):
+        if split is not None or not any(is_image(file) for file in source.rglob("*") if file.is_file()):
             raise
         return loose(net, source, batch_size, here)
     if split and split not in labelled.splits:
@@ -181,8 +181,8 @@ def open_pictures(
     chosen = [labelled.splits[split]] if split else list(labelled.splits.values())
     count = sum(part.count if part.count is not None else sum(1 for _ in part) for part in chosen)
 
-    def read(picture: Picture) -> np.ndarray:
-        return net.preprocess.shown(read_bytes(picture.location))
+    def read(image: LabelledImage) -> np.ndarray:
+        return net.preprocess.shown(read_bytes(image.location))
 
     items = ((p.key, labelled.classes[p.label].wnid, p) for part in chosen for p in part)
     part = here.part(count)
@@ -190,7 +190,7 @@ def open_pictures(
 
 
 def loose(net: TrainedAlexNet, source: Path, batch_size: int, here: Ranks) -> tuple[int, Iterator[Batch]]:
-    """A picture, or all those in a folder; keys are paths below the folder."""
+    """An image, or all those in a folder; keys are paths below the folder."""
     paths = expand([source])
     root = source if source.is_dir() else source.parent
     items = ((str(path.relative_to(root)), None, path) for path in paths[here.part(len(paths))])
@@ -198,15 +198,15 @@ def loose(net: TrainedAlexNet, source: Path, batch_size: int, here: Ranks) -> tu
 
 
 def from_store(store: Store, splits: Sequence[str], batch_size: int, part: slice) -> Iterator[Batch]:
-    """The pictures of some splits of a store, in its order; of all of them in a row only a part."""
+    """The images of some splits of a store, in its order; of all of them in a row only a part."""
     before = 0
     for name in splits:
         pool = store.split(name)
         rows = slice(max(0, part.start - before), max(0, part.stop - before))
         before += len(pool)
-        for pictures, labels, first in in_order(pool, batch_size, rows=rows):
-            keys = [pool.key(i) for i in range(first, first + len(pictures))]
-            yield Batch(pictures, keys, [store.classes[label].wnid for label in labels.tolist()])
+        for images, labels, first in in_order(pool, batch_size, rows=rows):
+            keys = [pool.key(i) for i in range(first, first + len(images))]
+            yield Batch(images, keys, [store.classes[label].wnid for label in labels.tolist()])
 
 
 def from_items(
@@ -215,10 +215,10 @@ def from_items(
     read: Callable[[Any], np.ndarray],
     batch_size: int,
 ) -> Iterator[Batch]:
-    """Pictures that must be decoded and rescaled first, in the background; items are (key, wnid or None,
+    """Images that must be decoded and rescaled first, in the background; items are (key, wnid or None,
     place).
 
-    ValueError naming the picture that cannot be read.
+    ValueError naming the image that cannot be read.
     """
     ahead: dict[int, tuple[str, str | None, Any]] = {}
 
@@ -229,17 +229,17 @@ def from_items(
                 return
             yield range(first, max(ahead) + 1)
 
-    def fill(pictures: np.ndarray, positions: range) -> None:
+    def fill(images: np.ndarray, positions: range) -> None:
         for row, position in enumerate(positions):
             key, _, place = ahead[position]
             try:
-                pictures[row] = read(place)
+                images[row] = read(place)
             except ValueError as error:
-                raise ValueError(f"Picture {key}: {error}") from None
+                raise ValueError(f"LabelledImage {key}: {error}") from None
 
-    for pictures, positions in in_background(ranges(), net.preprocess.size, fill, workers=0):
+    for images, positions in in_background(ranges(), net.preprocess.size, fill, workers=0):
         done = [ahead.pop(position) for position in positions]
-        yield Batch(pictures, [key for key, _, _ in done], [wnid for _, wnid, _ in done if wnid])
+        yield Batch(images, [key for key, _, _ in done], [wnid for _, wnid, _ in done if wnid])
 
 
 def render(result: dict[str, Any]) -> RenderableType:
@@ -249,7 +249,7 @@ def render(result: dict[str, Any]) -> RenderableType:
     table.add_column("holds")
     for name, file in result["files"].items():
         table.add_row(Text(file["path"]), f"{name}: float32 {' x '.join(map(str, file['shape']))}")
-    table.add_row(Text(result["keys"]), "name of each picture")
+    table.add_row(Text(result["keys"]), "name of each image")
     if result["wnids"]:
-        table.add_row(Text(result["wnids"]), "class of each picture")
-    return Group(Text(f"{result['pictures']} pictures", style="bold"), table)
+        table.add_row(Text(result["wnids"]), "class of each image")
+    return Group(Text(f"{result['images']} images", style="bold"), table)

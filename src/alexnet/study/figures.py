@@ -24,14 +24,14 @@ from alexnet.study.trained import TrainedAlexNet, load
 from alexnet.training.metrics import read_lines
 
 PREDICTED, COMPARED, NEIGHBOURS = 8, 5, 6
-"""As in figure 4: eight pictures with bars, five with the six nearest."""
+"""As in figure 4: eight images with bars, five with the six nearest."""
 
 
 def figures(
     run: Path,
     store: Path | None = None,
     *,
-    picture: Path | None = None,
+    image: Path | None = None,
     layer: str = "conv1",
     split: str = "val",
     device: str = "auto",
@@ -40,8 +40,8 @@ def figures(
     """Draw what can be drawn of a run, into `RUN/figures/`.
 
     Always the kernels and the learning curves; activation maps of `layer` (or of several, separated by
-    commas) for `picture`, or for one from the store; with a store also eight labelled pictures of `split` and
-    the training pictures nearest to five of them, drawn with `seed` from as many classes as there are.
+    commas) for `image`, or for one from the store; with a store also eight labelled images of `split` and
+    the training images nearest to five of them, drawn with `seed` from as many classes as there are.
 
     Returns `figures`, the path of each file by name. Raises ValueError where run and store do not fit.
     """
@@ -67,7 +67,7 @@ def figures(
                 [line for line in lines if line.get("evaluation") == "val"],
             ),
         )
-    shown = None if picture is None else net.preprocess.shown(picture)
+    shown = None if image is None else net.preprocess.shown(image)
     if store is not None:
         data = Store(store)
         check_size(net, data, run)
@@ -75,7 +75,7 @@ def figures(
         pool = open_split(data, split)
         chosen = from_different_classes(pool.labels, PREDICTED, seed)
         if shown is None:
-            shown = pool.picture(chosen[0])
+            shown = pool.image(chosen[0])
         save("predictions", predictions_panel(net, pool, labels, chosen))
         if data.splits.get("train"):
             save("similar", similar_panel(net, run, data, pool, labels, chosen[:COMPARED]))
@@ -101,13 +101,13 @@ def from_different_classes(labels: np.ndarray, count: int, seed: int) -> list[in
 
 
 def predictions_panel(net: TrainedAlexNet, pool: StoreSplit, labels: Sequence[int], chosen: Sequence[int]) -> Figure:
-    """Figure 4, left, for pictures of a store; `labels` are the run's for each of the store's."""
-    pictures = [pool.picture(i) for i in chosen]
+    """Figure 4, left, for images of a store; `labels` are the run's for each of the store's."""
+    images = [pool.image(i) for i in chosen]
     answers = []
-    for i, picture in zip(chosen, pictures, strict=True):
-        scores = probabilities(net, views_of(net, picture, 10)[None])[0]
+    for i, image in zip(chosen, images, strict=True):
+        scores = probabilities(net, views_of(net, image, 10)[None])[0]
         answers.append(named(labels[pool.labels[i]], net.classes) | {"top5": top5(scores, net.classes)})
-    return panels.predictions(pictures, answers)
+    return panels.predictions(images, answers)
 
 
 def similar_panel(
@@ -118,10 +118,10 @@ def similar_panel(
     labels: Sequence[int],
     chosen: Sequence[int],
 ) -> Figure:
-    """Figure 4, right, for pictures of a store."""
+    """Figure 4, right, for images of a store."""
     train = open_split(store, "train")
-    pictures = [pool.picture(i) for i in chosen]
-    points = points_of(net, torch.stack([net.preprocess(picture) for picture in pictures]))
+    images = [pool.image(i) for i in chosen]
+    points = points_of(net, torch.stack([net.preprocess(image) for image in images]))
     positions, distances = nearest(open_index(net, run, store, "train"), points, min(NEIGHBOURS, len(train)))
     queries = [
         named(labels[pool.labels[i]], net.classes)
@@ -133,7 +133,7 @@ def similar_panel(
         }
         for i, row, far in zip(chosen, positions.tolist(), distances.tolist(), strict=True)
     ]
-    return panels.similar(pictures, [[train.picture(j) for j in row] for row in positions.tolist()], queries)
+    return panels.similar(images, [[train.image(j) for j in row] for row in positions.tolist()], queries)
 
 
 def render(result: dict[str, Any]) -> RenderableType:

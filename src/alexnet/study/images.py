@@ -1,4 +1,4 @@
-"""Loose picture files: which are meant, which class a file says it belongs to, what to call a class."""
+"""Loose image files: which are meant, which class a file says it belongs to, what to call a class."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ def readable(name: str) -> str:
     return name.split(",")[0].strip()
 
 
-def is_picture(path: Path) -> bool:
+def is_image(path: Path) -> bool:
     """Whether the file begins as a JPEG, PNG, GIF, BMP or WebP file does, whatever it is called."""
     with path.open("rb") as file:
         head = file.read(12)
@@ -22,22 +22,22 @@ def is_picture(path: Path) -> bool:
 
 
 def expand(paths: Iterable[Path | str]) -> list[Path]:
-    """Files as they are; for a folder all pictures in it and below it, sorted.
+    """Files as they are; for a folder all images in it and below it, sorted.
 
-    ValueError for a path that does not exist and for a folder without pictures.
+    ValueError for a path that does not exist and for a folder without images.
     """
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
             files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
-            pictures = [file for file in files if is_picture(file)]
-            if not pictures:
-                raise ValueError(f"{path} holds no JPEG, PNG, WebP, GIF or BMP; give a picture or a folder of them.")
-            found += pictures
+            images = [file for file in files if is_image(file)]
+            if not images:
+                raise ValueError(f"{path} holds no JPEG, PNG, WebP, GIF or BMP; give an image or a folder of them.")
+            found += images
         elif path.exists():
             found.append(path)
         else:
-            raise ValueError(f"{path} does not exist; give a picture or a folder of them.")
+            raise ValueError(f"{path} does not exist; give an image or a folder of them.")
     return found
 
 

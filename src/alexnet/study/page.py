@@ -1,6 +1,6 @@
 """A report as one HTML file: numbers, bars, tables, figures and commands, without network or scripts.
 
-Knows nothing of neural networks: it takes words, numbers and pictures. Everything is escaped; pictures are
+Knows nothing of neural networks: it takes words, numbers and images. Everything is escaped; images are
 inlined as PNG. Colours follow the reader's light or dark setting.
 """
 
@@ -51,7 +51,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Picture:
+class Figure:
     """A figure: a PNG file, or pixels uint8 [H, W, 3]; `alt` says in words what is to be seen."""
 
     source: Path | np.ndarray
@@ -66,7 +66,7 @@ class Commands:
     lines: Sequence[tuple[str, str]]
 
 
-Block = str | Bars | Table | Picture | Commands
+Block = str | Bars | Table | Figure | Commands
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def write_report(
     sections: Sequence[Section] = (),
     footer: str = "",
 ) -> None:
-    """Write the page to `path`, whole or not at all. ValueError where a picture's file is not a PNG."""
+    """Write the page to `path`, whole or not at all. ValueError where an image's file is not a PNG."""
     tiles = "".join(_tile(number) for number in numbers)
     body = "".join(
         f'<section aria-labelledby="s{i}"><h2 id="s{i}">{_text(section.heading)}</h2>'
@@ -127,8 +127,8 @@ def _block(block: Block) -> str:
             return f'<table class="bars"><tbody>{"".join(map(_bar, block.bars))}</tbody></table>'
         case Table():
             return _table(block)
-        case Picture():
-            return _picture(block)
+        case Figure():
+            return _image(block)
         case Commands():
             lines = "".join(f"<p>{_text(why)}</p><pre><code>{_text(line)}</code></pre>" for line, why in block.lines)
             return f'<div class="commands">{lines}</div>'
@@ -154,12 +154,12 @@ def _table(table: Table) -> str:
     return f'<div class="wide"><table{kind}><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
-def _picture(picture: Picture) -> str:
-    data, width, height = _png(picture.source)
-    caption = f"<figcaption>{_text(picture.caption)}</figcaption>" if picture.caption else ""
+def _image(image: Figure) -> str:
+    data, width, height = _png(image.source)
+    caption = f"<figcaption>{_text(image.caption)}</figcaption>" if image.caption else ""
     inline = f"data:image/png;base64,{base64.b64encode(data).decode()}"
     size = f'width="{width}" height="{height}"'
-    return f'<figure><img src="{inline}" alt="{_text(picture.alt)}" {size}>{caption}</figure>'
+    return f'<figure><img src="{inline}" alt="{_text(image.alt)}" {size}>{caption}</figure>'
 
 
 def _png(source: Path | np.ndarray) -> tuple[bytes, int, int]:

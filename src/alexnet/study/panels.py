@@ -1,4 +1,4 @@
-"""Panels of pictures with what the network makes of them (figure 4 of the paper).
+"""Panels of images with what the network makes of them (figure 4 of the paper).
 
 Functions here take arrays and plain values and return a matplotlib `Figure`; nothing touches pyplot's global
 state. Figures are 6 inches wide, 900 pixels when saved.
@@ -22,15 +22,13 @@ SAME_COLOUR = "#c8391b"
 INK, FAINT = "#222222", "#777777"
 
 
-MOST_PICTURES = 40
+MOST_IMAGES = 40
 
 
-def check_panel(pictures: Sequence[object]) -> None:
-    """ValueError for more pictures than a panel can show."""
-    if len(pictures) > MOST_PICTURES:
-        raise ValueError(
-            f"A panel shows at most {MOST_PICTURES} pictures, not {len(pictures)}; give fewer or no --panel."
-        )
+def check_panel(images: Sequence[object]) -> None:
+    """ValueError for more images than a panel can show."""
+    if len(images) > MOST_IMAGES:
+        raise ValueError(f"A panel shows at most {MOST_IMAGES} images, not {len(images)}; give fewer or no --panel.")
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -42,26 +40,26 @@ def save(figure: Figure, path: Path) -> None:
         raise ValueError(f"{path} cannot be written: {error}; give a name that ends in .png.") from None
 
 
-def predictions(pictures: Sequence[np.ndarray], answers: Sequence[dict[str, Any]], columns: int = 4) -> Figure:
-    """Figure 4, left: each picture, its true class, and its five most probable ones as bars, the true one
+def predictions(images: Sequence[np.ndarray], answers: Sequence[dict[str, Any]], columns: int = 4) -> Figure:
+    """Figure 4, left: each image, its true class, and its five most probable ones as bars, the true one
     marked.
 
-    `pictures` are uint8 [H, W, 3]; `answers` have `true`, `true_name` and `top5` as `predict` returns them.
+    `images` are uint8 [H, W, 3]; `answers` have `true`, `true_name` and `top5` as `predict` returns them.
     """
-    columns = min(columns, len(pictures))
-    lines = -(-len(pictures) // columns)
+    columns = min(columns, len(images))
+    lines = -(-len(images) // columns)
     cell, gap, label, bars = 1.375, 0.1, 0.21, 0.92  # inches
     height = lines * (cell + label + bars + 0.12) + gap
     width = columns * (cell + gap) + gap
     figure = Figure(figsize=(width, height), dpi=DPI)
-    for place, (picture, answer) in enumerate(zip(pictures, answers, strict=True)):
+    for place, (image, answer) in enumerate(zip(images, answers, strict=True)):
         line, column = divmod(place, columns)
         left = gap + column * (cell + gap)
         top = height - gap - line * (cell + label + bars + 0.12)
-        image = box(figure, left, top - cell, cell, cell)
-        show(image, picture)
+        axes = box(figure, left, top - cell, cell, cell)
+        show(axes, image)
         if answer["true"] is not None:
-            text(image, 0.5, -0.03, readable(answer["true_name"]), 7.5, 22, weight="bold")
+            text(axes, 0.5, -0.03, readable(answer["true_name"]), 7.5, 22, weight="bold")
         axes = box(figure, left, top - cell - label - bars, cell, bars)
         draw_bars(axes, answer["top5"], answer["true"])
     return figure
@@ -79,27 +77,27 @@ def draw_bars(axes: Axes, top5: Sequence[dict[str, Any]], true: str | None) -> N
 
 
 def similar(
-    pictures: Sequence[np.ndarray],
+    images: Sequence[np.ndarray],
     neighbours: Sequence[Sequence[np.ndarray]],
     queries: Sequence[dict[str, Any]],
 ) -> Figure:
-    """Figure 4, right: in each row a picture, then the ones nearest to it with class and distance.
+    """Figure 4, right: in each row an image, then the ones nearest to it with class and distance.
 
-    All pictures are uint8 [H, W, 3]; `queries` have `true`, `true_name` and `nearest` as `similar` returns
+    All images are uint8 [H, W, 3]; `queries` have `true`, `true_name` and `nearest` as `similar` returns
     them.
     """
     columns = 1 + max(len(row) for row in neighbours)
     gap, apart, label, head = 0.06, 0.14, 0.29, 0.24  # inches
     cell = (WIDTH - 2 * gap - apart - (columns - 2) * gap) / columns if columns > 4 else 1.3
     width = 2 * gap + apart + columns * cell + (columns - 2) * gap
-    height = head + len(pictures) * (cell + label) + gap
+    height = head + len(images) * (cell + label) + gap
     figure = Figure(figsize=(width, height), dpi=DPI)
-    for line, (picture, others, query) in enumerate(zip(pictures, neighbours, queries, strict=True)):
+    for line, (image, others, query) in enumerate(zip(images, neighbours, queries, strict=True)):
         bottom = height - head - (line + 1) * (cell + label) + label
-        image = box(figure, gap, bottom, cell, cell)
-        show(image, picture)
+        axes = box(figure, gap, bottom, cell, cell)
+        show(axes, image)
         if query["true"] is not None:
-            text(image, 0.5, -0.04, readable(query["true_name"]), 6.5, 16, weight="bold")
+            text(axes, 0.5, -0.04, readable(query["true_name"]), 6.5, 16, weight="bold")
         for place, (other, found) in enumerate(zip(others, query["nearest"], strict=True)):
             axes = box(figure, gap + cell + apart + place * (cell + gap), bottom, cell, cell)
             show(axes, other)
@@ -107,8 +105,8 @@ def similar(
             text(axes, 0.5, -0.04, readable(found["name"]), 6, 18, color=SAME_COLOUR if same else FAINT)
             text(axes, 0.5, -0.17, f"{found['distance']:.1f}", 5.5, 12, color=FAINT)
     heads = {
-        gap: "picture",
-        gap + cell + apart: "nearest pictures and their distances (red: same class)",
+        gap: "image",
+        gap + cell + apart: "nearest images and their distances (red: same class)",
     }
     for left, heading in heads.items():
         figure.text(left / width, 1 - 0.17 / height, heading, size=7, color=FAINT)
@@ -121,14 +119,14 @@ def box(figure: Figure, left: float, bottom: float, width: float, height: float)
     return figure.add_axes((left / across, bottom / up, width / across, height / up))
 
 
-def show(axes: Axes, picture: np.ndarray) -> None:
-    """A picture without ticks or frame."""
-    axes.imshow(picture, interpolation="antialiased")
+def show(axes: Axes, image: np.ndarray) -> None:
+    """An image without ticks or frame."""
+    axes.imshow(image, interpolation="antialiased")
     axes.set_axis_off()
 
 
 def text(axes: Axes, x: float, y: float, words: str, size: float, longest: int, **style: Any) -> None:
-    """Words below a picture, in its own coordinates from 0 to 1."""
+    """Words below an image, in its own coordinates from 0 to 1."""
     style = {"ha": "center", "va": "top", "color": INK} | style
     axes.text(x, y, shorten(words, longest), size=size, transform=axes.transAxes, **style)
 

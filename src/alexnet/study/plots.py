@@ -42,8 +42,8 @@ def kernels(weights: np.ndarray, towers: int = 2) -> Figure:
     return stacked(grids, [f"tower {i + 1}" for i in range(towers)])
 
 
-def activations(maps: np.ndarray, picture: np.ndarray, layer: str, towers: int = 2) -> Figure:
-    """The maps of one stage, float [C, H, W] (or [C], drawn row by row), with the picture, uint8 [H, W,
+def activations(maps: np.ndarray, image: np.ndarray, layer: str, towers: int = 2) -> Figure:
+    """The maps of one stage, float [C, H, W] (or [C], drawn row by row), with the image, uint8 [H, W,
     3], above.
 
     One colour scale for all maps: from 0 for a stage without negative outputs, otherwise symmetric around 0
@@ -67,7 +67,7 @@ def activations(maps: np.ndarray, picture: np.ndarray, layer: str, towers: int =
     heights = [side * grid.shape[0] / grid.shape[1] for grid in grids]
     height = edge + head + sum(heights) + between * len(grids) + edge
     figure = Figure(figsize=(WIDTH, height), dpi=DPI)
-    show(box(figure, edge, height - edge - head, head, head), picture)
+    show(box(figure, edge, height - edge - head, head, head), image)
     what = f"{len(maps)} maps of {layer}, {maps.shape[1]} x {maps.shape[2]} each"
     if flat:
         what = f"{outputs} outputs of {layer}"

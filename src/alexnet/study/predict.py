@@ -1,4 +1,4 @@
-"""The five most probable labels of a picture, as in figure 4 (left) of the paper."""
+"""The five most probable labels of an image, as in figure 4 (left) of the paper."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,33 +17,33 @@ from alexnet.study.evaluate import percent, probabilities
 from alexnet.study.images import expand, readable, true_class
 from alexnet.study.trained import TrainedAlexNet, load
 
-PICTURES_AT_ONCE = 16
+IMAGES_AT_ONCE = 16
 BAR_WIDTH = 30
 
 
 def predict(
-    run: Path, pictures: Sequence[Path], *, views: int = 10, device: str = "auto", panel: Path | None = None
+    run: Path, images: Sequence[Path], *, views: int = 10, device: str = "auto", panel: Path | None = None
 ) -> dict[str, Any]:
-    """Label loose pictures; a folder stands for all pictures in it. `views` is 1 (centre) or 10.
+    """Label loose images; a folder stands for all images in it. `views` is 1 (centre) or 10.
 
-    Returns `predictions`: for each picture `path`, `top5` (`wnid`, `name`, `probability`, most probable
+    Returns `predictions`: for each image `path`, `top5` (`wnid`, `name`, `probability`, most probable
     first), and `true` and `true_name` where its folder or file name says so, else None. `panel` is where to
-    save a picture of it all, as figure 4 (left).
+    save an image of it all, as figure 4 (left).
 
-    Raises ValueError for a path that is no picture.
+    Raises ValueError for a path that is no image.
     """
     if views not in (1, 10):
         raise ValueError(f"views is {views}; it must be 1 (centre) or 10 (corners, centre and their mirrors).")
-    paths = expand(pictures)
+    paths = expand(images)
     if panel is not None:
         from alexnet.study.panels import check_panel  # imported here: naming alone does not need matplotlib
 
         check_panel(paths)
     net = load(run, device)
     predictions: list[dict[str, Any]] = []
-    with Progress("labelling", total=len(paths), unit="pictures") as bar:
-        for first in range(0, len(paths), PICTURES_AT_ONCE):
-            part = paths[first : first + PICTURES_AT_ONCE]
+    with Progress("labelling", total=len(paths), unit="images") as bar:
+        for first in range(0, len(paths), IMAGES_AT_ONCE):
+            part = paths[first : first + IMAGES_AT_ONCE]
             batch = torch.stack([views_of(net, path, views) for path in part])  # [B, V, 3, C, C]
             for path, scores in zip(part, probabilities(net, batch), strict=True):
                 true = true_class(path, net.classes)
@@ -58,9 +58,9 @@ def predict(
     return result
 
 
-def views_of(net: TrainedAlexNet, picture: Path | np.ndarray, views: int) -> Tensor:
-    """The centre view or the ten views of one picture: float32 [views, 3, C, C]."""
-    return net.preprocess(picture)[None] if views == 1 else net.preprocess.ten_views(picture)
+def views_of(net: TrainedAlexNet, image: Path | np.ndarray, views: int) -> Tensor:
+    """The centre view or the ten views of one image: float32 [views, 3, C, C]."""
+    return net.preprocess(image)[None] if views == 1 else net.preprocess.ten_views(image)
 
 
 def top5(scores: Tensor, classes: Sequence[Class]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The training pictures nearest to a picture, as in figure 4 (right) of the paper.
+"""The training images nearest to an image, as in figure 4 (right) of the paper.
 
 Near means: small Euclidean distance between the 4096 activations of the last hidden layer, which in the paper's
 network are the outputs of stage `relu7` (fc7 after its ReLU), for the centre view. The activations of the whole
@@ -37,7 +37,7 @@ ROWS_AT_ONCE = 4096
 
 def similar(
     run: Path,
-    pictures: Sequence[Path],
+    images: Sequence[Path],
     store: Path,
     *,
     split: str = "train",
@@ -46,17 +46,17 @@ def similar(
     panel: Path | None = None,
     device: str = "auto",
 ) -> dict[str, Any]:
-    """For each picture the `count` nearest ones in a split of the store.
+    """For each image the `count` nearest ones in a split of the store.
 
     Returns `queries`: `path`, `true`, `true_name` (None where not known) and `nearest`, a list of `key`,
-    `index` (in the split), `wnid`, `name` and `distance`, nearest first. `panel` is where to save a picture
+    `index` (in the split), `wnid`, `name` and `distance`, nearest first. `panel` is where to save an image
     of it, as figure 4 (right). `layer` is any named stage (default: the last hidden one); its outputs are flattened.
 
-    Raises ValueError for a path that is no picture, for an unknown layer, and where run and store do not fit.
+    Raises ValueError for a path that is no image, for an unknown layer, and where run and store do not fit.
     """
     if count < 1:
-        raise ValueError(f"count is {count}; ask for at least one picture.")
-    paths = expand(pictures)
+        raise ValueError(f"count is {count}; ask for at least one image.")
+    paths = expand(images)
     if panel is not None:
         check_panel(paths)
     net = load(run, device)
@@ -78,7 +78,7 @@ def similar(
     result = {"run": str(run), "store": str(store), "split": split, "layer": layer, "queries": queries}
     if panel is not None:
         shown = [net.preprocess.shown(path) for path in paths]
-        save(draw_panel(shown, [[pool.picture(i) for i in row] for row in positions.tolist()], queries), panel)
+        save(draw_panel(shown, [[pool.image(i) for i in row] for row in positions.tolist()], queries), panel)
         result["panel"] = str(panel)
     return result
 
@@ -99,7 +99,7 @@ def open_index(net: TrainedAlexNet, run: Path, store: Store, split: str, layer: 
     made_from = {
         "layer": layer,
         "split": split,
-        "pictures": len(pool),
+        "images": len(pool),
         "weights": weights_digest(net),
         "store": fingerprint(store),
     }
@@ -109,7 +109,7 @@ def open_index(net: TrainedAlexNet, run: Path, store: Store, split: str, layer: 
     label.unlink(missing_ok=True)
     rows: RowFile | None = None
     partial = file.with_suffix(".partial")
-    with Progress(f"indexing {split}", total=len(pool), unit="pictures") as bar:
+    with Progress(f"indexing {split}", total=len(pool), unit="images") as bar:
         for batch, _, first in in_order(pool, BATCH_SIZE):
             points = points_of(net, centre_views(net, batch), layer).numpy()
             if rows is None:
@@ -149,14 +149,14 @@ def nearest(index: RowFile, points: Tensor, count: int) -> tuple[Tensor, Tensor]
 
 
 def render(result: dict[str, Any]) -> RenderableType:
-    """A table for each picture; classes that equal its true one are green."""
+    """A table for each image; classes that equal its true one are green."""
     parts: list[RenderableType] = []
     for query in result["queries"]:
         title = query["path"] + (f" ({readable(query['true_name'])})" if query["true"] else "")
         table = Table()
         table.add_column("distance", justify="right")
         table.add_column("class")
-        table.add_column("picture", overflow="fold")
+        table.add_column("image", overflow="fold")
         for found in query["nearest"]:
             same = "green" if found["wnid"] == query["true"] else ""
             table.add_row(f"{found['distance']:.1f}", Text(readable(found["name"]), style=same), Text(found["key"]))

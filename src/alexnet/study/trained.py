@@ -1,4 +1,4 @@
-"""A trained network from its run folder, with everything needed to show it a picture."""
+"""A trained network from its run folder, with everything needed to show it an image."""
 
 import json
 from pathlib import Path
@@ -24,49 +24,49 @@ if TYPE_CHECKING:
 
 
 class Preprocess:
-    """From any picture to what the network takes: shorter side to `size`, central square, mean removed, views."""
+    """From any image to what the network takes: shorter side to `size`, central square, mean removed, views."""
 
     def __init__(self, mean: np.ndarray, crop: int, central: bool = False) -> None:
         self.mean, self.central = torch.from_numpy(mean), central
         self.size, self.crop = mean.shape[0], crop
 
-    def shown(self, picture: "str | Path | bytes | Image | np.ndarray") -> np.ndarray:
-        """The prepared picture, as the store would hold it: uint8 [size, size, 3].
+    def shown(self, image: "str | Path | bytes | Image | np.ndarray") -> np.ndarray:
+        """The prepared image, as the store would hold it: uint8 [size, size, 3].
 
-        A path, encoded bytes, a PIL image, or uint8 [H, W, 3]. ValueError for what is no picture.
+        A path, encoded bytes, a PIL image, or uint8 [H, W, 3]. ValueError for what is no image.
         """
-        if isinstance(picture, str | Path):
+        if isinstance(image, str | Path):
             try:
-                data = Path(picture).read_bytes()
+                data = Path(image).read_bytes()
             except OSError as error:
-                raise ValueError(f"{picture} cannot be read: {error.strerror}.") from None
+                raise ValueError(f"{image} cannot be read: {error.strerror}.") from None
             try:
                 pixels = resize.decode(data, self.size)
             except ValueError as error:
-                raise ValueError(f"{picture} is not a picture that can be read: {error}") from None
-        elif isinstance(picture, bytes):
-            pixels = resize.decode(picture, self.size)
-        elif isinstance(picture, np.ndarray):
-            pixels = picture
+                raise ValueError(f"{image} is not an image that can be read: {error}") from None
+        elif isinstance(image, bytes):
+            pixels = resize.decode(image, self.size)
+        elif isinstance(image, np.ndarray):
+            pixels = image
         else:
-            pixels = np.asarray(picture.convert("RGB"))
+            pixels = np.asarray(image.convert("RGB"))
         return resize.rescale(pixels, self.size).copy()  # PIL's memory is read-only
 
-    def views(self, pictures: Tensor, views: int) -> Tensor:
-        """The centre view (1) or the ten views of prepared pictures, as the run was trained to see them.
+    def views(self, images: Tensor, views: int) -> Tensor:
+        """The centre view (1) or the ten views of prepared images, as the run was trained to see them.
 
-        uint8 [B, size, size, 3] to float32 [B, views, 3, crop, crop], on the device of `pictures`.
+        uint8 [B, size, size, 3] to float32 [B, views, 3, crop, crop], on the device of `images`.
         """
-        mean = self.mean.to(pictures.device)
-        return augment.views_to_test(pictures, mean, self.crop, views, self.central)
+        mean = self.mean.to(images.device)
+        return augment.views_to_test(images, mean, self.crop, views, self.central)
 
-    def __call__(self, picture: "str | Path | bytes | Image | np.ndarray") -> Tensor:
+    def __call__(self, image: "str | Path | bytes | Image | np.ndarray") -> Tensor:
         """The centre view, float32 [3, crop, crop]: `network(network.preprocess("cat.jpg")[None])`."""
-        return self.views(torch.from_numpy(self.shown(picture))[None], 1)[0, 0]
+        return self.views(torch.from_numpy(self.shown(image))[None], 1)[0, 0]
 
-    def ten_views(self, picture: "str | Path | bytes | Image | np.ndarray") -> Tensor:
+    def ten_views(self, image: "str | Path | bytes | Image | np.ndarray") -> Tensor:
         """Four corners, centre and their mirrors, float32 [10, 3, crop, crop]."""
-        return self.views(torch.from_numpy(self.shown(picture))[None], 10)[0]
+        return self.views(torch.from_numpy(self.shown(image))[None], 10)[0]
 
 
 class TrainedAlexNet(AlexNet):
@@ -106,7 +106,7 @@ class TrainedAlexNet(AlexNet):
 def load(run: str | Path, device: str = "auto", checkpoint_name: str = "best") -> TrainedAlexNet:
     """The trained network of `run`, in eval mode on `device`, from its `best` or `last` checkpoint.
 
-    `network.classes` are (wnid, name) in the order of the logits; `network.preprocess(picture)` gives its input.
+    `network.classes` are (wnid, name) in the order of the logits; `network.preprocess(image)` gives its input.
     Raises ValueError when `run` is not a run folder, or is damaged.
     """
     run = Path(run)

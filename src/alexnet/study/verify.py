@@ -19,7 +19,7 @@ from alexnet.training.checkpoint import Checkpoint, checkpoints
 
 
 def verify(path: Path) -> dict[str, Any]:
-    """Check everything about a store (checksums, counts, that its pictures decode) or a run.
+    """Check everything about a store (checksums, counts, that its images decode) or a run.
 
     Returns what was found, with `kind` "store" or "run". Raises ValueError naming the first file that is
     wrong.
@@ -32,7 +32,7 @@ def verify(path: Path) -> dict[str, Any]:
 
 
 def verify_run(run: Path) -> dict[str, Any]:
-    """Configuration, classes, mean picture, checkpoints and metrics of a run: they parse, fit and are finite.
+    """Configuration, classes, mean image, checkpoints and metrics of a run: they parse, fit and are finite.
 
     Returns `classes`, `size`, `parameters`, `checkpoints` (`step`, `epoch`) and, from `metrics.jsonl`,
     `steps` and `evaluations`.
@@ -71,14 +71,14 @@ def verify_run(run: Path) -> dict[str, Any]:
 
 
 def verify_mean(path: Path, crop: int) -> int:
-    """Side of the mean picture, which must be square, RGB, finite and at least `crop`."""
+    """Side of the mean image, which must be square, RGB, finite and at least `crop`."""
     try:
         mean = read_array(path)
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
     side = mean.shape[0] if mean.ndim == 3 else 0
     if mean.shape != (side, side, 3) or side < crop or not np.isfinite(mean).all():
-        raise ValueError(f"{path} is not the mean picture of a store: finite, [S, S, 3] with S at least {crop}.")
+        raise ValueError(f"{path} is not the mean image of a store: finite, [S, S, 3] with S at least {crop}.")
     return side
 
 

@@ -42,16 +42,16 @@ class LossWatch:
         return (
             f"after {self.steps} steps the loss is {self.mean:.3f}, where guessing gives {self.chance:.3f}: the "
             "network has not left its starting plateau. The initial weights of 2012 can take thousands of steps on "
-            "few pictures; try --recipe small, larger network.initial-std, or another --optim.lr. Had it learned more "
+            "few images; try --recipe small, larger network.initial-std, or another --optim.lr. Had it learned more "
             f"before, {way_back(self.run)}."
         )
 
 
 @torch.no_grad()
-def dead_units(network: nn.Module, pictures: Tensor) -> dict[str, float]:
-    """The share of each ReLU's units (kernels, or neurons of fc6 and fc7) that no picture of the batch activates.
+def dead_units(network: nn.Module, images: Tensor) -> dict[str, float]:
+    """The share of each ReLU's units (kernels, or neurons of fc6 and fc7) that no image of the batch activates.
 
-    `pictures` is what the network takes, [B, 3, S, S]. Keys are stage names such as `relu3`.
+    `images` is what the network takes, [B, 3, S, S]. Keys are stage names such as `relu3`.
     """
     shares: dict[str, float] = {}
 
@@ -64,7 +64,7 @@ def dead_units(network: nn.Module, pictures: Tensor) -> dict[str, float]:
 
     hooks = [m.register_forward_hook(hook(n)) for n, m in network.named_modules() if isinstance(m, nn.ReLU)]
     try:
-        network(pictures)
+        network(images)
     finally:
         for handle in hooks:
             handle.remove()
@@ -77,7 +77,7 @@ def dead_warning(shares: dict[str, float]) -> str | None:
     if not dead:
         return None
     return (
-        f"dead ReLUs: {', '.join(dead)} of the units answer to no picture of a batch. A lower --optim.lr or a "
+        f"dead ReLUs: {', '.join(dead)} of the units answer to no image of a batch. A lower --optim.lr or a "
         "warm-up (--schedule.warmup-steps) keeps them alive."
     )
 

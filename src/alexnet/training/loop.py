@@ -41,7 +41,7 @@ def train(store_path: Path, run: Path, config: TrainConfig) -> dict:
     The run folder receives `config.json`, `classes.json`, `mean.npy`, `metrics.jsonl`, TensorBoard events and
     checkpoints. Under torchrun every rank calls this, and `config.parallel` says how they share the work. Returns a
     summary: `run`, `epochs`, `steps`, `top1_error` and `top5_error` of the best evaluation (centre view; None without
-    a validation split), `best_step`, `seconds`, `pictures_per_second`, `warnings`.
+    a validation split), `best_step`, `seconds`, `images_per_second`, `warnings`.
 
     Raises ValueError for a store, run or setting that does not fit, a run that another process trains, or a full
     disk; KeyboardInterrupt, after a checkpoint, on Ctrl-C or SIGTERM; FloatingPointError when the loss is not a
@@ -122,10 +122,10 @@ def train_on(here: Ranks, store: Store, run: Path, config: TrainConfig, device: 
             state = best | {"step": step, "epoch": step / steps_per_epoch, "schedule": schedule.state()}
             checkpoint.save(run, step, weights, velocities, state | {"store": fingerprint(store)})
 
-    pictures = config.batch_size * steps_per_epoch * config.epochs
+    images = config.batch_size * steps_per_epoch * config.epochs
     with (
         contextlib.closing(log) if log else contextlib.nullcontext(),
-        Progress(f"training {run}", pictures, start=step * config.batch_size, silent=not here.is_first) as bar,
+        Progress(f"training {run}", images, start=step * config.batch_size, silent=not here.is_first) as bar,
         stop.requests() as stop_requested,
     ):
         while step < config.epochs * steps_per_epoch and not schedule.finished:
@@ -208,7 +208,7 @@ def train_on(here: Ranks, store: Store, run: Path, config: TrainConfig, device: 
         "epochs": step / steps_per_epoch,
         "steps": step,
         "seconds": seconds,
-        "pictures_per_second": (step - first_step) * config.batch_size / seconds,
+        "images_per_second": (step - first_step) * config.batch_size / seconds,
         "bytes_exchanged": exchange.sent if exchange else 0,
         "warnings": warnings,
     }
@@ -218,7 +218,7 @@ def render(summary: dict) -> str:
     """The summary of `train` in words."""
     lines = [
         f"{summary['run']}: {summary['epochs']:g} epochs, {summary['steps']} steps, "
-        f"{summary['seconds'] / 60:.1f} minutes, {summary['pictures_per_second']:.1f} pictures per second"
+        f"{summary['seconds'] / 60:.1f} minutes, {summary['images_per_second']:.1f} images per second"
     ]
     if summary["top1_error"] is not None:
         lines.append(
@@ -237,16 +237,16 @@ def step_seed(seed: int, step: int) -> int:
 def validate(
     network: AlexNet, split: StoreSplit, mean: Tensor, config: TrainConfig, here: Ranks
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Errors and loss on the centre view of every picture, and the share of dead units per layer.
+    """Errors and loss on the centre view of every image, and the share of dead units per layer.
 
-    Each rank sees its part of the pictures; the numbers are those of all.
+    Each rank sees its part of the images; the numbers are those of all.
     """
     network.eval()
     crop, sums, dead = config.network.input_size, {"top1": 0.0, "top5": 0.0, "loss": 0.0}, {}
     rows = here.part(len(split))
     threads = kernels.threads(mean.device)
-    for pictures, labels, first in loader.in_order(split, config.batch_size, config.workers, rows, threads):
-        x = augment.views_to_test(pictures.to(mean.device), mean, crop, views=1)[:, 0]
+    for images, labels, first in loader.in_order(split, config.batch_size, config.workers, rows, threads):
+        x = augment.views_to_test(images.to(mean.device), mean, crop, views=1)[:, 0]
         with precision(mean.device, choose_dtype(config.dtype, mean.device)):
             if first == rows.start:
                 dead = health.dead_units(network, x)

@@ -25,9 +25,9 @@ def top_k_credit(scores: Tensor, labels: Tensor, k: int) -> Tensor:
     return torch.where(scores.isfinite().all(1), credit, 0.0)
 
 
-def errors(credit: dict[int, float], pictures: int) -> dict[str, float]:
+def errors(credit: dict[int, float], images: int) -> dict[str, float]:
     """`top1_error` and `top5_error` as fractions, from the summed credits for k = 1 and 5."""
-    return {f"top{k}_error": 1 - total / pictures for k, total in credit.items()}
+    return {f"top{k}_error": 1 - total / images for k, total in credit.items()}
 
 
 class MetricsLog:

@@ -1,6 +1,6 @@
 """The processes that train one network together, started by torchrun.
 
-A process (rank) holds one tower of the network or all of it, and sees all pictures of a batch or a part of them:
+A process (rank) holds one tower of the network or all of it, and sees all images of a batch or a part of them:
 
 | `--parallel` | ranks | each holds | and sees of a batch |
 |---|---|---|---|
@@ -160,9 +160,7 @@ def check_count(parallel: str, count: int, batch_size: int) -> None:
         raise ValueError(f"--parallel both needs an even number of ranks and there are {count}.")
     replicas = {"data": count, "towers": 1, "both": count // 2}[parallel]
     if batch_size % replicas:
-        raise ValueError(
-            f"A batch of {batch_size} pictures cannot be shared by {replicas}; choose another --batch-size."
-        )
+        raise ValueError(f"A batch of {batch_size} images cannot be shared by {replicas}; choose another --batch-size.")
 
 
 def program_checksum() -> str:

@@ -26,12 +26,12 @@ def fit_to_store(config: TrainConfig, store: Store) -> TrainConfig:
         raise ValueError(f"{store.path} has no training split.")
     if config.network.input_size > store.size:
         raise ValueError(
-            f"The network takes pictures of {config.network.input_size} pixels but {store.path} holds pictures of "
+            f"The network takes images of {config.network.input_size} pixels but {store.path} holds images of "
             f"{store.size}; set --network.input-size, or prepare with a larger --size."
         )
     if store.splits["train"] < config.batch_size:
         raise ValueError(
-            f"{store.path} has {store.splits['train']} training pictures, fewer than one batch of "
+            f"{store.path} has {store.splits['train']} training images, fewer than one batch of "
             f"{config.batch_size}; use a smaller --batch-size."
         )
     if config.schedule.kind == "plateau" and "val" not in store.splits:

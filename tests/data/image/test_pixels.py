@@ -37,10 +37,10 @@ def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def pillows(picture: np.ndarray, box: tuple[float, float, float, float], size: int) -> np.ndarray:
+def pillows(image: np.ndarray, box: tuple[float, float, float, float], size: int) -> np.ndarray:
     """Pillow's BICUBIC along the rows, and then along the columns, as all of its versions but 13 go about it."""
-    (left, top, right, bottom), height = box, len(picture)
-    narrow = Image.fromarray(picture).resize((size, height), Image.Resampling.BICUBIC, (left, 0, right, height))
+    (left, top, right, bottom), height = box, len(image)
+    narrow = Image.fromarray(image).resize((size, height), Image.Resampling.BICUBIC, (left, 0, right, height))
     return np.asarray(narrow.resize((size, size), Image.Resampling.BICUBIC, (0, top, size, bottom)))
 
 
@@ -55,8 +55,8 @@ def square(height: int, width: int) -> tuple[float, float, float, float]:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_central_square_is_pillows(on: str, shape: tuple[int, int], size: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ALEXNET_KERNELS", on)
-    picture = noise(*shape)
-    assert np.array_equal(pixels.resize(picture, square(*shape), size), pillows(picture, square(*shape), size))
+    image = noise(*shape)
+    assert np.array_equal(pixels.resize(image, square(*shape), size), pillows(image, square(*shape), size))
 
 
 @BOTH
@@ -65,27 +65,27 @@ def test_any_box_is_pillows(on: str, monkeypatch: pytest.MonkeyPatch):
     random = np.random.default_rng(0)
     for seed in range(60):
         height, width = (int(each) for each in random.integers(1, 120, 2))
-        size, picture = int(random.integers(1, 90)), noise(height, width, seed)
+        size, image = int(random.integers(1, 90)), noise(height, width, seed)
         left, top = random.random(2) * (width, height) * 0.9
         box = (left, top, left + (width - left) * random.random(), top + (height - top) * random.random())
         if seed % 3 == 0:
-            picture[...] = picture[..., :1]  # grey
+            image[...] = image[..., :1]  # grey
         if seed % 5 == 0:
-            picture = np.where(picture > 127, 255, 0).astype(np.uint8)  # overshoots
+            image = np.where(image > 127, 255, 0).astype(np.uint8)  # overshoots
         if seed % 7 == 0:
-            picture = picture[::-1, ::-1]
-        assert np.array_equal(pixels.resize(picture, box, size), pillows(np.ascontiguousarray(picture), box, size))
+            image = image[::-1, ::-1]
+        assert np.array_equal(pixels.resize(image, box, size), pillows(np.ascontiguousarray(image), box, size))
 
 
 @BOTH
 @pytest.mark.parametrize("shape", [*SHAPES, (16, 16), (16, 17), (1, 15), (1, 49), (2048, 1024)])
 def test_sums_are_numpys(on: str, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ALEXNET_KERNELS", on)
-    for picture in (noise(*shape), np.full((*shape, 3), 255, np.uint8)):
-        values, products = np.full(picture.shape, 200, np.uint16), np.full((3, 3), 5, np.int64)
-        pixels.add(picture, values, products)
-        wide = picture.reshape(-1, 3).astype(np.int64)
-        assert np.array_equal(values, picture.astype(np.uint16) + 200)
+    for image in (noise(*shape), np.full((*shape, 3), 255, np.uint8)):
+        values, products = np.full(image.shape, 200, np.uint16), np.full((3, 3), 5, np.int64)
+        pixels.add(image, values, products)
+        wide = image.reshape(-1, 3).astype(np.int64)
+        assert np.array_equal(values, image.astype(np.uint16) + 200)
         assert np.array_equal(products, wide.T @ wide + 5)
 
 
@@ -96,10 +96,10 @@ def photograph(size: int, seed: int = 0) -> np.ndarray:
     return np.clip(smooth + np.random.default_rng(seed).normal(0, 6, smooth.shape), 0, 255).astype(np.uint8)
 
 
-def jpeg(picture: np.ndarray, quality: int = 95, **options: Any) -> bytes:
+def jpeg(image: np.ndarray, quality: int = 95, **options: Any) -> bytes:
     """By Pillow, 4:2:0 unless asked for something else."""
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, "JPEG", quality=quality, **{"subsampling": "4:2:0", **options})
+    Image.fromarray(image).save(file, "JPEG", quality=quality, **{"subsampling": "4:2:0", **options})
     return file.getvalue()
 
 
@@ -121,12 +121,12 @@ SAMPLINGS = pytest.mark.parametrize("sampling", ["4:2:0", "4:4:4"])
 @SAMPLINGS
 @pytest.mark.parametrize("shape", [(16, 16), (17, 17), (31, 32), (1, 33), (128, 129), (201, 300), (256, 256)])
 @pytest.mark.parametrize("quality", [20, 95, 100])
-def test_pictures_are_decoded_as_by_libjpeg_turbo(shape: tuple[int, int], quality: int, sampling: str):
+def test_images_are_decoded_as_by_libjpeg_turbo(shape: tuple[int, int], quality: int, sampling: str):
     height, width = shape
     smooth = np.ascontiguousarray(photograph(max(shape))[:height, :width])
-    for picture in (smooth, noise(height, width), np.full((height, width, 3), 255, np.uint8)):
+    for image in (smooth, noise(height, width), np.full((height, width, 3), 255, np.uint8)):
         for options in ({}, {"restart_marker_blocks": 3}, {"restart_marker_rows": 1}):
-            data = jpeg(picture, quality, subsampling=sampling, **options)
+            data = jpeg(image, quality, subsampling=sampling, **options)
             assert np.array_equal(decoded(data, shape), simplejpeg.decode_jpeg(data))
 
 
@@ -143,10 +143,10 @@ def test_codes_of_its_own_are_understood():
 @pytest.mark.parametrize(("size", "crop"), [(256, 224), (201, 200), (128, 16), (40, 17), (64, 64)])
 def test_patches_are_those_that_are_cut_out(size: int, crop: int, sampling: str):
     data = jpeg(photograph(size), subsampling=sampling)
-    picture, edge = simplejpeg.decode_jpeg(data), size - crop
+    image, edge = simplejpeg.decode_jpeg(data), size - crop
     for top, left in ((0, 0), (edge, 0), (edge // 2, edge), (edge, edge), (min(edge, 1), min(edge, 3))):
         for mirrored in (False, True):
-            expected = pixels.crop_and_mirror(picture, (top, left), mirrored, crop)
+            expected = pixels.crop_and_mirror(image, (top, left), mirrored, crop)
             assert np.array_equal(decoded(data, (size, size), top, left, mirrored, crop), expected)
 
 
@@ -157,52 +157,52 @@ def test_many_patches_are_decoded_at_once(by: str):
     if by == "torch's" and threads is None:
         pytest.skip("kernels without threads")
     random = np.random.default_rng(0)
-    pictures = [jpeg(photograph(64, seed)) for seed in range(40)]
+    images = [jpeg(photograph(64, seed)) for seed in range(40)]
     refused = [3, 17, 39]
     for i in refused:
-        pictures[i] = pictures[i][:-20]
+        images[i] = images[i][:-20]
     places = np.column_stack([random.integers(0, 33, (40, 2)), random.integers(0, 2, 40)])
     out = np.zeros((40, 32, 32, 3), np.uint8)
-    done = pixels.decode(pictures, (64, 64), places, out, threads)
+    done = pixels.decode(images, (64, 64), places, out, threads)
     assert np.flatnonzero(~done).tolist() == refused
     for i in np.flatnonzero(done):
         top, left, mirrored = places[i]
-        whole = simplejpeg.decode_jpeg(pictures[i])
+        whole = simplejpeg.decode_jpeg(images[i])
         assert np.array_equal(out[i], pixels.crop_and_mirror(whole, (top, left), bool(mirrored), 32))
     assert pixels.decode([], (64, 64), places[:0], out[:0], threads).shape == (0,)
 
 
 @compiled
-def test_other_pictures_are_left_to_others():
-    picture, shape = photograph(64), (64, 64)
+def test_other_images_are_left_to_others():
+    image, shape = photograph(64), (64, 64)
     png = io.BytesIO()
-    Image.fromarray(picture).save(png, "PNG")
+    Image.fromarray(image).save(png, "PNG")
     others = [
-        *(simplejpeg.encode_jpeg(picture, colorsubsampling=each) for each in ("422", "440", "411", "Gray")),
-        jpeg(picture, progressive=True),
+        *(simplejpeg.encode_jpeg(image, colorsubsampling=each) for each in ("422", "440", "411", "Gray")),
+        jpeg(image, progressive=True),
         jpeg(photograph(65)),
-        jpeg(picture, keep_rgb=True, subsampling="4:4:4"),
+        jpeg(image, keep_rgb=True, subsampling="4:4:4"),
         *(png.getvalue(), b"", b"\xff", b"\xff\xd8\xff\xd9", b"\xff\xd8\xff"),
     ]
     for data in others:
         assert decoded(data, shape) is None
-    for data in (jpeg(picture), jpeg(picture, comment=b"x", exif=b"Exif\0\0x", icc_profile=b"x")):
+    for data in (jpeg(image), jpeg(image, comment=b"x", exif=b"Exif\0\0x", icc_profile=b"x")):
         assert np.array_equal(decoded(data, shape), simplejpeg.decode_jpeg(data))
-    assert decoded(jpeg(picture), shape, crop=15) is None
+    assert decoded(jpeg(image), shape, crop=15) is None
     assert decoded(jpeg(noise(1, 1).repeat(2049, 0).repeat(2049, 1)), (2049, 2049)) is None
 
 
 @compiled
-def test_a_damaged_picture_is_refused_or_what_libjpeg_turbo_makes_of_it():
+def test_a_damaged_image_is_refused_or_what_libjpeg_turbo_makes_of_it():
     random = np.random.default_rng(0)
-    pictures = [
+    images = [
         jpeg(photograph(64, seed), int(random.integers(20, 100)), subsampling=sampling, **options)
         for seed, sampling in enumerate(("4:2:0", "4:4:4") * 8)
         for options in ({}, {"restart_marker_blocks": 5})
     ]
     made = refused = 0
     for number in range(3000):
-        data = bytearray(pictures[number % len(pictures)])
+        data = bytearray(images[number % len(images)])
         for _ in range(int(random.integers(1, 4))):
             place = int(random.integers(2, len(data) if random.random() < 0.7 else 620))
             match random.integers(4):
@@ -221,12 +221,12 @@ def test_a_damaged_picture_is_refused_or_what_libjpeg_turbo_makes_of_it():
         else:
             refused += 1
     assert made > 500 and refused > 500
-    for length in range(2, len(pictures[1])):
-        assert decoded(pictures[1][:length], (64, 64)) is None
+    for length in range(2, len(images[1])):
+        assert decoded(images[1][:length], (64, 64)) is None
 
 
 @compiled
-def test_a_patch_outside_the_picture_is_not_decoded():
+def test_a_patch_outside_the_image_is_not_decoded():
     data = jpeg(photograph(64))
     for top, left in ((-1, 0), (0, -1), (33, 0), (0, 33)):
         with pytest.raises(AssertionError):
@@ -235,15 +235,15 @@ def test_a_patch_outside_the_picture_is_not_decoded():
 
 @compiled
 def test_a_processor_without_vectors_gives_the_same(fresh: Path, monkeypatch: pytest.MonkeyPatch):
-    picture = noise(375, 500)
-    expected = pixels.resize(picture, square(375, 500), 256)
+    image = noise(375, 500)
+    expected = pixels.resize(image, square(375, 500), 256)
     pixels._loaded.cache_clear()
     monkeypatch.setattr(pixels, "FLAGS", pixels.FLAGS[-1:])
     before = set((fresh / "cache" / "alexnet").iterdir())
-    assert np.array_equal(pixels.resize(picture, square(375, 500), 256), expected)
+    assert np.array_equal(pixels.resize(image, square(375, 500), 256), expected)
     assert len(set((fresh / "cache" / "alexnet").iterdir()) - before) == 1
     test_sums_are_numpys("", (33, 31), monkeypatch)
-    test_pictures_are_decoded_as_by_libjpeg_turbo((201, 300), 95, "4:2:0")
+    test_images_are_decoded_as_by_libjpeg_turbo((201, 300), 95, "4:2:0")
     test_patches_are_those_that_are_cut_out(256, 224, "4:4:4")
 
 

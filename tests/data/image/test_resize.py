@@ -15,16 +15,16 @@ from alexnet.data.image.resize import decode, decode_stored, encode, rescale
 
 
 def scene(height: int = 90, width: int = 120, seed: int = 0) -> np.ndarray:
-    """A smooth coloured picture with no symmetry."""
+    """A smooth coloured image with no symmetry."""
     rng = np.random.default_rng(seed)
     small = Image.fromarray(rng.integers(0, 256, (5, 6, 3), np.uint8))
     return np.asarray(small.resize((width, height), Image.Resampling.BICUBIC))
 
 
-def written(picture: Image.Image | np.ndarray, file_format: str, **options: object) -> bytes:
-    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+def written(image: Image.Image | np.ndarray, file_format: str, **options: object) -> bytes:
+    opened = image if isinstance(image, Image.Image) else Image.fromarray(image)
     file = io.BytesIO()
-    image.save(file, file_format, **options)
+    opened.save(file, file_format, **options)
     return file.getvalue()
 
 
@@ -43,8 +43,8 @@ LOSSLESS = {"PNG": {}, "WEBP": {"lossless": True}, "BMP": {}}
 
 @pytest.mark.parametrize("file_format", LOSSLESS)
 def test_lossless_formats_come_back_as_they_were(file_format: str) -> None:
-    picture = scene()
-    assert np.array_equal(decode(written(picture, file_format, **LOSSLESS[file_format])), picture)
+    image = scene()
+    assert np.array_equal(decode(written(image, file_format, **LOSSLESS[file_format])), image)
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 30}])
@@ -58,7 +58,7 @@ def test_every_kind_of_jpeg_is_what_pillow_sees(mode: str, options: dict[str, ob
     assert np.abs(found.astype(int) - expected).max() <= (0 if mode == "CMYK" else 2)
 
 
-def test_palette_pictures_and_the_first_frame_of_an_animation() -> None:
+def test_palette_images_and_the_first_frame_of_an_animation() -> None:
     first, second = (Image.fromarray(scene(seed=seed)).quantize(32) for seed in (0, 1))
     expected = np.asarray(first.convert("RGB"))
     assert np.array_equal(decode(written(first, "PNG")), expected)
@@ -67,11 +67,11 @@ def test_palette_pictures_and_the_first_frame_of_an_animation() -> None:
 
 
 def test_transparent_pixels_show_white_and_opaque_ones_their_colour() -> None:
-    picture = np.dstack([scene(), np.full((90, 120), 255, np.uint8)])
-    picture[:40, :, 3] = 0
-    found = decode(written(picture, "PNG"))
+    image = np.dstack([scene(), np.full((90, 120), 255, np.uint8)])
+    image[:40, :, 3] = 0
+    found = decode(written(image, "PNG"))
     assert (found[:40] == 255).all()
-    assert np.array_equal(found[40:], picture[40:, :, :3])
+    assert np.array_equal(found[40:], image[40:, :, :3])
 
 
 def test_sixteen_bits_keep_their_shades() -> None:
@@ -101,11 +101,11 @@ def test_a_jpeg_with_bytes_after_its_end_is_fine() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"not a picture", bytes(1000), b"\xff\xd8\xff", b"\xff\xd8\xff" + bytes(999), b"GIF89a" + bytes(9)],
+    [b"not an image", bytes(1000), b"\xff\xd8\xff", b"\xff\xd8\xff" + bytes(999), b"GIF89a" + bytes(9)],
     ids=["text", "zeros", "JPEG start", "JPEG start and zeros", "GIF start and zeros"],
 )
-def test_what_is_no_picture_is_refused_with_a_reason(data: bytes) -> None:
-    with pytest.raises(ValueError, match="it is no JPEG, PNG, WebP, GIF or BMP picture"):
+def test_what_is_no_image_is_refused_with_a_reason(data: bytes) -> None:
+    with pytest.raises(ValueError, match="it is no JPEG, PNG, WebP, GIF or BMP image"):
         decode(data)
 
 
@@ -114,7 +114,7 @@ def test_an_empty_file_is_called_that() -> None:
         decode(b"")
 
 
-def test_damaged_bytes_give_a_picture_or_a_reason() -> None:
+def test_damaged_bytes_give_an_image_or_a_reason() -> None:
     rng = np.random.default_rng(0)
     whole = [written(scene(30, 40), file_format) for file_format in ("JPEG", "PNG", "WEBP", "GIF", "BMP")]
     refused = 0
@@ -123,17 +123,17 @@ def test_damaged_bytes_give_a_picture_or_a_reason() -> None:
         for at in rng.integers(0, len(data), 8):
             damaged[at] = rng.integers(256)
         try:
-            picture = decode(bytes(damaged))
+            image = decode(bytes(damaged))
         except ValueError:
             refused += 1
         else:
-            assert picture.dtype == np.uint8
-            assert picture.ndim == 3
-            assert picture.shape[2] == 3
+            assert image.dtype == np.uint8
+            assert image.ndim == 3
+            assert image.shape[2] == 3
     assert 0 < refused < 200
 
 
-def test_a_huge_picture_is_refused_before_it_is_decoded() -> None:
+def test_a_huge_image_is_refused_before_it_is_decoded() -> None:
     header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
     png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
     jpeg = claiming(written(scene(), "JPEG"), 60_000, 60_000)
@@ -144,8 +144,8 @@ def test_a_huge_picture_is_refused_before_it_is_decoded() -> None:
 
 @pytest.mark.parametrize("form", ["JPEG", "CMYK", "PNG", "GIF", "BMP"])
 def test_the_bound_holds_for_every_format(monkeypatch: pytest.MonkeyPatch, form: str) -> None:
-    picture = Image.fromarray(scene()).convert("CMYK" if form == "CMYK" else "RGB")
-    data, width, height = written(picture, "JPEG" if form == "CMYK" else form), *picture.size
+    image = Image.fromarray(scene()).convert("CMYK" if form == "CMYK" else "RGB")
+    data, width, height = written(image, "JPEG" if form == "CMYK" else form), *image.size
     need = height * width * {"JPEG": 9, "CMYK": 12}.get(form, 8)
     monkeypatch.setattr(resize, "MOST_MEMORY", need)
     assert decode(data).shape == (height, width, 3)
@@ -157,7 +157,7 @@ def test_the_bound_holds_for_every_format(monkeypatch: pytest.MonkeyPatch, form:
         decode(data)
 
 
-def test_a_large_picture_converted_by_bands_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_image_converted_by_bands_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     clear = np.dstack([scene(), scene(seed=1)[..., :1]])
     palette = Image.fromarray(scene()).quantize(32)
     deep = Image.fromarray(np.random.default_rng(0).integers(0, 65536, (90, 120), dtype=np.uint16))
@@ -215,14 +215,14 @@ def test_scaled_decoding_leaves_the_size_and_changes_next_to_nothing(shape: tupl
 
 
 @pytest.mark.parametrize("shape", [(64, 96), (96, 64), (80, 80), (32, 256)])
-def test_the_square_is_the_centre_of_the_whole_rescaled_picture(shape: tuple[int, int]) -> None:
-    picture = scene(*shape)
+def test_the_square_is_the_centre_of_the_whole_rescaled_image(shape: tuple[int, int]) -> None:
+    image = scene(*shape)
     height, width = (side * 16 // min(shape) for side in shape)
-    # In two steps: Pillow 13 begins with the columns of some pictures, and rounds differently between.
-    narrow = Image.fromarray(picture).resize((width, len(picture)), Image.Resampling.BICUBIC)
+    # In two steps: Pillow 13 begins with the columns of some images, and rounds differently between.
+    narrow = Image.fromarray(image).resize((width, len(image)), Image.Resampling.BICUBIC)
     whole = np.asarray(narrow.resize((width, height), Image.Resampling.BICUBIC))
     top, left = (height - 16) // 2, (width - 16) // 2
-    assert np.array_equal(rescale(picture, 16), whole[top : top + 16, left : left + 16])
+    assert np.array_equal(rescale(image, 16), whole[top : top + 16, left : left + 16])
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1), (3, 700), (31, 33), (256, 257)])
@@ -234,24 +234,24 @@ def test_any_shape_becomes_the_square_and_one_colour_stays_one(shape: tuple[int,
 
 
 def test_the_right_size_is_left_alone() -> None:
-    picture = scene(40, 40)
-    assert np.array_equal(rescale(picture, 40), picture)
+    image = scene(40, 40)
+    assert np.array_equal(rescale(image, 40), image)
 
 
 @pytest.mark.parametrize(("size", "start"), [(127, b"\x89PNG"), (128, b"\xff\xd8"), (200, b"\xff\xd8")])
-def test_small_pictures_are_stored_lossless_and_large_ones_as_jpeg(size: int, start: bytes) -> None:
-    picture = scene(size, size)
-    data = encode(picture)
+def test_small_images_are_stored_lossless_and_large_ones_as_jpeg(size: int, start: bytes) -> None:
+    image = scene(size, size)
+    data = encode(image)
     assert data.startswith(start)
     again = decode_stored(memoryview(data))
     assert np.array_equal(again, np.asarray(Image.open(io.BytesIO(data))))
-    error = np.abs(again.astype(float) - picture).mean()
+    error = np.abs(again.astype(float) - image).mean()
     assert error == 0 if size < 128 else error < 2
 
 
 def test_a_lower_quality_is_shorter() -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
-    assert len(encode(picture, 50)) < len(encode(picture, 95)) < len(encode(picture, 100))
+    image = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
+    assert len(encode(image, 50)) < len(encode(image, 95)) < len(encode(image, 100))
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_a_webp_that_claims_too_much_is_refused_before_memory_is_taken(
         decode(data)
 
 
-def test_a_jpeg_with_a_strange_subsampling_is_a_sentence_or_a_picture() -> None:
+def test_a_jpeg_with_a_strange_subsampling_is_a_sentence_or_an_image() -> None:
     data = bytearray(written(scene(64, 64), "JPEG"))
     at = data.index(b"\xff\xc0")  # the frame: length, precision, height, width, components, and (id, sampling, table)
     for sampling in range(256):

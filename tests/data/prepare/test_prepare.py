@@ -30,29 +30,29 @@ BAD = ("train/ant/04.png", "train/cat/01.png", "val/bee/00.png")
 
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shards of six pictures, three at a time."""
+    """Shards of six images, three at a time."""
     monkeypatch.setattr(module, "CHUNK", 3)
     monkeypatch.setattr(module, "CHUNKS_PER_SHARD", 2)
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """Three classes, 7 pictures each to train and 3 to validate, of many shapes."""
-    folder = tmp_path / "pictures"
+    """Three classes, 7 images each to train and 3 to validate, of many shapes."""
+    folder = tmp_path / "images"
     rng = np.random.default_rng(0)
     for split, count in (("train", 7), ("val", 3)):
         for wnid in ("ant", "bee", "cat"):
             (folder / split / wnid).mkdir(parents=True)
             for number in range(count):
                 height, width = rng.integers(10, 40, 2)
-                picture = Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8))
-                picture.save(folder / split / wnid / f"{number:02}.png")
+                image = Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8))
+                image.save(folder / split / wnid / f"{number:02}.png")
     return folder
 
 
 def spoil(source: Path, keys: Sequence[str] = BAD) -> None:
     for key in keys:
-        (source / key).write_bytes(b"no picture")
+        (source / key).write_bytes(b"no image")
 
 
 def content(store: Path) -> dict[str, bytes]:
@@ -60,27 +60,27 @@ def content(store: Path) -> dict[str, bytes]:
 
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, chunk: int, error: BaseException) -> list[str]:
-    """Makes `error` happen in place of this chunk, once; returns the keys of the pictures worked on."""
+    """Makes `error` happen in place of this chunk, once; returns the keys of the images worked on."""
     worked, left = [], [chunk]
 
-    def work(pictures, form, summed):
+    def work(images, form, summed):
         if left and left[0] == 0:
             left.clear()
             raise error
         if left:
             left[0] -= 1
-        worked.extend(picture.key for picture in pictures)
-        return prepare_chunk(pictures, form, summed)
+        worked.extend(image.key for image in images)
+        return prepare_chunk(images, form, summed)
 
     monkeypatch.setattr(module, "prepare_chunk", work)
     return worked
 
 
-def test_every_picture_arrives_in_the_order_of_the_source(source: Path, tmp_path: Path) -> None:
+def test_every_image_arrives_in_the_order_of_the_source(source: Path, tmp_path: Path) -> None:
     summary = prepare(source, tmp_path / "store", size=16, workers=1)
     assert summary["splits"] == {
-        "train": {"pictures": 21, "skipped": 0},
-        "val": {"pictures": 9, "skipped": 0},
+        "train": {"images": 21, "skipped": 0},
+        "val": {"images": 9, "skipped": 0},
     }
     assert summary["classes"] == 3
     store, opened = Store(tmp_path / "store"), open_source(source)
@@ -89,7 +89,7 @@ def test_every_picture_arrives_in_the_order_of_the_source(source: Path, tmp_path
         stored = store.split(name)
         for index, (key, label, location) in enumerate(split):
             assert (stored.key(index), stored.labels[index]) == (key, label)
-            assert bytes(stored.image(index)) == encode(rescale(decode(read_bytes(location)), 16))
+            assert bytes(stored.encoded(index)) == encode(rescale(decode(read_bytes(location)), 16))
     verify_store(tmp_path / "store")
     assert sorted(content(tmp_path / "store")) == [
         "covariance.npy",
@@ -101,20 +101,20 @@ def test_every_picture_arrives_in_the_order_of_the_source(source: Path, tmp_path
     assert sorted(tmp_path.iterdir()) == [source, tmp_path / "store"]
 
 
-def test_mean_and_covariance_are_of_the_training_pictures_alone(source: Path, tmp_path: Path) -> None:
+def test_mean_and_covariance_are_of_the_training_images_alone(source: Path, tmp_path: Path) -> None:
     prepare(source, tmp_path / "store", size=16, workers=1)
     store = Store(tmp_path / "store")
-    pictures = np.stack([store.split("train").picture(index) for index in range(21)]).astype(np.float64)
-    assert np.array_equal(store.mean, pictures.mean(axis=0).astype(np.float32))
-    np.testing.assert_allclose(store.covariance, np.cov(pictures.reshape(-1, 3).T, bias=True), rtol=1e-12)
+    images = np.stack([store.split("train").image(index) for index in range(21)]).astype(np.float64)
+    assert np.array_equal(store.mean, images.mean(axis=0).astype(np.float32))
+    np.testing.assert_allclose(store.covariance, np.cov(images.reshape(-1, 3).T, bias=True), rtol=1e-12)
 
 
-def test_mean_and_covariance_are_of_the_rescaled_pictures_before_jpeg(source: Path, tmp_path: Path) -> None:
+def test_mean_and_covariance_are_of_the_rescaled_images_before_jpeg(source: Path, tmp_path: Path) -> None:
     prepare(source, tmp_path / "store", size=130, workers=1, quality=50)
     store, opened = Store(tmp_path / "store"), open_source(source)
-    pictures = np.stack([rescale(decode(read_bytes(each.location)), 130) for each in opened.splits["train"]])
-    assert np.array_equal(store.mean, pictures.astype(np.float64).mean(axis=0).astype(np.float32))
-    np.testing.assert_allclose(store.covariance, np.cov(pictures.reshape(-1, 3).T, bias=True), rtol=1e-12)
+    images = np.stack([rescale(decode(read_bytes(each.location)), 130) for each in opened.splits["train"]])
+    assert np.array_equal(store.mean, images.astype(np.float64).mean(axis=0).astype(np.float32))
+    np.testing.assert_allclose(store.covariance, np.cov(images.reshape(-1, 3).T, bias=True), rtol=1e-12)
     verify_store(tmp_path / "store")
 
 
@@ -152,7 +152,7 @@ def test_interrupted_anywhere_it_goes_on_to_the_same_store(
     worked.clear()
     summary = prepare(source, store, **options)
     assert len(before & set(worked)) in ((0,) if chunk in (0, 2, 9) else (3,))  # of the shard it was at
-    assert summary["splits"]["train"] == {"pictures": 19, "skipped": 2}
+    assert summary["splits"]["train"] == {"images": 19, "skipped": 2}
     assert content(store) == content(tmp_path / "whole")
     assert sorted(tmp_path.iterdir()) == [source, store, tmp_path / "whole"]
 
@@ -193,16 +193,16 @@ def test_a_shard_that_could_not_be_written_is_not_counted(
     assert verify_store(tmp_path / "store")["splits"] == {"train": 21, "val": 9}
 
 
-def test_bad_pictures_are_left_out_and_listed(source: Path, tmp_path: Path) -> None:
+def test_bad_images_are_left_out_and_listed(source: Path, tmp_path: Path) -> None:
     spoil(source)
     summary = prepare(source, tmp_path / "store", size=16, workers=1, max_bad=0.1)
     assert summary["splits"] == {
-        "train": {"pictures": 19, "skipped": 2},
-        "val": {"pictures": 8, "skipped": 1},
+        "train": {"images": 19, "skipped": 2},
+        "val": {"images": 8, "skipped": 1},
     }
     skipped = json.loads((tmp_path / "store" / "store.json").read_text())["skipped"]
     assert [(each["split"], each["key"]) for each in skipped] == [(key.split("/")[0], key) for key in BAD]
-    assert {each["reason"] for each in skipped} == {"it is no JPEG, PNG, WebP, GIF or BMP picture"}
+    assert {each["reason"] for each in skipped} == {"it is no JPEG, PNG, WebP, GIF or BMP image"}
     assert summary["skipped_reasons"] == skipped
     keys = {Store(tmp_path / "store").split(name).key(i) for name, n in (("train", 19), ("val", 8)) for i in range(n)}
     assert keys.isdisjoint(BAD)
@@ -220,13 +220,13 @@ def claiming(height: int, width: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
 
 
-def test_whatever_lies_among_the_pictures_is_listed_with_its_reason(source: Path, tmp_path: Path) -> None:
+def test_whatever_lies_among_the_images_is_listed_with_its_reason(source: Path, tmp_path: Path) -> None:
     ant = source / "train" / "ant"
     whole = (ant / "00.png").read_bytes()
     bad = {
         "empty.png": (b"", "the file is empty"),
         "cut.png": (whole[: len(whole) // 2], "it cannot be decoded: .*truncated"),
-        "text.jpg": (b"no picture", "it is no JPEG, PNG, WebP, GIF or BMP picture"),
+        "text.jpg": (b"no image", "it is no JPEG, PNG, WebP, GIF or BMP image"),
         "bomb.png": (claiming(50_000, 50_000), "exceeds limit of"),
         "flat.png": (claiming(1, 2**31 - 1), "exceeds limit of"),
         "nothing.png": (claiming(0, 0), "it (is no|cannot be decoded)"),
@@ -244,11 +244,11 @@ def test_whatever_lies_among_the_pictures_is_listed_with_its_reason(source: Path
     for name, (_, reason) in bad.items():
         assert re.search(reason, reasons[name]), (name, reasons[name])
     assert "No such file" in reasons["gone.png"]
-    assert summary["splits"]["train"] == {"pictures": 22, "skipped": 10}
+    assert summary["splits"]["train"] == {"images": 22, "skipped": 10}
     verify_store(tmp_path / "store")
 
 
-def test_a_class_without_a_picture_is_named(source: Path, tmp_path: Path) -> None:
+def test_a_class_without_an_image_is_named(source: Path, tmp_path: Path) -> None:
     for file in (source / "train" / "bee").iterdir():
         file.unlink()
     summary = prepare(source, tmp_path / "store", size=16, workers=1)
@@ -256,15 +256,15 @@ def test_a_class_without_a_picture_is_named(source: Path, tmp_path: Path) -> Non
     console = Console(width=200)
     with console.capture() as captured:
         console.print(render(summary))
-    assert "No picture to train on in bee" in captured.get()
+    assert "No image to train on in bee" in captured.get()
 
 
-def test_too_many_bad_pictures_stop_it_with_the_list_and_the_way_on(
+def test_too_many_bad_images_stop_it_with_the_list_and_the_way_on(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad = [*BAD, *(f"train/bee/{number:02}.png" for number in range(7)), "val/cat/01.png"]
     spoil(source, bad)
-    with pytest.raises(ValueError, match="11 pictures cannot be read, and --max-bad allows 10") as caught:
+    with pytest.raises(ValueError, match="11 images cannot be read, and --max-bad allows 10") as caught:
         prepare(source, tmp_path / "store", size=16, workers=1, max_bad=10.9 / 30)
     message = str(caught.value)
     assert [key in message for key in sorted(bad)] == [True] * 10 + [False]
@@ -284,14 +284,14 @@ def test_it_stops_as_soon_as_too_many_are_certain(
     spoil(source, [f"train/ant/{number:02}.png" for number in range(7)])
     monkeypatch.setattr(module, "SEEN_BEFORE_STOPPING", 9)
     worked = interrupt_at(monkeypatch, -1, KeyboardInterrupt())
-    with pytest.raises(ValueError, match="7 pictures cannot be read, and --max-bad allows 3"):
+    with pytest.raises(ValueError, match="7 images cannot be read, and --max-bad allows 3"):
         prepare(source, tmp_path / "store", size=16, workers=1, max_bad=0.1)
     assert len(worked) == 9
 
 
 def test_a_split_of_which_nothing_can_be_read(source: Path, tmp_path: Path) -> None:
     spoil(source, [f"val/{wnid}/{number:02}.png" for wnid in ("ant", "bee", "cat") for number in range(3)])
-    with pytest.raises(ValueError, match=r"No picture of the val split of .*pictures can be read"):
+    with pytest.raises(ValueError, match=r"No image of the val split of .*images can be read"):
         prepare(source, tmp_path / "store", size=16, workers=1, max_bad=1)
 
 
@@ -364,7 +364,7 @@ def test_half_a_store_that_is_damaged_is_not_gone_on_with(
         case "cut sums":
             sums.write_bytes(sums.read_bytes()[:300])
         case "pickled sums":
-            np.savez(sums, pictures=np.array([{}]), values=np.array([{}]), products=np.array([{}]))
+            np.savez(sums, images=np.array([{}]), values=np.array([{}]), products=np.array([{}]))
         case "state":
             (partial / "state.json").write_text('{"plan": {}}')
         case "shard":
@@ -374,7 +374,7 @@ def test_half_a_store_that_is_damaged_is_not_gone_on_with(
 
 
 @pytest.mark.parametrize("change", ["remove", "add", "class"])
-def test_half_a_store_is_not_finished_from_changed_pictures(
+def test_half_a_store_is_not_finished_from_changed_images(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     interrupt_at(monkeypatch, 4, KeyboardInterrupt())
@@ -400,8 +400,8 @@ def test_two_do_not_write_one_store(source: Path, tmp_path: Path) -> None:
     prepare(source, tmp_path / "store", size=16, workers=1)
 
 
-def test_a_store_is_not_put_among_the_pictures(source: Path) -> None:
-    with pytest.raises(ValueError, match=r"lies in .*pictures, where it would be taken for a class"):
+def test_a_store_is_not_put_among_the_images(source: Path) -> None:
+    with pytest.raises(ValueError, match=r"lies in .*images, where it would be taken for a class"):
         prepare(source, source / "store", size=16, workers=1)
 
 
@@ -428,7 +428,7 @@ def test_a_validation_split_is_held_out_where_there_is_none(source: Path, tmp_pa
     for fraction, expected in ((None, [18, 3]), (0.4, [12, 9]), (0.0, [21])):
         store = tmp_path / f"store {fraction}"
         splits = prepare(source / "train", store, size=16, workers=1, val_fraction=fraction)["splits"]
-        assert [counts["pictures"] for counts in splits.values()] == expected
+        assert [counts["images"] for counts in splits.values()] == expected
 
 
 def test_the_summary_is_json_and_reads_well(source: Path, tmp_path: Path) -> None:

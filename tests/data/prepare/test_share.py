@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from alexnet.data.prepare.share import Share
-from alexnet.data.sources.source import FileAt, Picture, Split
+from alexnet.data.sources.source import FileAt, LabelledImage, Split
 from alexnet.data.store.reader import verify_store
 
 SMALL_SHARDS = """
@@ -24,16 +24,16 @@ prepare.prepare(Path(sys.argv[1]), Path(sys.argv[2]), size=8, workers=1, max_bad
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """40 training pictures, of which one fails, and then a whole shard of them; 8 validation pictures."""
-    folder, random = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    """40 training images, of which one fails, and then a whole shard of them; 8 validation images."""
+    folder, random = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
     for split, count in (("train", 20), ("val", 4)):
         for name in ("a", "b"):
             (folder / split / name).mkdir(parents=True)
             for i in range(count):
-                picture = Image.fromarray(random.integers(0, 256, (9, 10, 3), dtype=np.uint8))
-                picture.save(folder / split / name / f"{i:02}.png")
+                image = Image.fromarray(random.integers(0, 256, (9, 10, 3), dtype=np.uint8))
+                image.save(folder / split / name / f"{i:02}.png")
     for bad in (3, *range(6, 12)):  # the second shard is left with nothing
-        (folder / "train" / "a" / f"{bad:02}.png").write_text("no picture")
+        (folder / "train" / "a" / f"{bad:02}.png").write_text("no image")
     return folder
 
 
@@ -70,10 +70,10 @@ def test_a_rank_that_died_goes_on(source: Path, tmp_path: Path):
 
 
 def test_shares_cover_a_split_once_and_shard_by_shard():
-    pictures = [Picture(str(i), 0, FileAt("")) for i in range(23)]
-    split = Split(lambda: iter(pictures), lambda: len(pictures))
+    images = [LabelledImage(str(i), 0, FileAt("")) for i in range(23)]
+    split = Split(lambda: iter(images), lambda: len(images))
     shares = [Share(rank, 3, 1).of(split, 5) for rank in range(3)]
-    assert [[int(picture.key) for picture in share] for share in shares] == [
+    assert [[int(image.key) for image in share] for share in shares] == [
         [0, 1, 2, 3, 4, 15, 16, 17, 18, 19],
         [5, 6, 7, 8, 9, 20, 21, 22],
         [10, 11, 12, 13, 14],

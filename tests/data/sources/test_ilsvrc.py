@@ -24,13 +24,13 @@ def archives(tmp_path: Path) -> Path:
 
 def read_all(source: Source) -> None:
     for split in source.splits.values():
-        for picture in split:
-            read_bytes(picture.location)
+        for image in split:
+            read_bytes(image.location)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torchvision unpacks tars without saying which filter
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_labels_and_pictures_are_those_of_torchvision(
+def test_labels_and_images_are_those_of_torchvision(
     archives: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: str
 ) -> None:
     from torchvision.datasets import imagenet
@@ -47,16 +47,16 @@ def test_labels_and_pictures_are_those_of_torchvision(
     assert len(expected) == len(list(source.splits[split])) == source.splits[split].count
 
 
-def test_pictures_are_read_where_they_lie_and_nothing_is_written(archives: Path) -> None:
+def test_images_are_read_where_they_lie_and_nothing_is_written(archives: Path) -> None:
     before = sorted(archives.parent.rglob("*"))
     train, val = miniature.train_files(), miniature.val_files()
     source = open_source(archives)
-    for picture in source.splits["train"]:
-        _, wnid, name = picture.key.split("/")
-        assert fingerprint(read_bytes(picture.location)) == fingerprint(train[wnid][name])
-    for picture in source.splits["val"]:
-        expected = val[picture.key.removeprefix("val/")]
-        assert fingerprint(read_bytes(picture.location)) == fingerprint(expected)
+    for image in source.splits["train"]:
+        _, wnid, name = image.key.split("/")
+        assert fingerprint(read_bytes(image.location)) == fingerprint(train[wnid][name])
+    for image in source.splits["val"]:
+        expected = val[image.key.removeprefix("val/")]
+        assert fingerprint(read_bytes(image.location)) == fingerprint(expected)
     assert sorted(archives.parent.rglob("*")) == before
 
 
@@ -90,13 +90,13 @@ def test_a_missing_archive_is_named(archives: Path, name: str) -> None:
         open_source(archives)
 
 
-def test_archives_left_beside_unpacked_pictures_do_not_count(archives: Path) -> None:
+def test_archives_left_beside_unpacked_images_do_not_count(archives: Path) -> None:
     (archives / TRAIN).unlink()
     miniature.folder(archives, {"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1})
     assert open_source(archives).kind == "folder"
 
 
-def test_without_validation_pictures_some_of_every_class_can_be_held_out(archives: Path) -> None:
+def test_without_validation_images_some_of_every_class_can_be_held_out(archives: Path) -> None:
     everything = {p.key: p.label for p in open_source(archives).splits["train"]}
     (archives / VAL).unlink()
     source = open_source(archives, 0.3, seed=5)
@@ -189,7 +189,7 @@ def test_strange_members_are_refused_or_only_become_keys(archives: Path) -> None
         open_source(archives)
 
 
-def test_a_validation_picture_without_a_label_is_refused(archives: Path) -> None:
+def test_a_validation_image_without_a_label_is_refused(archives: Path) -> None:
     for name in ("ILSVRC2012_val_00000009.JPEG", "ILSVRC2012_val_00000000.JPEG", "cat.JPEG"):
         (archives / VAL).write_bytes(miniature.tar_bytes([*miniature.val_files().items(), (name, b"?")]))
         with pytest.raises(ValueError, match=f"{VAL} holds {name}, for which"):
@@ -248,10 +248,10 @@ def test_what_an_archive_holds_twice_is_refused(archives: Path) -> None:
         open_source(archives)
 
 
-def test_a_validation_picture_that_is_there_twice_is_refused(archives: Path) -> None:
+def test_a_validation_image_that_is_there_twice_is_refused(archives: Path) -> None:
     files = [*miniature.val_files().items()]
     (archives / VAL).write_bytes(miniature.tar_bytes([*files, ("other/" + files[2][0], b"?")]))
-    with pytest.raises(ValueError, match=f"{VAL} holds picture 00000003 twice"):
+    with pytest.raises(ValueError, match=f"{VAL} holds image 00000003 twice"):
         list(open_source(archives).splits["val"])
 
 
@@ -263,9 +263,9 @@ def test_names_in_archives_that_are_not_utf8_become_keys(archives: Path) -> None
         member.size = 3
         archive.addfile(member, io.BytesIO(b"one"))
     (archives / TRAIN).write_bytes(miniature.tar_bytes([("n02100735.tar", buffer.getvalue())]))
-    (picture,) = open_source(archives).splits["train"]
-    assert picture.key == "train/n02100735/caf\\xe9\\n.JPEG"
-    assert read_bytes(picture.location) == b"one"
+    (image,) = open_source(archives).splits["train"]
+    assert image.key == "train/n02100735/caf\\xe9\\n.JPEG"
+    assert read_bytes(image.location) == b"one"
 
 
 def test_listing_takes_no_more_memory_the_more_there_is(tmp_path: Path) -> None:

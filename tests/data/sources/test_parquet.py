@@ -17,7 +17,7 @@ NAMES = ["cat", "ant", "bee"]
 
 
 def rows(count: int, seed: int = 0, classes: int = 3) -> list[tuple[bytes, int]]:
-    return [(miniature.picture(seed + n), (n * n + 1) % classes) for n in range(count)]
+    return [(miniature.image(seed + n), (n * n + 1) % classes) for n in range(count)]
 
 
 def test_labels_follow_the_sorted_names_and_bytes_the_rows(tmp_path: Path) -> None:
@@ -62,14 +62,14 @@ def test_the_thousand_classes_get_their_wnids(tmp_path: Path) -> None:
     table = ilsvrc2012()
     words = list(table.values())
     words[134] = "crane bird"  # lists differ in a few
-    pictures = [(miniature.picture(n), label) for n, label in enumerate((0, 999, 500))]
+    images = [(miniature.image(n), label) for n, label in enumerate((0, 999, 500))]
     miniature.hub(tmp_path, words)
-    miniature.parquet(tmp_path / "data" / "train-00000-of-00001.parquet", pictures, words)
+    miniature.parquet(tmp_path / "data" / "train-00000-of-00001.parquet", images, words)
     for stale in (tmp_path / "data").glob("train-*-of-00002.parquet"):
         stale.unlink()
     source = open_source(tmp_path)
     assert [tuple(each) for each in source.classes] == list(table.items())
-    assert [picture.label for picture in source.splits["train"]] == [0, 999, 500]
+    assert [image.label for image in source.splits["train"]] == [0, 999, 500]
 
 
 def test_names_that_are_wnids_are_taken_as_such(tmp_path: Path) -> None:
@@ -105,15 +105,15 @@ def test_without_validation_files_some_of_every_class_are_held_out(tmp_path: Pat
     assert {p.key for p in open_source(tmp_path, 0.25, seed=1).splits["val"]} != val
 
 
-def test_a_row_without_a_picture_is_a_bad_picture(tmp_path: Path) -> None:
+def test_a_row_without_an_image_is_a_bad_image(tmp_path: Path) -> None:
     file = miniature.parquet(tmp_path / "train.parquet", [(None, 0), (b"x", 1)], NAMES)
-    with pytest.raises(ValueError, match="the row holds no picture"):
+    with pytest.raises(ValueError, match="the row holds no image"):
         read_bytes(ParquetAt(str(file), "image.bytes", 0))
     assert read_bytes(ParquetAt(str(file), "image.bytes", 1)) == b"x"
 
 
 def test_labels_that_are_lists_are_refused(tmp_path: Path) -> None:
-    table = pa.table({"image": [miniature.picture(n) for n in range(2)], "label": [[0], [1]]})
+    table = pa.table({"image": [miniature.image(n) for n in range(2)], "label": [[0], [1]]})
     pq.write_table(table, tmp_path / "train-00000-of-00001.parquet")
     with pytest.raises(ValueError, match=r"the labels are of the type list<.*>, neither numbers nor words"):
         open_source(tmp_path, val_fraction=0)
@@ -150,8 +150,8 @@ def test_a_damaged_file_is_refused_in_a_sentence_wherever_it_is_damaged(tmp_path
         damaged[at] = rng.integers(256)
         file.write_bytes(damaged)
         try:
-            for picture in open_source(tmp_path, 0.0).splits["train"]:
-                read_bytes(picture.location)
+            for image in open_source(tmp_path, 0.0).splits["train"]:
+                read_bytes(image.location)
         except ValueError as error:
             assert type(error) is ValueError and str(tmp_path) in str(error) and "\n" not in str(error)  # noqa: PT017
             refused += 1
@@ -164,7 +164,7 @@ def test_fewer_than_two_classes_are_refused(tmp_path: Path, names: list[str]) ->
         open_source(miniature.hub(tmp_path, names))
 
 
-def test_a_table_without_pictures_is_refused(tmp_path: Path) -> None:
+def test_a_table_without_images_is_refused(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
     pq.write_table(pa.table({"text": ["a"], "label": [0]}), tmp_path / "train.parquet")

@@ -1,4 +1,4 @@
-"""Folders of pictures, Kaggle's layout, and what all sources have in common."""
+"""Folders of images, Kaggle's layout, and what all sources have in common."""
 
 import os
 import pickle
@@ -24,7 +24,7 @@ BUILDERS: dict[str, Callable[[Path], Path]] = {
 
 
 def keys(source: Source, split: str) -> set[str]:
-    return {picture.key for picture in source.splits[split]}
+    return {image.key for image in source.splits[split]}
 
 
 def labels_by_key(source: Source) -> dict[str, str]:
@@ -39,14 +39,14 @@ def test_every_source_is_told_apart_and_keeps_its_promises(tmp_path: Path, kind:
     wnids = [each.wnid for each in source.classes]
     assert wnids == sorted(set(wnids))
     for split in source.splits.values():
-        pictures = list(split)
-        assert pictures == list(split)  # the same order again
-        assert split.count == len(pictures) > 0
-        assert len({picture.key for picture in pictures}) == len(pictures)
-        assert pickle.loads(pickle.dumps(pictures)) == pictures
-        for picture in pictures:
-            assert 0 <= picture.label < len(wnids)
-            assert len(read_bytes(picture.location)) > 100
+        images = list(split)
+        assert images == list(split)  # the same order again
+        assert split.count == len(images) > 0
+        assert len({image.key for image in images}) == len(images)
+        assert pickle.loads(pickle.dumps(images)) == images
+        for image in images:
+            assert 0 <= image.label < len(wnids)
+            assert len(read_bytes(image.location)) > 100
 
 
 def test_the_label_is_the_place_of_the_folder_among_the_sorted_folders(tmp_path: Path) -> None:
@@ -55,10 +55,10 @@ def test_the_label_is_the_place_of_the_folder_among_the_sorted_folders(tmp_path:
     assert [each.wnid for each in source.classes] == sorted(names)
     assert {each.wnid: each.name for each in source.classes}["n02100735"] == "English setter"
     for split in source.splits.values():
-        for picture in split:
-            assert source.classes[picture.label].wnid == Path(picture.key).parent.name
-            expected = (tmp_path / picture.key).read_bytes()
-            assert fingerprint(read_bytes(picture.location)) == fingerprint(expected)
+        for image in split:
+            assert source.classes[image.label].wnid == Path(image.key).parent.name
+            expected = (tmp_path / image.key).read_bytes()
+            assert fingerprint(read_bytes(image.location)) == fingerprint(expected)
 
 
 @pytest.mark.parametrize("name", ["val", "valid", "validation", "test", "Val"])
@@ -68,11 +68,11 @@ def test_the_validation_folder_has_many_names(tmp_path: Path, name: str) -> None
 
 
 def test_val_goes_before_test_and_a_test_folder_without_classes_is_left_alone(tmp_path: Path) -> None:
-    pictures = {"train/a": 20, "train/b": 20, "test": 3}
-    source = open_source(miniature.folder(tmp_path / "one", pictures))
+    images = {"train/a": 20, "train/b": 20, "test": 3}
+    source = open_source(miniature.folder(tmp_path / "one", images))
     assert all(key.startswith("train/") for key in keys(source, "val"))
-    pictures |= {"val/a": 1, "val/b": 1, "test/a": 1, "test/b": 1}
-    source = open_source(miniature.folder(tmp_path / "two", pictures))
+    images |= {"val/a": 1, "val/b": 1, "test/a": 1, "test/b": 1}
+    source = open_source(miniature.folder(tmp_path / "two", images))
     assert all(key.startswith("val/") for key in keys(source, "val"))
 
 
@@ -87,7 +87,7 @@ def test_a_part_of_every_class_is_held_out(tmp_path: Path, fraction: float | Non
     assert len(train | val) == sum(sizes.values())
     assert source.splits["train"].count == len(train)
     assert source.splits["val"].count == len(val)
-    held = Counter(source.classes[picture.label].wnid for picture in source.splits["val"])
+    held = Counter(source.classes[image.label].wnid for image in source.splits["val"])
     expected = {n: max(1, round(c * (0.1 if fraction is None else fraction))) for n, c in sizes.items() if c > 1}
     assert held == expected
     assert keys(open_source(tmp_path, fraction), "val") == val
@@ -129,13 +129,13 @@ def test_an_empty_class_stays_a_class(tmp_path: Path) -> None:
         miniature.folder(tmp_path, {"train/a": 2, "train/b": 0, "train/c": 1, "val/a": 1, "val/b": 0, "val/c": 1})
     )
     assert [each.wnid for each in source.classes] == ["a", "b", "c"]
-    assert {picture.label for picture in source.splits["train"]} == {0, 2}
+    assert {image.label for image in source.splits["train"]} == {0, 2}
 
 
 def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     root = miniature.folder(tmp_path / "set", {"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1})
     (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "far.jpg").write_bytes(miniature.picture(7))
+    (tmp_path / "elsewhere" / "far.jpg").write_bytes(miniature.image(7))
     a = root / "train" / "a"
     (a / "file.jpg").symlink_to(tmp_path / "elsewhere" / "far.jpg")
     (a / "folder").symlink_to(tmp_path / "elsewhere")
@@ -156,12 +156,12 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
         "c/far.jpg",
     }
     assert keys(source, "train") == {f"train/{name}" for name in expected}
-    for picture in source.splits["train"]:
-        if picture.key.endswith(("broken.jpg", "itself")):
+    for image in source.splits["train"]:
+        if image.key.endswith(("broken.jpg", "itself")):
             with pytest.raises(ValueError, match="cannot be read"):
-                read_bytes(picture.location)
+                read_bytes(image.location)
         else:
-            assert read_bytes(picture.location)[:2] == b"\xff\xd8"
+            assert read_bytes(image.location)[:2] == b"\xff\xd8"
 
 
 def test_a_pipe_does_not_block(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_names_that_are_not_utf8_become_keys_that_can_be_written(tmp_path: Path)
     os.mkdir(odd)
     for name in (b"\xff\xfe.jpg", b"two\nlines.jpg", "schön.jpg".encode()):
         with open(odd + b"/" + name, "wb") as file:
-            file.write(miniature.picture())
+            file.write(miniature.image())
     source = open_source(tmp_path, 0.0)
     assert keys(source, "train") == {
         "a/000.jpg",
@@ -186,9 +186,9 @@ def test_names_that_are_not_utf8_become_keys_that_can_be_written(tmp_path: Path)
         "caf\\xe9/two\\nlines.jpg",
         "caf\\xe9/schön.jpg",
     }
-    for picture in source.splits["train"]:
-        assert picture.key.encode().decode() == picture.key
-        assert read_bytes(pickle.loads(pickle.dumps(picture)).location) == read_bytes(picture.location)
+    for image in source.splits["train"]:
+        assert image.key.encode().decode() == image.key
+        assert read_bytes(pickle.loads(pickle.dumps(image)).location) == read_bytes(image.location)
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS has only UTF-8 names")
@@ -196,7 +196,7 @@ def test_names_that_collide_are_told_or_kept_apart(tmp_path: Path) -> None:
     miniature.folder(tmp_path, {"a": 1, "b": 1})
     for name in (b"\xff.jpg", b"\\xff.jpg"):
         with open(os.fsencode(tmp_path / "a") + b"/" + name, "wb") as file:
-            file.write(miniature.picture())
+            file.write(miniature.image())
     assert [p.key for p in open_source(tmp_path, 0.0).splits["train"]].count("a/\\xff.jpg") == 2  # both are there
     for name in (b"caf\xe9", b"caf\\xe9"):
         os.mkdir(os.fsencode(tmp_path) + b"/" + name)
@@ -218,7 +218,7 @@ def test_a_readable_name_is_not_changed(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pictures", "message"),
+    ("images", "message"),
     [
         ({}, "holds no classes"),
         ({"a": 3}, "only one class folder, a,"),
@@ -230,16 +230,16 @@ def test_a_readable_name_is_not_changed(name: str) -> None:
         ({"train/a": 1, "train/b": 1, "val/a": 1, "val/x": 1}, "has classes that .* has not: x"),
         ({"train/a": 1, "train/b": 1, "val/a": 1}, "no folder for these classes of .*: b"),
         ({"train/a": 1, "train/b": 1, "val": 5}, "val holds no class folders"),
-        ({"train/a": 1, "train/b": 1, "val/a": 0, "val/b": 0}, "the val split of .* holds no pictures"),
-        ({"train/a": 0, "train/b": 0, "val/a": 1, "val/b": 1}, "the train split of .* holds no pictures"),
-        ({"a": 1, "b": 1}, "the val split of .* holds no pictures"),
+        ({"train/a": 1, "train/b": 1, "val/a": 0, "val/b": 0}, "the val split of .* holds no images"),
+        ({"train/a": 0, "train/b": 0, "val/a": 1, "val/b": 1}, "the train split of .* holds no images"),
+        ({"a": 1, "b": 1}, "the val split of .* holds no images"),
     ],
 )
 def test_a_folder_that_cannot_serve_is_refused_in_one_sentence(
-    tmp_path: Path, pictures: dict[str, int], message: str
+    tmp_path: Path, images: dict[str, int], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        open_source(miniature.folder(tmp_path, pictures))
+        open_source(miniature.folder(tmp_path, images))
     assert "\n" not in str(caught.value)
     assert str(tmp_path) in str(caught.value)
 
@@ -261,13 +261,13 @@ def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
             open_source(tmp_path, fraction)
 
 
-def test_what_is_too_large_or_cut_off_is_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_too_large_or_cut_off_is_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "large"
     file.write_bytes(bytes(1000))
     assert read_bytes(TarAt(str(file), 10, 990)) == bytes(990)
     with pytest.raises(ValueError, match="cut off: download it again"):
         read_bytes(TarAt(str(file), 10, 991))
-    monkeypatch.setattr("alexnet.data.sources.LARGEST_PICTURE", 999)
+    monkeypatch.setattr("alexnet.data.sources.LARGEST_IMAGE", 999)
     with pytest.raises(ValueError, match="larger than"):
         read_bytes(FileAt(str(file)))
     with pytest.raises(ValueError, match="larger than"):
@@ -309,12 +309,12 @@ def test_kaggles_layout_needs_its_labels_but_not_its_names(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("../../../../secret", "line 10: '../../../../secret' is no name of a picture"),
-        ("/etc/passwd", "line 10: '/etc/passwd' is no name of a picture"),
+        ("../../../../secret", "line 10: '../../../../secret' is no name of an image"),
+        ("/etc/passwd", "line 10: '/etc/passwd' is no name of an image"),
         ("ILSVRC2012_val_00000001", "line 10: ILSVRC2012_val_00000001 has a label already"),
     ],
 )
-def test_kaggles_labels_name_pictures_of_the_folder_once(tmp_path: Path, name: str, message: str) -> None:
+def test_kaggles_labels_name_images_of_the_folder_once(tmp_path: Path, name: str, message: str) -> None:
     miniature.kaggle(tmp_path)
     with open(tmp_path / "LOC_val_solution.csv", "a") as file:
         file.write(f"{name},n02100735 1 2 3 4\n")
@@ -322,15 +322,15 @@ def test_kaggles_labels_name_pictures_of_the_folder_once(tmp_path: Path, name: s
         open_source(tmp_path)
 
 
-def test_kaggles_pictures_sorted_into_class_folders_need_no_labels(tmp_path: Path) -> None:
+def test_kaggles_images_sorted_into_class_folders_need_no_labels(tmp_path: Path) -> None:
     miniature.kaggle(tmp_path)
     expected = labels_by_key(open_source(tmp_path))
-    pictures = tmp_path / "ILSVRC/Data/CLS-LOC"
+    images = tmp_path / "ILSVRC/Data/CLS-LOC"
     for key, wnid in expected.items():
         if key.startswith("val/"):
-            (pictures / "val" / wnid).mkdir(exist_ok=True)
-            shutil.move(pictures / key, pictures / "val" / wnid)
-    source = open_source(pictures)
+            (images / "val" / wnid).mkdir(exist_ok=True)
+            shutil.move(images / key, images / "val" / wnid)
+    source = open_source(images)
     assert source.kind == "folder"
     assert {key.split("/")[0] + key.split("/")[-1]: wnid for key, wnid in labels_by_key(source).items()} == {
         key.split("/")[0] + key.split("/")[-1]: wnid for key, wnid in expected.items()

@@ -16,7 +16,7 @@ def batch(rows: int, seed: int) -> pa.RecordBatch:
     random = np.random.default_rng(seed)
     images = [random.bytes(int(random.integers(0, 900))) for _ in range(rows)]
     labels = random.integers(0, 1000, rows).astype(np.int32)
-    keys = [f"picture é {seed} {row}" for row in range(rows)]
+    keys = [f"image é {seed} {row}" for row in range(rows)]
     return pa.record_batch([pa.array(images, pa.binary()), pa.array(labels), pa.array(keys)], schema=SCHEMA)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from stores import CLASSES, pictures, rows, write_store
+from stores import CLASSES, images, rows, write_store
 
 from alexnet.data.image.resize import encode
 from alexnet.data.prepare.partial import Partial
@@ -25,7 +25,7 @@ from alexnet.data.store.reader import Store, verify_store
 from alexnet.data.store.shard import Row
 from alexnet.files.checksums import checksum
 
-TRAIN, VAL = pictures(17), pictures(4, seed=1)
+TRAIN, VAL = images(17), images(4, seed=1)
 
 
 @pytest.fixture
@@ -60,14 +60,14 @@ def test_every_row_comes_back_in_its_place(store: Path) -> None:
         split = opened.split(name)
         assert len(split) == len(content)
         for index in np.random.default_rng(0).permutation(len(content)):
-            assert bytes(split.image(index)) == encode(content[index])
-            assert np.array_equal(split.picture(index), content[index])
-            assert split.key(index) == f"picture {index}"
+            assert bytes(split.encoded(index)) == encode(content[index])
+            assert np.array_equal(split.image(index), content[index])
+            assert split.key(index) == f"image {index}"
         assert split.labels.dtype == np.int64
         assert split.labels.tolist() == [index % 3 for index in range(len(content))]
 
 
-def test_mean_and_covariance_are_those_of_the_pictures(store: Path) -> None:
+def test_mean_and_covariance_are_those_of_the_images(store: Path) -> None:
     opened = Store(store)
     np.testing.assert_allclose(opened.mean, TRAIN.mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(opened.covariance, np.cov(TRAIN.reshape(-1, 3).T, bias=True), rtol=1e-12)
@@ -79,7 +79,7 @@ def test_files_are_closed_with_the_split(store: Path) -> None:
     split = Store(store).split("train")
     assert len(os.listdir("/dev/fd")) == before
     for index in range(len(split)):
-        split.image(index)
+        split.encoded(index)
     assert len(os.listdir("/dev/fd")) == before + 3
     del split
     assert len(os.listdir("/dev/fd")) == before
@@ -90,25 +90,25 @@ def test_no_more_files_are_open_than_may_be(store: Path, monkeypatch: pytest.Mon
     before = len(os.listdir("/dev/fd"))
     split = Store(store).split("train")
     for index in (0, 8, 16) * 3:
-        assert bytes(split.image(index)) == encode(TRAIN[index])
+        assert bytes(split.encoded(index)) == encode(TRAIN[index])
         assert len(os.listdir("/dev/fd")) <= before + 2
     with ThreadPoolExecutor(8) as pool:  # a file that one thread closes is still open for another that reads from it
         order = np.random.default_rng(0).integers(0, len(split), 2000)
-        found = list(pool.map(lambda index: bytes(split.image(index)), order))
+        found = list(pool.map(lambda index: bytes(split.encoded(index)), order))
     assert found == [encode(TRAIN[index]) for index in order]
 
 
 def test_a_fork_reads_on(store: Path) -> None:
     """From the same open files, at the same time, whatever the parent's threads were doing."""
     split = Store(store).split("train")
-    split.image(0)
+    split.encoded(0)
     with ThreadPoolExecutor(4) as pool:
-        reading = [pool.submit(split.image, index % 17) for index in range(4000)]
+        reading = [pool.submit(split.encoded, index % 17) for index in range(4000)]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads, which is what is tried
             child = os.fork()
         if child == 0:
-            wrong = [index for index in range(17) if bytes(split.image(index)) != encode(TRAIN[index])]
+            wrong = [index for index in range(17) if bytes(split.encoded(index)) != encode(TRAIN[index])]
             os._exit(len(wrong))
         assert os.waitpid(child, 0)[1] == 0
     assert all(bytes(done.result()) == encode(TRAIN[i % 17]) for i, done in enumerate(reading))
@@ -117,7 +117,7 @@ def test_a_fork_reads_on(store: Path) -> None:
 def test_an_opened_split_cannot_be_pickled(store: Path) -> None:
     """Its open files would be other files in another process."""
     split = Store(store).split("train")
-    split.image(0)
+    split.encoded(0)
     with pytest.raises(TypeError, match="pickle"):
         pickle.dumps(split)
 
@@ -132,14 +132,14 @@ def test_many_threads_may_read_at_once(store: Path) -> None:
     split = Store(store).split("train")
     order = np.random.default_rng(0).integers(0, len(split), 2000)
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda index: (bytes(split.image(index)), int(split.labels[index])), order))
+        found = list(pool.map(lambda index: (bytes(split.encoded(index)), int(split.labels[index])), order))
     assert found == [(encode(TRAIN[index]), index % 3) for index in order]
 
 
 @pytest.mark.parametrize("index", [-1, 17, 10**9])
-def test_there_is_no_picture_beyond_the_ends(store: Path, index: int) -> None:
+def test_there_is_no_image_beyond_the_ends(store: Path, index: int) -> None:
     with pytest.raises(IndexError, match=f"{index} of 17"):
-        Store(store).split("train").image(index)
+        Store(store).split("train").encoded(index)
 
 
 def test_pyarrow_reads_it(store: Path) -> None:
@@ -148,7 +148,7 @@ def test_pyarrow_reads_it(store: Path) -> None:
     assert table.schema == pa.schema(
         {"image": pa.binary(), "label": pa.int32(), "key": pa.string(), "crc32": pa.uint32()}
     )
-    assert table["image"].to_pylist() == [encode(picture) for picture in TRAIN]
+    assert table["image"].to_pylist() == [encode(image) for image in TRAIN]
     assert table["label"].to_pylist() == Store(store).split("train").labels.tolist()
 
 
@@ -163,7 +163,7 @@ def test_hugging_face_datasets_reads_it(store: Path, tmp_path: Path) -> None:
     for index in (0, 8, 16):
         row = loaded["train"][index]
         assert np.array_equal(np.asarray(row["image"]), TRAIN[index])
-        assert (row["label"], row["key"]) == (index % 3, f"picture {index}")
+        assert (row["label"], row["key"]) == (index % 3, f"image {index}")
 
 
 def new_array(path: Path, name: str, array: np.ndarray) -> None:
@@ -275,23 +275,23 @@ def test_a_shard_that_is_another_file_is_named(store: Path, name: str) -> None:
 def test_shards_that_changed_places_are_noticed(store: Path) -> None:
     edit(store, lambda info: [shard.update(rows=8) for shard in info["shards"][:2]])
     with pytest.raises(ValueError, match=r"train-00000.arrow does not hold 8 rows"):
-        Store(store).split("train").image(0)
+        Store(store).split("train").encoded(0)
 
 
 def bad_row(path: Path, image: bytes, label: int = 0) -> None:
     """A store whose eleventh training row, the fourth of the second shard, is this one."""
     every = rows(TRAIN)
-    every[10] = Row(image, label, "picture 10")
+    every[10] = Row(image, label, "image 10")
     write_store(path, [every[:7], every[7:]], [rows(VAL)], TRAIN)
 
 
-def test_a_picture_that_does_not_decode_is_named_by_shard_and_row(tmp_path: Path) -> None:
+def test_an_image_that_does_not_decode_is_named_by_shard_and_row(tmp_path: Path) -> None:
     bad_row(tmp_path / "noise", encode(TRAIN[10])[:-40])
-    bad_row(tmp_path / "large", encode(pictures(1, 20)[0]))
+    bad_row(tmp_path / "large", encode(images(1, 20)[0]))
     for name, reason in (("noise", "cannot be decoded"), ("large", "is 20x20 and not 16x16")):
         split = Store(tmp_path / name).split("train")
-        split.picture(9)
-        for read in (lambda split=split: split.picture(10), lambda name=name: verify_store(tmp_path / name)):
+        split.image(9)
+        for read in (lambda split=split: split.image(10), lambda name=name: verify_store(tmp_path / name)):
             with pytest.raises(ValueError, match=f"train-00001.arrow, row 3, {reason}"):
                 read()
 
@@ -319,12 +319,12 @@ def read_all(path: Path) -> list[tuple[bytes, int, str]]:
     for name in opened.splits:
         split = opened.split(name)
         rows = range(len(split))
-        found += [(split.picture(row).tobytes(), int(split.labels[row]), split.key(row)) for row in rows]
+        found += [(split.image(row).tobytes(), int(split.labels[row]), split.key(row)) for row in rows]
     return found
 
 
 @pytest.mark.parametrize("name", ["train-00000.arrow", "store.json", "mean.npy"])
-def test_a_changed_byte_anywhere_is_an_error_on_reading_and_never_another_picture(store: Path, name: str) -> None:
+def test_a_changed_byte_anywhere_is_an_error_on_reading_and_never_another_image(store: Path, name: str) -> None:
     expected, length, refused = read_all(store), (store / name).stat().st_size, 0
     places = np.random.default_rng(0).permutation(length)[:120]
     for at in places:
@@ -346,9 +346,9 @@ def test_a_changed_byte_names_shard_and_row(store: Path) -> None:
     data = (store / "train-00001.arrow").read_bytes()
     flip_byte(store / "train-00001.arrow", data.index(image) + len(image) // 2)
     split = Store(store).split("train")
-    assert len({split.picture(9).tobytes(), split.picture(11).tobytes()}) == 2
+    assert len({split.image(9).tobytes(), split.image(11).tobytes()}) == 2
     with pytest.raises(ValueError, match=rf"^{store}/train-00001.arrow, row 3, does not have its checksum: copy the s"):
-        split.picture(10)
+        split.image(10)
 
 
 def test_a_store_of_the_first_version_is_read_as_before(store: Path) -> None:
@@ -373,11 +373,11 @@ def test_a_store_that_is_being_written_is_refused(tmp_path: Path) -> None:
 
 def test_a_store_that_vanishes_while_it_is_read_is_an_error(store: Path) -> None:
     split = Store(store).split("train")
-    first = split.picture(0)
+    first = split.image(0)
     shutil.rmtree(store)
     with pytest.raises(ValueError, match=r"train-00001.arrow is missing"):
-        split.picture(10)
-    assert np.array_equal(split.picture(0), first)  # the system keeps what is open
+        split.image(10)
+    assert np.array_equal(split.image(0), first)  # the system keeps what is open
 
 
 def test_a_shard_that_is_replaced_while_it_is_read(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -386,17 +386,17 @@ def test_a_shard_that_is_replaced_while_it_is_read(store: Path, monkeypatch: pyt
     as_version_1(store)
     monkeypatch.setattr("alexnet.data.store.reader.MOST_OPEN", 1)
     split = Store(store).split("train")
-    expected = split.picture(0)
+    expected = split.image(0)
     file = store / "train-00000.arrow"
     other = bytearray(file.read_bytes())
     shutil.copy(file, store / "new")
     (store / "new").write_bytes(other)
     (store / "new").replace(file)
-    assert np.array_equal(split.picture(1), TRAIN[1])
-    split.picture(10)  # another shard, for which the first is closed
+    assert np.array_equal(split.image(1), TRAIN[1])
+    split.image(10)  # another shard, for which the first is closed
     with pytest.raises(ValueError, match=r"train-00000.arrow was replaced while it was read: give the same command"):
-        split.picture(0)
-    assert np.array_equal(Store(store).split("train").picture(0), expected)
+        split.image(0)
+    assert np.array_equal(Store(store).split("train").image(0), expected)
 
 
 def test_a_shard_that_grows_shorter_before_it_is_opened_is_an_error(store: Path) -> None:
@@ -410,11 +410,11 @@ SHRINK = """
 import os, sys
 from alexnet.data.store.reader import Store
 split = Store(sys.argv[1]).split("train")
-split.picture(0)
+split.image(0)
 os.truncate(os.path.join(sys.argv[1], "train-00000.arrow"), int(sys.argv[2]))
 for index in range(len(split)):
     try:
-        split.picture(index)
+        split.image(index)
     except ValueError as error:
         sys.exit(str(error))
 print("read on")
@@ -424,8 +424,8 @@ print("read on")
 @pytest.mark.parametrize("size", [5000, 0])
 def test_a_shard_that_grows_shorter_while_it_is_open_is_an_error(tmp_path: Path, size: int) -> None:
     """In a process of its own: a reader that maps the file is ended by the system."""
-    every = [Row(encode(picture), 0, "key") for picture in pictures(40, 32)]
-    write_store(tmp_path / "store", [every], [every[:1]], pictures(40, 32))
+    every = [Row(encode(image), 0, "key") for image in images(40, 32)]
+    write_store(tmp_path / "store", [every], [every[:1]], images(40, 32))
     command = [sys.executable, "-c", SHRINK, str(tmp_path / "store"), str(size)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
@@ -444,13 +444,13 @@ def test_a_disk_that_fails_is_an_error(store: Path, monkeypatch: pytest.MonkeyPa
         raise OSError(number, os.strerror(number))
 
     split = Store(store).split("train")
-    split.picture(0)
+    split.image(0)
     failing(monkeypatch, fail)
     reason = rf"cannot be read \({os.strerror(number)}\): see whether its disk is there"
     with pytest.raises(ValueError, match=rf"^{store}/train-00000.arrow, row 3, {reason}"):
-        split.picture(3)
+        split.image(3)
     with pytest.raises(ValueError, match=rf"^{store}/train-00001.arrow {reason}"):
-        split.picture(10)
+        split.image(10)
 
 
 @pytest.mark.parametrize("name", ["store.json", "mean.npy", "covariance.npy", "val-00000.arrow"])
@@ -464,17 +464,17 @@ def test_a_disk_that_fails_on_opening_is_an_error(store: Path, monkeypatch: pyte
 def test_reads_that_give_less_than_asked_for_are_gone_on_with(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a network disk may; never is a part taken for the whole."""
     failing(monkeypatch, lambda data: data[: max(1, len(data) // 2)])
-    assert [content for content, _, _ in read_all(store)][:17] == [picture.tobytes() for picture in TRAIN]
+    assert [content for content, _, _ in read_all(store)][:17] == [image.tobytes() for image in TRAIN]
 
 
 def test_a_file_that_ends_early_is_an_error(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     split = Store(store).split("train")
-    split.picture(0)
+    split.image(0)
     failing(monkeypatch, lambda data: b"")
     with pytest.raises(ValueError, match=r"train-00000.arrow, row 3, cannot be read \(it ends before byte \d+\): copy"):
-        split.picture(3)
+        split.image(3)
     with pytest.raises(ValueError, match=r"train-00001.arrow cannot be read \(it ends before byte 8\): copy"):
-        split.picture(10)
+        split.image(10)
 
 
 @pytest.mark.parametrize("label", [-1, 3])
@@ -492,15 +492,15 @@ def test_verify_notices_a_label_that_is_no_class(tmp_path: Path, label: int) -> 
 
 
 @pytest.mark.parametrize("name", ["mean", "covariance"])
-def test_verify_notices_a_mean_of_other_pictures(store: Path, name: str) -> None:
+def test_verify_notices_a_mean_of_other_images(store: Path, name: str) -> None:
     new_array(store, f"{name}.npy", np.load(store / f"{name}.npy") + 1)
-    with pytest.raises(ValueError, match=f"{name}.npy is not that of the training pictures"):
+    with pytest.raises(ValueError, match=f"{name}.npy is not that of the training images"):
         verify_store(store)
 
 
 def test_verify_notices_counts_that_do_not_agree(store: Path) -> None:
-    edit(store, lambda info: info["splits"]["val"].update(pictures=5))
-    with pytest.raises(ValueError, match="5 pictures for val and 4 in its shards"):
+    edit(store, lambda info: info["splits"]["val"].update(images=5))
+    with pytest.raises(ValueError, match="5 images for val and 4 in its shards"):
         verify_store(store)
 
 
@@ -510,7 +510,7 @@ from alexnet.data.store.reader import Store
 began = time.process_time()
 split = Store(sys.argv[1]).split("train")
 opened = time.process_time() - began
-first = split.image(len(split) - 1)
+first = split.encoded(len(split) - 1)
 labels = split.labels
 assert len(first) == 700
 if sys.platform == "darwin":
@@ -523,16 +523,16 @@ print(len(split), int(labels.sum()), opened, peak)
 
 def test_a_million_rows_open_at_once_in_little_memory(tmp_path: Path) -> None:
     shards = 635
-    every = [Row(bytes(700), number % 3, f"picture {number}") for number in range(2048)]
+    every = [Row(bytes(700), number % 3, f"image {number}") for number in range(2048)]
     store = tmp_path / "store"
-    write_store(store, [every], [every[:1]], pictures(1))
+    write_store(store, [every], [every[:1]], images(1))
     for number in range(1, shards):  # 1.3 million rows in the space of 2048
         os.link(store / "train-00000.arrow", store / f"train-{number:05}.arrow")
     first = json.loads((store / "store.json").read_text())["shards"][0]
     many = [{**first, "file": f"train-{number:05}.arrow"} for number in range(shards)]
     edit(
         store,
-        lambda info: info.update(shards=many, splits={"train": {"pictures": shards * 2048, "skipped": 0}}),
+        lambda info: info.update(shards=many, splits={"train": {"images": shards * 2048, "skipped": 0}}),
     )
     command = [sys.executable, "-c", OPEN_LARGE, str(store)]
     answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()

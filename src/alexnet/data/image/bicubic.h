@@ -1,4 +1,4 @@
-// Pillow's bicubic resize of 8-bit pictures (src/libImaging/Resample.c), to the last bit: antialiased, weights of 22
+// Pillow's bicubic resize of 8-bit images (src/libImaging/Resample.c), to the last bit: antialiased, weights of 22
 // bits, first along the rows and rounded, then along the columns.
 #pragma once
 
@@ -113,8 +113,8 @@ inline void along_columns(const uint8_t *from, int64_t stride, const int32_t *we
     }
 }
 
-// `picture` is [height][width][3]; the box from (left, top) to (right, bottom) becomes `out`, [size][size][3].
-inline void resize(const uint8_t *picture, int64_t height, int64_t width, const float box[4], int64_t size,
+// `image` is [height][width][3]; the box from (left, top) to (right, bottom) becomes `out`, [size][size][3].
+inline void resize(const uint8_t *image, int64_t height, int64_t width, const float box[4], int64_t size,
                    uint8_t *out) {
     Taps across, down;
     find_taps(across, width, box[0], box[2], size);
@@ -129,7 +129,7 @@ inline void resize(const uint8_t *picture, int64_t height, int64_t width, const 
         const uint8_t *from[LANES];
         for (int i = 0; i < LANES; i++) {
             const int64_t y = down.begin() + std::min(first + i, rows - 1);  // the last row again and again
-            from[i] = picture + 3 * (y * width + across.begin());
+            from[i] = image + 3 * (y * width + across.begin());
         }
         along_rows(from, &between[first * stride], stride);
     }

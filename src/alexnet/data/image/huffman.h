@@ -79,7 +79,7 @@ class Table {
         if (bytes < 16) return 0;
         for (int length = 1; length <= 16; length++) symbols += segment[length - 1];
         if (symbols > 256 || bytes < 16 + symbols) return 0;
-        if (used == 16 + symbols && std::memcmp(counts, segment, used) == 0) return used;  // as in the picture before
+        if (used == 16 + symbols && std::memcmp(counts, segment, used) == 0) return used;  // as in the image before
         used = 0, is_dc = dc;
         std::memcpy(counts, segment, 16 + symbols);
         int code = 0, next = 0;
@@ -120,7 +120,7 @@ class Table {
     bool is_dc;
 };
 
-// Those of a picture, for the first coefficient of a block and for the others.
+// Those of an image, for the first coefficient of a block and for the others.
 struct Tables {
     Table table[2][2];
     bool known[2][2];

@@ -1,4 +1,4 @@
-// Pictures decoded, or the patches of them that are wanted: baseline JPEG of three colours, 4:4:4 or 4:2:0, to the same
+// Images decoded, or the patches of them that are wanted: baseline JPEG of three colours, 4:4:4 or 4:2:0, to the same
 // numbers as libjpeg-turbo (its "islow" inverse DCT and its "fancy" upsampling). Anything else, anything damaged and
 // anything very large is refused, and for libjpeg-turbo to look at.
 //
@@ -40,7 +40,7 @@ struct Jpeg {
     std::vector<int16_t> blocks;      // of a row of MCUs
     std::vector<Slot> slots;          // those blocks in the order of the codes
     std::vector<uint8_t> planes[3];
-    std::vector<uint8_t> colour[2];   // a row of blue and of red differences, as wide as the picture
+    std::vector<uint8_t> colour[2];   // a row of blue and of red differences, as wide as the image
     std::vector<uint16_t> sums;
     Ints large;                       // bits of all numbers before and within the inverse DCT
 
@@ -124,7 +124,7 @@ inline bool Jpeg::scan(const uint8_t *at, int64_t bytes) {
     return true;
 }
 
-// What lies between here and the end of the picture, which must follow.
+// What lies between here and the end of the image, which must follow.
 inline bool Jpeg::unstuff(const uint8_t *at, const uint8_t *end) {
     codes.resize(end - at + BEHIND);
     restarts.clear();
@@ -245,7 +245,7 @@ __attribute__((noinline)) bool Jpeg::decode(int64_t first, int64_t last) {
                 transform(chroma[i] + group * GROUP, i + 1,
                           planes[i + 1].data() + 8 * y * chroma_stride + group * LANES * 8, chroma_stride);
     }
-    // libjpeg-turbo calculates with 16 bits: of numbers that no picture has it makes something else.
+    // libjpeg-turbo calculates with 16 bits: of numbers that no image has it makes something else.
     for (int lane = 0; lane < LANES; lane++)
         if (large[lane] >= 1 << 13) return false;
     return (bits.position() + 7) / 8 == restarts[part] && part + 1 == restarts.size();

@@ -1,8 +1,8 @@
-// What is done to the pixels of pictures on their way into a store and out of it: resizing, sums for the mean picture
+// What is done to the pixels of images on their way into a store and out of it: resizing, sums for the mean image
 // and the colour covariance, and decoding patches. Everything is exact, and equals what Pillow, NumPy and libjpeg-turbo
 // give.
 //
-// Pictures are RGB, uint8 [height][width][3]. Built by pixels.py at first use and called through ctypes.
+// Images are RGB, uint8 [height][width][3]. Built by pixels.py at first use and called through ctypes.
 
 #include <algorithm>
 #include <cstdint>
@@ -46,7 +46,7 @@ struct Products {
     }
 };
 
-// Patches of rows x columns pixels of `count` JPEG pictures of one size, and which of them are done.
+// Patches of rows x columns pixels of `count` JPEG images of one size, and which of them are done.
 struct Patches {
     const uint8_t *const *data;
     const int64_t *lengths;
@@ -72,24 +72,24 @@ using Each = void (*)(void (*work)(void *, int64_t), void *what, int64_t count, 
 
 extern "C" {
 
-void alexnet_resize(const uint8_t *picture, int64_t height, int64_t width, float left, float top, float right,
+void alexnet_resize(const uint8_t *image, int64_t height, int64_t width, float left, float top, float right,
                     float bottom, int64_t size, uint8_t *out) {
     const float box[] = {left, top, right, bottom};
-    resize(picture, height, width, box, size, out);
+    resize(image, height, width, box, size, out);
 }
 
-// Adds the values of a picture to `values`, and the sums of their products to `products`, in the order of Products.
-void alexnet_add(const uint8_t *picture, int64_t pixels, uint16_t *values, int64_t *products) {
-    for (int64_t i = 0; i < 3 * pixels; i++) values[i] += picture[i];
+// Adds the values of an image to `values`, and the sums of their products to `products`, in the order of Products.
+void alexnet_add(const uint8_t *image, int64_t pixels, uint16_t *values, int64_t *products) {
+    for (int64_t i = 0; i < 3 * pixels; i++) values[i] += image[i];
     Products sums;
     const int64_t steps = std::max<int64_t>(0, (pixels - 1) / LANES);  // a step looks two bytes beyond its end
     for (int64_t step = 0; step < steps; step += MOST_STEPS)
-        sums.add_steps(picture + step * STEP, std::min(MOST_STEPS, steps - step));
-    for (int64_t pixel = steps * LANES; pixel < pixels; pixel++) sums.add(picture + 3 * pixel);
+        sums.add_steps(image + step * STEP, std::min(MOST_STEPS, steps - step));
+    for (int64_t pixel = steps * LANES; pixel < pixels; pixel++) sums.add(image + 3 * pixel);
     for (int i = 0; i < 6; i++) products[i] += sums.of[i];
 }
 
-// See Patches: done[i] is 0 where jpeg.h refuses a picture. By the threads behind `each`, or by this one without.
+// See Patches: done[i] is 0 where jpeg.h refuses an image. By the threads behind `each`, or by this one without.
 void alexnet_decode(int64_t count, const uint8_t *const *data, const int64_t *lengths, int64_t height, int64_t width,
                     const int64_t (*places)[3], int64_t rows, int64_t columns, uint8_t *out, uint8_t *done, Each each,
                     int threads) {

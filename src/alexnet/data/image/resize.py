@@ -1,4 +1,4 @@
-"""Bytes of any picture to the fixed square the network is fed with, and back to bytes.
+"""Bytes of any image to the fixed square the network is fed with, and back to bytes.
 
 Section 2 of the paper: "Given a rectangular image, we first rescaled the image such that the shorter side was
 of length 256, and then cropped out the central 256x256 patch from the resulting image." Grey and CMYK become
@@ -6,7 +6,7 @@ RGB. EXIF orientation is ignored, as it was then, unless asked for.
 
 What a file is, is judged by its content. JPEG goes through libjpeg-turbo directly (`simplejpeg`), every other
 format, and whatever libjpeg-turbo finds odd about a JPEG, through Pillow, which repairs what can be repaired
-and refuses a truncated file. A picture that ends early is an error and never a picture with a grey bottom.
+and refuses a truncated file. An image that ends early is an error and never an image with a grey bottom.
 """
 
 import io
@@ -30,7 +30,7 @@ FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 """No others: Pillow knows dozens, and starts other programs for some."""
 
 MOST_MEMORY: Final = 1 << 30
-"""Bytes that decoding a picture may take."""
+"""Bytes that decoding an image may take."""
 
 BYTES_A_PIXEL: Final = {"WEBP": 16, "JPEG": 12}
 """What decoding takes, by format, measured at its worst (docs/reliability.md): CMYK in several passes for JPEG. Others
@@ -42,7 +42,7 @@ BAND: Final = 1 << 20
 """Pixels that are converted at a time."""
 
 JPEG_FROM: Final = 128
-"""Size from which pictures are stored as JPEG; below, its 8x8 blocks are too large a part of the picture."""
+"""Size from which images are stored as JPEG; below, its 8x8 blocks are too large a part of the image."""
 
 JPEG_START: Final = b"\xff\xd8\xff"
 """The first bytes of every JPEG file."""
@@ -54,40 +54,40 @@ _NEEDS_FLIP: Final = (3, 4, 7, 8)  # after the transposition: top and bottom cha
 
 
 def decode(data: Bytes, shorter_side: int | None = None, honour_exif: bool = False) -> np.ndarray:
-    """The picture in `data` as uint8 [height, width, 3], RGB. An animation gives its first frame; transparent
+    """The image in `data` as uint8 [height, width, 3], RGB. An animation gives its first frame; transparent
     pixels show white.
 
     With `shorter_side`, a JPEG that is at least twice as large may come halved (or quartered, and so on), where that
     is faster and loses nothing one would see once it is rescaled to this size: it still is at least as large.
 
-    Raises ValueError, with the reason as its text, for what is no whole picture.
+    Raises ValueError, with the reason as its text, for what is no whole image.
     """
     view = memoryview(data)
     if view.nbytes == 0:
         raise ValueError("the file is empty")
-    picture = _decode_jpeg(view, shorter_side) if bytes(view[:3]) == JPEG_START else None
-    if picture is None:
-        picture = _decode_with_pillow(view)
-    return _upright(picture, _orientation(view)) if honour_exif else picture
+    image = _decode_jpeg(view, shorter_side) if bytes(view[:3]) == JPEG_START else None
+    if image is None:
+        image = _decode_with_pillow(view)
+    return _upright(image, _orientation(view)) if honour_exif else image
 
 
-def rescale(picture: np.ndarray, size: int) -> np.ndarray:
-    """`picture`, uint8 [height, width, 3], with its shorter side made `size` (bicubic, antialiased) and its
+def rescale(image: np.ndarray, size: int) -> np.ndarray:
+    """`image`, uint8 [height, width, 3], with its shorter side made `size` (bicubic, antialiased) and its
     central square cut out: uint8 [size, size, 3]. Only that square is computed; what it samples outside
-    itself is the picture, so the result is the centre of the whole rescaled picture."""
-    height, width = picture.shape[:2]
+    itself is the image, so the result is the centre of the whole rescaled image."""
+    height, width = image.shape[:2]
     side = min(height, width)
     left, top = (width - side) / 2, (height - side) / 2
-    return pixels.resize(picture, (left, top, left + side, top + side), size)
+    return pixels.resize(image, (left, top, left + side, top + side), size)
 
 
-def encode(picture: np.ndarray, quality: int = 95) -> bytes:
-    """`picture`, uint8 [size, size, 3], as the store keeps it: JPEG with 4:2:0 colour from 128 pixels up, PNG
+def encode(image: np.ndarray, quality: int = 95) -> bytes:
+    """`image`, uint8 [size, size, 3], as the store keeps it: JPEG with 4:2:0 colour from 128 pixels up, PNG
     (lossless) below."""
-    if min(picture.shape[:2]) >= JPEG_FROM:
-        return simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality=quality, colorsubsampling="420")
+    if min(image.shape[:2]) >= JPEG_FROM:
+        return simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=quality, colorsubsampling="420")
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, "PNG")
+    Image.fromarray(image).save(file, "PNG")
     return file.getvalue()
 
 
@@ -113,9 +113,9 @@ def _decode_jpeg(data: memoryview, shorter_side: int | None) -> np.ndarray | Non
     if shorter_side is not None and min(height, width) >= 2 * shorter_side:
         least, factor = shorter_side, 2
     elif (colours, sampling) in (("YCbCr", "444"), ("YCbCr", "420")):
-        picture = np.empty((height, width, 3), np.uint8)
-        if pixels.decode([data], (height, width), pixels.WHOLE, picture[np.newaxis]).all():
-            return picture
+        image = np.empty((height, width, 3), np.uint8)
+        if pixels.decode([data], (height, width), pixels.WHOLE, image[np.newaxis]).all():
+            return image
     try:
         return simplejpeg.decode_jpeg(data, min_height=least, min_width=least, min_factor=factor)
     except ValueError:
@@ -144,11 +144,11 @@ def _decode_with_pillow(data: memoryview) -> np.ndarray:
     _check_size(*_webp_size(data), BYTES_A_PIXEL["WEBP"])
     with _without_warnings():
         try:
-            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-                _check_size(*picture.size, BYTES_A_PIXEL.get(picture.format or "", OTHER_BYTES_A_PIXEL))
-                return _rgb(picture)
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                _check_size(*image.size, BYTES_A_PIXEL.get(image.format or "", OTHER_BYTES_A_PIXEL))
+                return _rgb(image)
         except UnidentifiedImageError:
-            raise ValueError("it is no JPEG, PNG, WebP, GIF or BMP picture") from None
+            raise ValueError("it is no JPEG, PNG, WebP, GIF or BMP image") from None
         except _TooLargeError:
             raise
         except Exception as error:  # a damaged file raises nearly anything
@@ -156,7 +156,7 @@ def _decode_with_pillow(data: memoryview) -> np.ndarray:
 
 
 class _TooLargeError(ValueError):
-    """A picture that nothing is wrong with but its size."""
+    """An image that nothing is wrong with but its size."""
 
 
 def _check_size(width: int, height: int, bytes_a_pixel: int) -> None:
@@ -165,28 +165,28 @@ def _check_size(width: int, height: int, bytes_a_pixel: int) -> None:
         raise _TooLargeError(f"it claims {width}x{height} pixels, more than the {most:,} that are decoded")
 
 
-def _rgb(picture: Image.Image) -> np.ndarray:
-    """uint8 [height, width, 3]. A large picture goes by bands of rows, so that there is no second copy of it."""
-    if picture.width * picture.height <= BAND:
-        return _rgb_of_band(picture)
-    picture.load()
-    out = np.empty((picture.height, picture.width, 3), np.uint8)
-    rows = max(1, BAND // picture.width)
-    for top in range(0, picture.height, rows):
-        bottom = min(top + rows, picture.height)
-        out[top:bottom] = _rgb_of_band(picture.crop((0, top, picture.width, bottom)))
+def _rgb(image: Image.Image) -> np.ndarray:
+    """uint8 [height, width, 3]. A large image goes by bands of rows, so that there is no second copy of it."""
+    if image.width * image.height <= BAND:
+        return _rgb_of_band(image)
+    image.load()
+    out = np.empty((image.height, image.width, 3), np.uint8)
+    rows = max(1, BAND // image.width)
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        out[top:bottom] = _rgb_of_band(image.crop((0, top, image.width, bottom)))
     return out
 
 
-def _rgb_of_band(picture: Image.Image) -> np.ndarray:
-    if picture.mode.startswith("I"):  # 16 bits a sample, which convert() would clip at 255
-        grey = np.asarray(picture).astype(np.float64) / 257
+def _rgb_of_band(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I"):  # 16 bits a sample, which convert() would clip at 255
+        grey = np.asarray(image).astype(np.float64) / 257
         eight = np.clip(np.rint(grey), 0, 255).astype(np.uint8)
         return np.repeat(eight[:, :, None], 3, axis=2)
-    if picture.has_transparency_data:
-        white = Image.new("RGBA", picture.size, "white")
-        return np.asarray(Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB"))
-    return np.asarray(picture.convert("RGB"))
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        return np.asarray(Image.alpha_composite(white, image.convert("RGBA")).convert("RGB"))
+    return np.asarray(image.convert("RGB"))
 
 
 class _Quiet:
@@ -221,17 +221,17 @@ def _orientation(data: memoryview) -> object:
     """The EXIF orientation, 2 to 8; anything else means upright."""
     with _without_warnings():
         try:
-            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-                return picture.getexif().get(_ORIENTATION_TAG)
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                return image.getexif().get(_ORIENTATION_TAG)
         except Exception:  # some versions of Pillow raise nearly anything for broken EXIF
             return None
 
 
-def _upright(picture: np.ndarray, orientation: object) -> np.ndarray:
+def _upright(image: np.ndarray, orientation: object) -> np.ndarray:
     if orientation in _NEEDS_TRANSPOSE:
-        picture = picture.transpose(1, 0, 2)
+        image = image.transpose(1, 0, 2)
     if orientation in _NEEDS_MIRROR:
-        picture = picture[:, ::-1]
+        image = image[:, ::-1]
     if orientation in _NEEDS_FLIP:
-        picture = picture[::-1]
-    return np.ascontiguousarray(picture)
+        image = image[::-1]
+    return np.ascontiguousarray(image)

@@ -1,7 +1,7 @@
-"""What one worker does with some pictures of a source: read, rescale, sum, and encode.
+"""What one worker does with some images of a source: read, rescale, sum, and encode.
 
-The sums are whole numbers, so that the mean picture and the colour covariance are exact and do not depend on
-how the pictures were dealt out. They are taken over the rescaled pictures before they are encoded: decoding each
+The sums are whole numbers, so that the mean image and the colour covariance are exact and do not depend on
+how the images were dealt out. They are taken over the rescaled images before they are encoded: decoding each
 again costs a quarter of what all the rest does, and changes next to nothing (`docs/data.md` says what was measured).
 """
 
@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 from alexnet.data.image.resize import decode, encode, rescale
 from alexnet.data.sources import read_bytes
-from alexnet.data.sources.source import Picture
+from alexnet.data.sources.source import LabelledImage
 from alexnet.data.store.shard import Row
 from alexnet.data.store.statistics import Sums
 
 
 class Form(NamedTuple):
-    """How pictures are stored."""
+    """How images are stored."""
 
     size: int = 256
     quality: int = 95
@@ -24,32 +24,32 @@ class Form(NamedTuple):
 
 
 class Bad(NamedTuple):
-    """A picture that is left out, and why."""
+    """An image that is left out, and why."""
 
     key: str
     reason: str
 
 
 class Prepared(NamedTuple):
-    """What became of a chunk of pictures, in their order. `sums` is None where they were not asked for."""
+    """What became of a chunk of images, in their order. `sums` is None where they were not asked for."""
 
     rows: list[Row]
     bad: list[Bad]
     sums: Sums | None
 
 
-def prepare_chunk(pictures: Sequence[Picture], form: Form, summed: bool) -> Prepared:
-    """Reads, rescales and encodes `pictures`, at most `MOST_IN_16_BITS`, and sums them if `summed`."""
+def prepare_chunk(images: Sequence[LabelledImage], form: Form, summed: bool) -> Prepared:
+    """Reads, rescales and encodes `images`, at most `MOST_IN_16_BITS`, and sums them if `summed`."""
     rows, bad = [], []
     sums = Sums.few(form.size) if summed else None
-    for key, label, location in pictures:
+    for key, label, location in images:
         try:
-            picture = decode(read_bytes(location), form.size, form.honour_exif)
+            image = decode(read_bytes(location), form.size, form.honour_exif)
         except ValueError as error:
             bad.append(Bad(key, str(error)))
             continue
-        square = rescale(picture, form.size)
+        square = rescale(image, form.size)
         if sums is not None:
-            sums.add_picture(square)
+            sums.add_image(square)
         rows.append(Row(encode(square, form.quality), label, key))
     return Prepared(rows, bad, sums)

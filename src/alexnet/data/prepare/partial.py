@@ -24,7 +24,7 @@ from alexnet.files.checksums import checksum
 
 
 class Placed(NamedTuple):
-    """A shard or a bad picture, with the number of the shard's turn in its split (empty shards count)."""
+    """A shard or a bad image, with the number of the shard's turn in its split (empty shards count)."""
 
     place: int
     what: Any
@@ -42,10 +42,10 @@ class Partial:
         self.plan: dict[str, Any] = json.loads(json.dumps(plan))  # as it will be read back
         self.folder = store.with_name(store.name + ".partial")
         self.shards: list[ShardInfo] = []
-        self.seen: dict[str, int] = {}  # how many pictures of each split are done, good or bad
+        self.seen: dict[str, int] = {}  # how many images of each split are done, good or bad
         self.last: dict[str, str] = {}  # the key of the last of them
         self.bad: list[dict[str, str]] = []
-        self.turns: dict[str, list[int]] = {"shards": [], "bad": []}  # of each shard and bad picture, see Placed
+        self.turns: dict[str, list[int]] = {"shards": [], "bad": []}  # of each shard and bad image, see Placed
         self.turn: dict[str, int] = {}  # how many turns each split has had
         self.sums = Sums.none(size)
         self._numbers: dict[str, int] = {}  # how many shards of each split have rows
@@ -76,7 +76,7 @@ class Partial:
 
     @property
     def placed_bad(self) -> list[Placed]:
-        """The bad pictures with the places of their shards."""
+        """The bad images with the places of their shards."""
         return [*map(Placed, self.turns["bad"], self.bad)]
 
     @contextmanager
@@ -90,7 +90,7 @@ class Partial:
             raise
 
     def commit(self, split: str, shard: Shard, bad: Iterable[Bad], sums: Sums | None, seen: int, last: str) -> None:
-        """Closes `shard` and records that `seen` pictures of `split`, the last with key `last`, are done.
+        """Closes `shard` and records that `seen` images of `split`, the last with key `last`, are done.
 
         That happens in the background; the next `commit`, or `finish`, waits for it and raises its errors.
         """
@@ -124,7 +124,7 @@ class Partial:
             self.sums.add(sums)
         self.seen[split], self.last[split] = seen, last
         sums_file = self.folder / f"sums-{sum(self.seen.values())}.npz"
-        np.savez(sums_file, pictures=self.sums.pictures, values=self.sums.values, products=self.sums.products)
+        np.savez(sums_file, images=self.sums.images, values=self.sums.values, products=self.sums.products)
         durable.sync(sums_file)
         state = {
             "plan": self.plan,
@@ -144,16 +144,16 @@ class Partial:
     def finish(self) -> StoreInfo:
         """Writes what belongs to all shards and gives the folder its name."""
         self.wait()
-        pictures, skipped = dict.fromkeys(self.seen, 0), dict.fromkeys(self.seen, 0)
+        images, skipped = dict.fromkeys(self.seen, 0), dict.fromkeys(self.seen, 0)
         for shard in self.shards:
-            pictures[shard["split"]] += shard["rows"]
+            images[shard["split"]] += shard["rows"]
         for bad in self.bad:
             skipped[bad["split"]] += 1
         arrays: dict[str, str] = {}
         info: StoreInfo = {
             "version": VERSION,
             "classes": self.plan["classes"],
-            "splits": {name: {"pictures": pictures[name], "skipped": skipped[name]} for name in self.seen},
+            "splits": {name: {"images": images[name], "skipped": skipped[name]} for name in self.seen},
             "size": self.size,
             "encoding": self.plan["encoding"],
             "quality": self.plan["options"]["quality"],
@@ -182,7 +182,7 @@ class Partial:
             plan, shards, seen, last, bad = (state[name] for name in ("plan", "shards", "seen", "last", "bad"))
             turns, turn = state["turns"], state["turn"]
             with open(self.folder / state["sums"], "rb") as file, np.load(file, allow_pickle=False) as arrays:
-                sums = Sums(int(arrays["pictures"]), arrays["values"], arrays["products"])
+                sums = Sums(int(arrays["images"]), arrays["values"], arrays["products"])
         except FileNotFoundError as error:
             if error.filename == str(self.folder / "state.json"):  # it was not begun
                 return

@@ -1,11 +1,11 @@
-"""Any source of pictures into a store: `alexnet prepare`.
+"""Any source of images into a store: `alexnet prepare`.
 
-Every picture is rescaled and cut as section 2 of the paper says (`resize`), by as many workers as there are
+Every image is rescaled and cut as section 2 of the paper says (`resize`), by as many workers as there are
 cores. This thread writes what they return in the order of the source, so that the same source gives the same
 store, byte for byte, whatever the number of workers and however often it was interrupted. Mean and covariance
-come out of the same pass. Memory holds a few chunks of pictures and never the data set.
+come out of the same pass. Memory holds a few chunks of images and never the data set.
 
-The workers are threads, which start at once; for many pictures they are processes, which share no lock.
+The workers are threads, which start at once; for many images they are processes, which share no lock.
 """
 
 import errno
@@ -31,18 +31,18 @@ from alexnet.data.prepare.partial import Partial
 from alexnet.data.prepare.pool import Pool
 from alexnet.data.prepare.share import Share, clean_up, put_together, say_done, wait_for
 from alexnet.data.sources import open_source
-from alexnet.data.sources.source import Picture, Split, some
+from alexnet.data.sources.source import LabelledImage, Split, some
 from alexnet.data.store.info import StoreInfo, read_info
 from alexnet.data.store.reader import Store
 from alexnet.data.store.statistics import Sums
 from alexnet.native.processor import cores
 from alexnet.progress import Progress
 
-CHUNK = 32  # pictures that a worker is handed at a time
-CHUNKS_PER_SHARD = 64  # 2048 pictures: what an interruption costs at most, but for those on their way to the disk
-PROCESSES_FROM = 20_000  # pictures: fewer are done by threads before processes have paid for their start
-SEEN_BEFORE_STOPPING = 200  # fewer pictures are gone through to the end, to list all that are bad
-LISTED = 10  # bad pictures that a summary or a message lists
+CHUNK = 32  # images that a worker is handed at a time
+CHUNKS_PER_SHARD = 64  # 2048 images: what an interruption costs at most, but for those on their way to the disk
+PROCESSES_FROM = 20_000  # images: fewer are done by threads before processes have paid for their start
+SEEN_BEFORE_STOPPING = 200  # fewer images are gone through to the end, to list all that are bad
+LISTED = 10  # bad images that a summary or a message lists
 
 
 def prepare(
@@ -57,15 +57,15 @@ def prepare(
     quality: int = 95,
     honour_exif: bool = False,
 ) -> dict[str, Any]:
-    """Writes the pictures of `source` to a new store; goes on where an earlier call was interrupted; does
+    """Writes the images of `source` to a new store; goes on where an earlier call was interrupted; does
     nothing where the store is there already, made from the same source with the same options.
 
-    Returns the counts per split (`splits`: `pictures`, `skipped`), the number of `classes`, the names of the
-    `empty_classes` that have no training picture, the first of the `skipped_reasons`, the path of the `store`,
-    whether it was `already_there`, and of this call the `seconds` and `pictures_per_second`.
+    Returns the counts per split (`splits`: `images`, `skipped`), the number of `classes`, the names of the
+    `empty_classes` that have no training image, the first of the `skipped_reasons`, the path of the `store`,
+    whether it was `already_there`, and of this call the `seconds` and `images_per_second`.
 
     Raises ValueError, naming the file and the way out, where the source is not understood, more than
-    `max_bad` of its pictures cannot be read, `store` is something else, or the disk is full.
+    `max_bad` of its images cannot be read, `store` is something else, or the disk is full.
     Under torchrun every rank calls this, and each makes its share.
     KeyboardInterrupt and ValueError both leave STORE.partial, with which the same call goes on;
     KeyboardInterrupt says so in its text.
@@ -111,7 +111,7 @@ def prepare(
         _check_bad(bad, max_bad * sum(partial.seen.values()), partial)
         for name in opened.splits:
             if not any(shard["split"] == name for shard in partial.shards):
-                raise ValueError(f"No picture of the {name} split of {source} can be read.")
+                raise ValueError(f"No image of the {name} split of {source} can be read.")
         info = partial.finish()
         if share.count > 1:
             done = sum(partial.seen.values())
@@ -121,34 +121,34 @@ def prepare(
 
 def render(summary: dict[str, Any]) -> RenderableType:
     """The summary, for people."""
-    table = Table("split", "pictures", "skipped")
+    table = Table("split", "images", "skipped")
     for name, counts in summary["splits"].items():
-        table.add_row(name, f"{counts['pictures']:,}", f"{counts['skipped']:,}")
+        table.add_row(name, f"{counts['images']:,}", f"{counts['skipped']:,}")
     lines = [f"skipped {each['key']}: {each['reason']}" for each in summary["skipped_reasons"]]
     more = sum(counts["skipped"] for counts in summary["splits"].values()) - len(lines)
     if more:
         lines.append(f"... and {more:,} more, listed in {Path(summary['store'], 'store.json')}")
     if empty := summary["empty_classes"]:
-        lines.append(f"No picture to train on in {some(empty)}: nothing can be learned of such a class.")
+        lines.append(f"No image to train on in {some(empty)}: nothing can be learned of such a class.")
     if summary["already_there"]:
         lines.append(f"{summary['store']} is there already, from this source. Delete it to prepare it anew.")
     else:
-        rate = f"{summary['pictures_per_second']:.0f} pictures per second"
+        rate = f"{summary['images_per_second']:.0f} images per second"
         lines.append(f"{summary['store']}: {summary['classes']} classes, {summary['seconds']:.0f} s, {rate}.")
     return Group(table, *(Text(line) for line in lines))
 
 
 class Part(NamedTuple):
-    """What a worker is handed: some pictures of a split."""
+    """What a worker is handed: some images of a split."""
 
     split: str
-    pictures: list[Picture]
+    images: list[LabelledImage]
 
 
 def _prepare_splits(
     splits: dict[str, Split], partial: Partial, form: Form, pool: Pool, allowed: float, silent: bool
 ) -> None:
-    """Writes the shards that are not there yet; more than `allowed` bad pictures stop it.
+    """Writes the shards that are not there yet; more than `allowed` bad images stop it.
 
     One stream of parts for all splits: while the last of one are worked on, no worker waits for the next split.
     """
@@ -165,37 +165,37 @@ def _prepare_splits(
                         bad += prepared.bad
                         if prepared.sums is not None:
                             sums.add(prepared.sums)
-                        seen, last = seen + len(part.pictures), part.pictures[-1].key
+                        seen, last = seen + len(part.images), part.images[-1].key
                         if seen >= SEEN_BEFORE_STOPPING:
                             _check_bad(bad, allowed, partial)
-                        bar.advance(len(part.pictures), **({"skipped": len(bad)} if bad else {}))
+                        bar.advance(len(part.images), **({"skipped": len(bad)} if bad else {}))
                     partial.commit(name, shard, bad[bad_before:], sums, seen, last)
     partial.wait()
 
 
 def _work(part: Part, form: Form) -> Prepared:
-    return prepare_chunk(part.pictures, form, part.split == "train")
+    return prepare_chunk(part.images, form, part.split == "train")
 
 
 def _parts(splits: dict[str, Split], partial: Partial) -> Iterator[Part]:
     """What is not done yet of all splits, in order."""
     for name, split in splits.items():
-        pictures = iter(split)
-        _pass_over(pictures, partial.seen.get(name, 0), partial.last.get(name), partial.folder)
-        while chunk := list(islice(pictures, CHUNK)):
+        images = iter(split)
+        _pass_over(images, partial.seen.get(name, 0), partial.last.get(name), partial.folder)
+        while chunk := list(islice(images, CHUNK)):
             yield Part(name, chunk)
 
 
-def _pass_over(pictures: Iterator[Picture], seen: int, last: str | None, folder: Path) -> None:
+def _pass_over(images: Iterator[LabelledImage], seen: int, last: str | None, folder: Path) -> None:
     """Skips what an earlier call has done, and makes sure that it is still the same."""
     if seen:
-        picture = next(islice(pictures, seen - 1, None), None)
-        if picture is None or picture.key != last:
-            raise ValueError(f"The pictures have changed since {folder} was begun: delete it and begin again.")
+        image = next(islice(images, seen - 1, None), None)
+        if image is None or image.key != last:
+            raise ValueError(f"The images have changed since {folder} was begun: delete it and begin again.")
 
 
 def _check_bad(bad: list[Bad], allowed: float, partial: Partial) -> None:
-    """Stops the work where more than `allowed` pictures are bad."""
+    """Stops the work where more than `allowed` images are bad."""
     if len(bad) <= allowed:
         return
     file = partial.folder / "skipped.txt"
@@ -203,7 +203,7 @@ def _check_bad(bad: list[Bad], allowed: float, partial: Partial) -> None:
     file.write_text("\n".join([*lines, ""]), encoding="utf-8")
     more = [f"... and {len(lines) - LISTED:,} more, listed in {file}"] if len(lines) > LISTED else []
     raise ValueError(
-        f"{len(bad):,} pictures cannot be read, and --max-bad allows {int(allowed):,}. Mend them and delete "
+        f"{len(bad):,} images cannot be read, and --max-bad allows {int(allowed):,}. Mend them and delete "
         f"{partial.folder}, or go on without them: the same command with a larger --max-bad.\n"
         + "\n".join(f"  {line}" for line in lines[:LISTED] + more)
     )
@@ -260,13 +260,13 @@ def _summary(store: Path, info: StoreInfo, done: int, seconds: float) -> dict[st
         "already_there": False,
         "empty_classes": _empty_classes(Store(store)),
         "seconds": seconds,
-        "pictures_per_second": done / seconds if seconds else 0.0,
+        "images_per_second": done / seconds if seconds else 0.0,
         "skipped_reasons": info["skipped"][:LISTED],
     }
 
 
 def _empty_classes(store: Store) -> list[str]:
-    """Names of the classes without a training picture."""
+    """Names of the classes without a training image."""
     there = np.bincount(store.split("train").labels, minlength=len(store.classes))
     return [each.name for each, count in zip(store.classes, there, strict=True) if count == 0]
 
@@ -277,6 +277,6 @@ def _check_options(size: int, workers: int, max_bad: float, quality: int) -> Non
     if workers < 0:
         raise ValueError(f"--workers is {workers}: give a number of processes, or 0 for one per core.")
     if not 0 <= max_bad <= 1:
-        raise ValueError(f"--max-bad is {max_bad}: give the part of the pictures that may be bad, from 0 to 1.")
+        raise ValueError(f"--max-bad is {max_bad}: give the part of the images that may be bad, from 0 to 1.")
     if not 1 <= quality <= 100:
         raise ValueError(f"--quality is {quality}: give a JPEG quality from 1 to 100.")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from alexnet.data.prepare.partial import Partial, Placed
-from alexnet.data.sources.source import Picture, Split
+from alexnet.data.sources.source import LabelledImage, Split
 
 DONE = "done"
 SECONDS_BETWEEN_LOOKS = 0.2
@@ -41,18 +41,18 @@ class Share(NamedTuple):
         return store.with_name(f"{store.name}.rank-{rank}-of-{self.count}")
 
     def of(self, split: Split, per_shard: int) -> Split:
-        """This rank's pictures of a split: every shard's worth of `per_shard` that falls to it."""
+        """This rank's images of a split: every shard's worth of `per_shard` that falls to it."""
 
         def mine(index: int) -> bool:
             return index // per_shard % self.count == self.rank
 
-        def pictures() -> Iterator[Picture]:
-            return (picture for index, picture in enumerate(split) if mine(index))
+        def images() -> Iterator[LabelledImage]:
+            return (image for index, image in enumerate(split) if mine(index))
 
         def count() -> int | None:
             return None if split.count is None else sum(map(mine, range(split.count)))
 
-        return Split(pictures, count)
+        return Split(images, count)
 
 
 def say_done(partial: Partial) -> None:

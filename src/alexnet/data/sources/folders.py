@@ -1,6 +1,6 @@
-"""Folders of pictures: `train/<class>/*` with `val/<class>/*`, or one folder of class folders.
+"""Folders of images: `train/<class>/*` with `val/<class>/*`, or one folder of class folders.
 
-The pictures of a class are all files below its folder, whatever they are called; hidden ones (a name that
+The images of a class are all files below its folder, whatever they are called; hidden ones (a name that
 starts with a dot) are not looked at. Links are followed, except one that leads back to a folder it lies in.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from alexnet.data.classes import Class, known_name
-from alexnet.data.sources.source import FileAt, Picture, Source, Split, held_out_count, hold_out, printable, some
+from alexnet.data.sources.source import FileAt, LabelledImage, Source, Split, held_out_count, hold_out, printable, some
 
 VALIDATION_NAMES = ("val", "valid", "validation", "test")
 
@@ -63,15 +63,15 @@ def open_folder(path: Path, val_fraction: float | None = None, seed: int = 0) ->
 
 
 def folder_split(root: Path, classes: tuple[Class, ...], folders: Mapping[str, Path]) -> Split:
-    """All pictures of the class folders `folders` (wnid to folder); keys are paths below `root`."""
+    """All images of the class folders `folders` (wnid to folder); keys are paths below `root`."""
 
-    def pictures() -> Iterator[Picture]:
+    def images() -> Iterator[LabelledImage]:
         for label, (wnid, _) in enumerate(classes):
             if wnid in folders:
                 for name in files_below(folders[wnid]):
-                    yield _picture(root, folders[wnid], name, label)
+                    yield _image(root, folders[wnid], name, label)
 
-    return Split(pictures, lambda: sum(1 for wnid in folders for _ in files_below(folders[wnid])))
+    return Split(images, lambda: sum(1 for wnid in folders for _ in files_below(folders[wnid])))
 
 
 def held_out_splits(
@@ -81,7 +81,7 @@ def held_out_splits(
     if fraction == 0:
         return {"train": folder_split(root, classes, folders)}
 
-    def pictures(held_out: bool) -> Iterator[Picture]:
+    def images(held_out: bool) -> Iterator[LabelledImage]:
         for label, (wnid, _) in enumerate(classes):
             if wnid not in folders:
                 continue
@@ -89,15 +89,15 @@ def held_out_splits(
             held = hold_out(names, wnid, fraction, seed)
             for name in names:
                 if (name in held) == held_out:
-                    yield _picture(root, folders[wnid], name, label)
+                    yield _image(root, folders[wnid], name, label)
 
     def count(held_out: bool) -> int:
         counts = [sum(1 for _ in files_below(folder)) for folder in folders.values()]
         return sum(held_out_count(n, fraction) if held_out else n - held_out_count(n, fraction) for n in counts)
 
     return {
-        "train": Split(lambda: pictures(False), lambda: count(False)),
-        "val": Split(lambda: pictures(True), lambda: count(True)),
+        "train": Split(lambda: images(False), lambda: count(False)),
+        "val": Split(lambda: images(True), lambda: count(True)),
     }
 
 
@@ -120,9 +120,9 @@ def _walk(folder: str, prefix: str, above: set[tuple[int, int]]) -> Iterator[str
             yield prefix + entry.name
 
 
-def _picture(root: Path, folder: Path, name: str, label: int) -> Picture:
+def _image(root: Path, folder: Path, name: str, label: int) -> LabelledImage:
     place = folder.relative_to(root).as_posix()
-    return Picture(printable(f"{place}/{name}"), label, FileAt(f"{folder}/{name}"))
+    return LabelledImage(printable(f"{place}/{name}"), label, FileAt(f"{folder}/{name}"))
 
 
 def _identity(folder: str) -> tuple[int, int]:
@@ -138,7 +138,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
-    """Files and broken links, to be reported as bad pictures; not pipes, which would block their reader."""
+    """Files and broken links, to be reported as bad images; not pipes, which would block their reader."""
     try:
         return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
     except OSError:

@@ -1,6 +1,6 @@
-"""ILSVRC-2012 as published: the two archives of pictures and the development kit, in one folder.
+"""ILSVRC-2012 as published: the two archives of images and the development kit, in one folder.
 
-The pictures are read straight from the archives by their offsets; nothing is unpacked. The development kit
+The images are read straight from the archives by their offsets; nothing is unpacked. The development kit
 numbers the synsets in an order of its own (ILSVRC2012_ID), and the validation labels use these numbers; here
 the classes are the synsets without children in the order of their wnids, and the kit's numbers only serve to
 find them.
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from alexnet.data.classes import Class
 from alexnet.data.sources.matfile import read_structs
-from alexnet.data.sources.source import Picture, Source, Split, TarAt, held_out_count, hold_out, printable
+from alexnet.data.sources.source import LabelledImage, Source, Split, TarAt, held_out_count, hold_out, printable
 
 TRAIN, VAL, DEVKIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"
 
@@ -28,17 +28,17 @@ class Synset:
     number: int  # ILSVRC2012_ID
     wnid: str
     words: str
-    train_pictures: int
+    train_images: int
 
 
 def is_ilsvrc(path: Path) -> bool:
-    """Whether the folder holds the published archives; some of them beside unpacked pictures do not count."""
+    """Whether the folder holds the published archives; some of them beside unpacked images do not count."""
     there = [(path / name).is_file() for name in (TRAIN, VAL, DEVKIT)]
     return all(there) or (any(there) and not (path / "train").is_dir())
 
 
 def open_ilsvrc(path: Path, val_fraction: float | None = None, seed: int = 0) -> Source:
-    """The archives in `path`; that of the validation pictures may lack where `val_fraction` is given."""
+    """The archives in `path`; that of the validation images may lack where `val_fraction` is given."""
     for name in (TRAIN, DEVKIT) if val_fraction is not None else (TRAIN, VAL, DEVKIT):
         if not (path / name).is_file():
             raise ValueError(f"{path} lacks {name}: download it from image-net.org and put it there")
@@ -47,32 +47,32 @@ def open_ilsvrc(path: Path, val_fraction: float | None = None, seed: int = 0) ->
     label_of = {wnid: label for label, (wnid, _) in enumerate(classes)}
     train = path / TRAIN
     archives = sorted(_class_archives(train, label_of))
-    counts = {each.wnid: each.train_pictures for each in synsets}
+    counts = {each.wnid: each.train_images for each in synsets}
     if (path / VAL).is_file():
         _check_end(path / VAL)
         numbers = {each.number: label for label, each in enumerate(synsets)}
         labels = [numbers[number] for number in truth]
         splits = {
-            "train": Split(lambda: _train_pictures(train, archives, label_of), lambda: sum(counts.values())),
-            "val": Split(lambda: _val_pictures(path / VAL, labels), lambda: len(labels)),
+            "train": Split(lambda: _train_images(train, archives, label_of), lambda: sum(counts.values())),
+            "val": Split(lambda: _val_images(path / VAL, labels), lambda: len(labels)),
         }
     elif val_fraction == 0:
-        splits = {"train": Split(lambda: _train_pictures(train, archives, label_of), lambda: sum(counts.values()))}
+        splits = {"train": Split(lambda: _train_images(train, archives, label_of), lambda: sum(counts.values()))}
     else:
         fraction = val_fraction or 0.0
         held = sum(held_out_count(count, fraction) for count in counts.values())
         splits = {
             "train": Split(
-                lambda: _held_out_pictures(train, archives, label_of, fraction, seed, False),
+                lambda: _held_out_images(train, archives, label_of, fraction, seed, False),
                 lambda: sum(counts.values()) - held,
             ),
-            "val": Split(lambda: _held_out_pictures(train, archives, label_of, fraction, seed, True), lambda: held),
+            "val": Split(lambda: _held_out_images(train, archives, label_of, fraction, seed, True), lambda: held),
         }
     return Source("ilsvrc2012", path, classes, splits)
 
 
 def read_devkit(path: Path) -> tuple[list[Synset], list[int]]:
-    """The synsets without children by wnid, and the ILSVRC2012_ID of every validation picture in turn."""
+    """The synsets without children by wnid, and the ILSVRC2012_ID of every validation image in turn."""
     wanted = {"meta.mat": b"", "ILSVRC2012_validation_ground_truth.txt": b""}
     try:
         with tarfile.open(path, "r:gz") as archive:
@@ -116,7 +116,7 @@ def members(path: Path, start: int = 0, size: int | None = None) -> Iterator[tup
 
     Only headers are read, one after the other; offsets count from the start of the file. Hidden names are
     left out. Names are never paths to write to. Raises ValueError where the tar stops before its end, and for a
-    link or a device, which no picture is.
+    link or a device, which no image is.
     """
     with open(path, "rb") as file:
         window = file if size is None else _Window(file, start, size)
@@ -132,7 +132,7 @@ def members(path: Path, start: int = 0, size: int | None = None) -> Iterator[tup
                     if not member.isreg() and not member.isdir():
                         raise ValueError(
                             f"{path} holds {printable(member.name)}, a link or device and no file: links in archives "
-                            "are not followed; pack the pictures themselves"
+                            "are not followed; pack the images themselves"
                         )
                     if member.isreg() and not member.name.rpartition("/")[2].startswith("."):
                         yield member.name.removeprefix("./"), start + member.offset_data, member.size
@@ -172,7 +172,7 @@ class _Window(io.RawIOBase):
 
 
 def _class_archives(path: Path, label_of: dict[str, int]) -> Iterator[tuple[str, int, int]]:
-    """The wnid, offset and size of the tars in the archive of the training pictures."""
+    """The wnid, offset and size of the tars in the archive of the training images."""
     seen: set[str] = set()
     for name, offset, size in members(path):
         wnid = printable(name).rpartition("/")[2].removesuffix(".tar")
@@ -198,10 +198,12 @@ def _check_end(path: Path) -> None:
             raise ValueError(f"{path} is damaged or cut off: download it again")
 
 
-def _train_pictures(path: Path, archives: list[tuple[str, int, int]], label_of: dict[str, int]) -> Iterator[Picture]:
+def _train_images(
+    path: Path, archives: list[tuple[str, int, int]], label_of: dict[str, int]
+) -> Iterator[LabelledImage]:
     for wnid, start, size in archives:
         for name, *place in _class_members(path, wnid, start, size):
-            yield Picture(f"train/{wnid}/{printable(name)}", label_of[wnid], TarAt(str(path), *place))
+            yield LabelledImage(f"train/{wnid}/{printable(name)}", label_of[wnid], TarAt(str(path), *place))
 
 
 def _class_members(path: Path, wnid: str, start: int, size: int) -> Iterator[tuple[str, int, int]]:
@@ -211,24 +213,24 @@ def _class_members(path: Path, wnid: str, start: int, size: int) -> Iterator[tup
         yield member
 
 
-def _held_out_pictures(
+def _held_out_images(
     path: Path,
     archives: list[tuple[str, int, int]],
     label_of: dict[str, int],
     fraction: float,
     seed: int,
     held_out: bool,
-) -> Iterator[Picture]:
+) -> Iterator[LabelledImage]:
     for wnid, start, size in archives:
         inside = {name: place for name, *place in _class_members(path, wnid, start, size)}
         held = hold_out(inside, wnid, fraction, seed)
         for name, place in inside.items():
             if (name in held) == held_out:
-                yield Picture(f"train/{wnid}/{printable(name)}", label_of[wnid], TarAt(str(path), *place))
+                yield LabelledImage(f"train/{wnid}/{printable(name)}", label_of[wnid], TarAt(str(path), *place))
 
 
-def _val_pictures(path: Path, labels: list[int]) -> Iterator[Picture]:
-    """The pictures are numbered from 1, and the ground truth has one line for each in turn."""
+def _val_images(path: Path, labels: list[int]) -> Iterator[LabelledImage]:
+    """The images are numbered from 1, and the ground truth has one line for each in turn."""
     seen = bytearray(len(labels) + 1)
     for name, *place in members(path):
         key = printable(name)
@@ -236,6 +238,6 @@ def _val_pictures(path: Path, labels: list[int]) -> Iterator[Picture]:
         if number is None or not 1 <= int(number[1]) <= len(labels):
             raise ValueError(f"{path} holds {key}, for which the {len(labels)} lines of the ground truth have no label")
         if seen[int(number[1])]:
-            raise ValueError(f"{path} holds picture {number[1]} twice: download it again")
+            raise ValueError(f"{path} holds image {number[1]} twice: download it again")
         seen[int(number[1])] = 1
-        yield Picture(f"val/{key}", labels[int(number[1]) - 1], TarAt(str(path), *place))
+        yield LabelledImage(f"val/{key}", labels[int(number[1]) - 1], TarAt(str(path), *place))

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alexnet.data.classes import Class, ilsvrc2012, known_name
-from alexnet.data.sources.source import ParquetAt, Picture, Source, Split, held_out_count, printable
+from alexnet.data.sources.source import LabelledImage, ParquetAt, Source, Split, held_out_count, printable
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow.parquet as pq
 
 ROWS_AT_ONCE = 16
-"""Pictures held in memory while reading; row groups of hand-made files may hold gigabytes."""
+"""Images held in memory while reading; row groups of hand-made files may hold gigabytes."""
 
 
 def find_parquet(path: Path) -> dict[str, list[Path]]:
@@ -93,16 +93,16 @@ class _File:
 
     def split(self, fraction: float = 0.0, seed: int = 0, held_out: bool = False) -> Split:
         if fraction == 0:
-            return Split(lambda: (picture for _, picture in self.pictures()), lambda: sum(map(_rows, self.shards)))
+            return Split(lambda: (image for _, image in self.images()), lambda: sum(map(_rows, self.shards)))
 
-        def pictures() -> Iterator[Picture]:
+        def images() -> Iterator[LabelledImage]:
             held = self.held_out(fraction, seed)
-            return (picture for row, picture in self.pictures() if bool(held[row]) == held_out)
+            return (image for row, image in self.images() if bool(held[row]) == held_out)
 
-        return Split(pictures, lambda: int((self.held_out(fraction, seed) == held_out).sum()))
+        return Split(images, lambda: int((self.held_out(fraction, seed) == held_out).sum()))
 
-    def pictures(self) -> Iterator[tuple[int, Picture]]:
-        """Every picture with its row, counted over all shards."""
+    def images(self) -> Iterator[tuple[int, LabelledImage]]:
+        """Every image with its row, counted over all shards."""
         total = 0
         wanted = [self.columns.label] + ([self.columns.name] if self.columns.name else [])
         for shard in self.shards:
@@ -122,7 +122,7 @@ class _File:
                     key = f"{shard.name}/{row}" + (f"/{printable(name)}" if name else "")
                     yield (
                         total,
-                        Picture(key, self.label_of[label], ParquetAt(str(shard), self.columns.image, row)),
+                        LabelledImage(key, self.label_of[label], ParquetAt(str(shard), self.columns.image, row)),
                     )
                     row, total = row + 1, total + 1
 
@@ -130,7 +130,7 @@ class _File:
         """Bool [rows of all shards]: which rows go to validation, drawn anew for each class."""
         import numpy as np
 
-        labels = np.fromiter((picture.label for _, picture in self.pictures()), dtype=np.int32)
+        labels = np.fromiter((image.label for _, image in self.images()), dtype=np.int32)
         held = np.zeros(len(labels), dtype=bool)
         for label in range(len(self.label_of)):
             rows = np.flatnonzero(labels == label)
@@ -140,13 +140,13 @@ class _File:
 
 
 def read_row(location: ParquetAt) -> bytes:
-    """The encoded bytes of one picture. Rows asked for in rising order are read in one pass."""
+    """The encoded bytes of one image. Rows asked for in rising order are read in one pass."""
     reader: _Reader | None = getattr(_readers, "reader", None)
     if reader is None or not reader.has_before_it(location):
         reader = _readers.reader = _Reader(location)
     data = reader.row(location.row)
     if data is None:
-        raise ValueError("the row holds no picture")
+        raise ValueError("the row holds no image")
     return data
 
 
@@ -224,7 +224,7 @@ def _rows(path: Path) -> int:
 
 
 def _find_columns(path: Path) -> _Columns:
-    """The columns of pictures and labels by the hub's description in the schema, else `image` and `label`."""
+    """The columns of images and labels by the hub's description in the schema, else `image` and `label`."""
     import pyarrow as pa
 
     with _open(path) as file:
@@ -238,14 +238,14 @@ def _find_columns(path: Path) -> _Columns:
     label = next((name for name, kind in kinds.items() if kind == "ClassLabel"), "label")
     for name in (image, label):
         if name not in schema.names:
-            raise ValueError(f"{path} has no column {name!r} (it has {', '.join(schema.names)}): no labelled pictures")
+            raise ValueError(f"{path} has no column {name!r} (it has {', '.join(schema.names)}): no labelled images")
     names = described[label].get("names") if kinds.get(label) == "ClassLabel" else None
     kind = schema.field(image).type
     if not pa.types.is_struct(kind):
         return _Columns(image, None, label, names)
     fields = {kind.field(index).name for index in range(kind.num_fields)}
     if "bytes" not in fields:
-        raise ValueError(f"{path}: the column {image!r} has no field 'bytes', so that the pictures are not in the file")
+        raise ValueError(f"{path}: the column {image!r} has no field 'bytes', so that the images are not in the file")
     return _Columns(f"{image}.bytes", f"{image}.path" if "path" in fields else None, label, names)
 
 

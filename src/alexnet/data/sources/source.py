@@ -1,4 +1,4 @@
-"""What every source of pictures yields: a key, a label and the place of the bytes, not the bytes."""
+"""What every source of images yields: a key, a label and the place of the bytes, not the bytes."""
 
 import hashlib
 import os
@@ -34,8 +34,8 @@ class ParquetAt(NamedTuple):
     row: int
 
 
-class Picture(NamedTuple):
-    """One picture: small and picklable, so that a million of them can be handed to other processes.
+class LabelledImage(NamedTuple):
+    """One image: small and picklable, so that a million of them can be handed to other processes.
 
     `key` names it within the source and can always be written as one line of UTF-8; `label` is an index into
     the classes.
@@ -48,23 +48,23 @@ class Picture(NamedTuple):
 
 @dataclass(frozen=True)
 class Split:
-    """The pictures of a split, listed anew in the same order whenever it is iterated, never all in memory."""
+    """The images of a split, listed anew in the same order whenever it is iterated, never all in memory."""
 
-    list_pictures: Callable[[], Iterator[Picture]]
-    count_pictures: Callable[[], int | None]
+    list_images: Callable[[], Iterator[LabelledImage]]
+    count_images: Callable[[], int | None]
 
-    def __iter__(self) -> Iterator[Picture]:
-        return self.list_pictures()
+    def __iter__(self) -> Iterator[LabelledImage]:
+        return self.list_images()
 
     @cached_property
     def count(self) -> int | None:
-        """How many pictures to expect, for a progress bar; None where finding out is not cheap."""
-        return self.count_pictures()
+        """How many images to expect, for a progress bar; None where finding out is not cheap."""
+        return self.count_images()
 
 
 @dataclass(frozen=True)
 class Source:
-    """Labelled pictures: classes in the order of their wnids, splits "train" and, if there is one, "val"."""
+    """Labelled images: classes in the order of their wnids, splits "train" and, if there is one, "val"."""
 
     kind: str  # "folder", "ilsvrc2012", "kaggle" or "parquet"
     path: Path
@@ -87,15 +87,15 @@ def hold_out(names: Iterable[str], wnid: str, fraction: float, seed: int) -> set
     """The names of one class that go to validation: `fraction` of them, at least one, and never all.
 
     The names are ranked by a hash of seed, class and name: neither other classes nor the order of the names
-    matter, and a picture added later moves few of the others. A class of one picture keeps it for training.
+    matter, and an image added later moves few of the others. A class of one image keeps it for training.
     """
     ranked = sorted(names, key=lambda name: hashlib.blake2b(f"{seed}\0{wnid}\0{printable(name)}".encode()).digest())
     return set(ranked[: held_out_count(len(ranked), fraction)])
 
 
-def held_out_count(pictures: int, fraction: float) -> int:
-    """How many of a class's pictures `hold_out` takes."""
-    return min(pictures - 1, max(1, round(pictures * fraction))) if pictures > 1 else 0
+def held_out_count(images: int, fraction: float) -> int:
+    """How many of a class's images `hold_out` takes."""
+    return min(images - 1, max(1, round(images * fraction))) if images > 1 else 0
 
 
 def some(names: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Where the columns of an Arrow IPC file lie in it, found without mapping the file and without reading its pictures.
+"""Where the columns of an Arrow IPC file lie in it, found without mapping the file and without reading its images.
 
 pyarrow reads a batch whole, or maps the file; and the system ends a process (SIGBUS) that touches a map whose file was
 cut short or whose disk fails. Read by `pread`, the same is an error that can be told. Positions are in the file's

@@ -17,8 +17,8 @@ DISK_AGAIN = "see whether its disk is there and sound, then give the same comman
 
 
 class StoreInfo(TypedDict):
-    """`store.json`: `classes` are pairs of wnid and name, `splits` gives each split's `pictures` and
-    `skipped`, `arrays` the SHA-256 of `mean.npy` and `covariance.npy`, `skipped` each skipped picture's `split`,
+    """`store.json`: `classes` are pairs of wnid and name, `splits` gives each split's `images` and
+    `skipped`, `arrays` the SHA-256 of `mean.npy` and `covariance.npy`, `skipped` each skipped image's `split`,
     `key` and `reason`, and `sha256` the checksum of all the rest."""
 
     version: int
@@ -37,7 +37,7 @@ class StoreInfo(TypedDict):
 
 
 BYTES_OF_A_ROW = 12
-"""In a shard, at least: two places and a label, the picture and its name not counted."""
+"""In a shard, at least: two places and a label, the image and its name not counted."""
 
 
 def seal(info: StoreInfo) -> StoreInfo:
@@ -118,8 +118,8 @@ def _nonsense(info: StoreInfo) -> str | None:
         return f"size {info['size']} or batch_rows {info['batch_rows']} makes no sense"
     if any(len(pair) != 2 for pair in info["classes"]) or not info["classes"]:
         return "classes are not pairs of wnid and name"
-    if any("pictures" not in counts for counts in info["splits"].values()):
-        return "a split has no number of pictures"
+    if any("images" not in counts for counts in info["splits"].values()):
+        return "a split has no number of images"
     for shard in info["shards"]:
         if not re.fullmatch(r"[\w-]{1,99}\.arrow", shard["file"], re.ASCII) or shard["rows"] < 0:
             return f"{shard['file']!r:.80} is no shard"

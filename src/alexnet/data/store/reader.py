@@ -1,12 +1,12 @@
-"""Pictures on disk, ready to train on.
+"""Images on disk, ready to train on.
 
 A store is a folder:
 
-- `train-00000.arrow`, ...: shards with the columns `image` (an encoded picture), `label` (int32: an index
+- `train-00000.arrow`, ...: shards with the columns `image` (an encoded image), `label` (int32: an index
   into the classes) and `key` (its name in the source), so that any row is one read away.
 - `store.json`: everything there is to know without opening a shard (`StoreInfo` lists its keys). Opening a
-  store of 1.3 million pictures reads nothing else.
-- `mean.npy`, float32 [size, size, 3], and `covariance.npy`, float64 [3, 3]: the mean picture and the
+  store of 1.3 million images reads nothing else.
+- `mean.npy`, float32 [size, size, 3], and `covariance.npy`, float64 [3, 3]: the mean image and the
   covariance of red, green and blue over all pixels of the training split, on the 0-255 scale (paper, sections
   2 and 4.1).
 """
@@ -63,7 +63,7 @@ class Store:
         self.info = read_info(self.path)
         self.classes = tuple(Class(*pair) for pair in self.info["classes"])
         self.size = self.info["size"]
-        self.splits = {name: counts["pictures"] for name, counts in self.info["splits"].items()}
+        self.splits = {name: counts["images"] for name, counts in self.info["splits"].items()}
         sums = self.info.get("arrays", {})
         self.mean = _read_array(self.path / "mean.npy", (self.size, self.size, 3), np.float32, sums.get("mean.npy"))
         self.covariance = _read_array(self.path / "covariance.npy", (3, 3), np.float64, sums.get("covariance.npy"))
@@ -77,7 +77,7 @@ class Store:
 
 
 class StoreSplit:
-    """The pictures of one split, by number.
+    """The images of one split, by number.
 
     Many threads may use it at once, also after a fork. Nothing is read before it is asked for. What is read is
     compared with its checksum: a row that was changed on the disk raises ValueError, naming shard and row, and so does
@@ -97,54 +97,54 @@ class StoreSplit:
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 
-    def image(self, index: int) -> bytes:
-        """The encoded picture. Raises ValueError, naming shard and row, where it cannot be read or was changed."""
+    def encoded(self, index: int) -> bytes:
+        """The encoded image. Raises ValueError, naming shard and row, where it cannot be read or was changed."""
         shard, row = self._place(index)
         try:
             rows = self._rows(shard)
-            return rows[row // self.batch_rows].image(self._file(shard), row % self.batch_rows)
+            return rows[row // self.batch_rows].encoded(self._file(shard), row % self.batch_rows)
         except (OSError, EOFError) as error:
             raise ValueError(_trouble(self.where(index), error)) from None
         except UnsoundError as error:
             raise ValueError(f"{self.where(index)} {error}: {COPY_AGAIN}") from None
 
     def key(self, index: int) -> str:
-        """The picture's name in its source."""
+        """The image's name in its source."""
         shard, row = self._place(index)
         rows = self._rows(shard)[row // self.batch_rows]
         return str(rows.key(row % self.batch_rows), "utf-8", "replace")
 
-    def picture(self, index: int) -> np.ndarray:
-        """The picture, uint8 [size, size, 3]. A damaged one raises ValueError, naming shard and row."""
-        picture = np.empty((1, self.size, self.size, 3), np.uint8)
-        self.decode([index], [self.image(index)], pixels.WHOLE, picture)
-        return picture[0]
+    def image(self, index: int) -> np.ndarray:
+        """The image, uint8 [size, size, 3]. A damaged one raises ValueError, naming shard and row."""
+        image = np.empty((1, self.size, self.size, 3), np.uint8)
+        self.decode([index], [self.encoded(index)], pixels.WHOLE, image)
+        return image[0]
 
     def decode(
         self,
         indices: Sequence[int],
-        images: Sequence[bytes],
+        encoded: Sequence[bytes],
         places: np.ndarray,
         out: np.ndarray,
         threads: Threads | None = None,
         others: Executor | None = None,
     ) -> None:
-        """Squares of the pictures, given as `image` gives them, into `out`, uint8 [N, crop, crop, 3] and contiguous.
+        """Squares of the images, given as `encoded` gives them, into `out`, uint8 [N, crop, crop, 3] and contiguous.
         `places`, int64 [N, 3], are top, left, and 1 for what is to be mirrored. By this thread, or by `threads`, and
-        what `pixels.decode` does not do by `others`. Raises ValueError as `picture`."""
-        done = pixels.decode(images, (self.size, self.size), places, out, threads)
+        what `pixels.decode` does not do by `others`. Raises ValueError as `image`."""
+        done = pixels.decode(encoded, (self.size, self.size), places, out, threads)
 
         def decode_one(i: int) -> None:
             try:
-                picture = decode_stored(images[i])
+                image = decode_stored(encoded[i])
             except ValueError as error:
                 raise ValueError(f"{self.where(indices[i])} cannot be decoded ({error}): {PREPARE_AGAIN}") from None
-            if picture.shape != (self.size, self.size, 3):
-                found = f"{picture.shape[1]}x{picture.shape[0]}"
+            if image.shape != (self.size, self.size, 3):
+                found = f"{image.shape[1]}x{image.shape[0]}"
                 wanted = f"{self.size}x{self.size}"
                 raise ValueError(f"{self.where(indices[i])} is {found} and not {wanted}: {PREPARE_AGAIN}")
             top, left, mirrored = places[i]
-            out[i] = pixels.crop_and_mirror(picture, (top, left), bool(mirrored), out.shape[1])
+            out[i] = pixels.crop_and_mirror(image, (top, left), bool(mirrored), out.shape[1])
 
         for _ in (others.map if others else map)(decode_one, np.flatnonzero(~done).tolist()):
             pass
@@ -167,14 +167,14 @@ class StoreSplit:
         return self._labels
 
     def where(self, index: int) -> str:
-        """The file and row of picture `index`, for a sentence."""
+        """The file and row of image `index`, for a sentence."""
         shard, row = self._place(index)
         return f"{self.folder / self.shards[shard]['file']}, row {row},"
 
     def _place(self, index: int) -> tuple[int, int]:
-        """The number of the shard that holds picture `index`, and its row there."""
+        """The number of the shard that holds image `index`, and its row there."""
         if not 0 <= index < len(self):
-            raise IndexError(f"picture {index} of {len(self)}")
+            raise IndexError(f"image {index} of {len(self)}")
         shard = bisect.bisect_right(self._ends, index)
         return shard, index - (self._ends[shard] - self.shards[shard]["rows"])
 
@@ -214,9 +214,9 @@ class StoreSplit:
 
 
 def verify_store(path: Path | str) -> dict[str, Any]:
-    """Reads a whole store: every shard has its checksum, every label is a class, every picture decodes to the
-    right size, mean and covariance are those of the training pictures. (Roughly, where these are JPEG: they are of the
-    pictures before they were encoded.)
+    """Reads a whole store: every shard has its checksum, every label is a class, every image decodes to the
+    right size, mean and covariance are those of the training images. (Roughly, where these are JPEG: they are of the
+    images before they were encoded.)
 
     Returns the counts per split (`splits`), of `classes`, `shards` and `bytes`, and the `seconds` it took.
     Raises ValueError naming the file, and the row where there is one, at the first thing that is wrong.
@@ -235,7 +235,7 @@ def verify_store(path: Path | str) -> dict[str, Any]:
         split = store.split(name)
         if len(split) != count:
             file = store.path / "store.json"
-            raise ValueError(f"{file} says {count} pictures for {name} and {len(split)} in its shards: {COPY_AGAIN}")
+            raise ValueError(f"{file} says {count} images for {name} and {len(split)} in its shards: {COPY_AGAIN}")
         assert len(split.labels) == count  # reading them looks whether all are classes
         sums = _sums_of(split, name)
         if name == "train":
@@ -253,20 +253,20 @@ def verify_store(path: Path | str) -> dict[str, Any]:
 
 
 def _sums_of(split: StoreSplit, name: str) -> Sums:
-    """The sums over all pictures, each of which is decoded."""
+    """The sums over all images, each of which is decoded."""
 
     def work(part: range) -> Sums:
         sums = Sums.few(split.size)
         for index in part:
-            sums.add_picture(split.picture(index))
+            sums.add_image(split.image(index))
         return sums
 
     total = Sums.none(split.size)
     parts = [range(start, min(start + 256, len(split))) for start in range(0, len(split), 256)]
-    with Progress(f"decoding {name}", total=len(split), unit="pictures") as bar:
+    with Progress(f"decoding {name}", total=len(split), unit="images") as bar:
         for sums in _in_threads(work, parts):
             total.add(sums)
-            bar.advance(sums.pictures)
+            bar.advance(sums.images)
     return total
 
 
@@ -287,8 +287,8 @@ def _trouble(what: Path | str, error: OSError | EOFError) -> str:
 
 
 def _check_same(file: Path, stored: np.ndarray, found: np.ndarray, exactly: bool) -> None:
-    """ValueError unless two mean pictures or covariances are the same, or such as JPEG of low quality may leave of
-    pictures that are nothing but noise."""
+    """ValueError unless two mean images or covariances are the same, or such as JPEG of low quality may leave of
+    images that are nothing but noise."""
     if exactly:
         same = np.allclose(stored, found, rtol=1e-5, atol=1e-3)
     elif stored.ndim == 3:
@@ -296,7 +296,7 @@ def _check_same(file: Path, stored: np.ndarray, found: np.ndarray, exactly: bool
     else:
         same = np.trace(found) / 4 <= np.trace(stored) + 1 and np.trace(stored) / 4 <= np.trace(found) + 1
     if not same:
-        raise ValueError(f"{file} is not that of the training pictures: {PREPARE_AGAIN}")
+        raise ValueError(f"{file} is not that of the training images: {PREPARE_AGAIN}")
 
 
 def _read_array(file: Path, shape: tuple[int, ...], dtype: type[np.generic], sha256: str | None) -> np.ndarray:

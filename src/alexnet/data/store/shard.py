@@ -1,6 +1,6 @@
-"""One shard of a store: an Arrow IPC file of encoded pictures, written in batches and read a row at a time.
+"""One shard of a store: an Arrow IPC file of encoded images, written in batches and read a row at a time.
 
-Each row carries a checksum of its content, so that a change on the disk is an error and never another picture.
+Each row carries a checksum of its content, so that a change on the disk is an error and never another image.
 Every record batch has `BATCH_ROWS` rows, the last one of what is left, so that where a row lies follows from
 its number. pyarrow, DuckDB and Hugging Face `datasets` read these files too.
 """
@@ -108,11 +108,11 @@ class UnsoundError(ValueError):
 
 
 class Rows(NamedTuple):
-    """The columns of one record batch; of the pictures only where they are."""
+    """The columns of one record batch; of the images only where they are."""
 
     images: Span
     offsets: memoryview
-    """int32: where each picture begins in `images`, and where the last one ends."""
+    """int32: where each image begins in `images`, and where the last one ends."""
     labels: memoryview
     """int32."""
     key_offsets: memoryview
@@ -122,8 +122,8 @@ class Rows(NamedTuple):
     checksums: memoryview | None
     """uint32; None in stores of version 1."""
 
-    def image(self, file: ReadAt, row: int) -> bytes:
-        """The encoded picture. Raises UnsoundError where the row does not have its checksum or lies nowhere,
+    def encoded(self, file: ReadAt, row: int) -> bytes:
+        """The encoded image. Raises UnsoundError where the row does not have its checksum or lies nowhere,
         OSError and EOFError as `file` does."""
         start, end = self.offsets[row], self.offsets[row + 1]
         if not 0 <= start <= end <= self.images.length:
@@ -138,12 +138,12 @@ class Rows(NamedTuple):
 
 
 def row_checksum(image: bytes | memoryview, label: int, key: bytes | memoryview) -> int:
-    """CRC-32 of a row: some microseconds, where decoding the picture takes hundreds."""
+    """CRC-32 of a row: some microseconds, where decoding the image takes hundreds."""
     return zlib.crc32(key, zlib.crc32(label.to_bytes(4, "little", signed=True), zlib.crc32(image)))
 
 
 def read_rows(file: ReadAt, rows: int, batch_rows: int) -> list[Rows]:
-    """The record batches of `file`, without the pictures: some twenty bytes for a row, and its key.
+    """The record batches of `file`, without the images: some twenty bytes for a row, and its key.
 
     Raises ValueError, with the reason as its text, where these are not `rows` rows in batches of
     `batch_rows`, OSError and EOFError as `file` does.

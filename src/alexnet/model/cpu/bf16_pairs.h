@@ -32,7 +32,7 @@ template <> struct Places<float> {
     }
     // Sixteen places across rows `apart` values apart, of which `rows` are left.
     static __m512i across(const float *from, int64_t, int64_t, Part lanes) { return _mm512_castps_si512(load(from, lanes)); }
-    // Sixteen places of as many pictures as a place has values.
+    // Sixteen places of as many images as a place has values.
     static __m512i overlaid(const float *one, const float *, __mmask16 lanes = 0xffff) {
         return _mm512_castps_si512(_mm512_maskz_loadu_ps(lanes, one));
     }
@@ -70,7 +70,7 @@ template <> struct Places<bfloat16> {
         const __m512i second = rows > 1 ? narrowed(from + apart, lanes) : _mm512_setzero_si512();
         return _mm512_or_si512(narrowed(from, lanes), _mm512_slli_epi32(second, 16));
     }
-    // Without a second picture the other half is 0.
+    // Without a second image the other half is 0.
     static __m512i overlaid(const bfloat16 *one, const bfloat16 *other, __mmask16 lanes = 0xffff) {
         const __m512i low = narrowed(one, lanes);
         return other ? _mm512_or_si512(low, _mm512_slli_epi32(narrowed(other, lanes), 16)) : low;

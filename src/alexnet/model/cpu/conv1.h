@@ -2,7 +2,7 @@
 // weights and biases.
 //
 // A row of a kernel covers size * channels values that lie together in memory. The products of eleven of them with 32
-// output channels are summed in registers along lines of the output; in bfloat16, of two pictures laid over each other.
+// output channels are summed in registers along lines of the output; in bfloat16, of two images laid over each other.
 #pragma once
 
 #include <algorithm>
@@ -45,7 +45,7 @@ inline void line_products(const P *x, int64_t x_line, int64_t x_step, const P *g
         for (int o = 0; o < COLUMNS; o++) _mm512_storeu_ps(sums + i * wide + o * LANES, total[i][o]);
 }
 
-// Pictures and gradients laid over each other, as many as a place has values: some lines at a time, by one thread.
+// Images and gradients laid over each other, as many as a place has values: some lines at a time, by one thread.
 template <class T> struct Laid {
     using Place = typename Places<T>::Place;
     const First &f;
@@ -56,7 +56,7 @@ template <class T> struct Laid {
 
     int64_t x_line() const { return f.width * f.channels; }
 
-    // Adds the share of pictures to sums[size][run][out_channels] and, after them, to the biases. `other_x` and
+    // Adds the share of images to sums[size][run][out_channels] and, after them, to the biases. `other_x` and
     // `other_g` are null for one alone.
     void go_through(const T *one_x, const T *other_x, const T *one_g, const T *other_g, float *sums) {
         for (int64_t line = 0; line < f.out_height; line += LINES) {
@@ -158,7 +158,7 @@ inline bool first(const bfloat16 *x, const float *weight, const float *bias, bfl
                 uint32_t &pair = all[((o / PANEL * f.size + row) * pairs + i / 2) * PANEL + o % PANEL];
                 pair |= uint32_t(value.bits) << i % 2 * 16;
             }
-    const int64_t picture = f.height * f.width * f.channels, line_values = f.width * f.channels;
+    const int64_t image = f.height * f.width * f.channels, line_values = f.width * f.channels;
     const int64_t reach = (f.out_width - 1) * f.step() + 2 * pairs;  // values of a line that are read, one too many
 #pragma omp parallel num_threads(threads)
     {
@@ -166,10 +166,10 @@ inline bool first(const bfloat16 *x, const float *weight, const float *bias, bfl
 #pragma omp for schedule(static)
         for (int64_t line = 0; line < batch * f.out_height; line++) {
             const int64_t top = line % f.out_height * f.stride;
-            const bfloat16 *from = x + line / f.out_height * picture + top * line_values;
-            const bool beyond = (top + f.size - 1) * line_values + reach > picture;
+            const bfloat16 *from = x + line / f.out_height * image + top * line_values;
+            const bool beyond = (top + f.size - 1) * line_values + reach > image;
             if (line / f.out_height == batch - 1 && beyond) {  // past the end of x
-                std::copy_n(from, picture - top * line_values, last.data());
+                std::copy_n(from, image - top * line_values, last.data());
                 from = last.data();
             }
             bfloat16 *to = y + line * f.out_width * f.out_channels;
@@ -196,14 +196,14 @@ inline bool first(const bfloat16 *x, const float *weight, const float *bias, bfl
 }
 
 // Gradients of weight[out_channels][size][size][channels] and bias[out_channels]: true where this processor has the
-// vectors for it and the output channels fill them. Pictures are summed one by one, or two by two, and then together,
+// vectors for it and the output channels fill them. Images are summed one by one, or two by two, and then together,
 // so that rounding does not grow with the batch.
 template <class T>
 bool first_gradient_of(const T *x, const T *g, float *weight, float *bias, int64_t batch, const First &f, int threads) {
 #ifdef ALEXNET_AVX512
     if (f.out_channels % LANES) return false;
     const int64_t values = f.size * f.run(), wide = f.out_channels, count = (values + 1) * wide, PER = Places<T>::PER;
-    const int64_t picture = f.height * f.width * f.channels, gradient = f.out_height * f.out_width * wide;
+    const int64_t image = f.height * f.width * f.channels, gradient = f.out_height * f.out_width * wide;
     std::vector<float> totals(count * threads);
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t part = 0; part < threads; part++) {
@@ -212,10 +212,10 @@ bool first_gradient_of(const T *x, const T *g, float *weight, float *bias, int64
         Laid<T> laid(f);
         const int64_t end = batch * (part + 1) / threads;
         for (int64_t i = batch * part / threads; i < end; i += PER) {
-            const T *from_x = x + i * picture, *from_g = g + i * gradient;
+            const T *from_x = x + i * image, *from_g = g + i * gradient;
             const bool more = PER > 1 && i + 1 < end;
             std::fill(sums.begin(), sums.end(), 0.0f);
-            laid.go_through(from_x, more ? from_x + picture : nullptr, from_g, more ? from_g + gradient : nullptr,
+            laid.go_through(from_x, more ? from_x + image : nullptr, from_g, more ? from_g + gradient : nullptr,
                             sums.data());
             for (int64_t at = 0; at < count; at++) total[at] += sums[at];
         }

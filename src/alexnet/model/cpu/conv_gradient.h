@@ -1,8 +1,8 @@
 // The gradients of the weights and biases of a convolution with stride 1, channels last: conv2 to conv5.
 //
-// In bfloat16 two pictures are laid over each other, so that every place holds a pair of values to be multiplied with a
+// In bfloat16 two images are laid over each other, so that every place holds a pair of values to be multiplied with a
 // pair of gradients and summed. The products of 12 input and 32 output channels are summed in registers over whole
-// pictures, for each place of the kernel in turn, and are never rounded to bfloat16.
+// images, for each place of the kernel in turn, and are never rounded to bfloat16.
 #pragma once
 
 #include <algorithm>
@@ -24,7 +24,7 @@ struct Conv {
 constexpr int64_t INPUTS = 12, OUTPUTS = 2 * LANES;  // channels of a tile
 constexpr int64_t TILE = INPUTS * OUTPUTS;
 
-// What one thread goes through: some of the blocks of output channels, all of one group, and some of the pictures.
+// What one thread goes through: some of the blocks of output channels, all of one group, and some of the images.
 template <class T> struct Share {
     using Place = typename Places<T>::Place;
     const Conv &f;
@@ -42,7 +42,7 @@ template <class T> struct Share {
     Place *inputs_of(int64_t tile) { return inputs.data() + tile * f.padded_pixels() * INPUTS; }
     Place *slopes_of(int64_t block) { return slopes.data() + (block - first) * f.pixels() * OUTPUTS; }
 
-    // As many pictures as a place has values, this one first, or this one alone; biases gain their gradients.
+    // As many images as a place has values, this one first, or this one alone; biases gain their gradients.
     void lay(const T *x, const T *g, bool alone, float *biases) {
         const int64_t next_x = f.height * f.width * f.channels, next_g = f.pixels() * f.out_channels;
         const int64_t channels = this->channels(), apart = f.padded_pixels() * INPUTS;
@@ -99,11 +99,11 @@ template <class T> struct Share {
         }
     }
 
-    // sums[block][tile][place][INPUTS][OUTPUTS] and biases, over the pictures from `from` to before `to`.
+    // sums[block][tile][place][INPUTS][OUTPUTS] and biases, over the images from `from` to before `to`.
     void go_through(const T *x, const T *g, int64_t from, int64_t to, float *sums, float *biases) {
         const int64_t x_size = f.height * f.width * f.channels, g_size = f.pixels() * f.out_channels;
-        for (int64_t picture = from; picture < to; picture += Places<T>::PER) {
-            lay(x + picture * x_size, g + picture * g_size, Places<T>::PER == 1 || picture + 1 == to, biases);
+        for (int64_t image = from; image < to; image += Places<T>::PER) {
+            lay(x + image * x_size, g + image * g_size, Places<T>::PER == 1 || image + 1 == to, biases);
             for (int64_t block = first; block < last; block++)
                 for (int64_t tile = 0; tile < tiles(); tile++) {
                     float *into = sums + (block * tiles() + tile) * f.size * f.size * TILE;
@@ -126,7 +126,7 @@ bool conv_gradient(const T *x, const T *g, float *weight, float *bias, int64_t b
     if (channels % LANES || outputs % OUTPUTS) return false;
     const int64_t blocks = f.out_channels / OUTPUTS, tiles = (channels + INPUTS - 1) / INPUTS,
                   places = f.size * f.size, all = blocks * tiles * places * TILE;
-    // As many shares of the blocks as there are threads, each within a group, and of the pictures where more are left.
+    // As many shares of the blocks as there are threads, each within a group, and of the images where more are left.
     const int64_t in_group = blocks / f.groups;
     const int64_t parts = std::min(in_group, std::max<int64_t>(1, (threads + f.groups - 1) / f.groups));
     const int64_t slices = std::max<int64_t>(1, threads / (f.groups * parts));

@@ -1,8 +1,8 @@
 // The memory-bound layers of AlexNet for CPUs, and those that oneDNN is slow at: local response normalisation, max
-// pooling, both of them (and the ReLU before) in one pass, normalisation within each map, pictures less their mean,
-// pictures as blocks of pixels, conv1, fully connected layers, and the momentum update.
+// pooling, both of them (and the ReLU before) in one pass, normalisation within each map, images less their mean,
+// images as blocks of pixels, conv1, fully connected layers, and the momentum update.
 //
-// Activations are channels last ([pictures, height, width, channels] in memory), float32 or bfloat16; arithmetic is
+// Activations are channels last ([images, height, width, channels] in memory), float32 or bfloat16; arithmetic is
 // float32, results are rounded to nearest even. Built by kernels.py at first use and called through ctypes, hence no
 // torch headers. Vector code is AVX-512; everything has a plain loop for other processors.
 
@@ -39,10 +39,10 @@ template <class T> void lrn_gradient(const T *x, const T *g, T *dx, int64_t pixe
 template <class T> void pool(const T *x, T *y, uint8_t *place, int64_t batch, const Pool &p, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t line = 0; line < batch * p.out_height; line++) {
-        const T *picture = x + line / p.out_height * p.height * p.width * p.channels;
+        const T *image = x + line / p.out_height * p.height * p.width * p.channels;
         for (int64_t column = 0; column < p.out_width; column++) {
             const int64_t at = (line * p.out_width + column) * p.channels;
-            pool_pixel(picture, y + at, place ? place + at : nullptr, p, line % p.out_height, column);
+            pool_pixel(image, y + at, place ? place + at : nullptr, p, line % p.out_height, column);
         }
     }
 }
@@ -51,10 +51,10 @@ template <class T>
 void pool_gradient(const T *g, const uint8_t *place, T *dx, int64_t batch, const Pool &p, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t line = 0; line < batch * p.height; line++) {
-        const int64_t picture = line / p.height * p.out_height * p.out_width * p.channels;
+        const int64_t image = line / p.height * p.out_height * p.out_width * p.channels;
         for (int64_t w = 0; w < p.width; w++)
             pool_pixel_gradient(
-                g + picture, place + picture, dx + (line * p.width + w) * p.channels, p, line % p.height, w);
+                g + image, place + image, dx + (line * p.width + w) * p.channels, p, line % p.height, w);
     }
 }
 
@@ -65,11 +65,11 @@ void stage(const T *x, T *y, uint8_t *place, int64_t batch, const Norm &n, const
     const int64_t bands = (p.out_height + BAND - 1) / BAND, row_size = p.width * p.channels;
 #pragma omp parallel num_threads(threads)
     {
-        std::vector<T> buffer(p.kernel * row_size);  // the picture's rows from `top` up to `end`
+        std::vector<T> buffer(p.kernel * row_size);  // the image's rows from `top` up to `end`
         Pool line = p;                               // one line of windows, over the buffer
 #pragma omp for schedule(static)
         for (int64_t band = 0; band < batch * bands; band++) {
-            const int64_t picture = band / bands, first = band % bands * BAND;
+            const int64_t image = band / bands, first = band % bands * BAND;
             int64_t top = first * p.stride, end = top;
             for (int64_t row = first; row < std::min(first + BAND, p.out_height); row++) {
                 const int64_t next = row * p.stride;
@@ -78,11 +78,11 @@ void stage(const T *x, T *y, uint8_t *place, int64_t batch, const Norm &n, const
                 line.height = std::min(p.kernel, p.height - top);
                 for (end = std::max(end, top); end < top + line.height; end++)
                     for (int64_t w = 0; w < p.width; w++) {
-                        const int64_t pixel = (picture * p.height + end) * p.width + w;
+                        const int64_t pixel = (image * p.height + end) * p.width + w;
                         lrn_pixel(x + pixel * p.channels, &buffer[((end - top) * p.width + w) * p.channels], n);
                     }
                 for (int64_t column = 0; column < p.out_width; column++) {
-                    const int64_t at = ((picture * p.out_height + row) * p.out_width + column) * p.channels;
+                    const int64_t at = ((image * p.out_height + row) * p.out_width + column) * p.channels;
                     pool_pixel(buffer.data(), y + at, place ? place + at : nullptr, line, 0, column);
                 }
             }
@@ -98,10 +98,10 @@ void stage_gradient(const T *x, const T *g, const uint8_t *place, T *dx, int64_t
         std::vector<float> normed(p.channels);  // the gradient of one pixel after normalisation
 #pragma omp for schedule(static)
         for (int64_t line = 0; line < batch * p.height; line++) {
-            const int64_t picture = line / p.height * p.out_height * p.out_width * p.channels;
+            const int64_t image = line / p.height * p.out_height * p.out_width * p.channels;
             for (int64_t w = 0; w < p.width; w++) {
                 const int64_t at = (line * p.width + w) * p.channels;
-                pool_pixel_gradient(g + picture, place + picture, normed.data(), p, line % p.height, w);
+                pool_pixel_gradient(g + image, place + image, normed.data(), p, line % p.height, w);
                 lrn_pixel_gradient(x + at, normed.data(), dx + at, n);
             }
         }
@@ -111,19 +111,19 @@ void stage_gradient(const T *x, const T *g, const uint8_t *place, T *dx, int64_t
 template <class S, class T> void blocks(const S *x, T *y, int64_t batch, const Blocks &b, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t line = 0; line < batch * b.out_height; line++) {
-        const S *picture = x + line / b.out_height * b.height * b.width * b.channels;
+        const S *image = x + line / b.out_height * b.height * b.width * b.channels;
         T *to = y + line * b.out_width * b.side * b.side * b.channels;
         const int64_t number = line % b.out_height;
         if (b.side == 1)
-            padded_line(picture, to, b, number);
+            padded_line(image, to, b, number);
         else if (b.side * b.channels == 12)
-            blocks_line<12>(picture, to, b, number);
+            blocks_line<12>(image, to, b, number);
         else
-            blocks_line<0>(picture, to, b, number);
+            blocks_line<0>(image, to, b, number);
     }
 }
 
-// Patches of bytes, each less the part of the mean picture at its offset (mirrored where it is), and with its shift of
+// Patches of bytes, each less the part of the mean image at its offset (mirrored where it is), and with its shift of
 // colour: x = patch - (mean - shift).
 template <class T>
 void remove_mean(const uint8_t *patches, const float *mean, const float *mirrored_mean, const int64_t *offsets,

@@ -188,7 +188,7 @@ void full_gradient(const T *g, const float *weight, T *dx, int64_t batch, int64_
     }
 }
 
-// The gradient of the weights, dw[out][in] = sum over the batch of g[picture][out] x[picture][in], in parts of ROWS x
+// The gradient of the weights, dw[out][in] = sum over the batch of g[image][out] x[image][in], in parts of ROWS x
 // PANEL: `make(a, b, count, o, k)` makes the one at row o and column k, the sum over `count` places of a[place][ROWS]
 // and b[place][PANEL].
 template <class T, class Make>
@@ -205,9 +205,9 @@ void gradient_of_weight(const T *x, const T *g, int64_t batch, int64_t in, int64
         for (int64_t panel = 0; panel < panels; panel++)
             for (int64_t place = 0; place < count; place++)
                 for (int64_t i = 0; i < PANEL; i += LANES) {
-                    const int64_t k = panel * PANEL + i, picture = PER * place;
+                    const int64_t k = panel * PANEL + i, image = PER * place;
                     const Part there(std::max<int64_t>(0, in - k));
-                    const __m512i sixteen = Places<T>::across(x + picture * in + k, in, batch - picture, there);
+                    const __m512i sixteen = Places<T>::across(x + image * in + k, in, batch - image, there);
                     _mm512_storeu_si512(columns.data() + (panel * count + place) * PANEL + i, sixteen);
                 }
 #pragma omp for schedule(static)

@@ -10,7 +10,7 @@ class Operator:
     """A function of tensors on the CPU as the operator `name` ("alexnet::lrn"), its schema taken from its types.
 
     As `torch.library.custom_op`, whose operators import torch's compiler when they are first called: 0.7 to 1.0
-    seconds, of which nobody has any use who asks for the labels of one picture.
+    seconds, of which nobody has any use who asks for the labels of one image.
     """
 
     def __init__(self, name: str, function: Callable[..., Any]) -> None:

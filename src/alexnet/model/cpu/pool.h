@@ -91,7 +91,7 @@ inline __attribute__((always_inline)) void pool_window(
     }
 }
 
-// One pixel of the output; x is the whole picture, y and place the pixel's. Without `place` only the maximum.
+// One pixel of the output; x is the whole image, y and place the pixel's. Without `place` only the maximum.
 template <class T> void pool_pixel(const T *x, T *y, uint8_t *place, const Pool &p, int64_t row, int64_t column) {
     const int64_t top = row * p.stride, left = column * p.stride;
     const int64_t rows = std::min(p.kernel, p.height - top), columns = std::min(p.kernel, p.width - left);
@@ -144,7 +144,7 @@ inline void window_gradients(const T *g, const uint8_t *place, D *dx, const Pool
     }
 }
 
-// What the pixel (h, w) receives from the windows in which it was the maximum; g and place are the whole picture's.
+// What the pixel (h, w) receives from the windows in which it was the maximum; g and place are the whole image's.
 template <class T, class D>
 void pool_pixel_gradient(const T *g, const uint8_t *place, D *dx, const Pool &p, int64_t h, int64_t w) {
     const int64_t top = h < p.kernel ? 0 : (h - p.kernel) / p.stride + 1;

@@ -22,7 +22,7 @@ inline void convert(const float *from, bfloat16 *to, int64_t count) {
 #endif
 }
 
-// One line of blocks: y[column] is the block's pixels, row by row; what reaches past the picture is 0.
+// One line of blocks: y[column] is the block's pixels, row by row; what reaches past the image is 0.
 // RUN: the values of one row of a block, which lie together in x as in y; 0 where that is not known when compiling.
 template <int RUN, class S, class T> void blocks_line(const S *x, T *y, const Blocks &b, int64_t line) {
     const int64_t run = RUN ? RUN : b.side * b.channels;
@@ -42,7 +42,7 @@ template <int RUN, class S, class T> void blocks_line(const S *x, T *y, const Bl
     }
 }
 
-// One line of a picture cut short, or with zeros to its right and below it: blocks of a single pixel.
+// One line of an image cut short, or with zeros to its right and below it: blocks of a single pixel.
 template <class S, class T> void padded_line(const S *x, T *y, const Blocks &b, int64_t line) {
     const int64_t there = line < b.height ? std::min(b.width, b.out_width) * b.channels : 0;
     convert(x + line * b.width * b.channels, y, there);

@@ -1,5 +1,5 @@
 // Normalisation within each map: y = x s ** -0.75, s = k + alpha * sum of x ** 2 over the square window of the pixel,
-// clipped at the map's edges. Some channels of one picture at a time, in buffers that stay in cache.
+// clipped at the map's edges. Some channels of one image at a time, in buffers that stay in cache.
 #pragma once
 
 #include <algorithm>
@@ -82,7 +82,7 @@ template <class T> void squares_of(const T *x, float *squares, const Map &m, int
     }
 }
 
-// Calls work(start, count) for each strip of each picture: where it begins in memory, and its channels.
+// Calls work(start, count) for each strip of each image: where it begins in memory, and its channels.
 template <class Work> void for_strips(int64_t batch, const Map &m, Work work) {
     const int64_t strips = (m.channels + STRIP - 1) / STRIP;
 #pragma omp for schedule(static)
