@@ -1,6 +1,6 @@
 """Draws docs/images/speed.png from a results file.
 
-python benchmarks/speed_figure.py benchmarks/results/2026-11-25-epyc.json docs/images/speed.png
+python -m benchmarks.speed_figure benchmarks/results/2026-11-25-epyc.json docs/images/speed.png
 """
 
 import argparse

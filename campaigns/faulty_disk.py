@@ -1,6 +1,6 @@
 """A folder seen through a disk that can be told to misbehave: a FUSE file system in the kernel's own protocol.
 
-    python benchmarks/fuse.py FOLDER MOUNT
+    python -m campaigns.faulty_disk FOLDER MOUNT
 
 serves the files of FOLDER (no folders in it) read-only below MOUNT, until its standard input ends. Lines on standard
 input tell it how to behave from then on, and each is answered by `ok` once it does:

@@ -1,6 +1,6 @@
 """Rescaling photographs to 256x256 JPEG files: ours beside img2dataset and scripts with Pillow and OpenCV; quality.
 
-    python benchmarks/preparing.py photographs --img2dataset venv/bin/python --out benchmarks/results/today.json
+    python -m benchmarks.preparing.throughput photographs --img2dataset venv/bin/python --out benchmarks/results/today.json
 
 `photographs` is a folder of JPEG files; each is taken as often as it takes to have 1,000. All use as many processes
 as there are cores, cut out the central square of the image rescaled to a shorter side of 256, and write JPEG of
@@ -25,14 +25,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from elsewhere import Elsewhere, Unavailable
 from PIL import Image
-from side_by_side import Form, compare, keep, options
 
 from alexnet.bench import limits
 from alexnet.data.image.resize import decode, rescale
 from alexnet.data.prepare.prepare import prepare
 from alexnet.native.processor import cores
+from benchmarks.comparison import Form, compare, keep, options
+from benchmarks.separate_process import Elsewhere, Unavailable
 
 SIZE, IMAGES = 256, 1000
 
@@ -75,7 +75,7 @@ def main() -> None:
         missing, versions = {}, {}
         with contextlib.ExitStack() as stack:
             try:
-                script_ = "preparing_with_img2dataset.py"
+                script_ = "benchmarks.preparing.worker_img2dataset"
                 other = stack.enter_context(Elsewhere(script_, source, SIZE, python=arguments.img2dataset))
                 other.work()  # what it cannot do shows here
                 forms["img2dataset"] = (other.work, count * other.said["times"])

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-from as_written import CLASSES
 from onnx import TensorProto, helper, numpy_helper
 
 from alexnet import AlexNet
+from benchmarks.network.torch_nn import CLASSES
 
 
 def write_onnx(network: AlexNet, path: Path) -> None:

@@ -1,6 +1,6 @@
-"""Batches from one of our stores, in a process of its own (see `elsewhere.py`): how long opening takes, and memory.
+"""Batches from one of our stores, in a process of its own (see `separate_process.py`): times and memory.
 
-python benchmarks/loading_with_alexnet.py STORE 128 224 4096
+python -m benchmarks.loading.worker_alexnet STORE 128 224 4096
 """
 
 import sys
@@ -10,12 +10,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from elsewhere import serve
-
 from alexnet.config import AugmentConfig
 from alexnet.data import augment, loader
 from alexnet.data.store.reader import Store
 from alexnet.model.cpu import kernels
+from benchmarks.separate_process import serve
 
 
 def held() -> dict[str, int]:

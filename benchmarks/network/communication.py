@@ -1,6 +1,6 @@
 """What ranks that train together send each other, measured and worked out, and what that costs on other links.
 
-    python benchmarks/exchange.py --batch-size 32 --steps 6 --out benchmarks/results/exchange.json
+    python -m benchmarks.network.communication --batch-size 32 --steps 6 --out benchmarks/results/exchange.json
 
 Trains the full network on one repeated batch, by one process on two threads and by two or four ranks of one thread,
 and prints for each way of sharing: images per second; the bytes that each rank sends in a step, as the kernel counts

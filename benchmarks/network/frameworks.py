@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from elsewhere import Elsewhere, Unavailable
-from side_by_side import Form
 from torch import Tensor
 
 from alexnet import AlexNet
+from benchmarks.comparison import Form
+from benchmarks.separate_process import Elsewhere, Unavailable
 
 FRAMEWORKS = ["torch", "tensorflow-cpu", "keras", "jax", "flax", "optax"]
 GROUPED, UNGROUPED = 60_965_224, 62_378_344  # parameters
@@ -34,13 +34,13 @@ class Other:
 
 
 OTHERS = [
-    Other("PyTorch as written", "with_pytorch.py", "written"),
-    Other("PyTorch as written, memory kept", "with_pytorch.py", "written", variables=KEPT),
-    Other("PyTorch compiled", "with_pytorch.py", "compiled"),
-    Other("TensorFlow", "with_tensorflow.py", "grouped"),
-    Other("TensorFlow, without groups", "with_tensorflow.py", "ungrouped", UNGROUPED),
-    Other("JAX", "with_jax.py", "grouped"),
-    Other("JAX, without groups", "with_jax.py", "ungrouped", UNGROUPED),
+    Other("PyTorch as written", "benchmarks.network.worker_pytorch", "written"),
+    Other("PyTorch as written, memory kept", "benchmarks.network.worker_pytorch", "written", variables=KEPT),
+    Other("PyTorch compiled", "benchmarks.network.worker_pytorch", "compiled"),
+    Other("TensorFlow", "benchmarks.network.worker_keras", "grouped"),
+    Other("TensorFlow, without groups", "benchmarks.network.worker_keras", "ungrouped", UNGROUPED),
+    Other("JAX", "benchmarks.network.worker_flax", "grouped"),
+    Other("JAX, without groups", "benchmarks.network.worker_flax", "ungrouped", UNGROUPED),
 ]
 TOWERS = ("conv2", "conv4", "conv5")
 

@@ -1,6 +1,6 @@
 """Feed damaged files of every kind to what reads them, and see that each is read or refused with a reason.
 
-    python benchmarks/fuzz_campaign.py --inputs 110000 --seed 0
+    python -m campaigns.fuzz --inputs 110000 --seed 0
 
 Whole files of ten kinds are made, then damaged: bytes and numbers changed, parts cut, doubled, moved and joined, and
 checksums mended afterwards in half of the PNGs and tars, which would hide the damage from the reader. Each goes the way

@@ -1,6 +1,6 @@
 """Batches with FFCV, in a process of its own and, since it wants other packages, another virtual environment.
 
-python benchmarks/loading_with_ffcv.py FOLDER 128 224
+python -m benchmarks.loading.worker_ffcv FOLDER 128 224
 
 FFCV writes its own file: it encodes the pixels again, with the same JPEG quality.
 """
@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from elsewhere import serve
 from ffcv.fields import IntField, RGBImageField
 from ffcv.fields.decoders import IntDecoder, RandomResizedCropRGBImageDecoder
 from ffcv.loader import Loader, OrderOption
 from ffcv.transforms import RandomHorizontalFlip, ToTensor
 from ffcv.writer import DatasetWriter
 from PIL import Image
+
+from benchmarks.separate_process import serve
 
 
 class Images:

@@ -1,6 +1,6 @@
-"""The paper's network as one writes it with Flax and Optax, in a process of its own (see `elsewhere.py`).
+"""The paper's network as one writes it with Flax and Optax, in a process of its own (see `separate_process.py`).
 
-    python benchmarks/with_jax.py training float32 2 grouped FOLDER
+    python -m benchmarks.network.worker_flax training float32 2 grouped FOLDER
 
 Reads and writes what `with_tensorflow.py` does. XLA takes all cores that the process may use.
 """
@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from elsewhere import serve
 from flax import linen as nn
+
+from benchmarks.separate_process import serve
 
 
 def norm(x: jax.Array) -> jax.Array:

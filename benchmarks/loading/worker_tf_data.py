@@ -1,6 +1,6 @@
-"""Batches from a folder of class folders with `tf.data`, in a process of its own (see `elsewhere.py`).
+"""Batches from a folder of class folders with `tf.data`, in a process of its own (see `separate_process.py`).
 
-python benchmarks/loading_with_tensorflow.py FOLDER 128 224
+python -m benchmarks.loading.worker_tf_data FOLDER 128 224
 """
 
 import os
@@ -12,7 +12,8 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tensorflow as tf
-from elsewhere import serve
+
+from benchmarks.separate_process import serve
 
 
 def prepare() -> tuple[dict[str, Any], Callable[[], object]]:

@@ -1,9 +1,9 @@
 """Train from a disk that is slow, fails, lies and disappears, and see what comes of it.
 
-    python benchmarks/slow_disk.py
+    python -m campaigns.slow_disk
 
 Draws a small image set and trains on it from an ordinary folder. Then the same training reads the same store through
-a FUSE file system (`fuse.py`) that, from a moment inside the training on, answers every read late, stops answering for
+a FUSE file system (`faulty_disk.py`) that, from a moment inside the training on, answers every read late, stops answering for
 a while, gives errors, nothing, or changed bytes, loses its server, or is unmounted. What must come out: after a wait,
 the same weights, velocities, state and metrics, byte for byte; after an error, exit code 1 and one sentence that names
 the file, and, once the disk is well again, the same bytes by giving the same command again. Seconds are those from the
@@ -20,8 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from fuse import Mounted, unmount, why_not
-from kill_campaign import NETWORK, SCHEDULE, result
+from campaigns.faulty_disk import Mounted, unmount, why_not
+from campaigns.kill import NETWORK, SCHEDULE, result
 
 WAITS = {"every read 20 ms late": "slow 0.02", "no answer for 3 s": "hang 3"}  # what is waited for
 ERRORS = {

@@ -1,7 +1,7 @@
 """Whether cost per image stays flat: training from batch 32 to 512, loading from 1 thousand to 1.3 million rows, and
 training with the loader that feeds it.
 
-    python benchmarks/flatness.py stores/imagenette --out benchmarks/results/today.json
+    python -m benchmarks.network.batch_sizes stores/imagenette --out benchmarks/results/today.json
 
 - training step: `AlexNet` (paper) as `alexnet train` runs it, on one repeated batch of each size
 - rows: stores whose shards are all the same shard of the given store, hard-linked under many names, so that 1.3 million
@@ -23,8 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from elsewhere import Elsewhere
-from side_by_side import Form, compare, keep, options
 
 from alexnet.bench.feeding import feeding
 from alexnet.bench.network import step_of, training_step
@@ -33,6 +31,8 @@ from alexnet.data.store.reader import Store
 from alexnet.data.store.shard import Row, Shard, ShardInfo
 from alexnet.model.cpu import kernels
 from alexnet.networks import NETWORKS
+from benchmarks.comparison import Form, compare, keep, options
+from benchmarks.separate_process import Elsewhere
 
 CPU = torch.device("cpu")
 BATCH, FEW = 128, 1024
@@ -86,7 +86,9 @@ def rows(arguments: argparse.Namespace) -> dict[str, Any]:
         for count in arguments.rows:
             path = Path(name, str(count))
             linked_store(arguments.store, path, count)
-            other = stack.enter_context(Elsewhere("loading_with_alexnet.py", path, BATCH, 224, arguments.images))
+            other = stack.enter_context(
+                Elsewhere("benchmarks.loading.worker_alexnet", path, BATCH, 224, arguments.images)
+            )
             title = f"{other.said['rows']} rows"
             forms[title], said[title] = (other.work, loaded(other.said["rows"], arguments.images)), other.said
         results = spread(compare("loading", forms, arguments.rounds, limit=None))

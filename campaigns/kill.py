@@ -1,6 +1,6 @@
 """Kill a training with `kill -9` again and again, and compare what comes out with a training left in peace.
 
-    python benchmarks/kill_campaign.py --kills 24 --seed 0
+    python -m campaigns.kill --kills 24 --seed 0
 
 Draws a small image set, trains on it once without interruption, and then again in processes that get SIGKILL:
 every other time at a random moment of their lives (start, steps, evaluation, end), else within the milliseconds in

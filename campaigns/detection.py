@@ -1,6 +1,6 @@
 """How long it takes until a fault is noticed.
 
-    python benchmarks/detection.py
+    python -m campaigns.detection
 
 Draws a small image set, trains narrow networks on it, makes one fault after the other, and measures the time from the
 fault to the end of the process that notices it (or to its warning). For faults in the numbers the steps count.
@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from kill_campaign import NETWORK
+from campaigns.kill import NETWORK
 
 TRAIN = f"{NETWORK} --recipe small --epochs 40".split()
 Found = tuple[float, str]

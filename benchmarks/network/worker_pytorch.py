@@ -1,6 +1,6 @@
-"""The paper's network as one writes it with PyTorch, in a process of its own (see `elsewhere.py`).
+"""The paper's network as one writes it with PyTorch, in a process of its own (see `separate_process.py`).
 
-    python benchmarks/with_pytorch.py training float32 2 written FOLDER
+    python -m benchmarks.network.worker_pytorch training float32 2 written FOLDER
 
 `written` or `compiled`: in channels last, the normalisation's sums as a 1x1 convolution, through `torch.compile`, for
 testing with frozen weights. FOLDER holds `pytorch.npz`, `images.npy` and `labels.npy`; the logits without dropout go
@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch._inductor.config
-from as_written import as_written, with_weights
-from elsewhere import serve
 from torch.nn import functional as F
+
+from benchmarks.network.torch_nn import as_written, with_weights
+from benchmarks.separate_process import serve
 
 
 def prepare() -> tuple[dict[str, Any], Any]:

@@ -1,7 +1,7 @@
 """Batches of a store's images for training: ours beside torchvision with PyTorch's DataLoader, WebDataset, tf.data
 and FFCV.
 
-    python benchmarks/loading.py stores/imagenette --ffcv ffcv-venv/bin/python --out benchmarks/results/today.json
+    python -m benchmarks.loading.throughput stores/imagenette --ffcv ffcv-venv/bin/python --out results.json
 
 All deliver batches of 128 patches of 224 pixels as bytes, cut out at random places of the same 256x256 JPEG images
 and mirrored at random, with labels, on all cores. torchvision reads a folder of class folders, WebDataset tar files,
@@ -21,8 +21,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
-from elsewhere import Elsewhere, Unavailable
-from side_by_side import Form, compare, keep, options
 from torch.utils.data import DataLoader
 from torchvision import datasets
 from torchvision.transforms import v2
@@ -34,6 +32,8 @@ from alexnet.data import augment, loader
 from alexnet.data.store.reader import Store, StoreSplit
 from alexnet.model.cpu import kernels
 from alexnet.native.processor import cores
+from benchmarks.comparison import Form, compare, keep, options
+from benchmarks.separate_process import Elsewhere, Unavailable
 
 BATCH, CROP = 128, 224
 
@@ -63,8 +63,8 @@ def main() -> None:
         missing, versions = {}, {}
         with contextlib.ExitStack() as stack:
             for framework, script, python in (
-                ("tf.data", "loading_with_tensorflow.py", sys.executable),
-                ("FFCV", "loading_with_ffcv.py", arguments.ffcv),
+                ("tf.data", "benchmarks.loading.worker_tf_data", sys.executable),
+                ("FFCV", "benchmarks.loading.worker_ffcv", arguments.ffcv),
             ):
                 try:
                     other = stack.enter_context(Elsewhere(script, folder / "files", BATCH, CROP, python=python))

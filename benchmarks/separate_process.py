@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
 
 
 class Unavailable(Exception):
@@ -30,7 +30,8 @@ class Elsewhere:
     def __init__(
         self, script: str, *arguments: object, python: str = sys.executable, variables: Mapping[str, str] | None = None
     ) -> None:
-        command = [python, str(HERE / script), *map(str, arguments)]
+        command = [python, "-m", script, *map(str, arguments)]
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by __exit__)
         try:
             self._process = subprocess.Popen(
@@ -39,7 +40,7 @@ class Elsewhere:
                 stdout=subprocess.PIPE,
                 stderr=self._log,
                 text=True,
-                env=os.environ | dict(variables or {}),
+                env=os.environ | {"PYTHONPATH": path} | dict(variables or {}),
             )
         except OSError as error:
             raise Unavailable(f"{python} cannot be started ({error.strerror})") from None

@@ -1,6 +1,6 @@
 """One training step of the paper's network, ours beside PyTorch as one would write it, alternating in one run.
 
-    python benchmarks/training_step.py --batch-size 128 --rounds 5 --out benchmarks/results/today.json
+    python -m benchmarks.network.training_step --batch-size 128 --rounds 5 --out benchmarks/results/today.json
 
 All train the same network (paper, section 3: per-tower response normalisation, overlapping pooling, dropout) with the
 same update on one repeated batch.
@@ -30,9 +30,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from as_written import CLASSES, as_written, with_weights
-from others import FRAMEWORKS, others, write_inputs
-from side_by_side import Form, compare, keep, options
 from torch import Tensor
 
 from alexnet import AlexNet
@@ -40,6 +37,9 @@ from alexnet.bench import limits
 from alexnet.bench.network import training_step
 from alexnet.model.cpu import kernels
 from alexnet.networks import NETWORKS
+from benchmarks.comparison import Form, compare, keep, options
+from benchmarks.network.frameworks import FRAMEWORKS, others, write_inputs
+from benchmarks.network.torch_nn import CLASSES, as_written, with_weights
 
 CPU = torch.device("cpu")
 

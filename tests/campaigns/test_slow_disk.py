@@ -1,7 +1,6 @@
 """A store on a disk that is slow, fails, lies and disappears: a wait or a sentence, never another image."""
 
 import errno
-import importlib.util
 import os
 import subprocess
 import sys
@@ -9,20 +8,15 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from noise import noise_store
-from test_campaigns import BENCHMARKS, campaign
+from scripts import json_of
 
 from alexnet.data.store.reader import Store
+from campaigns import faulty_disk
 
-spec = importlib.util.spec_from_file_location("fuse", BENCHMARKS / "fuse.py")
-assert spec is not None and spec.loader is not None
-fuse: ModuleType = importlib.util.module_from_spec(spec)
-if sys.platform == "linux":
-    spec.loader.exec_module(fuse)
-REASON = fuse.why_not() if sys.platform == "linux" else "FUSE is Linux's"
+REASON = faulty_disk.why_not()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=f"no FUSE: {REASON}")
 
 
@@ -34,7 +28,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def disk(store: Path, tmp_path: Path) -> Iterator:
     try:
-        mounted = fuse.Mounted(store, tmp_path / "mount")
+        mounted = faulty_disk.Mounted(store, tmp_path / "mount")
     except RuntimeError:  # in a container root may not
         pytest.skip("no FUSE: mounting is not allowed here")
     with mounted:
@@ -84,6 +78,7 @@ def test_a_disk_that_fails_is_a_sentence_and_a_disk_that_is_well_again_goes_on(s
 OPEN_AND_END = """
 import sys
 from alexnet.data.store.reader import Store
+from campaigns import faulty_disk
 split = Store(sys.argv[1]).split("train")
 split.image(0)
 print("read", flush=True)
@@ -103,6 +98,6 @@ def test_a_process_ends_in_peace_after_its_disk(disk) -> None:
 
 
 def test_a_training_goes_on_where_its_disk_disappeared() -> None:
-    found = campaign("slow_disk.py", "--epochs", 6, "--only", "server gone")
+    found = json_of("campaigns.slow_disk", "--epochs", 6, "--only", "server gone")
     (fault,) = found["faults"]
     assert found["held"] and fault["exit_code"] == 1 and fault["seconds"] < 60

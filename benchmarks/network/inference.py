@@ -1,7 +1,7 @@
 """Testing with the paper's network: ours, as `load(RUN)` gives it, beside PyTorch, ONNX Runtime, OpenVINO, TensorFlow
 and JAX.
 
-    python benchmarks/inference.py --rounds 7 --out benchmarks/results/today.json
+    python -m benchmarks.network.inference --rounds 7 --out benchmarks/results/today.json
 
 All have the same weights and give the same logits (checked before). ONNX Runtime and OpenVINO run one graph of ONNX's
 own operators, in our process; ONNX Runtime has no bfloat16 on CPUs. "compiled" is `torch.compile` with frozen weights,
@@ -18,10 +18,6 @@ import numpy as np
 import onnxruntime
 import openvino
 import torch
-from as_written import CLASSES, as_written, with_weights
-from onnx_graph import write_onnx
-from others import FRAMEWORKS, others, write_inputs
-from side_by_side import Form, compare, keep, options
 from torch import Tensor
 
 from alexnet.bench import limits
@@ -30,6 +26,10 @@ from alexnet.model.cpu import kernels
 from alexnet.networks import NETWORKS
 from alexnet.study.trained import TrainedAlexNet
 from alexnet.training.device import precision
+from benchmarks.comparison import Form, compare, keep, options
+from benchmarks.network.frameworks import FRAMEWORKS, others, write_inputs
+from benchmarks.network.onnx_graph import write_onnx
+from benchmarks.network.torch_nn import CLASSES, as_written, with_weights
 
 CPU = torch.device("cpu")
 Answer = Callable[[], np.ndarray]

@@ -1,6 +1,6 @@
-"""The paper's network as one writes it with Keras, in a process of its own (see `elsewhere.py`).
+"""The paper's network as one writes it with Keras, in a process of its own (see `separate_process.py`).
 
-    python benchmarks/with_tensorflow.py training float32 2 grouped FOLDER
+    python -m benchmarks.network.worker_keras training float32 2 grouped FOLDER
 
 FOLDER holds `grouped.npz` or `ungrouped.npz`, `images.npy` and `labels.npy`; the logits without dropout go to
 `logits.npy` there. TensorFlow has no LRN in bfloat16 on CPUs, so that layer runs in float32 there.
@@ -16,8 +16,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 import tensorflow as tf
-from elsewhere import serve
 from keras import layers
+
+from benchmarks.separate_process import serve
 
 
 @keras.saving.register_keras_serializable()

@@ -1,7 +1,7 @@
 """The same rescaling with img2dataset, in a process of its own and, since it wants other packages, another virtual
 environment.
 
-python benchmarks/preparing_with_img2dataset.py FOLDER 256
+python -m benchmarks.preparing.worker_img2dataset FOLDER 256
 
 It fetches by address; here the addresses are those of files on the disk, so that nothing is downloaded. It takes every
 image `TIMES` times in one round, so that starting its processes, which takes two seconds, does not decide.
@@ -18,8 +18,9 @@ from typing import Any
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would ask the network
 
-from elsewhere import serve
 from img2dataset import download
+
+from benchmarks.separate_process import serve
 
 TIMES = 3
 

@@ -1,0 +1,1 @@
+"""Training steps, inference and communication of the network."""

@@ -1,0 +1,1 @@
+"""Long attacks on data, disks and running trainings; README.md lists them."""
