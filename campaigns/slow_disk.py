@@ -1,14 +1,17 @@
-"""Train from a disk that is slow, fails, lies and disappears, and see what comes of it.
+"""Train from a disk that is slow, fails, returns changed bytes or disappears.
 
     python -m campaigns.slow_disk
 
-Draws a small image set and trains on it from an ordinary folder. Then the same training reads the same store through
-a FUSE file system (`faulty_disk.py`) that, from a moment inside the training on, answers every read late, stops answering for
-a while, gives errors, nothing, or changed bytes, loses its server, or is unmounted. What must come out: after a wait,
-the same weights, velocities, state and metrics, byte for byte; after an error, exit code 1 and one sentence that names
-the file, and, once the disk is well again, the same bytes by giving the same command again. Seconds are those from the
-fault to the end of the process. Exit code 0 when all of it held; --json prints one object. Without root or /dev/fuse
-it says so and ends with 2.
+Draws a small image set and trains on it from an ordinary folder. Then repeats the training on the same store seen
+through a FUSE file system (`faulty_disk.py`), and makes one fault after the first checkpoint: late reads, no answer for
+a while, errors, empty reads, changed bytes, the file system's server killed, the file system unmounted.
+
+- After a delay the training must end with the same weights, velocities, state and metrics, byte for byte.
+- After an error it must exit with 1 and one sentence that names the file; the same command on the repaired disk must
+  then end with the same bytes.
+
+Seconds are those from the fault to the end of the process. Exits with 0 when all of it held, with 2 and the reason
+without root or /dev/fuse; `--json` prints one object.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Training losses of several runs in one image, and how far each pair of one process and two towers is apart.
 
-    python -m benchmarks.network.tower_losses --out docs/images/towers.png runs/paper runs/paper-towers runs/original ...
+    python -m benchmarks.network.tower_losses --out docs/images/towers.png runs/paper runs/paper-towers ...
 
 Takes runs in pairs: one process's, then its two towers'.
 """

@@ -1,6 +1,6 @@
 """Rescaling photographs to 256x256 JPEG files: ours beside img2dataset and scripts with Pillow and OpenCV; quality.
 
-    python -m benchmarks.preparing.throughput photographs --img2dataset venv/bin/python --out benchmarks/results/today.json
+    python -m benchmarks.preparing.throughput photographs --img2dataset venv/bin/python --out results.json
 
 `photographs` is a folder of JPEG files; each is taken as often as it takes to have 1,000. All use as many processes
 as there are cores, cut out the central square of the image rescaled to a shorter side of 256, and write JPEG of
