@@ -150,7 +150,7 @@ def check_decoder(data: bytes) -> None:
     from alexnet.data.image import pixels
 
     try:
-        height, width, *_ = simplejpeg.decode_jpeg_header(data)
+        height, width = map(int, simplejpeg.decode_jpeg_header(data)[:2])
     except (ValueError, KeyError):
         return
     if height * width > 1 << 20:

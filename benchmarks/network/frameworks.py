@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,7 +52,7 @@ def write_inputs(folder: Path, network: AlexNet, x: Tensor, labels: Tensor) -> N
     Their dropout scales while training, the paper's while testing: fc7 and fc8 are halved. Without groups, zeros
     stand between the towers.
     """
-    plain = {name: p.detach().contiguous().numpy() for name, p in network.named_parameters()}
+    plain: dict[str, Any] = {name: p.detach().contiguous().numpy() for name, p in network.named_parameters()}
     np.savez(folder / "pytorch.npz", **plain)
     grouped = {}
     for name, w in plain.items():
