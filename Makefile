@@ -1,5 +1,6 @@
 # make demo   own virtual environment, install, run the whole job on drawn images, say where the report is
-# make test   the tests          make check   lint, format and types too          make clean   undo everything
+# make test   the tests          make check   what CI runs: lint and tests          make clean   undo everything
+# make lint   lint, the format of Python and C++, types                              make format  puts them in that format
 # make oldest the tests with the oldest versions of all packages that pyproject.toml allows, in .venv-oldest
 # make audit  what is known against the installed packages (asks PyPI's advisory database)
 #
@@ -15,9 +16,11 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check $(if $(TORCH_IND
 # What has been done is remembered under the checksum of everything it depends on.
 checksum = $(shell find $(1) -type f ! -name '*.py[co]' ! -path '*.egg-info/*' | LC_ALL=C sort | xargs cksum | cksum | tr -d ' ')
 DEMO_MADE := demo/.made-$(call checksum,src pyproject.toml)
-TESTS_PASSED := $(VENV)/tests-passed-$(call checksum,src tests pyproject.toml $(wildcard README.md docs))
+TESTED := src tests pyproject.toml $(wildcard benchmarks campaigns docs *.md *.cff .github)
+TESTS_PASSED := $(VENV)/tests-passed-$(call checksum,$(TESTED))
+CPP = $(shell find src -name '*.h' -o -name '*.cpp')
 
-.PHONY: demo test oldest audit lint check clean
+.PHONY: demo test oldest audit lint format check clean
 
 demo: $(DEMO_MADE)
 	@echo "The report is $(CURDIR)/demo/report.html"
@@ -46,6 +49,11 @@ lint: | $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+format: | $(VENV)/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CPP)
 
 check: lint test
 
