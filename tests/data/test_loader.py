@@ -15,7 +15,7 @@ from alexnet.data.image import pixels
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store.reader import Store, StoreSplit
 from alexnet.model.cpu import kernels
-from alexnet.native import Threads
+from alexnet.native.library import Threads
 
 SIZE, CROP, IMAGES = 24, 20, 30
 

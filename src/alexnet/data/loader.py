@@ -16,7 +16,7 @@ from torch import Tensor
 from alexnet.data.augment import Draws
 from alexnet.data.image import pixels
 from alexnet.data.store.reader import StoreSplit
-from alexnet.native import Threads
+from alexnet.native.library import Threads
 from alexnet.native.processor import cores
 
 IMAGES_PER_TASK = 16

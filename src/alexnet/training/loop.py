@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from alexnet import native
 from alexnet.config import TrainConfig
 from alexnet.data import augment, loader
 from alexnet.data.store.reader import Store, StoreSplit
@@ -23,6 +22,7 @@ from alexnet.model.cpu import kernels
 from alexnet.model.linear import keep_factors
 from alexnet.model.network import AlexNet
 from alexnet.model.towers import own_part, whole_values
+from alexnet.native import compiler
 from alexnet.progress import Progress
 from alexnet.training import checkpoint, health, ranks, stop
 from alexnet.training.device import choose_device, choose_dtype, precision
@@ -57,7 +57,7 @@ def _train(store_path: Path, run: Path, config: TrainConfig) -> dict:
     device = choose_device(config.device)
     if device.type == "cpu":
         kernels.reuse_memory()
-        if config.compile and native.compiler() is None:
+        if config.compile and compiler.command() is None:
             raise ValueError("--compile needs a C++ compiler such as g++; install one, or leave --compile out.")
     with ranks.joined(config.parallel, device, config.batch_size) as here, contextlib.ExitStack() as held:
         here.once(lambda: held.enter_context(lock.hold(run, "alexnet train")))

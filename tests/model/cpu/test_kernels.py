@@ -12,11 +12,11 @@ import torch
 from compiling import check_source
 from torch import Tensor
 
-from alexnet import native
 from alexnet.model.cpu import kernels
 from alexnet.model.lrn import LocalResponseNorm
 from alexnet.model.pooling import MaxPool2d
 from alexnet.model.stage import relu_norm_pool
+from alexnet.native import compiler
 
 needs_kernels = pytest.mark.skipif(not kernels.available(), reason="no compiled kernels here")
 needs_posix = pytest.mark.skipif(os.name != "posix", reason="kernels are built on Linux and macOS only")
@@ -116,13 +116,13 @@ def test_without_a_working_compiler_everything_runs_and_says_so_once(
 
 @needs_kernels
 def test_the_source_takes_the_best_flags_that_the_compiler_takes(fresh: Path):
-    command = native.compiler()
+    command = compiler.command()
     assert command is not None
     (fresh / "nothing.cpp").write_text("int nothing;")
     for flags in kernels.FLAGS:
         made = ["-o", str(fresh / "made.so")]
         if subprocess.run([*command, *flags, str(fresh / "nothing.cpp"), *made], capture_output=True).returncode == 0:
-            source = [*command, *flags, "-fsyntax-only", str(kernels.SOURCE)]
+            source = [*command, *flags, f"-I{compiler.INCLUDE}", "-fsyntax-only", str(kernels.SOURCE)]
             done = subprocess.run(source, capture_output=True, text=True)
             assert done.returncode == 0, done.stderr
             return

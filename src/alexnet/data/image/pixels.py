@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from alexnet import native
+from alexnet.native import library as native
 
 SOURCE = Path(__file__).with_name("pixels.cpp")
 # Weights are rounded as Pillow's are: no operations that are fused or reordered. Threads are the callers' own.
@@ -40,7 +40,7 @@ def load() -> ctypes.CDLL:
 @functools.cache
 def _loaded() -> ctypes.CDLL | None:
     without = "Images are resized by Pillow and decoded by libjpeg-turbo, with the same result but slower"
-    return native.found(load, f"{without}: the compiled functions are not available")
+    return native.load_or_warn(load, f"{without}: the compiled functions are not available")
 
 
 def library() -> ctypes.CDLL | None:

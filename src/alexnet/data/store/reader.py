@@ -32,7 +32,7 @@ from alexnet.data.store.statistics import Sums
 from alexnet.files.arrays import read_array
 from alexnet.files.checksums import checksum
 from alexnet.files.read_at import ReadAt
-from alexnet.native import Threads
+from alexnet.native.library import Threads
 from alexnet.progress import Progress
 
 PREPARE_AGAIN = "the store is damaged; delete it and prepare it again."

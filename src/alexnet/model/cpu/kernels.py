@@ -15,7 +15,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from alexnet import native
+from alexnet.native import library as native
 
 SOURCE = Path(__file__).with_name("kernels.cpp")
 _BASIC = ("-O3", "-std=c++17", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
@@ -66,7 +66,7 @@ def load() -> ctypes.CDLL:
 @functools.cache
 def _loaded() -> ctypes.CDLL | None:
     slower = "Normalisation, max pooling, conv1 and the update run in plain PyTorch, several times slower"
-    return native.found(load, f"{slower}: the compiled kernels are not available")
+    return native.load_or_warn(load, f"{slower}: the compiled kernels are not available")
 
 
 def library() -> ctypes.CDLL | None:

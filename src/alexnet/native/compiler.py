@@ -1,0 +1,59 @@
+"""The C++ compiler, and building one shared library with it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+INCLUDE = Path(__file__).parent
+"""Where the headers lie that all sources share: `vector.h`."""
+TIMEOUT = 300.0
+"""Seconds after which the compiler is given up."""
+
+Flags = Sequence[tuple[str, ...]]
+"""Sets of flags; the first that the compiler accepts is used."""
+
+
+class UnavailableError(Exception):
+    """Why a library could not be built or opened, in one clause."""
+
+
+def command() -> list[str] | None:
+    """The C++ compiler's command: what `CXX` names, or g++, clang++ or c++, whichever is there first; None without."""
+    named = os.environ.get("CXX")
+    for words in [shlex.split(named)] if named else [["g++"], ["clang++"], ["c++"]]:
+        program = shutil.which(words[0]) if words else None
+        if program:
+            return [program, *words[1:]]
+    return None
+
+
+def build(compiler: list[str], source: Path, flags: Flags, to: Path) -> None:
+    """Compiles `source` into the file `to`, which appears whole or not at all.
+
+    Raises UnavailableError when the compiler fails with every set of flags.
+    """
+    message = ""
+    for each in flags:
+        handle, temporary = tempfile.mkstemp(suffix=".so", prefix=f".{source.stem}-", dir=to.parent)
+        os.close(handle)
+        try:
+            done = subprocess.run(
+                [*compiler, *each, f"-I{INCLUDE}", str(source), "-o", temporary],
+                capture_output=True, text=True, errors="replace", timeout=TIMEOUT,
+            )  # fmt: skip
+            if done.returncode == 0:
+                os.chmod(temporary, 0o700)
+                os.replace(temporary, to)
+                return
+            message = next((line for line in done.stderr.splitlines() if "error" in line), "no message")
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise UnavailableError(f"{compiler[0]} could not be run ({error})") from error
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    raise UnavailableError(f"{compiler[0]} failed ({message})")

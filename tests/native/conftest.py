@@ -1,0 +1,47 @@
+"""What the tests of this room share: an empty cache, a small source, and a compiler that counts its calls."""
+
+import os
+import shlex
+from pathlib import Path
+
+import pytest
+
+from alexnet.native import compiler
+
+
+@pytest.fixture(autouse=True)
+def can_build() -> None:
+    if os.name != "posix":
+        pytest.skip("libraries are built on Linux and macOS only")
+    if compiler.command() is None:
+        pytest.skip("no C++ compiler")
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for everything, with an empty cache in it."""
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+@pytest.fixture
+def source(fresh: Path) -> Path:
+    """A source that includes a header beside it."""
+    folder = fresh / "native"
+    folder.mkdir()
+    (folder / "answer.h").write_text("#define ANSWER 42\n")
+    (folder / "answer.cpp").write_text('#include "answer.h"\nextern "C" int answer() { return ANSWER; }\n')
+    return folder / "answer.cpp"
+
+
+@pytest.fixture
+def calls(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that has a line for each time that the compiler has been called."""
+    command, calls, script = compiler.command(), fresh / "calls", fresh / "compiler"
+    assert command is not None
+    calls.touch()
+    script.write_text(f'#!/bin/sh\necho called >> "{calls}"\nexec {shlex.join(command)} "$@"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("CXX", str(script))
+    return calls

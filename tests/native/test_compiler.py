@@ -1,0 +1,34 @@
+"""Flags that a compiler does not know, and compilers that fail."""
+
+from pathlib import Path
+
+import pytest
+
+from alexnet.native import library
+from alexnet.native.compiler import UnavailableError
+
+FLAGS = (("-shared", "-fPIC", "-O1"),)
+
+
+def test_flags_that_the_compiler_does_not_know_are_passed_over(source: Path) -> None:
+    assert library.load(source, (("--no-such-flag", *FLAGS[0]), *FLAGS)).answer() == 42
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (None, "no C.. compiler"),
+        ("echo 'error: no' >&2; exit 1", r"failed \(error: no\)"),
+        ("exit 1", "failed .no message"),
+        ("", "file too short"),
+    ],
+)
+def test_what_does_not_build_has_a_reason(
+    source: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, reason: str
+) -> None:
+    if script is not None:
+        (fresh / "compiler").write_text(f"#!/bin/sh\n{script}\n")
+        (fresh / "compiler").chmod(0o755)
+    monkeypatch.setenv("CXX", str(fresh / "compiler"))
+    with pytest.raises(UnavailableError, match=reason):
+        library.load(source, FLAGS)
