@@ -86,6 +86,22 @@ def test_a_module_imports_only_from_its_left(name: str) -> None:
         assert target.split(".")[1] in allowed, f"{name} imports {target}"
 
 
+STUDY_COMMANDS = {"evaluate", "predict", "similar", "features", "figures", "verify", "describe"}
+
+
+@pytest.mark.parametrize("name", sorted(STUDY_COMMANDS))
+def test_no_command_of_study_imports_another(name: str) -> None:
+    others = {f"alexnet.study.{other}" for other in STUDY_COMMANDS - {name}}
+    assert f"alexnet.study.{name}" in FILES
+    assert not reachable(f"alexnet.study.{name}") & others
+
+
+def test_what_commands_of_study_share_imports_no_command() -> None:
+    commands = {f"alexnet.study.{name}" for name in STUDY_COMMANDS}
+    for name in (n for n in FILES if n.startswith("alexnet.study.") and n not in commands):
+        assert not reachable(name) & commands, name
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_no_module_imports_itself_by_a_detour(name: str) -> None:
     assert name not in reachable(name)

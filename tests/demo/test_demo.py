@@ -18,7 +18,8 @@ from alexnet.demo import demo as module
 from alexnet.demo.demo import demo, render
 from alexnet.demo.report import differences, minutes, shown
 from alexnet.demo.synthetic import CLASSES
-from alexnet.study.evaluate import evaluate, percent
+from alexnet.study.evaluate import evaluate
+from alexnet.study.scores import percent
 
 TRAIN, VAL, SIZE, CROP = 24, 24, 48, 44
 CONFIG = TrainConfig(

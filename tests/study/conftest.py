@@ -112,3 +112,10 @@ def run(write_run: WriteRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own_run(run: Path, tmp_path: Path) -> Path:
     """A copy of `run` that a test may change."""
     return Path(shutil.copytree(run, tmp_path / "run"))
+
+
+@pytest.fixture
+def val_split(store: Path) -> tuple[torch.Tensor, np.ndarray]:
+    """The validation images, uint8 [N, S, S, 3], and their labels, int64 [N]."""
+    split = Store(store).split("val")
+    return torch.from_numpy(np.stack([split.image(i) for i in range(len(split))])), np.array(split.labels)

@@ -47,6 +47,6 @@ def test_a_run_is_described_with_reasons_for_what_it_took_over(tmp_path):
 
 
 def test_what_has_no_such_name_is_said(tmp_path, capsys):
-    for name, words in (("orignal", "did you mean 'original'"), (str(tmp_path), "is a folder and no run")):
+    for name, words in (("orignal", "did you mean 'original'"), (str(tmp_path), "is not a run folder")):
         assert main(["describe", name]) == 1
         assert words in capsys.readouterr().err

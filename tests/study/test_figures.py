@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from alexnet.study import curves, drawing, plots
 from alexnet.study import figures as study
-from alexnet.study import panels, plots
 from alexnet.study.figures import figures, from_different_classes
 
 
@@ -56,7 +56,7 @@ def test_kernels_show_zero_as_grey_and_keep_sign_and_hue(tmp_path: Path) -> None
     weights[1, 0] = 3.0  # red
     weights[50, 1] = -0.5  # less green: magenta
     weights[2] = 0.001  # learned nothing
-    panels.save(plots.kernels(weights), tmp_path / "kernels.png")
+    drawing.save(plots.kernels(weights), tmp_path / "kernels.png")
     image = pixels(tmp_path / "kernels.png").astype(int)
     assert 800 < image.shape[1] <= 900
     colours = {tuple(colour) for colour in np.unique(image[:, 60:].reshape(-1, 3), axis=0).tolist()}
@@ -83,24 +83,24 @@ def test_maps_of_any_shape_can_be_drawn(shape: tuple[int, ...], tmp_path: Path) 
     image = np.full((20, 20, 3), 90, np.uint8)
     random = np.random.default_rng(0)
     for maps in (random.normal(size=shape), np.abs(random.normal(size=shape)), np.zeros(shape)):
-        panels.save(plots.activations(maps.astype(np.float32), image, "any"), tmp_path / "maps.png")
+        drawing.save(plots.activations(maps.astype(np.float32), image, "any"), tmp_path / "maps.png")
         assert pixels(tmp_path / "maps.png").shape[1] == 900
 
 
 def test_drops_are_where_the_rate_falls_at_once() -> None:
     rates = [0.001, 0.01, 0.01, 0.0099, 0.001, 0.001, 0.0001]
     steps = [{"epoch": i / 2, "learning_rate": rate, "loss": 1.0} for i, rate in enumerate(rates)]
-    assert plots.drops(steps) == [(1.5, 0.001), (2.5, 0.0001)]
+    assert curves.drops(steps) == [(1.5, 0.001), (2.5, 0.0001)]
 
 
 def test_smoothing_keeps_the_mean() -> None:
     random = np.random.default_rng(0)
     x, y = np.arange(2000.0), random.normal(size=2000)
-    smooth_x, smooth_y = plots.smoothed(x, y)
-    assert len(smooth_x) == plots.STEPS_IN_MEAN
+    smooth_x, smooth_y = curves.smoothed(x, y)
+    assert len(smooth_x) == curves.STEPS_IN_MEAN
     assert smooth_y.mean() == pytest.approx(y.mean())
     assert smooth_y.std() < y.std() / 2
-    few = plots.smoothed(x[:20], y[:20])
+    few = curves.smoothed(x[:20], y[:20])
     assert np.array_equal(few[0], x[:20])
     assert np.array_equal(few[1], y[:20])
 
@@ -108,7 +108,7 @@ def test_smoothing_keeps_the_mean() -> None:
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_curves_of_a_run_that_has_just_begun_can_be_drawn(count: int, tmp_path: Path) -> None:
     steps = [{"step": i, "epoch": i / 9, "loss": 2.0, "learning_rate": 0.01} for i in range(1, count + 1)]
-    panels.save(plots.learning_curves(steps, []), tmp_path / "curves.png")
+    drawing.save(curves.learning_curves(steps, []), tmp_path / "curves.png")
     assert pixels(tmp_path / "curves.png").shape[1] == 900
 
 
@@ -125,7 +125,7 @@ def test_chosen_images_come_from_different_classes() -> None:
 
 
 def test_long_names_are_shortened() -> None:
-    assert panels.shorten("tench", 10) == "tench"
+    assert drawing.shorten("tench", 10) == "tench"
     for words in ("West Highland white terrier", "a-very-long-word-without-spaces"):
-        assert len(panels.shorten(words, 12)) <= 12
-        assert panels.shorten(words, 12).endswith("…")
+        assert len(drawing.shorten(words, 12)) <= 12
+        assert drawing.shorten(words, 12).endswith("…")

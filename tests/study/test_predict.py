@@ -1,4 +1,4 @@
-"""Labels for loose images."""
+"""Labels for image files."""
 
 import io
 import json
@@ -13,9 +13,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from alexnet.data.classes import Class
 from alexnet.study import predict as study
-from alexnet.study.images import expand, readable, true_class
 from alexnet.study.predict import predict
 from alexnet.study.trained import load
 
@@ -40,12 +38,12 @@ def test_a_folder_stands_for_the_images_in_it_whatever_they_are_called(run: Path
     (folder / "below").mkdir(parents=True)
     one = source / "val" / "n01440764" / "n01440764_0.png"
     shutil.copy(one, folder / "b.png")
-    shutil.copy(one, folder / "a-image-without-suffix")
+    shutil.copy(one, folder / "an-image-without-suffix")
     Image.open(one).save(folder / "below" / "c.jpg")
     (folder / "notes.txt").write_text("not an image")
     (folder / ".hidden.png").write_bytes(one.read_bytes())
     paths = [entry["path"] for entry in predict(run, [folder, one], views=1, device="cpu")["predictions"]]
-    names = ("a-image-without-suffix", "b.png", "below/c.jpg")
+    names = ("an-image-without-suffix", "b.png", "below/c.jpg")
     assert paths == [*(str(folder / name) for name in names), str(one)]
     assert predict(run, [folder / "b.png"], device="cpu")["predictions"][0]["true"] is None
 
@@ -61,33 +59,6 @@ def test_what_is_no_image_is_named(run: Path, tmp_path: Path) -> None:
         predict(run, [tmp_path], device="cpu")
     with pytest.raises(ValueError, match="views is 2"):
         predict(run, [text], views=2, device="cpu")
-
-
-def test_the_true_class_comes_from_the_folder_or_the_file_name() -> None:
-    classes = [
-        Class("n01440764", "tench, Tinca tinca"),
-        Class("n03888257", "parachute, chute"),
-        Class("red", "red"),
-    ]
-    assert true_class(Path("val/n03888257/x.jpg"), classes) == 1
-    assert true_class(Path("images/Parachute/x.jpg"), classes) == 1
-    assert true_class(Path("red/n01440764_1.JPEG"), classes) == 2
-    assert true_class(Path("anywhere/n01440764_10026.JPEG"), classes) == 0
-    assert true_class(Path("anywhere/n00000001_1.JPEG"), classes) is None
-    assert true_class(Path("anywhere/red.jpg"), classes) is None
-    assert readable("tench, Tinca tinca") == "tench"
-
-
-def test_files_in_a_folder_are_sorted(tmp_path: Path) -> None:
-    for name in ("b", "c", "a"):
-        Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / f"{name}.webp")
-    assert [path.name for path in expand([tmp_path])] == ["a.webp", "b.webp", "c.webp"]
-
-
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "BMP", "WEBP"])
-def test_an_image_is_known_by_its_content(tmp_path: Path, format: str) -> None:
-    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "x", format)
-    assert expand([tmp_path]) == [tmp_path / "x"]
 
 
 def test_bars_are_as_long_as_the_probability() -> None:
@@ -116,7 +87,7 @@ def test_results_are_json_and_can_be_read_on_a_terminal(run: Path, source: Path,
         predict(run, [source / "val" / "n01440764"], views=1, device="cpu", panel=tmp_path / "panel.txt")
 
 
-def test_naming_does_not_wait_for_the_compiler_or_for_matplotlib() -> None:
+def test_classifying_does_not_import_the_compiler_or_matplotlib() -> None:
     code = "import sys, alexnet.study.predict; print(*{'torch._dynamo', 'matplotlib'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

@@ -77,7 +77,7 @@ def repeat_class(run: Path) -> str:
     file = run / "classes.json"
     classes = json.loads(file.read_text())
     file.write_text(json.dumps([classes[0], *classes[:-1]]))
-    return "names a class twice"
+    return "has a class twice"
 
 
 def flatten_classes(run: Path) -> str:
@@ -137,7 +137,7 @@ def test_a_whole_run_passes_and_is_described(run: Path) -> None:
     assert json.loads(json.dumps(result)) == result
     console = Console(record=True, width=100, file=io.StringIO())
     console.print(study.render(result))
-    assert "a whole run" in console.export_text()
+    assert "the run is complete and undamaged" in console.export_text()
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -153,7 +153,7 @@ def test_a_store_is_checked_too(store: Path, tmp_path: Path) -> None:
     assert json.loads(json.dumps(result)) == result
     console = Console(record=True, width=100, file=io.StringIO())
     console.print(study.render(result))
-    assert "a whole store" in console.export_text()
+    assert "the store is complete and undamaged" in console.export_text()
     broken = Path(shutil.copytree(store, tmp_path / "broken"))
     shard = sorted(broken.glob("*.arrow"))[0]
     data = bytearray(shard.read_bytes())

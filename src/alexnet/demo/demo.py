@@ -25,8 +25,9 @@ from alexnet.demo.baseline import linear_classifier
 from alexnet.demo.report import write
 from alexnet.demo.synthetic import CLASSES, draw_set
 from alexnet.recipes import recipe
-from alexnet.study.evaluate import evaluate, percent
+from alexnet.study.evaluate import evaluate
 from alexnet.study.figures import figures
+from alexnet.study.scores import percent
 from alexnet.training.loop import train
 
 STAGES = ("draw", "prepare", "train", "evaluate", "linear", "figures")

@@ -12,10 +12,10 @@ from alexnet import __version__
 from alexnet.config import TrainConfig, load_config
 from alexnet.data.store.reader import Store
 from alexnet.model.network import AlexNet
-from alexnet.study.evaluate import percent
-from alexnet.study.images import readable
+from alexnet.study.class_names import short_name
 from alexnet.study.page import Bar, Bars, Block, Commands, Figure, Number, Section, Table, write_report
 from alexnet.study.plots import montage
+from alexnet.study.scores import percent
 
 EXAMPLE_COLUMNS = 6
 NEXT = (
@@ -219,7 +219,7 @@ def shown(value: Any) -> str:
 
 def spoken(name: str) -> str:
     """red_striped_disc as "red striped disc"."""
-    return readable(name).replace("_", " ")
+    return short_name(name).replace("_", " ")
 
 
 def minutes(seconds: float) -> str:

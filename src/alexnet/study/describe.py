@@ -1,4 +1,4 @@
-"""A network's layers, shapes, parameters and multiply-adds, and what differs from the paper, with the reason."""
+"""Describe a network: its layers, shapes, parameters and multiply-adds, and how and why it differs from the paper's."""
 
 import dataclasses
 from pathlib import Path
@@ -15,14 +15,14 @@ from alexnet.recipes import RECIPES, recipe
 
 
 def describe(name: str) -> dict[str, Any]:
-    """The network called `name`, a recipe's, or that of a run folder.
+    """Describe the network called `name`, that of a recipe, or that of a run folder.
 
     Returns `name`, `about`, `input_size`, `parameters`, `multiply_adds` (per image, forward), `layers` (`name`,
     `kind`, `kernel_size`, `stride`, `padding`, `groups`, `output_shape`, `parameters`, `multiply_adds`), `differences`
-    from the paper's network (`setting`, `value`, `paper`, `reason`) and, of a recipe or a run, `training`: in which
-    settings its training differs.
+    from the paper's network (`setting`, `value`, `paper`, `reason`) and, for a recipe or a run, `training`: how its
+    training differs (`setting`, `value`, `paper`).
 
-    Raises ValueError for what is neither a network, a recipe nor a run.
+    Raises ValueError for a name that is neither a network nor a recipe nor a run folder.
     """
     run = Path(name)
     training: TrainConfig | None = None
@@ -33,7 +33,7 @@ def describe(name: str) -> dict[str, Any]:
         training = recipe(name)
         known = Network(f"The network of the recipe {name}.", training.network)
     elif run.is_dir():
-        raise ValueError(f"{name} is a folder and no run: it has no config.json.")
+        raise ValueError(f"{name} is not a run folder: it has no config.json.")
     else:
         training = recipe(name) if name in RECIPES else None
         known = network(name)
@@ -62,15 +62,15 @@ def described(layer: Layer) -> dict[str, Any]:
 
 
 def differences(known: Network) -> list[dict[str, Any]]:
-    """Where a network's settings are not the paper's: `setting`, `value`, `paper`, `reason` ("" for a run's own)."""
+    """The settings of a network that differ from the paper's: `setting`, `value`, `paper`, `reason` ("" if unknown)."""
     reasons = known.reasons or reasons_of(known)
     found = changes(known.config, TrainConfig().network)
     return [entry | {"reason": reasons.get(entry["setting"], "")} for entry in found]
 
 
 def reasons_of(known: Network) -> dict[str, str]:
-    """Reasons for settings that a run took over from a named network: where the value is the same, so is the reason."""
-    found = {"classes": "those of its images"}
+    """Reasons for the settings of a run: where a named network has the same value, its reason."""
+    found = {"classes": "the classes of its store"}
     for other in NETWORKS.values():
         if other.config.form != known.config.form:
             continue
@@ -81,7 +81,7 @@ def reasons_of(known: Network) -> dict[str, str]:
 
 
 def training_differences(config: TrainConfig) -> list[dict[str, Any]]:
-    """Where augmentation, update and schedule are not the paper's."""
+    """The settings of a training that differ from the paper's, in augmentation, update and schedule."""
     paper = TrainConfig()
     found = []
     for field in dataclasses.fields(TrainConfig):
@@ -94,53 +94,54 @@ def training_differences(config: TrainConfig) -> list[dict[str, Any]]:
 
 
 def changes(mine: Any, theirs: Any) -> list[dict[str, Any]]:
-    """The fields in which two dataclasses of one kind differ."""
+    """The fields in which two instances of one dataclass differ."""
     pairs = [(f.name, getattr(mine, f.name), getattr(theirs, f.name)) for f in dataclasses.fields(mine)]
     return [{"setting": name, "value": a, "paper": b} for name, a, b in pairs if a != b]
 
 
 def render(result: dict[str, Any]) -> RenderableType:
     """Tables for a terminal."""
-    layers = Table("layer", "what")
+    layers = Table("layer", "type")
     for column in ("output", "parameters", "multiply-adds"):
         layers.add_column(column, justify="right")
     size = result["input_size"]
     layers.add_row("", "image, mean removed", shape([3, size, size]), "", "")
     for layer in result["layers"]:
         numbers = [f"{layer[key]:,}" if layer[key] else "" for key in ("parameters", "multiply_adds")]
-        layers.add_row(layer["name"], what(layer), shape(layer["output_shape"]), *numbers)
+        layers.add_row(layer["name"], type_of(layer), shape(layer["output_shape"]), *numbers)
     layers.add_section()
-    layers.add_row("all", "", "", f"{result['parameters']:,}", f"{result['multiply_adds']:,}")
+    layers.add_row("total", "", "", f"{result['parameters']:,}", f"{result['multiply_adds']:,}")
     parts: list[RenderableType] = [Text(result["about"], style="bold"), layers]
-    if result["differences"]:
-        parts += [Text("What differs from the paper's network", style="bold"), table_of(result["differences"], True)]
-    elif not result["training"]:
+    network, training = result["differences"], result["training"]
+    if network:
+        parts += [Text("Differences from the paper's network", style="bold"), difference_table(network, True)]
+    elif not training:
         parts.append(Text("This is the paper's network."))
-    if result["training"]:
-        parts += [Text("What differs from the paper's training", style="bold"), table_of(result["training"], False)]
+    if training:
+        parts += [Text("Differences from the paper's training", style="bold"), difference_table(training, False)]
     return Group(*parts)
 
 
-def table_of(entries: list[dict[str, Any]], reasons: bool) -> Table:
-    """Setting, value and the paper's value, with the reasons where there are any."""
-    table = Table("setting", "here", "paper", *(["why"] if reasons else []), show_lines=True)
+def difference_table(entries: list[dict[str, Any]], reasons: bool) -> Table:
+    """Setting, value and the paper's value; with `reasons`, also the reason."""
+    table = Table("setting", "here", "paper", *(["reason"] if reasons else []), show_lines=True)
     for column in table.columns:
         column.overflow = "fold"
     for entry in entries:
-        words = [entry["setting"], words_of(entry["value"]), words_of(entry["paper"])]
+        words = [entry["setting"], plain(entry["value"]), plain(entry["paper"])]
         table.add_row(*map(Text, words + ([entry["reason"]] if reasons else [])))
     return table
 
 
-def words_of(value: Any) -> str:
+def plain(value: Any) -> str:
     """A setting's value as a person would write it."""
     if isinstance(value, tuple | list):
-        return " ".join(map(words_of, value)) or "-"
+        return " ".join(map(plain, value)) or "-"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def what(layer: dict[str, Any]) -> str:
-    """What a layer does, in words."""
+def type_of(layer: dict[str, Any]) -> str:
+    """What a layer computes, in words."""
     size, groups = layer["kernel_size"], f", {layer['groups']} groups" if layer["groups"] > 1 else ""
     stride = f", stride {layer['stride']}" if layer["stride"] > 1 else ""
     padding = f", pad {layer['padding']}" if layer["padding"] else ""

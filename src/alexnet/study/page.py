@@ -1,7 +1,7 @@
-"""A report as one HTML file: numbers, bars, tables, figures and commands, without network or scripts.
+"""A report as one HTML file: numbers, bars, tables, figures and commands.
 
-Knows nothing of neural networks: it takes words, numbers and images. Everything is escaped; images are
-inlined as PNG. Colours follow the reader's light or dark setting.
+It needs no scripts and no other files: figures are inlined as PNG. All text is escaped. Colours follow the reader's
+light or dark setting.
 """
 
 import base64
@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from alexnet.files import durable
+
 
 @dataclass(frozen=True)
 class Number:
-    """One measured number, shown large: `value` with its unit, what it is, and a small note."""
+    """One measured number, shown large: `value` with its unit, what it is, and a note in small print."""
 
     value: str
     what: str
@@ -26,7 +28,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Bar:
-    """One line of a comparison: `fraction` (0..1) of the whole width, its label, and the value as text."""
+    """One line of a comparison: its label, its length as a `fraction` (0..1) of the width, and the value as text."""
 
     label: str
     fraction: float
@@ -43,7 +45,7 @@ class Bars:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under headings; all columns but the first are aligned to the right where `numeric`."""
+    """Rows of text under headings; if `numeric`, all columns but the first are aligned to the right."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -52,7 +54,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure: a PNG file, or pixels uint8 [H, W, 3]; `alt` says in words what is to be seen."""
+    """A figure: a PNG file, or pixels uint8 [H, W, 3]; `alt` describes it for those who cannot see it."""
 
     source: Path | np.ndarray
     alt: str
@@ -61,7 +63,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Commands:
-    """Lines to type, each with a sentence on what it does."""
+    """Command lines, each with a sentence on what it does."""
 
     lines: Sequence[tuple[str, str]]
 
@@ -71,7 +73,7 @@ Block = str | Bars | Table | Figure | Commands
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it; a plain string is a paragraph."""
+    """A heading and the blocks under it; a plain string is a paragraph."""
 
     heading: str
     blocks: Sequence[Block]
@@ -86,7 +88,7 @@ def write_report(
     sections: Sequence[Section] = (),
     footer: str = "",
 ) -> None:
-    """Write the page to `path`, whole or not at all. ValueError where an image's file is not a PNG."""
+    """Write the page to `path`, whole or not at all. Raises ValueError for a figure's file that is not a PNG."""
     tiles = "".join(_tile(number) for number in numbers)
     body = "".join(
         f'<section aria-labelledby="s{i}"><h2 id="s{i}">{_text(section.heading)}</h2>'
@@ -105,9 +107,8 @@ def write_report(
         + (f"<footer><p>{_text(footer)}</p></footer>\n" if footer else "")
         + "</body>\n</html>\n"
     )
-    part = path.with_name(path.name + ".part")
-    part.write_text(page, encoding="utf-8")
-    part.replace(path)
+    with durable.whole(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
 
 
 def _text(words: str) -> str:
@@ -128,7 +129,7 @@ def _block(block: Block) -> str:
         case Table():
             return _table(block)
         case Figure():
-            return _image(block)
+            return _figure(block)
         case Commands():
             lines = "".join(f"<p>{_text(why)}</p><pre><code>{_text(line)}</code></pre>" for line, why in block.lines)
             return f'<div class="commands">{lines}</div>'
@@ -154,12 +155,12 @@ def _table(table: Table) -> str:
     return f'<div class="wide"><table{kind}><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
-def _image(image: Figure) -> str:
-    data, width, height = _png(image.source)
-    caption = f"<figcaption>{_text(image.caption)}</figcaption>" if image.caption else ""
+def _figure(figure: Figure) -> str:
+    data, width, height = _png(figure.source)
+    caption = f"<figcaption>{_text(figure.caption)}</figcaption>" if figure.caption else ""
     inline = f"data:image/png;base64,{base64.b64encode(data).decode()}"
     size = f'width="{width}" height="{height}"'
-    return f'<figure><img src="{inline}" alt="{_text(image.alt)}" {size}>{caption}</figure>'
+    return f'<figure><img src="{inline}" alt="{_text(figure.alt)}" {size}>{caption}</figure>'
 
 
 def _png(source: Path | np.ndarray) -> tuple[bytes, int, int]:
@@ -170,7 +171,7 @@ def _png(source: Path | np.ndarray) -> tuple[bytes, int, int]:
     data = source.read_bytes()
     with Image.open(io.BytesIO(data)) as image:
         if image.format != "PNG":
-            raise ValueError(f"{source} is {image.format} and not PNG; save the figure with a name that ends in .png.")
+            raise ValueError(f"{source} is {image.format}, not PNG; save the figure with a name that ends in .png.")
         return data, image.width, image.height
 
 

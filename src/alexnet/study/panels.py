@@ -1,26 +1,17 @@
-"""Panels of images with what the network makes of them (figure 4 of the paper).
+"""Panels of images with the network's answers: figure 4 of the paper.
 
-Functions here take arrays and plain values and return a matplotlib `Figure`; nothing touches pyplot's global
-state. Figures are 6 inches wide, 900 pixels when saved.
+Functions here take arrays and plain values and return a matplotlib `Figure`.
 """
 
-import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alexnet.study.images import readable
-
-DPI = 150
-WIDTH = 6.0
-TRUE_COLOUR, OTHER_COLOUR = "#f2836b", "#8fb6e0"
-SAME_COLOUR = "#c8391b"
-INK, FAINT = "#222222", "#777777"
-
+from alexnet.study.class_names import short_name
+from alexnet.study.drawing import BLUE, DPI, FAINT, INK, RED, SALMON, WIDTH, box, shorten, show, text
 
 MOST_IMAGES = 40
 
@@ -31,18 +22,8 @@ def check_panel(images: Sequence[object]) -> None:
         raise ValueError(f"A panel shows at most {MOST_IMAGES} images, not {len(images)}; give fewer or no --panel.")
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write the figure as PNG (or what the suffix says) on white; folders on the way are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        figure.savefig(path, dpi=DPI, facecolor="white")
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be written: {error}; give a name that ends in .png.") from None
-
-
 def predictions(images: Sequence[np.ndarray], answers: Sequence[dict[str, Any]], columns: int = 4) -> Figure:
-    """Figure 4, left: each image, its true class, and its five most probable ones as bars, the true one
-    marked.
+    """Figure 4, left: each image, its true class, and its five most probable classes as bars, the true one in red.
 
     `images` are uint8 [H, W, 3]; `answers` have `true`, `true_name` and `top5` as `predict` returns them.
     """
@@ -52,25 +33,25 @@ def predictions(images: Sequence[np.ndarray], answers: Sequence[dict[str, Any]],
     height = lines * (cell + label + bars + 0.12) + gap
     width = columns * (cell + gap) + gap
     figure = Figure(figsize=(width, height), dpi=DPI)
-    for place, (image, answer) in enumerate(zip(images, answers, strict=True)):
-        line, column = divmod(place, columns)
+    for number, (image, answer) in enumerate(zip(images, answers, strict=True)):
+        line, column = divmod(number, columns)
         left = gap + column * (cell + gap)
         top = height - gap - line * (cell + label + bars + 0.12)
         axes = box(figure, left, top - cell, cell, cell)
         show(axes, image)
         if answer["true"] is not None:
-            text(axes, 0.5, -0.03, readable(answer["true_name"]), 7.5, 22, weight="bold")
+            text(axes, 0.5, -0.03, short_name(answer["true_name"]), 7.5, 22, weight="bold")
         axes = box(figure, left, top - cell - label - bars, cell, bars)
         draw_bars(axes, answer["top5"], answer["true"])
     return figure
 
 
 def draw_bars(axes: Axes, top5: Sequence[dict[str, Any]], true: str | None) -> None:
-    """Five horizontal bars from the top, each with its class written over it."""
-    for place, guess in enumerate(top5):
-        colour = TRUE_COLOUR if guess["wnid"] == true else OTHER_COLOUR
-        axes.barh(-place, guess["probability"], height=0.86, color=colour, linewidth=0)
-        axes.text(0.02, -place, shorten(readable(guess["name"]), 24), va="center", size=6.5, color=INK)
+    """Five horizontal bars from the top, each with the name of its class on it."""
+    for rank, guess in enumerate(top5):
+        colour = SALMON if guess["wnid"] == true else BLUE
+        axes.barh(-rank, guess["probability"], height=0.86, color=colour, linewidth=0)
+        axes.text(0.02, -rank, shorten(short_name(guess["name"]), 24), va="center", size=6.5, color=INK)
     axes.set(xlim=(0, 1), ylim=(-4.5, 0.5), xticks=[], yticks=[])
     for side, spine in axes.spines.items():
         spine.set(visible=side == "left", color=FAINT, linewidth=0.6)
@@ -81,10 +62,9 @@ def similar(
     neighbours: Sequence[Sequence[np.ndarray]],
     queries: Sequence[dict[str, Any]],
 ) -> Figure:
-    """Figure 4, right: in each row an image, then the ones nearest to it with class and distance.
+    """Figure 4, right: in each row an image, then the images nearest to it with their class and distance.
 
-    All images are uint8 [H, W, 3]; `queries` have `true`, `true_name` and `nearest` as `similar` returns
-    them.
+    All images are uint8 [H, W, 3]; `queries` have `true`, `true_name` and `nearest` as `similar` returns them.
     """
     columns = 1 + max(len(row) for row in neighbours)
     gap, apart, label, head = 0.06, 0.14, 0.29, 0.24  # inches
@@ -97,46 +77,14 @@ def similar(
         axes = box(figure, gap, bottom, cell, cell)
         show(axes, image)
         if query["true"] is not None:
-            text(axes, 0.5, -0.04, readable(query["true_name"]), 6.5, 16, weight="bold")
-        for place, (other, found) in enumerate(zip(others, query["nearest"], strict=True)):
-            axes = box(figure, gap + cell + apart + place * (cell + gap), bottom, cell, cell)
+            text(axes, 0.5, -0.04, short_name(query["true_name"]), 6.5, 16, weight="bold")
+        for number, (other, found) in enumerate(zip(others, query["nearest"], strict=True)):
+            axes = box(figure, gap + cell + apart + number * (cell + gap), bottom, cell, cell)
             show(axes, other)
             same = found["wnid"] == query["true"]
-            text(axes, 0.5, -0.04, readable(found["name"]), 6, 18, color=SAME_COLOUR if same else FAINT)
+            text(axes, 0.5, -0.04, short_name(found["name"]), 6, 18, color=RED if same else FAINT)
             text(axes, 0.5, -0.17, f"{found['distance']:.1f}", 5.5, 12, color=FAINT)
-    heads = {
-        gap: "image",
-        gap + cell + apart: "nearest images and their distances (red: same class)",
-    }
-    for left, heading in heads.items():
+    headings = {gap: "image", gap + cell + apart: "nearest images and their distances (red: same class)"}
+    for left, heading in headings.items():
         figure.text(left / width, 1 - 0.17 / height, heading, size=7, color=FAINT)
     return figure
-
-
-def box(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
-    """Axes at a place given in inches from the figure's lower left corner."""
-    across, up = figure.get_size_inches()
-    return figure.add_axes((left / across, bottom / up, width / across, height / up))
-
-
-def show(axes: Axes, image: np.ndarray) -> None:
-    """An image without ticks or frame."""
-    axes.imshow(image, interpolation="antialiased")
-    axes.set_axis_off()
-
-
-def text(axes: Axes, x: float, y: float, words: str, size: float, longest: int, **style: Any) -> None:
-    """Words below an image, in its own coordinates from 0 to 1."""
-    style = {"ha": "center", "va": "top", "color": INK} | style
-    axes.text(x, y, shorten(words, longest), size=size, transform=axes.transAxes, **style)
-
-
-def shorten(words: str, longest: int) -> str:
-    """At most `longest` characters."""
-    return (
-        words
-        if len(words) <= longest
-        else textwrap.shorten(words, longest, placeholder="…")
-        if (" " in words[: longest - 1])
-        else words[: longest - 1] + "…"
-    )

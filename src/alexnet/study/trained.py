@@ -1,8 +1,8 @@
-"""A trained network from its run folder, with everything needed to show it an image."""
+"""`load`: a trained network from its run folder, with its classes and what prepares an image for it."""
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
@@ -22,18 +22,20 @@ from alexnet.training.device import choose_device
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+AnyImage: TypeAlias = "str | Path | bytes | Image | np.ndarray"
+
 
 class Preprocess:
-    """From any image to what the network takes: shorter side to `size`, central square, mean removed, views."""
+    """From any image to the network's input: rescaled, cut to the central square, cut into views, mean removed."""
 
     def __init__(self, mean: np.ndarray, crop: int, central: bool = False) -> None:
         self.mean, self.central = torch.from_numpy(mean), central
         self.size, self.crop = mean.shape[0], crop
 
-    def shown(self, image: "str | Path | bytes | Image | np.ndarray") -> np.ndarray:
-        """The prepared image, as the store would hold it: uint8 [size, size, 3].
+    def pixels(self, image: AnyImage) -> np.ndarray:
+        """The image as a store would hold it, its shorter side rescaled to `size`: uint8 [size, size, 3].
 
-        A path, encoded bytes, a PIL image, or uint8 [H, W, 3]. ValueError for what is no image.
+        `image` is a path, encoded bytes, a PIL image, or uint8 [H, W, 3]. Raises ValueError for what is no image.
         """
         if isinstance(image, str | Path):
             try:
@@ -53,27 +55,32 @@ class Preprocess:
         return resize.rescale(pixels, self.size).copy()  # PIL's memory is read-only
 
     def views(self, images: Tensor, views: int) -> Tensor:
-        """The centre view (1) or the ten views of prepared images, as the run was trained to see them.
+        """The centre view (`views` 1) or the ten views of whole images, as the run was trained to see them.
 
         uint8 [B, size, size, 3] to float32 [B, views, 3, crop, crop], on the device of `images`.
         """
         mean = self.mean.to(images.device)
         return augment.views_to_test(images, mean, self.crop, views, self.central)
 
-    def __call__(self, image: "str | Path | bytes | Image | np.ndarray") -> Tensor:
-        """The centre view, float32 [3, crop, crop]: `network(network.preprocess("cat.jpg")[None])`."""
-        return self.views(torch.from_numpy(self.shown(image))[None], 1)[0, 0]
+    def image_views(self, image: AnyImage, views: int) -> Tensor:
+        """`views` of one image: float32 [views, 3, crop, crop]."""
+        return self.views(torch.from_numpy(self.pixels(image))[None], views)[0]
 
-    def ten_views(self, image: "str | Path | bytes | Image | np.ndarray") -> Tensor:
-        """Four corners, centre and their mirrors, float32 [10, 3, crop, crop]."""
-        return self.views(torch.from_numpy(self.shown(image))[None], 10)[0]
+    def __call__(self, image: AnyImage) -> Tensor:
+        """The centre view, float32 [3, crop, crop]: `network(network.preprocess("cat.jpg")[None])`."""
+        return self.image_views(image, 1)[0]
+
+    def ten_views(self, image: AnyImage) -> Tensor:
+        """Four corners and the centre, then their mirror images: float32 [10, 3, crop, crop]."""
+        return self.image_views(image, 10)
 
 
 class TrainedAlexNet(AlexNet):
-    """`AlexNet` in eval mode, with what its run knows: `config`, `classes` and `preprocess`.
+    """`AlexNet` in eval mode, with its run's `config`, `classes` and `preprocess`.
 
-    Without gradients (`torch.no_grad()`, `torch.inference_mode()`) and hooks, a CPU answers from weights that were
-    made ready for it in the first call (see `alexnet.model.inference`), in the format of `torch.autocast` if it is on.
+    On a CPU, without gradients (`torch.no_grad()`, `torch.inference_mode()`) and hooks, it computes from weights that
+    the first call lays out for that (see `alexnet.model.inference`), in the number format of `torch.autocast` if that
+    is on.
     """
 
     config: TrainConfig
@@ -88,18 +95,18 @@ class TrainedAlexNet(AlexNet):
             return super().forward(x)
         state = dtype, state_of(self)
         if self._ready is None or self._ready[0] != state:
-            self._ready = None  # so that the memory of two is never needed
+            self._ready = None  # free the old copy before the new one is made
             self._ready = state, Ready(self, dtype, len(x))
         return self._ready[1](x)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """As `AlexNet.reset_parameters`; nothing while there is no memory to fill (`load`): to draw the values of
-        tensors without any, torch imports its compiler, which takes a second."""
+        """As `AlexNet.reset_parameters`, but nothing on the meta device (`load`): there torch would import its compiler
+        to draw values, which takes a second."""
         if not next(self.parameters()).is_meta:
             super().reset_parameters(generator)
 
     def __getstate__(self) -> dict[str, object]:
-        """What copies and pickles hold: not the weights made ready, which are laid out for this process."""
+        """What copies and pickles hold: all but the weights laid out for inference, which suit this process only."""
         return {name: value for name, value in self.__dict__.items() if name != "_ready"}
 
 
@@ -107,13 +114,14 @@ def load(run: str | Path, device: str = "auto", checkpoint_name: str = "best") -
     """The trained network of `run`, in eval mode on `device`, from its `best` or `last` checkpoint.
 
     `network.classes` are (wnid, name) in the order of the logits; `network.preprocess(image)` gives its input.
-    Raises ValueError when `run` is not a run folder, or is damaged.
+
+    Raises ValueError when `run` is no run folder, or is damaged.
     """
     run = Path(run)
     if not (run / "config.json").is_file():
         raise ValueError(f"{run} is not a run folder: it has no config.json.")
     config = load_config(run / "config.json")
-    with torch.device("meta"):  # no initial values are drawn only to be replaced
+    with torch.device("meta"):  # initial values would only be replaced
         network = TrainedAlexNet(config.network)
     checkpoint.load_weights(network, checkpoint.find(run, checkpoint_name))
     try:

@@ -1,4 +1,4 @@
-"""Whether a store or a run is whole."""
+"""Check that a store or a run is complete and undamaged."""
 
 import json
 from pathlib import Path
@@ -19,10 +19,9 @@ from alexnet.training.checkpoint import Checkpoint, checkpoints
 
 
 def verify(path: Path) -> dict[str, Any]:
-    """Check everything about a store (checksums, counts, that its images decode) or a run.
+    """Check a store (checksums, counts, that its images decode) or a run (see `verify_run`).
 
-    Returns what was found, with `kind` "store" or "run". Raises ValueError naming the first file that is
-    wrong.
+    Returns what was found, with `kind` "store" or "run". Raises ValueError naming the first file that is wrong.
     """
     if (path / "store.json").exists():
         return {"kind": "store", "path": str(path)} | verify_store(path)
@@ -32,10 +31,11 @@ def verify(path: Path) -> dict[str, Any]:
 
 
 def verify_run(run: Path) -> dict[str, Any]:
-    """Configuration, classes, mean image, checkpoints and metrics of a run: they parse, fit and are finite.
+    """Check a run's configuration, classes, mean image, checkpoints and metrics: that they can be read, fit each other
+    and are finite.
 
-    Returns `classes`, `size`, `parameters`, `checkpoints` (`step`, `epoch`) and, from `metrics.jsonl`,
-    `steps` and `evaluations`.
+    Returns `classes`, `size`, `parameters`, `checkpoints` (`step`, `epoch`) and, from `metrics.jsonl`, the numbers of
+    `steps` and `evaluations`. Raises ValueError naming the first file that is wrong.
     """
     config = load_config(run / "config.json")
     with torch.device("meta"):
@@ -53,12 +53,12 @@ def verify_run(run: Path) -> dict[str, Any]:
             f"{run / 'classes.json'} has {len(classes)} classes, config.json says {config.network.classes}."
         )
     if len({wnid for wnid, _ in classes}) != len(classes):
-        raise ValueError(f"{run / 'classes.json'} names a class twice.")
+        raise ValueError(f"{run / 'classes.json'} has a class twice.")
 
     size = verify_mean(run / "mean.npy", config.network.input_size)
     found = checkpoints(run)
     if not found:
-        raise ValueError(f"{run} has no checkpoint; train it: alexnet train STORE {run}")
+        raise ValueError(f"{run} has no checkpoint; train it with: alexnet train STORE {run}")
     steps, evaluations = verify_metrics(run / "metrics.jsonl")
     return {
         "classes": len(classes),
@@ -71,7 +71,7 @@ def verify_run(run: Path) -> dict[str, Any]:
 
 
 def verify_mean(path: Path, crop: int) -> int:
-    """Side of the mean image, which must be square, RGB, finite and at least `crop`."""
+    """Height and width of the mean image in pixels. ValueError unless it is square, RGB, finite and at least `crop`."""
     try:
         mean = read_array(path)
     except (OSError, ValueError) as error:
@@ -83,17 +83,20 @@ def verify_mean(path: Path, crop: int) -> int:
 
 
 def verify_checkpoint(checkpoint: Checkpoint, shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
-    """Its step and epoch. ValueError unless its files have their checksums, and weights and velocity are finite and
-    of these names and shapes."""
+    """Step and epoch of a checkpoint.
+
+    Raises ValueError when a file does not have its checksum, or weights or velocity have other names or shapes than
+    `shapes` or are not finite.
+    """
     verify_tensors(checkpoint.path / "weights.safetensors", checkpoint.weights(), shapes, complete=True)
     verify_tensors(checkpoint.path / "velocity.safetensors", checkpoint.velocity(), shapes, complete=False)
     return {"step": checkpoint.step, "epoch": checkpoint.state().get("epoch")}
 
 
 def verify_tensors(path: Path, tensors: dict[str, Tensor], shapes: dict[str, tuple[int, ...]], complete: bool) -> None:
-    """ValueError unless all tensors are finite and among `shapes` (and none missing, when `complete`)."""
+    """ValueError unless all tensors are finite and have their shape in `shapes`; if `complete`, none may be missing."""
     if complete and (missing := shapes.keys() - tensors.keys()):
-        raise ValueError(f"{path} has no {min(missing)}; delete its folder to go on from the checkpoint before.")
+        raise ValueError(f"{path} has no {min(missing)}; delete its folder to resume from the checkpoint before.")
     for name, value in tensors.items():
         if shapes.get(name) != tuple(value.shape):
             raise ValueError(
@@ -101,11 +104,11 @@ def verify_tensors(path: Path, tensors: dict[str, Tensor], shapes: dict[str, tup
                 f"{list(shapes[name]) if name in shapes else 'none of that name'}."
             )
         if not value.isfinite().all():
-            raise ValueError(f"{path}: {name} is not finite; delete its folder to go on from the checkpoint before.")
+            raise ValueError(f"{path}: {name} is not finite; delete its folder to resume from the checkpoint before.")
 
 
 def verify_metrics(path: Path) -> tuple[int, int]:
-    """Number of steps and of evaluations. ValueError naming the line that does not parse."""
+    """Number of steps and of evaluations. ValueError naming the line that cannot be read."""
     steps = evaluations = 0
     if not path.exists():
         return 0, 0
@@ -120,7 +123,7 @@ def verify_metrics(path: Path) -> tuple[int, int]:
 
 
 def read_json(path: Path) -> Any:
-    """What the file holds; ValueError naming it."""
+    """The JSON value in a file. ValueError, naming the file, when it cannot be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -128,20 +131,20 @@ def read_json(path: Path) -> Any:
 
 
 def render(result: dict[str, Any]) -> RenderableType:
-    """What was found, for a terminal."""
+    """The result for a terminal."""
     table = Table(show_header=False)
     table.add_column()
     table.add_column(overflow="fold")
     for key, value in result.items():
         if key not in ("kind", "path"):
-            table.add_row(key.replace("_", " "), Text(words(value)))
-    return Group(Text(f"{result['path']}: a whole {result['kind']}", style="bold"), table)
+            table.add_row(key.replace("_", " "), Text(plain(value)))
+    return Group(Text(f"{result['path']}: the {result['kind']} is complete and undamaged", style="bold"), table)
 
 
-def words(value: Any) -> str:
-    """A JSON value as a person would write it."""
+def plain(value: Any) -> str:
+    """A JSON value as a person would write it: "step 6, epoch 2"."""
     if isinstance(value, dict):
-        return ", ".join(f"{key} {words(inner)}" for key, inner in value.items())
+        return ", ".join(f"{key} {plain(inner)}" for key, inner in value.items())
     if isinstance(value, list):
-        return "\n".join(words(inner) for inner in value)
+        return "\n".join(plain(inner) for inner in value)
     return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)

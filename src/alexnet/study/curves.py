@@ -1,0 +1,105 @@
+"""Learning curves: loss and errors over epochs, from the lines of `metrics.jsonl`."""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from alexnet.study.drawing import BLUE, DPI, FAINT, INK, RED, WIDTH
+
+DARK_BLUE, YELLOW = "#1f4e8c", "#f0a202"
+STEPS_IN_MEAN = 200
+"""The smoothed training loss has about this many independent points."""
+
+Line = dict[str, float]
+
+
+def learning_curves(steps: Sequence[Line], evaluations: Sequence[Line], name: str = "") -> Figure:
+    """Training loss, and training and validation errors in per cent, over epochs; a dotted line at each drop of the
+    learning rate.
+
+    `steps` have `epoch`, `loss`, `learning_rate` and perhaps `train_top1_error`; `evaluations` have `epoch`,
+    `top1_error`, `top5_error`, as in `metrics.jsonl`.
+    """
+    figure = Figure(figsize=(WIDTH, 2.9), dpi=DPI)
+    left, right = figure.subplots(1, 2)
+    plot_loss(left, steps)
+    plot_errors(right, steps, evaluations)
+    for axes, title in ((left, "training loss"), (right, "error, per cent")):
+        axes.set_title(title, size=8.5, color=INK, loc="left")
+        axes.set_xlabel("epochs", size=8, color=INK)
+        tidy(axes)
+        for epoch, rate in drops(steps):
+            axes.axvline(epoch, color=FAINT, linewidth=0.7, linestyle=":", zorder=0)
+            if axes is left:
+                label_drop(axes, epoch, rate)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=6.5, framealpha=1, edgecolor="white", labelcolor=INK, loc="upper right")
+    if name:
+        figure.suptitle(name, size=9, color=INK, x=0.01, ha="left")
+    figure.set_layout_engine("tight")
+    return figure
+
+
+def plot_loss(axes: Axes, steps: Sequence[Line]) -> None:
+    """The loss of each step, and smoothed."""
+    if not steps:
+        return
+    epochs = np.array([step["epoch"] for step in steps])
+    losses = np.array([step["loss"] for step in steps])
+    axes.plot(epochs, losses, color=BLUE, linewidth=0.5, alpha=0.45, label="each step")
+    axes.plot(*smoothed(epochs, losses), color=DARK_BLUE, linewidth=1.4, label="smoothed")
+    top = max(np.quantile(losses, 0.995), losses[-1]) * 1.08
+    axes.set(ylim=(0, top if math.isfinite(top) and top > 0 else 1))
+
+
+def plot_errors(axes: Axes, steps: Sequence[Line], evaluations: Sequence[Line]) -> None:
+    """Training top-1 error, smoothed, and validation top-1 and top-5 error."""
+    known = [(step["epoch"], 100 * step["train_top1_error"]) for step in steps if "train_top1_error" in step]
+    if known:
+        curve = smoothed(*np.array(known).T)
+        axes.plot(*curve, color=FAINT, linewidth=0.9, label="top-1, training (with dropout)", zorder=1)
+    epochs = [evaluation["epoch"] for evaluation in evaluations]
+    dots = "." if len(epochs) < 40 else ""
+    for key, label, colour in (
+        ("top1_error", "top-1, validation", RED),
+        ("top5_error", "top-5, validation", YELLOW),
+    ):
+        if epochs:
+            errors = [100 * evaluation[key] for evaluation in evaluations]
+            axes.plot(epochs, errors, color=colour, linewidth=1.4, marker=dots, markersize=4, label=label)
+    axes.set(ylim=(0, 100))
+
+
+def label_drop(axes: Axes, epoch: float, rate: float) -> None:
+    """The new learning rate beside the dotted line, half way up: after a drop the loss is low, and above it is room."""
+    style = {"size": 6, "color": FAINT, "rotation": 90, "ha": "left"}
+    axes.text(epoch, 0.5, f"learning rate {rate:.2g}", transform=axes.get_xaxis_transform(), **style)
+
+
+def drops(steps: Sequence[Line]) -> list[tuple[float, float]]:
+    """(epoch, new learning rate) where it falls to less than three quarters from one step to the next."""
+    return [
+        (before["epoch"], after["learning_rate"])
+        for before, after in itertools.pairwise(steps)
+        if after["learning_rate"] < 0.75 * before["learning_rate"]
+    ]
+
+
+def smoothed(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means of neighbouring points, about `STEPS_IN_MEAN` of them; of fewer points, the points."""
+    width = max(1, len(x) // STEPS_IN_MEAN)
+    whole = len(x) // width * width
+    return x[:whole].reshape(-1, width).mean(axis=1), y[:whole].reshape(-1, width).mean(axis=1)
+
+
+def tidy(axes: Axes) -> None:
+    """A light grid, no frame at the top and right, small numbers."""
+    axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=7, color=FAINT, labelcolor=INK)
+    for side, spine in axes.spines.items():
+        spine.set(visible=side in ("left", "bottom"), color=FAINT, linewidth=0.6)

@@ -1,0 +1,127 @@
+"""The images of a store, of a source or of a folder, rescaled and in batches, with their names and classes."""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from alexnet.data.loader import in_background, in_order
+from alexnet.data.sources import LabelledImage, open_source, read_bytes
+from alexnet.data.store.reader import Store
+from alexnet.study.image_files import find_images, is_image
+from alexnet.study.matching import check_size, open_split
+from alexnet.study.trained import TrainedAlexNet
+
+Rows = Callable[[int], slice]
+"""From the number of images to the range of them that this rank takes."""
+
+
+class ImageBatch(NamedTuple):
+    """B images with their names."""
+
+    images: Tensor
+    """uint8 [B, S, S, 3], on the CPU."""
+    keys: list[str]
+    wnids: list[str]
+    """Empty where the source has no classes."""
+
+
+class Unread(NamedTuple):
+    """An image that has yet to be read."""
+
+    key: str
+    wnid: str | None
+    image: Any
+    """What the function that reads it takes."""
+
+
+def open_images(
+    net: TrainedAlexNet, run: Path, source: Path, split: str | None, batch_size: int, rows: Rows
+) -> tuple[int, Iterator[ImageBatch]]:
+    """The number of images of `source`, and this rank's part of them in batches.
+
+    `source` is a store, any source of labelled images, a folder of images, or an image; without `split` its splits
+    follow each other. Raises ValueError for anything else, for a split that is not there, for a store that does not
+    fit the run, and, while iterating, for an image that cannot be read.
+    """
+    if (source / "store.json").exists():
+        return _from_store(net, run, Store(source), split, batch_size, rows)
+    if not source.is_dir() or (split is None and any(is_image(f) for f in source.iterdir() if f.is_file())):
+        return _from_files(net, source, batch_size, rows)
+    try:
+        labelled = open_source(source, val_fraction=0.0 if split is None else None)
+    except ValueError:
+        if split is not None or not any(is_image(file) for file in source.rglob("*") if file.is_file()):
+            raise
+        return _from_files(net, source, batch_size, rows)
+    if split and split not in labelled.splits:
+        raise ValueError(f"{source} has no split '{split}'; it has: {', '.join(labelled.splits)}.")
+    chosen = [labelled.splits[split]] if split else list(labelled.splits.values())
+    count = sum(part.count if part.count is not None else sum(1 for _ in part) for part in chosen)
+
+    def read(image: LabelledImage) -> np.ndarray:
+        return net.preprocess.pixels(read_bytes(image.location))
+
+    unread = (Unread(image.key, labelled.classes[image.label].wnid, image) for part in chosen for image in part)
+    mine = rows(count)
+    return count, _read_ahead(itertools.islice(unread, mine.start, mine.stop), read, net.preprocess.size, batch_size)
+
+
+def _from_files(net: TrainedAlexNet, source: Path, batch_size: int, rows: Rows) -> tuple[int, Iterator[ImageBatch]]:
+    """An image file, or all those in a folder; keys are paths below the folder."""
+    paths = find_images([source])
+    root = source if source.is_dir() else source.parent
+    unread = (Unread(str(path.relative_to(root)), None, path) for path in paths[rows(len(paths))])
+    return len(paths), _read_ahead(unread, net.preprocess.pixels, net.preprocess.size, batch_size)
+
+
+def _from_store(
+    net: TrainedAlexNet, run: Path, store: Store, split: str | None, batch_size: int, rows: Rows
+) -> tuple[int, Iterator[ImageBatch]]:
+    check_size(net, store, run)
+    splits = [split] if split else [name for name, images in store.splits.items() if images]
+    count = sum(len(open_split(store, name)) for name in splits)
+    return count, _stored(store, splits, batch_size, rows(count))
+
+
+def _stored(store: Store, splits: Sequence[str], batch_size: int, rows: slice) -> Iterator[ImageBatch]:
+    """The images `rows` of all those of `splits`, one split after the other."""
+    before = 0
+    for name in splits:
+        images_of_split = store.split(name)
+        mine = slice(max(0, rows.start - before), max(0, rows.stop - before))
+        before += len(images_of_split)
+        for images, labels, first in in_order(images_of_split, batch_size, rows=mine):
+            keys = [images_of_split.key(i) for i in range(first, first + len(images))]
+            yield ImageBatch(images, keys, [store.classes[label].wnid for label in labels.tolist()])
+
+
+def _read_ahead(
+    unread: Iterator[Unread], read: Callable[[Any], np.ndarray], size: int, batch_size: int
+) -> Iterator[ImageBatch]:
+    """Read images in the background; `read` takes an `Unread.image` and returns uint8 [size, size, 3].
+
+    Raises ValueError naming the image that cannot be read.
+    """
+    ahead: dict[int, Unread] = {}
+
+    def ranges() -> Iterator[range]:
+        for first in itertools.count(0, batch_size):
+            ahead.update(enumerate(itertools.islice(unread, batch_size), first))
+            if first not in ahead:
+                return
+            yield range(first, max(ahead) + 1)
+
+    def fill(images: np.ndarray, positions: range) -> None:
+        for row, position in enumerate(positions):
+            try:
+                images[row] = read(ahead[position].image)
+            except ValueError as error:
+                raise ValueError(f"Image {ahead[position].key}: {error}") from None
+
+    for images, positions in in_background(ranges(), size, fill, workers=0):
+        done = [ahead.pop(position) for position in positions]
+        yield ImageBatch(images, [each.key for each in done], [each.wnid for each in done if each.wnid])

@@ -1,0 +1,112 @@
+"""The index of a store: activations of one layer for each image of a split, and the images nearest to a query in it.
+
+The distance is Euclidean between the flattened activations of one layer, for the centre view (paper, section 6). By
+default the layer is the last hidden one: `relu7`, which is fc7 after its ReLU. An index is computed once and kept in
+`RUN/index/`; it is computed again when the weights or the store have changed.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from alexnet.data.classes import Class
+from alexnet.data.loader import in_order
+from alexnet.data.store.reader import Store, StoreSplit
+from alexnet.files import durable
+from alexnet.files.rows import RowFile, make_rows
+from alexnet.progress import Progress
+from alexnet.study.activations import activations, centre_views
+from alexnet.study.matching import open_split
+from alexnet.study.trained import TrainedAlexNet
+from alexnet.training.run_folder import fingerprint
+
+BATCH_SIZE = 128
+ROWS_AT_ONCE = 4096
+
+
+def embed(net: TrainedAlexNet, views: Tensor, layer: str = "") -> Tensor:
+    """Flattened activations of `layer` (default: the last hidden one): [B, 3, C, C] to float32 [B, D] on the CPU."""
+    layer = layer or net.last_hidden
+    return torch.from_numpy(activations(net, views, [layer])[layer]).flatten(1)
+
+
+def open_index(
+    net: TrainedAlexNet, run: Path, store: Store, split: str, layer: str = "", batch_size: int = BATCH_SIZE
+) -> RowFile:
+    """`embed` of each image of the split, float32 [N, D]; computed when missing or out of date."""
+    layer = layer or net.last_hidden
+    name = split if layer == net.last_hidden else f"{split}-{layer}"
+    file, label = run / "index" / f"{name}.npy", run / "index" / f"{name}.json"
+    images = open_split(store, split)
+    made_from = {
+        "layer": layer,
+        "split": split,
+        "images": len(images),
+        "weights": weights_digest(net),
+        "store": fingerprint(store),
+    }
+    if file.exists() and label.exists() and json.loads(label.read_text(encoding="utf-8")) == made_from:
+        return RowFile(file)
+    file.parent.mkdir(exist_ok=True)
+    label.unlink(missing_ok=True)
+    partial = file.with_suffix(".partial")
+    rows: RowFile | None = None
+    with Progress(f"indexing {split}", total=len(images), unit="images") as bar:
+        for batch, _, first in in_order(images, batch_size):
+            vectors = embed(net, centre_views(net, batch), layer).numpy()
+            if rows is None:
+                make_rows(partial, (len(images), vectors.shape[1]))
+                rows = RowFile(partial)
+            rows.write(first, vectors)
+            bar.advance(len(vectors))
+    durable.put(partial, file)
+    label.write_text(json.dumps(made_from, indent=2) + "\n", encoding="utf-8")
+    return RowFile(file)
+
+
+def weights_digest(net: torch.nn.Module) -> str:
+    """SHA-256 of all weights."""
+    digest = hashlib.sha256()
+    for name, value in sorted(net.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.cpu().contiguous().numpy())
+    return digest.hexdigest()
+
+
+def nearest(index: RowFile, queries: Tensor, count: int, rows_at_once: int = ROWS_AT_ONCE) -> tuple[Tensor, Tensor]:
+    """The `count` rows of `index` [N, D] nearest to each of `queries` [Q, D]: row numbers int64 and distances
+    float32, both [Q, count].
+
+    Distances are computed from differences, not from squares, so that a vector is at distance 0 from itself.
+    """
+    distances = torch.full((len(queries), count), torch.inf)
+    numbers = torch.zeros((len(queries), count), dtype=torch.int64)
+    for first in range(0, len(index), rows_at_once):
+        rows = torch.from_numpy(index.read(first, first + rows_at_once))
+        found = torch.cdist(queries, rows, compute_mode="donot_use_mm_for_euclid_dist")
+        here = torch.arange(first, first + len(rows)).expand(len(queries), -1)
+        distances, chosen = torch.cat([distances, found], 1).topk(count, largest=False)
+        numbers = torch.cat([numbers, here], 1).gather(1, chosen)
+    return numbers, distances
+
+
+def nearest_images(
+    index: RowFile, queries: Tensor, count: int, images: StoreSplit, classes: Sequence[Class]
+) -> list[list[dict[str, Any]]]:
+    """For each of `queries` [Q, D] the `count` nearest images of the split that was indexed, nearest first.
+
+    Each is `key`, `index` (in the split), `wnid`, `name` and `distance`.
+    """
+    numbers, distances = nearest(index, queries, min(count, len(images)))
+    return [
+        [
+            {"key": images.key(i), "index": i} | classes[int(images.labels[i])]._asdict() | {"distance": distance}
+            for i, distance in zip(row, far, strict=True)
+        ]
+        for row, far in zip(numbers.tolist(), distances.tolist(), strict=True)
+    ]

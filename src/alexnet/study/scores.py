@@ -1,0 +1,110 @@
+"""Class probabilities, and what is counted from them: the five best, errors, confusions (paper, sections 4.1 and 6).
+
+The ten views of an image are the four corners and the centre, and the mirror image of each; the ten softmax outputs
+are averaged. A label whose score ties with others gets the credit that a random order among them would earn, so that
+a constant output scores chance.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alexnet.data.classes import Class
+from alexnet.study.trained import TrainedAlexNet
+from alexnet.training.device import choose_dtype, precision
+from alexnet.training.metrics import top_k_credit
+
+VIEWS_AT_ONCE = 128
+WORST_PAIRS = 10
+
+
+def check_views(views: int) -> None:
+    """ValueError unless `views` is 1 or 10."""
+    if views not in (1, 10):
+        raise ValueError(f"views is {views}; it must be 1 (centre) or 10 (corners, centre and their mirror images).")
+
+
+@torch.inference_mode()
+def probabilities(net: TrainedAlexNet, views: Tensor, at_once: int = VIEWS_AT_ONCE) -> Tensor:
+    """Softmax output, averaged over the views of each image: float32 [B, V, 3, C, C] to [B, classes] on the CPU.
+
+    Computes in the run's number format on the network's device, `at_once` views at a time; softmax and average are
+    float32.
+    """
+    device = next(net.parameters()).device
+    outputs = []
+    with precision(device, choose_dtype(net.config.dtype, device)):
+        for part in views.flatten(0, 1).split(at_once):
+            part = part.to(device).contiguous(memory_format=torch.channels_last)
+            outputs.append(net(part).float().softmax(1))
+    return torch.cat(outputs).unflatten(0, views.shape[:2]).mean(1).cpu()
+
+
+def image_probabilities(net: TrainedAlexNet, images: Tensor, views: int, at_once: int = VIEWS_AT_ONCE) -> Tensor:
+    """`probabilities` of the 1 or 10 views of whole images: uint8 [B, S, S, 3] to float32 [B, classes]."""
+    device = next(net.parameters()).device
+    return probabilities(net, net.preprocess.views(images.to(device), views), at_once)
+
+
+def top5(scores: Tensor, classes: Sequence[Class]) -> list[dict[str, Any]]:
+    """The five most probable classes (all, where there are fewer), from scores [classes]: `wnid`, `name`,
+    `probability`."""
+    best = scores.topk(min(5, len(classes)))
+    return [
+        {"wnid": classes[i].wnid, "name": classes[i].name, "probability": probability}
+        for probability, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    ]
+
+
+def top1_top5_credits(scores: Tensor, labels: Tensor) -> np.ndarray:
+    """Top-1 and top-5 credit of each image, from scores [B, classes] and labels int64 [B]: float64 [2, B]."""
+    return np.stack([top_k_credit(scores, labels, k).numpy() for k in (1, 5)])
+
+
+def errors(credits: np.ndarray) -> dict[str, float]:
+    """`top1_error` and `top5_error` (fractions) over all images, from credits float64 [2, N]."""
+    top1, top5 = credits.mean(axis=1)
+    return {"top1_error": float(1 - top1), "top5_error": float(1 - top5)}
+
+
+def per_class(credits: np.ndarray, truths: np.ndarray, classes: Sequence[Class]) -> list[dict[str, Any]]:
+    """Errors of each class that has images; credits float64 [2, N], truths int64 [N]."""
+    return [
+        {
+            "wnid": classes[label].wnid,
+            "name": classes[label].name,
+            "images": int((truths == label).sum()),
+        }
+        | errors(credits[:, truths == label])
+        for label in np.unique(truths).tolist()
+    ]
+
+
+def confusions(
+    guesses: np.ndarray, truths: np.ndarray, classes: Sequence[Class], most: int | None = WORST_PAIRS
+) -> list[dict[str, Any]]:
+    """The `most` pairs (true, predicted), both int64 [N], that are confused most often; `of` counts the true class."""
+    sizes = np.bincount(truths, minlength=len(classes))
+    wrong = guesses != truths
+    pairs = Counter(zip(truths[wrong].tolist(), guesses[wrong].tolist(), strict=True))
+    worst = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:most]
+    return [
+        {
+            "true": classes[true].wnid,
+            "true_name": classes[true].name,
+            "predicted": classes[guess].wnid,
+            "predicted_name": classes[guess].name,
+            "count": count,
+            "of": int(sizes[true]),
+        }
+        for (true, guess), count in worst
+    ]
+
+
+def percent(fraction: float) -> str:
+    """0.4066 as "40.7 %"."""
+    return f"{100 * fraction:.1f} %"

@@ -1,0 +1,74 @@
+"""Class probabilities and what is counted from them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from alexnet.data.augment import subtract_mean
+from alexnet.data.store.reader import Store
+from alexnet.study.evaluate import evaluate
+from alexnet.study.scores import confusions, image_probabilities, probabilities
+from alexnet.study.trained import load
+
+
+def test_the_ten_view_output_is_the_mean_of_ten_softmax_outputs(
+    val_split: tuple[torch.Tensor, np.ndarray], run: Path
+) -> None:
+    net = load(run, "cpu")
+    images, _ = val_split
+    whole = subtract_mean(images, net.preprocess.mean)
+    edge = whole.shape[-1] - net.preprocess.crop
+    total = torch.zeros(len(images), 6)
+    for top, left in ((0, 0), (0, edge), (edge // 2, edge // 2), (edge, 0), (edge, edge)):
+        view = whole[..., top : top + net.preprocess.crop, left : left + net.preprocess.crop]
+        with torch.inference_mode():
+            total += net(view).softmax(1) + net(view.flip(-1)).softmax(1)
+    assert torch.allclose(image_probabilities(net, images, 10), total / 10, atol=1e-6)
+    centre = torch.stack([net.preprocess(image.numpy()) for image in images])
+    with torch.inference_mode():
+        assert torch.allclose(image_probabilities(net, images, 1), net(centre).softmax(1), atol=1e-6)
+
+
+def test_views_are_independent_of_how_many_are_computed_at_once(
+    val_split: tuple[torch.Tensor, np.ndarray], run: Path
+) -> None:
+    net = load(run, "cpu")
+    images, _ = val_split
+    together = image_probabilities(net, images, 10)
+    assert torch.allclose(image_probabilities(net, images, 10, at_once=7), together, atol=1e-6)
+
+
+def test_bfloat16_gives_float32_probabilities_that_are_near(
+    val_split: tuple[torch.Tensor, np.ndarray], run: Path, write_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    half = write_run(tmp_path / "half", dtype="bfloat16")
+    images, _ = val_split
+    exact, rounded = (image_probabilities(load(one, "cpu"), images, 10) for one in (run, half))
+    assert rounded.dtype == torch.float32
+    assert torch.allclose(rounded.sum(1), torch.ones(len(images)), atol=1e-5)
+    assert 0 < (exact - rounded).abs().max() < 0.1
+
+
+def test_nothing_needs_a_gradient(run: Path) -> None:
+    net = load(run, "cpu")
+    assert not probabilities(net, torch.zeros(1, 1, 3, 51, 51)).requires_grad
+
+
+def test_confusions_are_counted_worst_first(val_split: tuple[torch.Tensor, np.ndarray], run: Path, store: Path) -> None:
+    images, labels = val_split
+    net = load(run, "cpu")
+    guesses = image_probabilities(net, images, 1).argmax(1).numpy()
+    found = confusions(guesses, labels, net.classes, most=None)
+    assert evaluate([run], store, views=1, device="cpu")["confusions"] == found[:10]
+    wnids = [entry.wnid for entry in Store(store).classes]
+    counted = {(pair["true"], pair["predicted"]): pair["count"] for pair in found}
+    assert counted == {
+        (wnids[t], wnids[g]): int(((labels == t) & (guesses == g)).sum())
+        for t, g in zip(labels, guesses, strict=True)
+        if t != g
+    }
+    counts = [pair["count"] for pair in found]
+    assert counts == sorted(counts, reverse=True)
+    assert all(pair["of"] == 3 for pair in found)
