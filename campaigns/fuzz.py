@@ -156,12 +156,12 @@ def check_decoder(data: bytes) -> None:
     if height * width > 1 << 20:
         return
     image = np.empty((height, width, 3), np.uint8)
-    if pixels.decode([data], (height, width), pixels.WHOLE, image[np.newaxis]).all():
+    if pixels.decode_crops([data], (height, width), pixels.WHOLE, image[np.newaxis]).all():
         assert np.array_equal(image, simplejpeg.decode_jpeg(data))
 
 
 def read_image(data: bytes, folder: Path) -> None:
-    from alexnet.data.image.resize import decode_stored
+    from alexnet.data.image.encode import decode_stored
     from alexnet.data.prepare.chunk import Form, prepare_chunk
     from alexnet.data.sources.source import FileAt, LabelledImage
 

@@ -28,7 +28,8 @@ import numpy as np
 from PIL import Image
 
 from alexnet.bench import limits
-from alexnet.data.image.resize import decode, rescale
+from alexnet.data.image.decode import decode
+from alexnet.data.image.resize import rescale
 from alexnet.data.prepare.prepare import prepare
 from alexnet.native.processor import cores
 from benchmarks.comparison import Form, compare, keep, options

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alexnet.data.image.resize import encode
+from alexnet.data.image.encode import encode
 from alexnet.data.prepare.partial import Partial
 from alexnet.data.store.shard import Row
 from alexnet.data.store.statistics import Sums

@@ -13,7 +13,7 @@ from alexnet.bench.measure import Rate, alternate, forget_peak, machine, peak_me
 from alexnet.bench.photographs import draw_photographs
 from alexnet.config import AugmentConfig
 from alexnet.data import augment, loader
-from alexnet.data.image.resize import JPEG_START
+from alexnet.data.image.decode import is_jpeg
 from alexnet.data.prepare import prepare as preparing
 from alexnet.data.store.reader import Store
 from alexnet.model.cpu import kernels
@@ -38,7 +38,7 @@ def load(store: Path | None = None, batch: int = 128, rounds: int = 5, crop: int
         opened = Store(store or folder / "store")
         split = opened.split("train")
         encoded = [split.encoded(index) for index in range(min(MOST, len(split)))]
-        if len(split) < batch or crop > opened.size or bytes(encoded[0][:3]) != JPEG_START:
+        if len(split) < batch or crop > opened.size or not is_jpeg(encoded[0]):
             raise ValueError(
                 f"{opened.path} cannot be measured: it needs {batch} training images (or a smaller --batch-size), "
                 f"as JPEG, of {crop} pixels or more."
@@ -84,7 +84,7 @@ def prepare(source: Path | None = None, rounds: int = 3, size: int = 256) -> dic
         else:
             said = str(source)
         paths = islice((path for path in sorted(source.rglob("*")) if path.is_file()), MOST)
-        encoded = [data for data in (path.read_bytes() for path in paths) if data[:3] == JPEG_START]
+        encoded = [data for data in (path.read_bytes() for path in paths) if is_jpeg(data)]
         if not encoded:
             raise ValueError(f"{source} has no JPEG files to measure with.")
         count = max(PREPARED, len(encoded))

@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional as F
 
 from alexnet.config import NetworkConfig
-from alexnet.data.image.resize import encode
+from alexnet.data.image.encode import encode
 from alexnet.model.layers import layers_of
 from alexnet.model.network import module
 from alexnet.native.processor import cores

@@ -11,7 +11,8 @@ from torch import Tensor
 from alexnet.config import TrainConfig, load_config
 from alexnet.data import augment
 from alexnet.data.classes import Class
-from alexnet.data.image import resize
+from alexnet.data.image.decode import decode
+from alexnet.data.image.resize import rescale
 from alexnet.files.arrays import read_array
 from alexnet.model.cpu.kernels import computed_in
 from alexnet.model.inference import Ready, ready_for, state_of
@@ -43,16 +44,16 @@ class Preprocess:
             except OSError as error:
                 raise ValueError(f"{image} cannot be read: {error.strerror}.") from None
             try:
-                pixels = resize.decode(data, self.size)
+                pixels = decode(data, self.size)
             except ValueError as error:
                 raise ValueError(f"{image} is not an image that can be read: {error}") from None
         elif isinstance(image, bytes):
-            pixels = resize.decode(image, self.size)
+            pixels = decode(image, self.size)
         elif isinstance(image, np.ndarray):
             pixels = image
         else:
             pixels = np.asarray(image.convert("RGB"))
-        return resize.rescale(pixels, self.size).copy()  # PIL's memory is read-only
+        return rescale(pixels, self.size).copy()  # PIL's memory is read-only
 
     def views(self, images: Tensor, views: int) -> Tensor:
         """The centre view (`views` 1) or the ten views of whole images, as the run was trained to see them.

@@ -83,7 +83,7 @@ def test_sums_are_numpys(on: str, shape: tuple[int, int], monkeypatch: pytest.Mo
     monkeypatch.setenv("ALEXNET_KERNELS", on)
     for image in (noise(*shape), np.full((*shape, 3), 255, np.uint8)):
         values, products = np.full(image.shape, 200, np.uint16), np.full((3, 3), 5, np.int64)
-        pixels.add(image, values, products)
+        pixels.add_moments(image, values, products)
         wide = image.reshape(-1, 3).astype(np.int64)
         assert np.array_equal(values, image.astype(np.uint16) + 200)
         assert np.array_equal(products, wide.T @ wide + 5)
@@ -109,7 +109,7 @@ def decoded(
     """What comes out, None where it is refused; and nothing beside it is written to."""
     rows, columns = (crop, crop) if crop else shape
     around = np.full((rows + 2, columns, 3), 99, np.uint8)
-    (done,) = pixels.decode([data], shape, np.array([[top, left, mirrored]]), around[np.newaxis, 1:-1])
+    (done,) = pixels.decode_crops([data], shape, np.array([[top, left, mirrored]]), around[np.newaxis, 1:-1])
     assert (around[[0, -1]] == 99).all()
     return around[1:-1] if done else None
 
@@ -163,13 +163,13 @@ def test_many_patches_are_decoded_at_once(by: str):
         images[i] = images[i][:-20]
     places = np.column_stack([random.integers(0, 33, (40, 2)), random.integers(0, 2, 40)])
     out = np.zeros((40, 32, 32, 3), np.uint8)
-    done = pixels.decode(images, (64, 64), places, out, threads)
+    done = pixels.decode_crops(images, (64, 64), places, out, threads)
     assert np.flatnonzero(~done).tolist() == refused
     for i in np.flatnonzero(done):
         top, left, mirrored = places[i]
         whole = simplejpeg.decode_jpeg(images[i])
         assert np.array_equal(out[i], pixels.crop_and_mirror(whole, (top, left), bool(mirrored), 32))
-    assert pixels.decode([], (64, 64), places[:0], out[:0], threads).shape == (0,)
+    assert pixels.decode_crops([], (64, 64), places[:0], out[:0], threads).shape == (0,)
 
 
 @compiled

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet.data.image.resize import decode, decode_stored, encode, rescale
+from alexnet.data.image.decode import decode
+from alexnet.data.image.encode import decode_stored, encode
+from alexnet.data.image.resize import rescale
 from alexnet.data.prepare.chunk import Form, prepare_chunk
 from alexnet.data.sources.source import FileAt, LabelledImage
 from alexnet.data.store.statistics import MOST_IN_16_BITS, Sums

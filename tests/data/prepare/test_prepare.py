@@ -16,7 +16,9 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from alexnet.data.image.resize import decode, encode, rescale
+from alexnet.data.image.decode import decode
+from alexnet.data.image.encode import encode
+from alexnet.data.image.resize import rescale
 from alexnet.data.prepare import prepare as module
 from alexnet.data.prepare.chunk import prepare_chunk
 from alexnet.data.prepare.partial import Partial

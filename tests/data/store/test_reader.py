@@ -18,7 +18,7 @@ import pyarrow as pa
 import pytest
 from stores import CLASSES, images, rows, write_store
 
-from alexnet.data.image.resize import encode
+from alexnet.data.image.encode import encode
 from alexnet.data.prepare.partial import Partial
 from alexnet.data.store.info import seal
 from alexnet.data.store.reader import Store, verify_store

@@ -79,7 +79,7 @@ void alexnet_resize(const uint8_t *image, int64_t height, int64_t width, float l
 }
 
 // Adds the values of an image to `values`, and the sums of their products to `products`, in the order of Products.
-void alexnet_add(const uint8_t *image, int64_t pixels, uint16_t *values, int64_t *products) {
+void alexnet_add_moments(const uint8_t *image, int64_t pixels, uint16_t *values, int64_t *products) {
     for (int64_t i = 0; i < 3 * pixels; i++) values[i] += image[i];
     Products sums;
     const int64_t steps = std::max<int64_t>(0, (pixels - 1) / LANES);  // a step looks two bytes beyond its end

@@ -1,8 +1,7 @@
-"""Loads and calls `native/pixels.cpp`: what preparing and loading do to pixels, exactly as Pillow, NumPy and
-libjpeg-turbo do it.
+"""Opens `pixels.cpp` and wraps its functions: resampling, sums for mean and covariance, and decoding of JPEG crops.
 
-Without a compiler (see `alexnet.native`) these do it, with the same result; `ALEXNET_KERNELS=off` asks
-for that.
+The results equal those of Pillow, NumPy and libjpeg-turbo to the last bit. Without a compiler (see `alexnet.native`) or
+with `ALEXNET_KERNELS=off` Pillow and NumPy do the work, and `decode_crops` leaves it to its caller.
 """
 
 import ctypes
@@ -16,24 +15,24 @@ from PIL import Image
 from alexnet.native import library as native
 
 SOURCE = Path(__file__).with_name("pixels.cpp")
-# Weights are rounded as Pillow's are: no operations that are fused or reordered. Threads are the callers' own.
+# Weights must be rounded as Pillow rounds them: no fused and no reordered operations. Callers bring their own threads.
 _BASIC = ("-O3", "-std=c++17", "-ffp-contract=off", "-fwrapv", "-shared", "-fPIC")
 FLAGS = ((*_BASIC, "-march=native"), _BASIC)
 
 _pointer, _size, _real = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 _ARGUMENTS = {
     "alexnet_resize": (_pointer, _size, _size, _real, _real, _real, _real, _size, _pointer),
-    "alexnet_add": (_pointer, _size, _pointer, _pointer),
+    "alexnet_add_moments": (_pointer, _size, _pointer, _pointer),
     "alexnet_decode": (_size, *(_pointer,) * 2, *(_size,) * 2, _pointer, *(_size,) * 2, *(_pointer,) * 3, ctypes.c_int),
 }
-Bytes = bytes | bytearray | memoryview
+BytesLike = bytes | bytearray | memoryview
 WHOLE = np.zeros((1, 3), np.int64)
-"""Of one image all, as the place of a patch."""
-_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # colours, in the order of alexnet_add's products
+"""The crop of `decode_crops` that is all of one image."""
+_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # channels, in the order of alexnet_add_moments
 
 
 def load() -> ctypes.CDLL:
-    """The compiled functions, built where the cache has none. Raises native.UnavailableError."""
+    """The compiled library, built if it is not in the cache. Raises native.UnavailableError."""
     return native.load(SOURCE, FLAGS, _ARGUMENTS)
 
 
@@ -44,16 +43,16 @@ def _loaded() -> ctypes.CDLL | None:
 
 
 def library() -> ctypes.CDLL | None:
-    """The compiled functions, or None where they are off or cannot be had (said once, as a warning)."""
+    """The compiled library; None if it is turned off or cannot be built (which one warning reports)."""
     return None if native.is_off() else _loaded()
 
 
 def resize(image: np.ndarray, box: tuple[float, float, float, float], size: int) -> np.ndarray:
-    """The part of `image`, uint8 [height, width, 3], in `box` (left, top, right, bottom; pixels) as uint8 [size,
-    size, 3], by Pillow's BICUBIC, which antialiases: along the rows, and then along the columns."""
+    """Resamples the part of `image`, uint8 [height, width, 3], in `box` (left, top, right, bottom; pixels) to uint8
+    [size, size, 3]: Pillow's BICUBIC, which antialiases, first along rows and then along columns."""
     compiled = library()
     if compiled is None:
-        # In two steps, since Pillow 13 begins with the columns of some images and rounds differently between.
+        # In two steps: Pillow 13 begins with the columns of some images, and so rounds differently in between.
         (left, top, right, bottom), height = box, len(image)
         narrow = Image.fromarray(image).resize((size, height), Image.Resampling.BICUBIC, (left, 0, right, height))
         return np.asarray(narrow.resize((size, size), Image.Resampling.BICUBIC, (0, top, size, bottom)))
@@ -63,27 +62,27 @@ def resize(image: np.ndarray, box: tuple[float, float, float, float], size: int)
     return out
 
 
-def add(image: np.ndarray, values: np.ndarray, products: np.ndarray) -> None:
-    """Adds the values of `image`, uint8 [height, width, 3], to `values`, uint16 of the same shape, and the sums of
-    the products of its pixels' values with each other to `products`, int64 [3, 3]."""
+def add_moments(image: np.ndarray, first: np.ndarray, second: np.ndarray) -> None:
+    """Adds `image`, uint8 [height, width, 3], to `first`, uint16 of the same shape, and the outer product of each pixel
+    with itself, summed over all pixels, to `second`, int64 [3, 3]."""
     compiled = library()
     if compiled is None:
-        values += image
-        sums = _products(image)
+        first += image
+        sums = _second_moments(image)
     else:
         image = np.ascontiguousarray(image)
-        assert values.dtype == np.uint16 and values.shape == image.shape and values.flags.c_contiguous
+        assert first.dtype == np.uint16 and first.shape == image.shape and first.flags.c_contiguous
         sums = np.zeros(len(_PAIRS), np.int64)
-        compiled.alexnet_add(address(image), image.size // 3, address(values), address(sums))
+        compiled.alexnet_add_moments(address(image), image.size // 3, address(first), address(sums))
     for (a, b), value in zip(_PAIRS, sums, strict=True):
-        products[a, b] += value
+        second[a, b] += value
         if a != b:
-            products[b, a] += value
+            second[b, a] += value
 
 
-def _products(image: np.ndarray) -> list[int]:
-    # Single precision holds the sum over 256 pixels exactly (256 * 255 * 255 < 2 ** 24) and is many times faster
-    # here than integers. Not by BLAS, which would start threads in every worker.
+def _second_moments(image: np.ndarray) -> list[int]:
+    # float32 holds the sum over 256 pixels exactly (256 * 255 * 255 < 2 ** 24) and is many times faster here than
+    # integers. Not by BLAS, which would start threads in every worker.
     pixels = image.reshape(-1, 3)
     planes = np.zeros((3, -(-len(pixels) // 256) * 256), np.float32)
     planes[:, : len(pixels)] = pixels.T
@@ -92,43 +91,47 @@ def _products(image: np.ndarray) -> list[int]:
 
 
 def crop_and_mirror(image: np.ndarray, offset: Sequence[int], mirrored: bool, crop: int) -> np.ndarray:
-    """The patch of `crop` x `crop` pixels at `offset` (top, left), as a view: uint8 [crop, crop, 3]."""
+    """The square of `crop` x `crop` pixels at `offset` (top, left), mirrored left to right if `mirrored`: a view, uint8
+    [crop, crop, 3]."""
     top, left = offset
-    patch = image[top : top + crop, left : left + crop]
-    return patch[:, ::-1] if mirrored else patch
+    square = image[top : top + crop, left : left + crop]
+    return square[:, ::-1] if mirrored else square
 
 
-def decode(
-    encoded: Sequence[Bytes],
+def decode_crops(
+    encoded: Sequence[BytesLike],
     shape: tuple[int, int],
-    places: np.ndarray,
+    crops: np.ndarray,
     out: np.ndarray,
     threads: native.Threads | None = None,
 ) -> np.ndarray:
-    """The patches of JPEG images, whose height and width are `shape`, into `out`, uint8 [N, rows, columns, 3] and
-    contiguous: the same numbers as libjpeg-turbo's, in less time. `places`, int64 [N, 3], are top, left, and 1 for what
-    is to be mirrored. By this thread, or by `threads`; releases the interpreter lock.
+    """Decodes one crop of each JPEG in `encoded`, all of `shape` (height, width), into `out`, uint8 [N, rows, columns,
+    3], contiguous. The pixels are libjpeg-turbo's; only the crop is computed, which takes less time.
 
-    Returns which are done, bool [N]. The others are for libjpeg-turbo or Pillow: all without the compiled functions,
-    what is damaged, of another size or no baseline JPEG of 4:2:0 or 4:4:4, of more than four million pixels, and
-    patches of less than 16 columns. Their part of `out` may have been written to.
+    `crops`, int64 [N, 3], are top, left, and 1 for a crop to be mirrored. `threads` do the work, or the calling thread
+    if there are none; the interpreter lock is released.
+
+    Returns which crops are done, bool [N]. The caller decodes the others, whose part of `out` may have been written to,
+    with libjpeg-turbo or Pillow. These are: all crops if the library is not available; damaged images; images of
+    another size or of more than four million pixels; all but baseline JPEG with 4:2:0 or 4:4:4 chroma; crops of fewer
+    than 16 columns.
     """
     done, compiled = np.zeros(len(encoded), np.uint8), library()
     if compiled is None:
         return done.astype(bool)
     (height, width), (rows, columns, _) = shape, out.shape[1:]
-    places = np.ascontiguousarray(places, np.int64)
+    crops = np.ascontiguousarray(crops, np.int64)
     assert out.flags.c_contiguous and out.dtype == np.uint8 and out.shape == (len(encoded), rows, columns, 3)
-    assert places.shape == (len(encoded), 3) and places[:, :2].min(initial=0) >= 0
-    assert places[:, 0].max(initial=0) <= height - rows and places[:, 1].max(initial=0) <= width - columns
-    given = [np.frombuffer(one, np.uint8) for one in encoded]
-    where = np.array([address(each) for each in given], np.uint64)
-    lengths = np.array([len(each) for each in given], np.int64)
-    inputs = len(given), address(where), address(lengths), height, width, address(places), rows, columns
+    assert crops.shape == (len(encoded), 3) and crops[:, :2].min(initial=0) >= 0
+    assert crops[:, 0].max(initial=0) <= height - rows and crops[:, 1].max(initial=0) <= width - columns
+    arrays = [np.frombuffer(one, np.uint8) for one in encoded]
+    addresses = np.array([address(each) for each in arrays], np.uint64)
+    lengths = np.array([len(each) for each in arrays], np.int64)
+    inputs = len(arrays), address(addresses), address(lengths), height, width, address(crops), rows, columns
     compiled.alexnet_decode(*inputs, address(out), address(done), *(threads or (None, 1)))
     return done.astype(bool)
 
 
 def address(array: np.ndarray) -> int:
-    """Where the array's memory begins."""
+    """The address of the array's first element."""
     return array.__array_interface__["data"][0]

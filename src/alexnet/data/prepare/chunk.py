@@ -8,7 +8,9 @@ again costs a quarter of what all the rest does, and changes next to nothing (`d
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from alexnet.data.image.resize import decode, encode, rescale
+from alexnet.data.image.decode import decode
+from alexnet.data.image.encode import encode
+from alexnet.data.image.resize import rescale
 from alexnet.data.sources import read_bytes
 from alexnet.data.sources.source import LabelledImage
 from alexnet.data.store.shard import Row

@@ -25,7 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 from alexnet.data.image import pixels
-from alexnet.data.image.resize import JPEG_FROM
+from alexnet.data.image.encode import JPEG_MIN_SIZE
 from alexnet.data.prepare.chunk import Bad, Form, Prepared, prepare_chunk
 from alexnet.data.prepare.partial import Partial
 from alexnet.data.prepare.pool import Pool
@@ -83,7 +83,7 @@ def prepare(
         "source": {"kind": opened.kind, "path": str(source.resolve())},
         "options": options,
         "classes": [list(each) for each in opened.classes],
-        "encoding": "jpeg" if size >= JPEG_FROM else "png",
+        "encoding": "jpeg" if size >= JPEG_MIN_SIZE else "png",
     }
     counts = [split.count for split in opened.splits.values()]
     allowed = inf if None in counts else max_bad * sum(count or 0 for count in counts)

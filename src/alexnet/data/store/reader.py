@@ -25,7 +25,7 @@ import numpy as np
 
 from alexnet.data.classes import Class
 from alexnet.data.image import pixels
-from alexnet.data.image.resize import decode_stored
+from alexnet.data.image.encode import decode_stored
 from alexnet.data.store.info import COPY_AGAIN, DISK_AGAIN, check_shards, read_info
 from alexnet.data.store.shard import Rows, ShardInfo, UnsoundError, read_rows
 from alexnet.data.store.statistics import Sums
@@ -131,8 +131,8 @@ class StoreSplit:
     ) -> None:
         """Squares of the images, given as `encoded` gives them, into `out`, uint8 [N, crop, crop, 3] and contiguous.
         `places`, int64 [N, 3], are top, left, and 1 for what is to be mirrored. By this thread, or by `threads`, and
-        what `pixels.decode` does not do by `others`. Raises ValueError as `image`."""
-        done = pixels.decode(encoded, (self.size, self.size), places, out, threads)
+        what `pixels.decode_crops` does not do by `others`. Raises ValueError as `image`."""
+        done = pixels.decode_crops(encoded, (self.size, self.size), places, out, threads)
 
         def decode_one(i: int) -> None:
             try:

@@ -45,7 +45,7 @@ class Sums:
             return
         assert self.images < MOST_IN_16_BITS
         self.images += 1
-        pixels.add(image, self.values, self.products)
+        pixels.add_moments(image, self.values, self.products)
 
     def mean(self) -> np.ndarray:
         """float32 [size, size, 3], on the 0-255 scale."""
