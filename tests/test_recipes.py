@@ -1,44 +1,77 @@
-"""The recipes against SPEC's table of what the paper, the original program and Caffe did."""
+"""The recipes against docs/specification.md, and how a new one is added."""
 
 import dataclasses
+import re
 
 import pytest
 
+from alexnet.config import AugmentConfig, OptimConfig
 from alexnet.networks import NETWORKS
-from alexnet.recipes import RECIPES, recipe
+from alexnet.recipes import RECIPES, recipe, summaries
 
-# batch, rate, momentum, decay, bias rate, not decayed, last offset, sharing, colour, its rule, mean, order
+# Batch size, update and augmentation: "The update", "The images" and "What people confuse it with".
 TABLE = {
-    "paper": (128, 0.01, 0.9, 0.0005, 1, (), False, 1, 0.1, "eigenvalues", "own", "shuffled"),
-    "original": (128, 0.01, 0.9, 0.0005, 2, ("bias",), True, 32, 0.1, "standard deviations", "central", "fixed"),
-    "caffe": (256, 0.01, 0.9, 0.0005, 2, ("bias",), True, 1, 0, "eigenvalues", "own", "shuffled"),
+    "paper": (
+        128,
+        OptimConfig(lr=0.01, momentum=0.9, weight_decay=0.0005, bias_lr_factor=1, no_weight_decay=()),
+        AugmentConfig(
+            shuffle="every-epoch",
+            include_last_offset=False,
+            images_per_crop=1,
+            mean_crop="matching",
+            colour_noise=0.1,
+            colour_scale="eigenvalues",
+        ),
+    ),
+    "original": (
+        128,
+        OptimConfig(lr=0.01, momentum=0.9, weight_decay=0.0005, bias_lr_factor=2, no_weight_decay=("bias",)),
+        AugmentConfig(
+            shuffle="once",
+            include_last_offset=True,
+            images_per_crop=32,
+            mean_crop="central",
+            colour_noise=0.1,
+            colour_scale="standard-deviations",
+        ),
+    ),
+    "caffe": (
+        256,
+        OptimConfig(lr=0.01, momentum=0.9, weight_decay=0.0005, bias_lr_factor=2, no_weight_decay=("bias",)),
+        AugmentConfig(
+            shuffle="every-epoch",
+            include_last_offset=True,
+            images_per_crop=1,
+            mean_crop="matching",
+            colour_noise=0,
+            colour_scale="eigenvalues",
+        ),
+    ),
 }
 
 
 @pytest.mark.parametrize("name", TABLE)
 def test_the_recipes_are_those_of_the_table(name):
     made = recipe(name)
-    optim, augment = made.optim, made.augment
-    assert TABLE[name] == (
-        *(made.batch_size, optim.lr, optim.momentum, optim.weight_decay, optim.bias_rate, optim.undecayed),
-        *(augment.last_offset, augment.sharing, augment.colour, augment.colour_rule, augment.mean, augment.order),
-    )
+    assert (made.batch_size, made.optim, made.augment) == TABLE[name]
     assert made.network == NETWORKS[name].config
 
 
-def test_caffes_rate_falls_every_100_000_batches():
+def test_caffes_learning_rate_drops_every_100_000_batches():
     made = recipe("caffe")
-    assert made.schedule.drops == pytest.approx([n * 100_000 * 256 / 1_281_167 for n in (1, 2, 3, 4)], rel=2e-3)
+    epochs = [n * 100_000 * made.batch_size / 1_281_167 for n in (1, 2, 3, 4)]
+    assert made.schedule.drop_epochs == pytest.approx(epochs, rel=2e-3)
 
 
-def test_300_macro_batches_are_what_tuning_says():
-    (start,) = [change.epoch for change in recipe("tune").schedule.table if change.value == 0.01]
+def test_finetuning_raises_the_learning_rate_of_fc8_after_300_macro_batches():
+    (start,) = [change.epoch for change in recipe("finetune").schedule.parsed_changes if change.value == 0.01]
     assert start == pytest.approx(300 * 1024 / 1_281_167, rel=5e-3)
 
 
 def test_the_four_layer_recipe_is_the_programs():
     made = recipe("cifar")
-    assert (made.optim.lr, made.optim.weight_decay, made.optim.undecayed) == (0.001, 0.004, ("bias", "conv1", "conv2"))
+    assert (made.optim.lr, made.optim.weight_decay) == (0.001, 0.004)
+    assert made.optim.no_weight_decay == ("bias", "conv1", "conv2")
     assert made.network.input_size == 24
 
 
@@ -51,3 +84,10 @@ def test_a_recipes_network_is_a_named_one_or_says_what_it_changes(name):
             made, initial_std=known[0].initial_std, initial_bias=known[0].initial_bias, width=1.0, input_size=224
         )
     assert made in known
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_says_its_purpose_command_cost_and_result(name):
+    text = RECIPES[name].__doc__ or ""
+    assert re.search(r"Command: `alexnet ", text) and "Cost" in text and re.search("[Rr]esult", text)
+    assert 20 < len(summaries()[name]) < 110 and summaries()[name].endswith(".")

@@ -42,7 +42,7 @@ def train(here: ranks.Ranks, name: str, dtype_name: str) -> tuple[dict, dict[str
     dtype = getattr(torch, dtype_name)
     start = {"initial_std": (0.02, *[0.1] * 7), "initial_bias": (0, 1, 0, 1, 1, 1, 1, 0)}
     narrow = dataclasses.replace(network(name).config, input_size=SIZE, classes=CLASSES, width=1 / 12, **start)
-    config = TrainConfig(batch_size=BATCH, network=narrow, optim=OptimConfig(lr=0.0005, bias_rate=2))
+    config = TrainConfig(batch_size=BATCH, network=narrow, optim=OptimConfig(lr=0.0005, bias_lr_factor=2))
     net, exchange = build(here, config, CPU)
     net.to(dtype).train()
     forward = net if here.copies is None else DistributedDataParallel(net, process_group=here.copies)

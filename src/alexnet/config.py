@@ -1,8 +1,8 @@
-"""Every setting of a training, in one place: frozen dataclasses whose defaults are the paper.
+"""Every setting of a training: frozen dataclasses whose defaults are the paper's.
 
-The defaults are those of "ImageNet Classification with Deep Convolutional Neural Networks" (Krizhevsky,
-Sutskever, Hinton, 2012). A recipe (`alexnet.recipes`) states only where it differs and why. The resolved
-configuration is written to the run folder as `config.json` and read back with `load_config`.
+The paper is "ImageNet Classification with Deep Convolutional Neural Networks" (Krizhevsky, Sutskever, Hinton, 2012). A
+recipe (`alexnet.recipes`) states only where it differs, and why. Each field is an option of `alexnet train`, and the
+docstring below it is the option's help. The run folder keeps the whole configuration as `config.json`.
 """
 
 import dataclasses
@@ -15,166 +15,183 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hint
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The network (paper, section 3). Eight layers with weights: conv1 ... conv5, fc6, fc7, fc8.
+    """The network (paper, section 3): eight layers with weights, conv1 ... conv5, fc6, fc7, fc8.
 
-    Layers of which all have one setting (kernels, padding, initial values) list it first to last.
+    A setting that has a value per layer lists them from the first layer to the last.
     """
 
-    form: Literal["eight-layer", "four-layer"] = "eight-layer"
-    """eight-layer: the network of the paper; four-layer: the one it used on CIFAR-10 (conv1, conv2, local3, local4)."""
+    architecture: Literal["eight-layer", "four-layer"] = "eight-layer"
+    """eight-layer: the paper's network for ImageNet; four-layer: its network for CIFAR-10 (conv1, conv2, local3,
+    local4 and a classifier)."""
     classes: int = 1000
-    """Number of classes; a training takes it from its store."""
+    """Number of classes. Training takes it from the store."""
     input_size: int = 224
-    """Height and width of the image that the network sees, in pixels."""
+    """Height and width of the network's input, in pixels."""
     width: float = 1.0
-    """Factor on the kernels of the convolutions and the units of fc6 and fc7, rounded to whole kernels per tower."""
+    """Width multiplier: factor on the channels of the convolutions and the units of fc6 and fc7."""
     towers: int = 2
-    """Parts that see only themselves in conv2, conv4 and conv5 (paper: one per GPU). 1: every layer sees all."""
+    """2: the channels form two towers, and conv2, conv4 and conv5 see only their own (groups=2; paper: one tower per
+    GPU). 1: every layer sees all channels."""
     exchange: bool = True
-    """Whether conv3, fc6 and fc7 see both towers; without, only fc8 does."""
-    kernels: tuple[int, ...] = (96, 256, 384, 384, 256)
-    """Kernels of conv1 ... conv5, all towers together."""
-    units: int = 4096
-    """Units of fc6 and of fc7, all towers together."""
+    """Whether conv3, fc6 and fc7 see both towers. Without, only fc8 does."""
+    channels: tuple[int, ...] = (96, 256, 384, 384, 256)
+    """Output channels (the paper's kernels) of conv1 ... conv5, both towers together."""
+    fc_units: int = 4096
+    """Units of fc6 and of fc7, both towers together."""
     padding: tuple[int, ...] = (0, 2, 1, 1, 1)
-    """Zeros around the input of conv1 ... conv5."""
-    overhang: bool = True
-    """Whether conv1's last window may reach past the right and lower edge, over zeros (224 pixels: 55 outputs)."""
+    """Zero padding on all sides of the input of conv1 ... conv5, in pixels."""
+    conv1_ceil_mode: bool = True
+    """Round conv1's output size up: zeros are added on the right and at the bottom so that the last window fits
+    (224 pixels give 55 outputs)."""
     activation: Literal["relu", "tanh"] = "relu"
-    """Nonlinearity after each layer but the last (paper, section 3.1)."""
-    conv1_order: Literal["activation, norm, pool", "norm, pool, activation"] = "activation, norm, pool"
-    """What follows conv1, in this order; conv2 is always activated first."""
-    norm: Literal["per tower", "across towers", "none"] = "per tower"
-    """Local response normalisation after conv1 and conv2 (paper, section 3.3), and whether windows cross the towers."""
+    """Nonlinearity after each layer except the last (paper, section 3.1)."""
+    after_conv1: Literal["activation-norm-pool", "norm-pool-activation"] = "activation-norm-pool"
+    """Order of the stages after conv1. After conv2 it is always activation, normalisation, pooling."""
+    lrn: Literal["per-tower", "across-towers", "none"] = "per-tower"
+    """Local response normalisation after conv1 and conv2 (paper, section 3.3), and whether its windows over the
+    channels reach from one tower into the other."""
     lrn_alpha: float = 1e-4
-    """Response normalisation: factor on the sum of squares over 5 neighbouring kernels (not divided by 5)."""
+    """Alpha of local response normalisation: factor on the sum of squares over 5 channels (torch.nn.LocalResponseNorm
+    divides its alpha by 5)."""
     lrn_k: float = 2.0
-    """Response normalisation: constant added to the sum of squares."""
-    spatial_norm: float = 0.0
-    """Normalisation within each map after norm2: factor on the mean square of its 5x5 window; 0 for none."""
+    """K of local response normalisation, added to the weighted sum of squares."""
+    spatial_norm_alpha: float = 0.0
+    """Alpha of normalisation within each map, after norm2: factor on the mean of squares over a 5x5 window; 0: no such
+    normalisation."""
     pool_size: int = 3
     """Height and width of the pooling windows (paper, section 3.4)."""
     pool_stride: int = 2
-    """Pixels between pooling windows; less than `pool_size`: they overlap."""
-    pool_clipped: bool = True
-    """Whether a last window that is cut off by the edge counts."""
+    """Stride of the pooling windows, in pixels. Less than pool_size: they overlap."""
+    pool_ceil_mode: bool = True
+    """Round the output size of pooling up: a window that reaches past the edge is clipped, not dropped."""
     sixth_conv: bool = False
-    """Whether a sixth convolution over pool5, as wide as conv5, goes before fc6 (paper, section 6)."""
-    without: tuple[str, ...] = ()
-    """Layers left out, of conv2 ... conv5, fc6 and fc7."""
+    """Add a sixth convolution between pool5 and fc6, as wide as conv5 (paper, section 6)."""
+    without_layers: tuple[str, ...] = ()
+    """Layers to leave out, of conv2 ... conv5, fc6 and fc7."""
     dropout: float = 0.5
-    """Probability that a unit of fc6 and fc7 is set to 0 in training (paper, section 4.2)."""
-    dropout_scaled: Literal["testing", "training"] = "testing"
-    """testing: outputs are multiplied by 1 - p in testing (2012); training: divided by it in training (inverted)."""
-    dropout_place: Literal["after", "before"] = "after"
+    """Probability that dropout sets a unit to 0 in training (paper, section 4.2)."""
+    inverted_dropout: bool = False
+    """Divide by 1 - dropout in training, as torch.nn.Dropout does. Without: multiply by 1 - dropout in testing, as in
+    2012."""
+    dropout_on: Literal["outputs", "inputs"] = "outputs"
     """Whether dropout acts on the outputs of fc6 and fc7 or on their inputs."""
     initial_std: tuple[float, ...] = (0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01)
-    """Standard deviation of the Gaussian initial weights of each layer; empty: PyTorch's own initial values."""
+    """Standard deviation of the Gaussian initial weights of each layer. Empty: PyTorch's own initial values."""
     initial_bias: tuple[float, ...] = (0, 1, 0, 1, 1, 1, 1, 0)
-    """Initial biases of each layer."""
+    """Initial bias of each layer."""
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """What is done to each training image (paper, section 4.1)."""
+    """How training images are drawn, cropped, mirrored and coloured (paper, section 4.1)."""
 
-    order: Literal["shuffled", "fixed"] = "shuffled"
-    """shuffled: every epoch in another order; fixed: drawn once and kept (original program)."""
-    crop: bool = True
-    """Cut out a random patch of the network's input size (otherwise the centre)."""
-    last_offset: bool = False
-    """Whether patches may also end at the last row and column: 33 x 33 places of 224 in 256 pixels, not 32 x 32."""
+    shuffle: Literal["every-epoch", "once"] = "every-epoch"
+    """every-epoch: a new order of the images in every epoch; once: one random order, kept (original program)."""
+    random_crop: bool = True
+    """Crop at a random offset. Without: crop the centre."""
+    include_last_offset: bool = False
+    """Let crops end at the last row and column too: 33 x 33 offsets for 224 of 256 pixels instead of the paper's
+    32 x 32."""
     mirror: bool = True
     """Mirror left to right with probability 1/2."""
-    sharing: int = 1
-    """Consecutive images that share place and mirroring of their patches (original program: 32)."""
-    mean: Literal["own", "central"] = "own"
-    """Which part of the mean image is removed: the patch's own, or always the central one, never mirrored."""
-    colour: float = 0.1
-    """Standard deviation of the random multiples of the RGB principal components; 0 turns colour noise off."""
-    colour_rule: Literal["eigenvalues", "standard deviations"] = "eigenvalues"
-    """What the multiples multiply: eigenvalues (paper), or their roots, all then divided by 1 + `colour` (original)."""
+    images_per_crop: int = 1
+    """Consecutive images that share one offset and one mirroring (original program: 32)."""
+    mean_crop: Literal["matching", "central"] = "matching"
+    """Which crop of the mean image is subtracted. matching: at the image's offset, mirrored with it; central: always
+    the central one, never mirrored (original program)."""
+    colour_noise: float = 0.1
+    """Standard deviation of the random multiples of the RGB principal components; 0: no colour noise."""
+    colour_scale: Literal["eigenvalues", "standard-deviations"] = "eigenvalues"
+    """What the random multiples scale. eigenvalues: those of the RGB covariance (paper); standard-deviations: their
+    square roots, and the image is then divided by 1 + colour_noise (original program)."""
 
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """Stochastic gradient descent with the learning rate inside the velocity (paper, section 5)."""
+    """Stochastic gradient descent with momentum; the learning rate is inside the velocity (paper, section 5)."""
 
     lr: float = 0.01
-    """Learning rate at the start, the same for all layers (`schedule.changes` gives layers their own)."""
-    bias_rate: float = 1.0
+    """Learning rate at the start, for all layers (schedule.changes gives single layers their own)."""
+    bias_lr_factor: float = 1.0
     """Factor on the learning rate of biases."""
     momentum: float = 0.9
-    """Part of the velocity that is kept from step to step."""
+    """Fraction of the velocity kept from step to step."""
     weight_decay: float = 0.0005
-    """Weight decay inside the update rule: v <- momentum v - weight_decay lr w - lr gradient."""
-    undecayed: tuple[str, ...] = ()
-    """What weight decay leaves alone: layers by name (their weights), `bias` (all biases)."""
+    """Weight decay, inside the update: v <- momentum v - weight_decay lr w - lr gradient."""
+    no_weight_decay: tuple[str, ...] = ()
+    """Parameters without weight decay: layer names (their weights), and bias (all biases)."""
 
 
 class Change(NamedTuple):
-    """From `epoch` (epochs done) on, `what` (a layer or `colour`) has `value`; None: the common rate again."""
+    """From `epoch` (epochs done) on, `target` (a layer, or `colour_noise`) has `value`; None: the common learning
+    rate."""
 
     epoch: float
-    what: str
+    target: str
     value: float | None
 
     @classmethod
-    def read(cls, text: str) -> "Change":
-        """Read "EPOCH WHAT VALUE"; ValueError for anything else."""
+    def parse(cls, text: str) -> "Change":
+        """Parse "EPOCH TARGET VALUE". ValueError for anything else."""
         try:
-            epoch, what, value = text.split()
-            change = cls(float(epoch), what, None if value == "rest" else float(value))
+            epoch, target, value = text.split()
+            change = cls(float(epoch), target, None if value == "common" else float(value))
         except ValueError:
             raise ValueError(
-                f"schedule.changes: '{text}' is not EPOCH WHAT VALUE, as '67 conv1 1e-5', '67 colour 0', '9 fc8 rest'."
+                f"schedule.changes: '{text}' is not EPOCH TARGET VALUE, as in '67 conv1 1e-5', '67 colour_noise 0' or "
+                "'9 fc8 common'."
             ) from None
         if change.epoch < 0 or (change.value is not None and change.value < 0):
             raise ValueError(f"schedule.changes: '{text}' has a negative number.")
-        if what == "colour" and (change.value is None or not change.epoch.is_integer()):
+        if target == COLOUR_NOISE and (change.value is None or not change.epoch.is_integer()):
             raise ValueError(f"schedule.changes: '{text}': colour noise changes to a number, at a whole epoch.")
         return change
 
 
+COLOUR_NOISE = "colour_noise"
+"""The target of a change that is no layer: `AugmentConfig.colour_noise`."""
+
+
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """How the learning rate falls."""
+    """How the learning rate falls (paper, section 5)."""
 
     kind: Literal["plateau", "epochs"] = "plateau"
-    """plateau: divide when the validation error stops improving (paper); epochs: divide at the epochs of `drops`."""
-    factor: float = 10.0
+    """plateau: the learning rate drops when the validation error stops improving (paper); epochs: it drops after the
+    epochs of drop_epochs."""
+    divisor: float = 10.0
     """What the learning rate is divided by at each drop."""
     patience: int = 5
-    """plateau: evaluations without a better validation top-1 error before a drop (the paper judged by eye)."""
+    """plateau: evaluations without a lower validation top-1 error before a drop (the paper judged by eye)."""
     max_drops: int = 3
-    """plateau: number of drops (paper: three); after the last one the training stops at the next plateau."""
-    drops: tuple[float, ...] = ()
-    """epochs: the learning rate falls when this many epochs are done; fractions are allowed."""
+    """plateau: number of drops (paper: three). Training stops at the first plateau after the last drop."""
+    drop_epochs: tuple[float, ...] = ()
+    """epochs: epochs done at each drop; fractions are allowed."""
     warmup_steps: int = 0
-    """Steps over which the learning rate rises evenly from 0 to `lr` at the start (paper: none)."""
+    """Steps over which the learning rate rises linearly from 0 to optim.lr (paper: none)."""
     changes: tuple[str, ...] = ()
-    """Changes made by hand, each "EPOCH WHAT VALUE": a layer's own rate ("67 conv1 1e-5"; 0 freezes it, "9 fc8 rest"
-    gives it back to the common rate), or the colour noise ("67 colour 0")."""
+    """Changes made by hand, each "EPOCH TARGET VALUE". A layer gets its own learning rate ("67 conv1 1e-5"; 0 freezes
+    it, "9 fc8 common" ends it), or colour noise another value ("67 colour_noise 0")."""
 
     @property
-    def table(self) -> "tuple[Change, ...]":
-        """`changes`, read and in the order of their epochs. ValueError for what cannot be read."""
-        return tuple(sorted((Change.read(text) for text in self.changes), key=lambda change: change.epoch))
+    def parsed_changes(self) -> "tuple[Change, ...]":
+        """`changes` in the order of their epochs. ValueError for one that cannot be parsed."""
+        return tuple(sorted((Change.parse(text) for text in self.changes), key=lambda change: change.epoch))
 
     def __post_init__(self) -> None:
-        _ = self.table
+        _ = self.parsed_changes
 
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """When the run folder gets a checkpoint. The last two and the best one are kept."""
+    """When checkpoints are written. The last two and the best one are kept."""
 
     every_epochs: int = 1
-    """Epochs between checkpoints; one is also written at the end, and on Ctrl-C."""
+    """Epochs between checkpoints. One is also written at the end, after a better evaluation, and on Ctrl-C."""
     every_steps: int = 0
-    """Steps between checkpoints inside an epoch; 0: none."""
+    """Steps between checkpoints within an epoch; 0: none."""
     every_minutes: float = 0
-    """Minutes between checkpoints inside an epoch, beside those of `every_steps`; 0: none."""
+    """Minutes between checkpoints within an epoch, in addition to every_steps; 0: none."""
 
     def __post_init__(self) -> None:
         if self.every_epochs < 1 or self.every_steps < 0 or not self.every_minutes >= 0:
@@ -183,31 +200,32 @@ class CheckpointConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training, completely. Defaults: the paper."""
+    """A whole training. The defaults are the paper's."""
 
     recipe: str = "paper"
-    """The recipe that this configuration started from."""
+    """The recipe that the defaults come from."""
     start_from: str = ""
-    """A run whose trained weights, but for the last layer's, are the initial ones (`--from RUN`)."""
+    """Fine-tune this run: its trained weights, except the last layer's, are the initial ones (short: --from RUN)."""
     parallel: Literal["none", "data", "towers", "both"] = "none"
-    """How the ranks of torchrun share the work. data: each sees a part of every batch; towers: two ranks with a tower
-    of the network each (paper, section 3.2); both: pairs of ranks with a tower each, and a part of every batch."""
+    """How torchrun's processes share the work. data: data parallelism, each has the network and a part of every batch;
+    towers: two processes with a tower of the network each (paper, section 3.2); both: pairs of towers, each pair with a
+    part of every batch."""
     epochs: int = 90
     """Passes over the training images."""
     batch_size: int = 128
     """Images per step."""
     seed: int = 0
-    """Initial weights, order, crops, mirrors, colours and dropout are functions of this number."""
+    """Initial weights, order, crops, mirroring, colour noise and dropout are functions of this number."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Number format of activations and products (weights and update stay float32). auto: bfloat16 where the
-    processor or accelerator computes in it, else float32."""
+    """Number format of activations and matrix multiplications; weights and their update stay in float32. auto:
+    bfloat16 where the hardware multiplies in it, else float32."""
     device: str = "auto"
     """auto (cuda, then mps, then cpu), cpu, cuda, cuda:1 or mps."""
     compile: bool = False
-    """Compile the network with torch.compile (needs a C++ compiler on a CPU)."""
+    """Compile the network with torch.compile (on a CPU this needs a C++ compiler)."""
     workers: int = 0
-    """Threads that read, decode and crop images in the background; 0: one per processor core, at most 8. (A CPU that
-    trains decodes with all cores between two steps: then they only read, and there are 8.)"""
+    """Threads that read, decode and crop images in the background. 0: one per processor core, at most 8. (Training on
+    a CPU, they only read; all cores decode between two steps.)"""
     evaluate_every: int = 1
     """Epochs between evaluations on the validation split (centre view)."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -231,7 +249,7 @@ def save_config(config: TrainConfig, path: Path) -> None:
 
 
 def load_config(path: Path) -> TrainConfig:
-    """Read what `save_config` wrote. ValueError for unknown keys (with the nearest right one) and wrong types."""
+    """Read what `save_config` wrote. ValueError for unknown keys (suggests the nearest) and wrong types."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -240,7 +258,7 @@ def load_config(path: Path) -> TrainConfig:
 
 
 def from_dict(cls: type, values: Any, where: str) -> Any:
-    """Build the dataclass `cls` from plain JSON values; ValueError naming `where` for what does not fit."""
+    """Build the dataclass `cls` from JSON values. ValueError, beginning with `where`, for what does not fit."""
     if not isinstance(values, dict):
         raise ValueError(f"{where}: expected an object with the fields of {cls.__name__}.")
     types = get_type_hints(cls)
@@ -249,22 +267,25 @@ def from_dict(cls: type, values: Any, where: str) -> Any:
         if key not in types:
             near = difflib.get_close_matches(key, types, n=1, cutoff=0.0)
             raise ValueError(f"{where}: unknown setting '{key}'; did you mean '{near[0]}'?")
-        expected = types[key]
-        if dataclasses.is_dataclass(expected):
-            arguments[key] = from_dict(expected, value, f"{where}, {key}")  # type: ignore[arg-type]
-        elif get_origin(expected) is tuple:
-            kind, name = (str, "texts") if str in get_args(expected) else (int | float, "numbers")
-            if not isinstance(value, list) or not all(isinstance(x, kind) for x in value):
-                raise ValueError(f"{where}: {key} must be a list of {name}, not {value!r}.")
-            arguments[key] = tuple(value)
-        elif get_origin(expected) is Literal:
-            if value not in expected.__args__:
-                raise ValueError(f"{where}: {key} must be one of {', '.join(expected.__args__)}, not {value!r}.")
-            arguments[key] = value
-        elif isinstance(value, bool) != (expected is bool) or not isinstance(
-            value, int | float if expected is float else expected
-        ):
-            raise ValueError(f"{where}: {key} must be of type {expected.__name__}, not {value!r}.")
+        if dataclasses.is_dataclass(types[key]):
+            arguments[key] = from_dict(types[key], value, f"{where}, {key}")
         else:
-            arguments[key] = value
+            arguments[key] = _checked(types[key], value, f"{where}: {key}")
     return cls(**arguments)
+
+
+def _checked(expected: Any, value: Any, where: str) -> Any:
+    """`value` if it has the type `expected` (a list where that is a tuple). ValueError otherwise."""
+    if get_origin(expected) is tuple:
+        kind, name = (str, "strings") if str in get_args(expected) else (int | float, "numbers")
+        if not isinstance(value, list) or not all(isinstance(x, kind) for x in value):
+            raise ValueError(f"{where} must be a list of {name}, not {value!r}.")
+        return tuple(value)
+    if get_origin(expected) is Literal:
+        if value not in get_args(expected):
+            raise ValueError(f"{where} must be one of {', '.join(get_args(expected))}, not {value!r}.")
+        return value
+    accepted = int | float if expected is float else expected
+    if isinstance(value, bool) != (expected is bool) or not isinstance(value, accepted):
+        raise ValueError(f"{where} must be of type {expected.__name__}, not {value!r}.")
+    return value

@@ -333,7 +333,7 @@ def test_a_reader_that_has_seen_enough_is_no_failure_to_speak_of() -> None:
         (["--from", "runs/a"], {"start_from": "runs/a"}),
         (["--checkpoint-every", "500"], {"checkpoint.every_steps": 500}),
         (["--checkpoint-every=2.5m"], {"checkpoint.every_minutes": 2.5}),
-        (["--schedule.changes", "0 conv1 0", "9 fc8 rest"], {"schedule.changes": ("0 conv1 0", "9 fc8 rest")}),
+        (["--schedule.changes", "0 conv1 0", "9 fc8 common"], {"schedule.changes": ("0 conv1 0", "9 fc8 common")}),
     ],
 )
 def test_short_options_of_train_mean_settings(words, expected, tmp_path):

@@ -94,7 +94,7 @@ def test_draws_depend_on_seed_and_epoch_alone():
 
 
 def test_what_is_turned_off_does_not_happen():
-    draws = augment.draw_epoch(AugmentConfig(crop=False, mirror=False, colour=0), 50, SIZE, CROP, 0, 0)
+    draws = augment.draw_epoch(AugmentConfig(random_crop=False, mirror=False, colour_noise=0), 50, SIZE, CROP, 0, 0)
     assert (draws.offsets == (SIZE - CROP) // 2).all() and not draws.mirrored.any() and not draws.colour.any()
 
 
@@ -105,7 +105,13 @@ def test_an_image_of_the_networks_size_has_one_patch(images):
     assert torch.equal(views[:, 0], views[:, 4])
 
 
-ORIGINAL = AugmentConfig(order="fixed", last_offset=True, sharing=32, mean="central", colour_rule="standard deviations")
+ORIGINAL = AugmentConfig(
+    shuffle="once",
+    include_last_offset=True,
+    images_per_crop=32,
+    mean_crop="central",
+    colour_scale="standard-deviations",
+)
 
 
 def test_the_originals_order_never_changes_and_32_images_share_a_crop():
@@ -120,10 +126,10 @@ def test_the_originals_order_never_changes_and_32_images_share_a_crop():
 
 
 def test_the_original_counts_33_places_where_the_paper_counts_32():
-    places = {config.last_offset: [] for config in (ORIGINAL, AugmentConfig())}
+    places = {config.include_last_offset: [] for config in (ORIGINAL, AugmentConfig())}
     for config in (ORIGINAL, AugmentConfig()):
         draws = augment.draw_epoch(config, 32 * 20_000, 256, 224, 0, 0)
-        places[config.last_offset] = np.unique(draws.offsets, axis=0).tolist()
+        places[config.include_last_offset] = np.unique(draws.offsets, axis=0).tolist()
     assert len(places[True]) == 33 * 33 and len(places[False]) == 32 * 32
 
 
@@ -133,7 +139,7 @@ def test_the_originals_colour_rule():
     axes = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
     covariance = (axes * sigma**2) @ axes.T
     draws = augment.draw_epoch(ORIGINAL, 100_000, SIZE, CROP, seed=0, epoch=0)
-    shift = augment.colour_shift(draws.colour, covariance, ORIGINAL.colour_rule)
+    shift = augment.colour_shift(draws.colour, covariance, ORIGINAL.colour_scale)
     np.testing.assert_allclose((shift @ axes).std(0), 0.1 * sigma, rtol=0.02)
     patches = torch.full((1, CROP, CROP, 3), 100, dtype=torch.uint8)
     mean = torch.zeros(SIZE, SIZE, 3)

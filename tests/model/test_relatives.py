@@ -258,10 +258,10 @@ def test_initial_values_are_those_of_the_settings(name):
     ("name", "overrides", "sentence"),
     [
         ("orginal", {}, "did you mean 'original'"),
-        ("paper", {"kernels": (1, 2, 3)}, "network.kernels needs 5 numbers"),
+        ("paper", {"channels": (1, 2, 3)}, "network.channels needs 5 numbers"),
         ("paper", {"initial_std": (0.1,)}, "network.initial_std needs 8 numbers"),
         ("paper", {"initial_std": ()}, "both given, or both empty"),
-        ("paper", {"without": ("conv1",)}, "names 'conv1'"),
+        ("paper", {"without_layers": ("conv1",)}, "names 'conv1'"),
         ("paper", {"towers": 3}, "network.towers is 3"),
         ("four-layer", {"towers": 2}, "network.towers is 2"),
         ("four-layer", {"input_size": 0}, "at least"),

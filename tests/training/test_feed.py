@@ -13,9 +13,9 @@ from alexnet.training.feed import finish
 CPU = torch.device("cpu")
 SETTINGS = [
     AugmentConfig(),
-    AugmentConfig(mean="central"),
-    AugmentConfig(colour_rule="standard deviations"),
-    AugmentConfig(colour=0),
+    AugmentConfig(mean_crop="central"),
+    AugmentConfig(colour_scale="standard-deviations"),
+    AugmentConfig(colour_noise=0),
 ]
 
 

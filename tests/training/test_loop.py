@@ -33,7 +33,7 @@ CONFIG = TrainConfig(
     workers=2,
     network=NetworkConfig(input_size=CROP, width=1 / 12, initial_std=(0.02, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1)),
     optim=OptimConfig(lr=0.001),
-    schedule=ScheduleConfig(kind="epochs", drops=(2,), warmup_steps=3),
+    schedule=ScheduleConfig(kind="epochs", drop_epochs=(2,), warmup_steps=3),
 )
 
 
@@ -399,7 +399,7 @@ def test_tuning_starts_from_every_layer_but_the_last(finished, store, tmp_path):
 
 
 def test_tuning_gives_layers_their_own_rates(finished, store, tmp_path):
-    schedule = ScheduleConfig(kind="epochs", changes=("0 conv1 0", "0 fc8 0.01", "0.5 fc8 rest"))
+    schedule = ScheduleConfig(kind="epochs", changes=("0 conv1 0", "0 fc8 0.01", "0.5 fc8 common"))
     config = dataclasses.replace(CONFIG, epochs=1, schedule=schedule, start_from=str(finished))
     loop.train(store, tmp_path / "tuned", config)
     tuned, origin = (
@@ -425,7 +425,7 @@ def test_a_start_or_a_change_that_does_not_fit_is_said(finished, store, tmp_path
         loop.train(store, tmp_path / "run", dataclasses.replace(CONFIG, start_from=str(finished), **change))
 
 
-@pytest.mark.parametrize("name", ["original", "caffe", "cifar", "tune"])
+@pytest.mark.parametrize("name", ["original", "caffe", "cifar", "finetune"])
 def test_every_recipe_trains_at_small_size(store, tmp_path, name):
     made = recipe(name)
     size = 48 if name == "cifar" else CROP

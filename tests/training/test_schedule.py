@@ -12,7 +12,7 @@ PLATEAU = ScheduleConfig(patience=2)
 
 
 def test_given_epochs_divide_the_rate_at_their_first_step():
-    config = ScheduleConfig(kind="epochs", drops=(2, 3.5))
+    config = ScheduleConfig(kind="epochs", drop_epochs=(2, 3.5))
     rates = [Schedule().learning_rate(config, 1.0, step, steps_per_epoch=10) for step in range(50)]
     assert rates == [1.0] * 20 + [0.1] * 15 + [0.01] * 15
 
@@ -49,7 +49,7 @@ def test_the_state_survives_a_checkpoint():
 
 
 def test_a_layer_has_its_own_rate_from_its_first_change_on_and_can_give_it_back():
-    config = ScheduleConfig(kind="epochs", changes=("9 fc8 rest", "0.5 fc8 0.01", "7 conv1 0", "5 conv1 1e-5"))
+    config = ScheduleConfig(kind="epochs", changes=("9 fc8 common", "0.5 fc8 0.01", "7 conv1 0", "5 conv1 1e-5"))
     rates = {
         layer: [layer_rate(config, layer, epoch, common=0.001) for epoch in (0, 0.4, 0.5, 5, 6.9, 7, 9)]
         for layer in ("conv1", "conv2", "fc8")
@@ -73,12 +73,12 @@ def test_the_originals_schedule_is_the_one_made_by_hand():
     assert [rate("conv1", e) for e in (24, 25, 51, 66, 67, 71, 72, 90)] == pytest.approx(
         [0.01, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5, 0, 0]
     )
-    assert (changed(schedule, "colour", 66), changed(schedule, "colour", 67)) == (None, 0)
+    assert (changed(schedule, "colour_noise", 66), changed(schedule, "colour_noise", 67)) == (None, 0)
 
 
 def test_the_tuning_schedule_is_the_one_made_by_hand():
     """SPEC, section 6."""
-    config = recipe("tune")
+    config = recipe("finetune")
     assert config.epochs == 54 and config.network.sixth_conv
 
     def rate(layer: str, epoch: float) -> float:
@@ -88,4 +88,4 @@ def test_the_tuning_schedule_is_the_one_made_by_hand():
     assert [rate("fc8", e) for e in (0, 0.3, 8, 9, 22, 42)] == pytest.approx([1e-3, 1e-2, 1e-2, 1e-3, 1e-4, 1e-5])
     assert [rate("conv1", e) for e in (0, 5, 7, 50)] == pytest.approx([1e-4, 1e-5, 0, 0])
     assert [rate("fc6", e) for e in (0, 22, 42)] == pytest.approx([1e-3, 1e-4, 1e-5])
-    assert (changed(config.schedule, "colour", 37), changed(config.schedule, "colour", 38)) == (None, 0)
+    assert (changed(config.schedule, "colour_noise", 37), changed(config.schedule, "colour_noise", 38)) == (None, 0)

@@ -75,7 +75,7 @@ def test_float32_weights_in_any_layout_follow_float64(memory_format):
 def test_biases_and_undecayed_layers_follow_their_own_rule():
     """The original program: twice the rate and no decay for biases; here no decay in one layer too."""
     network = nn.ModuleDict({"conv1": nn.Conv2d(2, 3, 2), "fc8": nn.Linear(3, 2)}).double()
-    config = OptimConfig(lr=0.1, weight_decay=0.05, bias_rate=2, undecayed=("bias", "conv1"))
+    config = OptimConfig(lr=0.1, weight_decay=0.05, bias_lr_factor=2, no_weight_decay=("bias", "conv1"))
     optimizer = MomentumSGD(network.named_parameters(), config)
     rates = {"conv1": 0.1, "fc8": 0.01}
     start = {name: w.detach().clone() for name, w in network.named_parameters()}

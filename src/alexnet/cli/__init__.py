@@ -94,11 +94,11 @@ def prepare(
 def train(store: Path, run: Path, /, *, config: Annotated[TrainConfig, arg(name="")]) -> Answer:
     """Train a network on a store, or continue a run where it stopped.
 
-    Every setting is an option; --recipe NAME chooses the defaults (paper, original, small, tune, caffe, cifar, demo),
-    --network NAME another network for the recipe (alexnet describe lists them), --from RUN a trained run to start
-    from, --checkpoint-every 500 (steps) or 10m (minutes) writes more checkpoints than one each epoch. For a run that
-    exists its own config.json gives the defaults, so that alexnet train STORE RUN alone continues it. Under torchrun
-    --parallel shares the work.
+    Every setting is an option; --recipe NAME chooses the defaults (paper, original, small, finetune, caffe, cifar,
+    demo), --network NAME another network for the recipe (alexnet describe lists them), --from RUN a trained run to
+    start from, --checkpoint-every 500 (steps) or 10m (minutes) writes more checkpoints than one each epoch. For a run
+    that exists its own config.json gives the defaults, so that alexnet train STORE RUN alone continues it. --parallel
+    shares the work of torchrun's processes.
 
     Example:
       alexnet train stores/imagenette runs/imagenette --recipe small

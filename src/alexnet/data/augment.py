@@ -30,18 +30,18 @@ def draw_epoch(config: AugmentConfig, images: int, size: int, crop: int, seed: i
     """Everything random about the data of one epoch, for images of `size` cut to `crop` pixels.
 
     The paper counts 32 x 32 offsets for 256 and 224 pixels; this is `size - crop` for each axis, and one more with
-    `config.last_offset`. With `config.sharing` that many consecutive positions have the same offset and mirroring.
+    `config.include_last_offset`. `config.images_per_crop` consecutive positions share an offset and mirroring.
     """
     random = _generator(seed, epoch)
     order = random.permutation(images)
-    if config.order == "fixed":
+    if config.shuffle == "once":
         order = _generator(seed, 0).permutation(images)
-    draws = -(-images // config.sharing)
-    places = size - crop + 1 if config.last_offset else max(1, size - crop)
-    offsets = random.integers(0, places, (draws, 2)).repeat(config.sharing, axis=0)[:images]
-    mirrored = (random.random(draws) < 0.5).repeat(config.sharing)[:images]
-    colour = random.standard_normal((images, 3), dtype=np.float32) * np.float32(config.colour)
-    if not config.crop:
+    draws = -(-images // config.images_per_crop)
+    places = size - crop + 1 if config.include_last_offset else max(1, size - crop)
+    offsets = random.integers(0, places, (draws, 2)).repeat(config.images_per_crop, axis=0)[:images]
+    mirrored = (random.random(draws) < 0.5).repeat(config.images_per_crop)[:images]
+    colour = random.standard_normal((images, 3), dtype=np.float32) * np.float32(config.colour_noise)
+    if not config.random_crop:
         offsets[:] = (size - crop) // 2
     if not config.mirror:
         mirrored[:] = False
@@ -62,10 +62,10 @@ def colour_shift(multiples: np.ndarray, covariance: np.ndarray, rule: str = "eig
 
     The paper's formula is for intensities between 0 and 1, which it does not say: taken on the 0-255 scale, one
     standard deviation along the first axis would be some 1,500 grey levels. lambda is therefore divided by 255.
-    With `rule` "standard deviations" their roots stand for the eigenvalues, as in the original program.
+    With `rule` "standard-deviations" their roots stand for the eigenvalues, as in the original program.
     """
     eigenvalues, axes = colour_axes(covariance)
-    lengths = np.sqrt(eigenvalues.clip(min=0)) if rule == "standard deviations" else eigenvalues / 255.0
+    lengths = np.sqrt(eigenvalues.clip(min=0)) if rule == "standard-deviations" else eigenvalues / 255.0
     return ((multiples * lengths) @ axes.T).astype(np.float32)
 
 

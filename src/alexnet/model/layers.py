@@ -76,7 +76,7 @@ def initial_values(config: NetworkConfig) -> dict[str, tuple[float, float]]:
 
     The sixth convolution starts as the fifth does (neither source says).
     """
-    names = FOUR_LAYERS if config.form == "four-layer" else EIGHT_LAYERS
+    names = FOUR_LAYERS if config.architecture == "four-layer" else EIGHT_LAYERS
     values = dict(zip(names, zip(config.initial_std, config.initial_bias, strict=True), strict=True))
     return values | ({"conv6": values["conv5"]} if config.sixth_conv else {})
 
@@ -87,9 +87,9 @@ REMOVABLE = EIGHT_LAYERS[1:7]
 
 
 def _check(config: NetworkConfig) -> None:
-    names = FOUR_LAYERS if config.form == "four-layer" else EIGHT_LAYERS
-    convolutions = 4 if config.form == "four-layer" else 5
-    for setting, count in (("kernels", convolutions), ("padding", convolutions)):
+    names = FOUR_LAYERS if config.architecture == "four-layer" else EIGHT_LAYERS
+    convolutions = 4 if config.architecture == "four-layer" else 5
+    for setting, count in (("channels", convolutions), ("padding", convolutions)):
         if len(getattr(config, setting)) != count:
             raise ValueError(f"network.{setting} needs {count} numbers, for {', '.join(names[:count])}.")
     for setting in ("initial_std", "initial_bias"):
@@ -97,41 +97,43 @@ def _check(config: NetworkConfig) -> None:
             raise ValueError(f"network.{setting} needs {len(names)} numbers, for {', '.join(names)}, or none.")
     if bool(config.initial_std) != bool(config.initial_bias):
         raise ValueError("network.initial_std and network.initial_bias are both given, or both empty.")
-    for name in config.without:
-        if name not in REMOVABLE or config.form == "four-layer":
-            raise ValueError(f"network.without names '{name}'; of the eight layers, {', '.join(REMOVABLE)} can go.")
-    if config.towers not in (1, 2) or (config.form == "four-layer" and config.towers == 2):
+    for name in config.without_layers:
+        if name not in REMOVABLE or config.architecture == "four-layer":
+            raise ValueError(
+                f"network.without_layers names '{name}'; of the eight layers, {', '.join(REMOVABLE)} can go."
+            )
+    if config.towers not in (1, 2) or (config.architecture == "four-layer" and config.towers == 2):
         raise ValueError(f"network.towers is {config.towers}; it is 1, or 2 for the eight-layer form.")
 
 
 def _stages(config: NetworkConfig) -> tuple[Layer, ...] | None:
     """The stages; None where a window is larger than what is left of the image."""
     stages = Stages(config)
-    (four_layers if config.form == "four-layer" else eight_layers)(stages, config)
+    (four_layers if config.architecture == "four-layer" else eight_layers)(stages, config)
     fits = all(min(layer.outputs) >= 1 for layer in stages.layers)
     return tuple(stages.layers) if fits else None
 
 
 def eight_layers(add: "Stages", config: NetworkConfig) -> None:
     """The paper's table, with what `config` changes in it."""
-    k, p, towers = config.kernels, config.padding, config.towers
+    k, p, towers = config.channels, config.padding, config.towers
     seeing_both = 1 if config.exchange else towers  # groups of the layers before which the towers exchange
 
-    add.conv("conv1", k[0], 11, stride=4, padding=p[0], overhang=config.overhang)
-    for what in config.conv1_order.split(", "):
+    add.conv("conv1", k[0], 11, stride=4, padding=p[0], ceil_mode=config.conv1_ceil_mode)
+    for what in config.after_conv1.split("-"):
         add.after("1", what)
-    if "conv2" not in config.without:
+    if "conv2" not in config.without_layers:
         add.conv("conv2", k[1], 5, padding=p[1], groups=towers)
         for what in ("activation", "norm", "spatial norm"):
             add.after("2", what)
     add.after("2", "pool")
-    if "conv3" not in config.without:
+    if "conv3" not in config.without_layers:
         add.conv("conv3", k[2], 3, padding=p[2], groups=seeing_both)
         add.after("3", "activation")
-    if "conv4" not in config.without:
+    if "conv4" not in config.without_layers:
         add.conv("conv4", k[3], 3, padding=p[3], groups=towers)
         add.after("4", "activation")
-    if "conv5" not in config.without:
+    if "conv5" not in config.without_layers:
         add.conv("conv5", k[4], 3, padding=p[4], groups=towers)
         add.after("5", "activation")
     add.after("5", "pool")
@@ -139,20 +141,20 @@ def eight_layers(add: "Stages", config: NetworkConfig) -> None:
         add.conv("conv6", k[4], 3, padding=1)
         add.after("_conv6", "activation")
     for name in ("fc6", "fc7"):
-        if name not in config.without:
+        if name not in config.without_layers:
             number = name[-1]
-            if config.dropout_place == "before":
+            if config.dropout_on == "inputs":
                 add.after(number, "dropout")
-            add.fc(name, add.scaled(config.units), groups=seeing_both)
+            add.fc(name, add.scaled(config.fc_units), groups=seeing_both)
             add.after(number, "activation")
-            if config.dropout_place == "after":
+            if config.dropout_on == "outputs":
                 add.after(number, "dropout")
     add.fc("fc8", config.classes)
 
 
 def four_layers(add: "Stages", config: NetworkConfig) -> None:
     """The CIFAR-10 network: two convolutions, two layers whose kernels differ from place to place."""
-    k, p = config.kernels, config.padding
+    k, p = config.channels, config.padding
     for i, number in enumerate("12"):
         add.conv(f"conv{number}", k[i], 5, padding=p[i])
         for what in ("activation", "norm", "pool"):
@@ -189,10 +191,10 @@ class Stages:
         stride: int = 1,
         padding: int = 0,
         groups: int = 1,
-        overhang: bool = False,
+        ceil_mode: bool = False,
     ) -> None:
         channels, side, _ = self.shape
-        if overhang:
+        if ceil_mode:
             # The last row and column of windows may reach past the image: zeros on the right and at the bottom only.
             missing = max(0, -(side + 2 * padding - size) % stride)
             if missing:
@@ -214,14 +216,14 @@ class Stages:
         config = self.config
         if what == "activation":
             self.add(f"{config.activation}{number}", "activation", self.shape)
-        elif what == "norm" and config.norm != "none":
-            groups = config.towers if config.norm == "per tower" else 1
+        elif what == "norm" and config.lrn != "none":
+            groups = config.towers if config.lrn == "per-tower" else 1
             self.add(f"norm{number}", "norm", self.shape, kernel_size=5, groups=groups)
-        elif what == "spatial norm" and config.spatial_norm:
+        elif what == "spatial norm" and config.spatial_norm_alpha:
             self.add(f"spatial{number}", "spatial norm", self.shape, kernel_size=5)
         elif what == "pool":
             size, stride = config.pool_size, config.pool_stride
-            out = output_size(self.shape[1], size, stride, config.pool_clipped)
+            out = output_size(self.shape[1], size, stride, config.pool_ceil_mode)
             self.add(f"pool{number}", "pool", (self.shape[0], out, out), kernel_size=size, stride=stride)
         elif what == "dropout" and config.dropout:
             self.add(f"drop{number}", "dropout", (math.prod(self.shape),))

@@ -173,8 +173,8 @@ def module(layer: Layer, config: NetworkConfig) -> nn.Module:
         case "norm":
             return LocalResponseNorm(layer.kernel_size, alpha=config.lrn_alpha, k=config.lrn_k, groups=layer.groups)
         case "spatial norm":
-            return SpatialNorm(layer.kernel_size, alpha=config.spatial_norm)
+            return SpatialNorm(layer.kernel_size, alpha=config.spatial_norm_alpha)
         case "pool":
-            return MaxPool2d(layer.kernel_size, layer.stride, ceil_mode=config.pool_clipped)
+            return MaxPool2d(layer.kernel_size, layer.stride, ceil_mode=config.pool_ceil_mode)
         case "dropout":
-            return Dropout(config.dropout, scaled=config.dropout_scaled == "training")
+            return Dropout(config.dropout, scaled=config.inverted_dropout)

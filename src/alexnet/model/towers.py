@@ -111,7 +111,7 @@ def check_divisible(network: AlexNet) -> None:
     """ValueError unless the network consists of two towers."""
     if network.network.towers != 2:
         raise ValueError("This network has one tower; --parallel towers needs one with two, as the paper's.")
-    if network.network.norm == "across towers":
+    if network.network.lrn == "across-towers":
         raise ValueError("This network's normalisation crosses the towers; it cannot be split into two.")
 
 

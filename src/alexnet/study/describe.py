@@ -72,7 +72,7 @@ def reasons_of(known: Network) -> dict[str, str]:
     """Reasons for the settings of a run: where a named network has the same value, its reason."""
     found = {"classes": "the classes of its store"}
     for other in NETWORKS.values():
-        if other.config.form != known.config.form:
+        if other.config.architecture != known.config.architecture:
             continue
         for setting, reason in other.reasons.items():
             if getattr(other.config, setting) == getattr(known.config, setting):

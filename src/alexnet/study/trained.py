@@ -132,5 +132,5 @@ def load(run: str | Path, device: str = "auto", checkpoint_name: str = "best") -
         raise ValueError(f"{run} is damaged: {error}") from None
     network.config = config
     network.classes = tuple(Class(wnid, name) for wnid, name in classes)
-    network.preprocess = Preprocess(mean, config.network.input_size, config.augment.mean == "central")
+    network.preprocess = Preprocess(mean, config.network.input_size, config.augment.mean_crop == "central")
     return network.to(device=choose_device(device), memory_format=torch.channels_last).eval()  # type: ignore[call-overload]

@@ -18,10 +18,10 @@ def finish(
     `mean`, float32 [S, S, 3], is on the device. On CPUs, where the kernels can be called, they do what
     `augment.remove_mean` does elsewhere, to the same numbers.
     """
-    shift = torch.from_numpy(augment.colour_shift(batch.colour, covariance, config.colour_rule)).to(device)
+    shift = torch.from_numpy(augment.colour_shift(batch.colour, covariance, config.colour_scale)).to(device)
     patches = batch.patches.to(device, non_blocking=True)
-    central = config.mean == "central"
-    divisor = 1 + config.colour if config.colour_rule == "standard deviations" else 1.0
+    central = config.mean_crop == "central"
+    divisor = 1 + config.colour_noise if config.colour_scale == "standard-deviations" else 1.0
     if kernels.usable(torch.empty(0, dtype=dtype, device=device)) and not central and divisor == 1:
         x = _remove_mean(patches, mean, batch.offsets, batch.mirrored, shift, dtype)
     else:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from alexnet.config import TrainConfig
+from alexnet.config import COLOUR_NOISE, TrainConfig
 from alexnet.data import augment, loader
 from alexnet.data.store.reader import Store, StoreSplit
 from alexnet.files import lock
@@ -130,8 +130,8 @@ def train_on(here: Ranks, store: Store, run: Path, config: TrainConfig, device: 
     ):
         while step < config.epochs * steps_per_epoch and not schedule.finished:
             epoch, stopping, saving = step // steps_per_epoch, 0.0, 0.0
-            noise = changed(config.schedule, "colour", epoch)
-            augmented = config.augment if noise is None else dataclasses.replace(config.augment, colour=noise)
+            noise = changed(config.schedule, COLOUR_NOISE, epoch)
+            augmented = config.augment if noise is None else dataclasses.replace(config.augment, colour_noise=noise)
             draws = augment.draw_epoch(augmented, len(split), store.size, crop, config.seed, epoch)
             batches = loader.training_batches(
                 split,
@@ -191,7 +191,7 @@ def train_on(here: Ranks, store: Store, run: Path, config: TrainConfig, device: 
                     if improved:
                         best.update(best_step=step, top1_error=result["top1_error"], top5_error=result["top5_error"])
                     if schedule.observe(config.schedule, result["top1_error"]) and here.is_first:
-                        factor = config.schedule.factor
+                        factor = config.schedule.divisor
                         print(f"The validation error no longer falls: learning rate / {factor:g}.", file=sys.stderr)
                     if epoch <= config.evaluate_every:
                         warn(health.dead_warning(dead))

@@ -37,7 +37,7 @@ def fit_to_store(config: TrainConfig, store: Store) -> TrainConfig:
     if config.schedule.kind == "plateau" and "val" not in store.splits:
         raise ValueError(
             f"{store.path} has no validation split, which --schedule.kind plateau needs; prepare it with "
-            "--val-fraction, or use --schedule.kind epochs --schedule.drops ..."
+            "--val-fraction, or use --schedule.kind epochs --schedule.drop-epochs ..."
         )
     network = dataclasses.replace(config.network, classes=len(store.classes))
     return dataclasses.replace(config, network=network)

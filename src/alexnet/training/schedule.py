@@ -8,8 +8,8 @@ from alexnet.config import ScheduleConfig
 def changed(config: ScheduleConfig, what: str, epoch: float) -> float | None:
     """The value that the last change of `what` (a layer, or `colour`) gave it by `epoch`; None for none."""
     value = None
-    for change in config.table:
-        if change.what == what and change.epoch <= epoch:
+    for change in config.parsed_changes:
+        if change.target == what and change.epoch <= epoch:
             value = change.value
     return value
 
@@ -36,10 +36,10 @@ class Schedule:
     def learning_rate(self, config: ScheduleConfig, lr: float, step: int, steps_per_epoch: int) -> float:
         """The rate for step number `step` (from 0) of a training that starts at `lr`."""
         if config.kind == "epochs":
-            drops = sum(step >= round(epoch * steps_per_epoch) for epoch in config.drops)
+            drops = sum(step >= round(epoch * steps_per_epoch) for epoch in config.drop_epochs)
         else:
             drops = self.drops
-        rate = lr / config.factor**drops
+        rate = lr / config.divisor**drops
         if step < config.warmup_steps:
             rate *= (step + 1) / config.warmup_steps
         return rate

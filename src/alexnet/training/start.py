@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from alexnet.config import TrainConfig
+from alexnet.config import COLOUR_NOISE, TrainConfig
 from alexnet.model.network import AlexNet
 from alexnet.model.towers import Exchange, own_part, share_dropout, split_towers
 from alexnet.training import checkpoint
@@ -15,10 +15,10 @@ from alexnet.training.ranks import Ranks
 def build(here: Ranks, config: TrainConfig, device: torch.device) -> tuple[AlexNet, Exchange | None]:
     """The network at its start, or this rank's tower of it, on its device."""
     network = AlexNet(config.network, generator=torch.Generator().manual_seed(config.seed))
-    for change in config.schedule.table:
+    for change in config.schedule.parsed_changes:
         layers = {layer.name for layer in network.layers if layer.weight_shape}
-        if change.what not in {"colour", *layers}:
-            raise ValueError(f"schedule.changes names '{change.what}', which is no layer with weights.")
+        if change.target not in {COLOUR_NOISE, *layers}:
+            raise ValueError(f"schedule.changes names '{change.target}', which is no layer with weights.")
     exchange = None
     if here.towers is not None:
         assert here.tower is not None

@@ -5,7 +5,7 @@
 
 `torch.optim.SGD` multiplies by the learning rate outside the velocity: after a drop of the rate its old velocity
 shrinks too, here it keeps its size. The original program's rule is the same with twice the rate and no decay for
-biases (`OptimConfig.bias_rate`, `undecayed`).
+biases (`OptimConfig.bias_lr_factor`, `no_weight_decay`).
 """
 
 from collections.abc import Callable, Iterable
@@ -31,8 +31,8 @@ class MomentumSGD(torch.optim.Optimizer):
         for each in parameters:
             name, w = each if isinstance(each, tuple) else ("", each)
             layer, _, kind = name.rpartition(".")
-            decayed = ("bias" if kind == "bias" else layer) not in config.undecayed
-            factor = config.bias_rate if kind == "bias" else 1.0
+            decayed = ("bias" if kind == "bias" else layer) not in config.no_weight_decay
+            factor = config.bias_lr_factor if kind == "bias" else 1.0
             groups.append(
                 {
                     "params": [w],
