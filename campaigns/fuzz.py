@@ -209,8 +209,7 @@ def mend_tar(data: bytes) -> bytes:
 
 def read_tar(data: bytes, folder: Path) -> None:
     from alexnet.data.sources import read_bytes
-    from alexnet.data.sources.ilsvrc import members
-    from alexnet.data.sources.source import TarAt
+    from alexnet.data.sources.tar import TarAt, members
 
     file = folder / "images.tar"
     file.write_bytes(data)
@@ -245,7 +244,7 @@ def meta_mats() -> list[bytes]:
 
 
 def read_meta_mat(data: bytes, folder: Path) -> None:
-    from alexnet.data.sources.ilsvrc import read_devkit
+    from alexnet.data.sources.devkit import read_devkit
 
     kit = {"data/meta.mat": data, "data/ILSVRC2012_validation_ground_truth.txt": b"1\n2\n"}
     file = folder / "devkit.tar.gz"

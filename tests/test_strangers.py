@@ -23,7 +23,7 @@ from alexnet import load
 from alexnet.cli import main
 from alexnet.config import NetworkConfig, TrainConfig
 from alexnet.data.prepare.prepare import prepare
-from alexnet.data.sources.ilsvrc import read_devkit
+from alexnet.data.sources.devkit import read_devkit
 from alexnet.data.store.info import seal
 from alexnet.data.store.reader import Store
 from alexnet.files.checksums import checksum
@@ -153,7 +153,7 @@ def test_a_planted_matlab_file_is_refused(own: Path, kind: str) -> None:
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     (own / "kit.tar.gz").write_bytes(gzip.compress(file.getvalue()))
-    with pytest.raises(ValueError, match=r"kit.tar.gz cannot be understood \(it is no MATLAB file"):
+    with pytest.raises(ValueError, match=r"kit.tar.gz cannot be understood \(it is not a MATLAB file"):
         read_devkit(own / "kit.tar.gz")
     assert not Path("executed").exists()
 

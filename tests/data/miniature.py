@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from alexnet.data.sources import Source
+
 LEAVES = (  # ILSVRC2012_ID, wnid, words: the numbers run in no order of the wnids
     (1, "n02119789", "kit fox, Vulpes macrotis"),
     (2, "n02100735", "English setter"),
@@ -39,6 +41,15 @@ def image(seed: int = 0, width: int = 40, height: int = 30, format: str = "JPEG"
 def fingerprint(data: bytes) -> str:
     """A short stand-in for bytes in comparisons: pytest takes minutes to show how long bytes differ."""
     return hashlib.sha256(data).hexdigest()[:12]
+
+
+def keys(source: Source, split: str) -> set[str]:
+    return {image.key for image in source.splits[split]}
+
+
+def labels_by_key(source: Source) -> dict[str, str]:
+    """The wnid of every image of a source, by its key."""
+    return {image.key: source.classes[image.label].wnid for split in source.splits.values() for image in split}
 
 
 def odd_images() -> dict[str, bytes]:

@@ -12,9 +12,9 @@ import pytest
 from miniature import fingerprint
 
 from alexnet.data.sources import Source, open_source, read_bytes
-from alexnet.data.sources.ilsvrc import members, read_devkit
-
-TRAIN, VAL, DEVKIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"
+from alexnet.data.sources.devkit import read_devkit
+from alexnet.data.sources.ilsvrc import DEVKIT, TRAIN, VAL
+from alexnet.data.sources.tar import members
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_synsets_with_children_are_no_classes(archives: Path) -> None:
 @pytest.mark.parametrize("name", [TRAIN, VAL, DEVKIT])
 def test_a_missing_archive_is_named(archives: Path, name: str) -> None:
     (archives / name).unlink()
-    with pytest.raises(ValueError, match=rf"{archives} lacks {name}: .* put it there"):
+    with pytest.raises(ValueError, match=rf"{archives} has no {name}: .* put it there"):
         open_source(archives)
 
 
@@ -165,7 +165,7 @@ def test_a_damaged_devkit_is_refused(archives: Path) -> None:
     with pytest.raises(ValueError, match=f"{DEVKIT} cannot be understood"):
         open_source(archives)
     miniature.devkit(archives / DEVKIT, truth=[1, 6])
-    with pytest.raises(ValueError, match=r"names class 6, which meta.mat has not"):
+    with pytest.raises(ValueError, match=r"name class 6, which meta.mat does not have"):
         open_source(archives)
 
 
@@ -185,7 +185,7 @@ def test_strange_members_are_refused_or_only_become_keys(archives: Path) -> None
     }
     assert sorted(archives.parent.rglob("*")) == before
     (archives / TRAIN).write_bytes(miniature.tar_bytes([("n99999999.tar", inner)]))
-    with pytest.raises(ValueError, match=f"{TRAIN} holds n99999999.tar, which is no class"):
+    with pytest.raises(ValueError, match=f"{TRAIN} holds n99999999.tar, which is not a class"):
         open_source(archives)
 
 
@@ -221,7 +221,7 @@ def test_links_and_devices_in_archives_are_refused(archives: Path, kind: bytes) 
         link.type, link.linkname = kind, "/etc/passwd"
         archive.addfile(link)
     (archives / TRAIN).write_bytes(miniature.tar_bytes([("n02100735.tar", inner.getvalue())]))
-    with pytest.raises(ValueError, match=f"{TRAIN} holds n02100735_1.JPEG, a link or device .* are not followed"):
+    with pytest.raises(ValueError, match=f"{TRAIN} holds n02100735_1.JPEG, a link or device: .* are not followed"):
         read_all(open_source(archives))
 
 

@@ -66,12 +66,12 @@ def test_what_is_neither_number_nor_text_is_passed_over() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "no MATLAB file of version 5"),
-        (b"\x80\x04cposix\nsystem\n(S'true'\ntR.", "no MATLAB file of version 5"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(200), "no MATLAB file of version 5"),
+        (b"", "not a MATLAB file of version 5"),
+        (b"\x80\x04cposix\nsystem\n(S'true'\ntR.", "not a MATLAB file of version 5"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(200), "not a MATLAB file of version 5"),
         (saved()[:128], "no struct array synsets"),
-        (saved()[:400], "ends beyond its end"),
-        (saved(do_compression=True)[:250], "ends beyond its end"),
+        (saved()[:400], "ends beyond the end of the file"),
+        (saved(do_compression=True)[:250], "ends beyond the end of the file"),
     ],
 )
 def test_what_is_damaged_is_refused_with_a_reason(data: bytes, message: str) -> None:

@@ -11,7 +11,8 @@ import pytest
 from miniature import fingerprint
 
 from alexnet.data.classes import ilsvrc2012
-from alexnet.data.sources import ParquetAt, open_source, read_bytes
+from alexnet.data.sources import open_source, read_bytes
+from alexnet.data.sources.parquet_file import ParquetAt
 
 NAMES = ["cat", "ant", "bee"]
 
@@ -105,7 +106,7 @@ def test_without_validation_files_some_of_every_class_are_held_out(tmp_path: Pat
     assert {p.key for p in open_source(tmp_path, 0.25, seed=1).splits["val"]} != val
 
 
-def test_a_row_without_an_image_is_a_bad_image(tmp_path: Path) -> None:
+def test_a_row_without_an_image_is_unreadable(tmp_path: Path) -> None:
     file = miniature.parquet(tmp_path / "train.parquet", [(None, 0), (b"x", 1)], NAMES)
     with pytest.raises(ValueError, match="the row holds no image"):
         read_bytes(ParquetAt(str(file), "image.bytes", 0))
@@ -115,14 +116,14 @@ def test_a_row_without_an_image_is_a_bad_image(tmp_path: Path) -> None:
 def test_labels_that_are_lists_are_refused(tmp_path: Path) -> None:
     table = pa.table({"image": [miniature.image(n) for n in range(2)], "label": [[0], [1]]})
     pq.write_table(table, tmp_path / "train-00000-of-00001.parquet")
-    with pytest.raises(ValueError, match=r"the labels are of the type list<.*>, neither numbers nor words"):
+    with pytest.raises(ValueError, match=r"the labels are of type list<.*>, neither numbers nor words"):
         open_source(tmp_path, val_fraction=0)
 
 
 def test_a_label_that_is_no_class_is_refused(tmp_path: Path) -> None:
     miniature.hub(tmp_path)
     file = miniature.parquet(tmp_path / "data/train-00001-of-00002.parquet", [(b"x", 0), (b"x", 3)], "abc")
-    with pytest.raises(ValueError, match=f"{file}, row 1: label 3 is none of the 3 classes"):
+    with pytest.raises(ValueError, match=f"{file}, row 1: label 3 is not one of the 3 classes"):
         list(open_source(tmp_path).splits["train"])
 
 
@@ -134,7 +135,7 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"has 1 of the 2 files that train-00000-.* belongs to"):
         open_source(tmp_path)
     second.write_bytes(content[: len(content) // 2])
-    with pytest.raises(ValueError, match=f"{second} is no whole Parquet file .*: download it again"):
+    with pytest.raises(ValueError, match=f"{second} is not a whole Parquet file .*: download it again"):
         list(open_source(tmp_path).splits["train"])
     for file in data.glob("train*"):
         file.unlink()

@@ -31,7 +31,8 @@ from alexnet.data.prepare.partial import Partial
 from alexnet.data.prepare.pool import Pool
 from alexnet.data.prepare.share import Share, clean_up, put_together, say_done, wait_for
 from alexnet.data.sources import open_source
-from alexnet.data.sources.source import LabelledImage, Split, some
+from alexnet.data.sources.names import some
+from alexnet.data.sources.source import LabelledImage, Split
 from alexnet.data.store.info import StoreInfo, read_info
 from alexnet.data.store.reader import Store
 from alexnet.data.store.statistics import Sums
@@ -77,7 +78,7 @@ def prepare(
     if there := _already_there(source, store, options):
         return _summary(store, there, 0, 0.0) | {"already_there": True}
     opened = open_source(source, val_fraction, seed)
-    if opened.kind == "folder" and store.resolve().is_relative_to(source.resolve()):
+    if opened.takes_every_file and store.resolve().is_relative_to(source.resolve()):
         raise ValueError(f"{store} lies in {source}, where it would be taken for a class: choose another place.")
     plan = {
         "source": {"kind": opened.kind, "path": str(source.resolve())},

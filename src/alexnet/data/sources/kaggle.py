@@ -1,7 +1,7 @@
 """ILSVRC-2012 as Kaggle packs it: `ILSVRC/Data/CLS-LOC/{train,val}`.
 
-The validation images lie in one folder; `LOC_val_solution.csv` has their labels, `LOC_synset_mapping.txt`
-the names of the classes. Both lie beside `ILSVRC`, or in any folder from there down to the images.
+The validation images are in one folder. `LOC_val_solution.csv` has their labels and `LOC_synset_mapping.txt` the names
+of the classes; both are beside `ILSVRC`, or in any folder from there down to the images.
 """
 
 import csv
@@ -10,30 +10,31 @@ from pathlib import Path
 
 from alexnet.data.classes import Class, known_name
 from alexnet.data.sources.folders import folder_split, subfolders
-from alexnet.data.sources.source import FileAt, LabelledImage, Source, Split, printable, some
+from alexnet.data.sources.names import printable, some
+from alexnet.data.sources.source import FileAt, LabelledImage, Source, SourceKind, Split
 
 LABELS, NAMES = "LOC_val_solution.csv", "LOC_synset_mapping.txt"
 
 
-def find_kaggle(path: Path) -> Path | None:
+def detect(path: Path) -> Path | None:
     """The folder `CLS-LOC`, where `path` is that, the folder above `ILSVRC`, or any between; else None."""
     for inside in ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC", "CLS-LOC", "."):
         images = path / inside
         if images.absolute().name == "CLS-LOC" and (images / "train").is_dir() and (images / "val").is_dir():
-            # Who sorted the validation images into class folders needs no list of labels.
+            # Validation images sorted into class folders need no list of labels: those are ordinary folders.
             return None if subfolders(images / "val") else images
     return None
 
 
-def open_kaggle(path: Path, images: Path) -> Source:
-    """The images under `images`, the folder that `find_kaggle` found for `path`."""
+def open_kaggle(path: Path, images: Path, _val_fraction: float | None, _seed: int) -> Source:
+    """The images below `images`, the folder `CLS-LOC`. There always is a validation split."""
     labels = _find(images, LABELS)
     if labels is None:
         raise ValueError(f"{LABELS} with the labels of {images / 'val'} is missing: put it beside the ILSVRC folder")
     folders = subfolders(images / "train")
     names = _read_names(_find(images, NAMES)) or {wnid: known_name(wnid) for wnid in folders}
     if len(folders) < 2:
-        raise ValueError(f"{images / 'train'} holds {len(folders)} class folders, and two classes are the least")
+        raise ValueError(f"{images / 'train'} holds {len(folders)} class folders; at least two are needed")
     if unknown := folders.keys() - names.keys():
         raise ValueError(f"{images / 'train'} has class folders that {NAMES} does not name: {some(unknown)}")
     classes = tuple(Class(wnid, names[wnid]) for wnid in sorted(names))
@@ -47,7 +48,10 @@ def open_kaggle(path: Path, images: Path) -> Source:
         "train": folder_split(images, classes, folders),
         "val": Split(val_images, lambda: len(truth)),
     }
-    return Source("kaggle", path, classes, splits)
+    return Source(KIND.name, path, classes, splits)
+
+
+KIND = SourceKind("kaggle", "Kaggle's ILSVRC folder", detect=detect, open=open_kaggle)
 
 
 def _find(images: Path, name: str) -> Path | None:
@@ -56,7 +60,7 @@ def _find(images: Path, name: str) -> Path | None:
 
 
 def _read_names(path: Path | None) -> dict[str, str]:
-    """Lines of a wnid, a space and its words."""
+    """The names of the classes by wnid, from lines of a wnid, a space and words."""
     if path is None:
         return {}
     lines = [line.split(" ", 1) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
@@ -64,7 +68,7 @@ def _read_names(path: Path | None) -> dict[str, str]:
 
 
 def _read_labels(path: Path, label_of: dict[str, int]) -> list[tuple[str, int]]:
-    """Names, sorted, and labels of the validation images; a line is `name,wnid x1 y1 x2 y2 ...`."""
+    """Names, sorted, and labels of the validation images, from lines `name,wnid x1 y1 x2 y2 ...`."""
     found: dict[str, int] = {}
     with open(path, newline="", encoding="utf-8") as file:
         for number, row in enumerate(csv.reader(file), 1):
@@ -72,11 +76,11 @@ def _read_labels(path: Path, label_of: dict[str, int]) -> list[tuple[str, int]]:
                 continue
             wnid = row[1].split(" ", 1)[0] if len(row) > 1 else ""
             if wnid not in label_of:
-                raise ValueError(f"{path}, line {number}: {wnid or 'nothing'!r} is no class of the training folder")
+                raise ValueError(f"{path}, line {number}: {wnid or 'nothing'!r} is not a class of the training folder")
             name = printable(row[0])
             if Path(name).name != name:
-                raise ValueError(f"{path}, line {number}: {name!r} is no name of an image in the folder val")
+                raise ValueError(f"{path}, line {number}: {name!r} is not the name of an image in the folder val")
             if name in found:
-                raise ValueError(f"{path}, line {number}: {name} has a label already; delete one of the lines")
+                raise ValueError(f"{path}, line {number}: {name} already has a label; delete one of the lines")
             found[name] = label_of[wnid]
     return sorted(found.items())

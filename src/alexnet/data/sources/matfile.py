@@ -1,7 +1,7 @@
 """Struct arrays of numbers and texts from MATLAB files of version 5, such as the development kit's `meta.mat`.
 
-Written for files that nobody vouches for: `scipy.io.loadmat` ends the whole process on some damaged ones. Anything but
-numbers and texts (objects, functions, cells) is passed over. Format: "MAT-File Format", The MathWorks, chapter 1.
+Safe for untrusted files: `scipy.io.loadmat` crashes the process on some damaged ones. Anything but numbers and texts
+(objects, functions, cells) is skipped. Format: "MAT-File Format", The MathWorks, chapter 1.
 """
 
 import struct
@@ -13,21 +13,21 @@ from typing import Any
 import numpy as np
 
 LARGEST = 1 << 28
-"""Bytes of a variable, unpacked; that of ILSVRC-2012 has some millions."""
-MATRIX, COMPRESSED = 14, 15  # kinds of elements
-STRUCT, CHAR, NUMBERS = 2, 4, range(6, 16)  # classes of matrices
+"""Bytes of an unpacked variable; that of ILSVRC-2012 has a few million."""
+MATRIX, COMPRESSED = 14, 15  # data types of elements
+STRUCT, CHAR, NUMBERS = 2, 4, range(6, 16)  # array types of matrices
 NUMPY = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 TEXT = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}
 
 
 def read_structs(content: bytes, variable: str) -> list[dict[str, Any]]:
-    """The records of a struct array, each field a text, a number, or a list of numbers (or None for anything else).
+    """The records of a struct array. Each field is a text, a number, a list of numbers, or None for anything else.
 
-    Raises ValueError with the reason where the file is damaged or has no such variable.
+    Raises ValueError with the reason where the file is damaged or does not have the variable.
     """
     order = {b"IM": "<", b"MI": ">"}.get(content[126:128])
     if order is None or content[124:126] not in (b"\x00\x01", b"\x01\x00"):
-        raise ValueError("it is no MATLAB file of version 5")
+        raise ValueError("it is not a MATLAB file of version 5")
     for kind, data in _elements(memoryview(content)[128:], order):
         if kind == COMPRESSED:
             unpacker = zlib.decompressobj()
@@ -77,7 +77,7 @@ def _value(kind: int, data: memoryview, order: str) -> Any:
 
 
 def _head(parts: Iterator[tuple[int, memoryview]], order: str) -> tuple[int, list[int], str]:
-    """The class, the shape and the name of a matrix."""
+    """The array type, the shape and the name of a matrix."""
     flags, shape = _numbers(*_next(parts), order), _numbers(*_next(parts), order)
     if not len(flags) or not len(shape) or shape.min() < 0:
         raise ValueError("a matrix has no shape")
@@ -101,17 +101,17 @@ def _next(parts: Iterator[tuple[int, memoryview]]) -> tuple[int, memoryview]:
 
 
 def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
-    """Kind and content of one element after the other."""
+    """Data type and content of one element after the other."""
     at = 0
     while at + 8 <= len(data):
         kind, size = struct.unpack_from(order + "II", data, at)
         start, end = at + 8, at + 8 + size
-        if kind >> 16:  # up to four bytes, within the tag
+        if kind >> 16:  # a small element: up to four bytes, inside the tag
             kind, size = kind & 0xFFFF, kind >> 16
             start, end = at + 4, at + 4 + size
             if size > 4:
-                raise ValueError("an element is longer than it can be")
+                raise ValueError("a small element is longer than four bytes")
         if end > len(data):
-            raise ValueError("an element ends beyond its end")
+            raise ValueError("an element ends beyond the end of the file")
         yield kind, data[start:end]
         at = end if kind == COMPRESSED else -(-end // 8) * 8

@@ -1,54 +1,56 @@
-"""What every source of images yields: a key, a label and the place of the bytes, not the bytes."""
+"""What a source of labelled images is: its kind, its splits, and where the bytes of each image are.
 
-import hashlib
+A source lists keys, labels and locations. The bytes are read later, by whoever needs them, in any process.
+"""
+
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
-from unicodedata import category
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from alexnet.data.classes import Class
 
+Found = TypeVar("Found")
+
+
+class Location(Protocol):
+    """Where an encoded image is. Small and picklable, so that other processes can read it."""
+
+    def read(self, limit: int) -> bytes:
+        """The encoded image; of one longer than `limit` bytes, the first `limit` are enough.
+
+        Raises OSError as the system does, ValueError with the reason where the image is not there.
+        """
+        ...
+
 
 class FileAt(NamedTuple):
-    """A file of its own."""
+    """An image that is a file of its own."""
 
     path: str
 
-
-class TarAt(NamedTuple):
-    """`size` bytes from byte `offset` on of a file that is not compressed (a tar, or a tar in a tar)."""
-
-    path: str
-    offset: int
-    size: int
-
-
-class ParquetAt(NamedTuple):
-    """The bytes in row `row` (from 0, over the whole file) of column `column` of a Parquet file."""
-
-    path: str
-    column: str
-    row: int
+    def read(self, limit: int) -> bytes:
+        with open(self.path, "rb") as file:
+            # Python allocates all that is asked for, and allocating 256 MiB takes longer than reading an image.
+            return file.read(min(os.fstat(file.fileno()).st_size + 1, limit))
 
 
 class LabelledImage(NamedTuple):
-    """One image: small and picklable, so that a million of them can be handed to other processes.
+    """One image of a source.
 
-    `key` names it within the source and can always be written as one line of UTF-8; `label` is an index into
-    the classes.
+    `key` is its name in the source, one line of UTF-8; `label` is an index into the source's classes.
     """
 
     key: str
     label: int
-    location: FileAt | TarAt | ParquetAt
+    location: Location
 
 
 @dataclass(frozen=True)
 class Split:
-    """The images of a split, listed anew in the same order whenever it is iterated, never all in memory."""
+    """The images of a split. Each iteration lists them again, in the same order; they are never all in memory."""
 
     list_images: Callable[[], Iterator[LabelledImage]]
     count_images: Callable[[], int | None]
@@ -58,47 +60,34 @@ class Split:
 
     @cached_property
     def count(self) -> int | None:
-        """How many images to expect, for a progress bar; None where finding out is not cheap."""
+        """The number of images, for a progress bar; None where counting them would be slow."""
         return self.count_images()
 
 
 @dataclass(frozen=True)
 class Source:
-    """Labelled images: classes in the order of their wnids, splits "train" and, if there is one, "val"."""
+    """Labelled images: classes sorted by wnid, a split "train" and, if there is one, a split "val"."""
 
-    kind: str  # "folder", "ilsvrc2012", "kaggle" or "parquet"
+    kind: str
+    """Name of its SourceKind."""
     path: Path
     classes: tuple[Class, ...]
     splits: dict[str, Split]
+    takes_every_file: bool = False
+    """Whether every file below `path` counts as an image, so that no store may be written there."""
 
 
-def printable(name: str) -> str:
-    r"""A file name as a line of UTF-8: other bytes and control characters are escaped, as \xff and \n."""
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    if text.isprintable():
-        return text
-    return "".join(c.encode("unicode_escape").decode() if category(c) in _CONTROL else c for c in text)
+@dataclass(frozen=True)
+class SourceKind(Generic[Found]):
+    """A kind of source: how it is detected and opened, and how messages describe it."""
 
+    name: str
+    looks: str
+    """What it looks like, for messages and the help text."""
+    detect: Callable[[Path], Found | None]
+    """What of this kind is at a path; None for nothing. Quick: it looks at names, not at images."""
+    open: Callable[[Path, Found, float | None, int], Source]
+    """Opens what `detect` found at a path. The last two arguments are `val_fraction` and `seed` of `open_source`.
 
-_CONTROL = ("Cc", "Zl", "Zp")
-
-
-def hold_out(names: Iterable[str], wnid: str, fraction: float, seed: int) -> set[str]:
-    """The names of one class that go to validation: `fraction` of them, at least one, and never all.
-
-    The names are ranked by a hash of seed, class and name: neither other classes nor the order of the names
-    matter, and an image added later moves few of the others. A class of one image keeps it for training.
+    Raises ValueError, naming the file and what to do about it.
     """
-    ranked = sorted(names, key=lambda name: hashlib.blake2b(f"{seed}\0{wnid}\0{printable(name)}".encode()).digest())
-    return set(ranked[: held_out_count(len(ranked), fraction)])
-
-
-def held_out_count(images: int, fraction: float) -> int:
-    """How many of a class's images `hold_out` takes."""
-    return min(images - 1, max(1, round(images * fraction))) if images > 1 else 0
-
-
-def some(names: Iterable[str]) -> str:
-    """The first few of many names, for a sentence."""
-    names = sorted(names)
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,199 @@
+"""Folders of class folders: which images they hold, how they are labelled, and which layouts are refused."""
+
+import os
+import pickle
+import sys
+from collections import Counter
+from pathlib import Path
+
+import miniature
+import pytest
+from miniature import fingerprint, keys
+
+from alexnet.data.sources import open_source, read_bytes
+
+
+def test_the_label_is_the_index_of_the_folder_among_the_sorted_folders(tmp_path: Path) -> None:
+    names = ["b", "a b", "Z", "n02100735"]
+    source = open_source(miniature.folder(tmp_path, {f"train/{n}": 2 for n in names} | {f"val/{n}": 1 for n in names}))
+    assert [each.wnid for each in source.classes] == sorted(names)
+    assert {each.wnid: each.name for each in source.classes}["n02100735"] == "English setter"
+    for split in source.splits.values():
+        for image in split:
+            assert source.classes[image.label].wnid == Path(image.key).parent.name
+            expected = (tmp_path / image.key).read_bytes()
+            assert fingerprint(read_bytes(image.location)) == fingerprint(expected)
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "test", "Val"])
+def test_the_validation_folder_has_many_names(tmp_path: Path, name: str) -> None:
+    source = open_source(miniature.folder(tmp_path, {"train/a": 2, "train/b": 2, f"{name}/a": 1, f"{name}/b": 1}))
+    assert keys(source, "val") == {f"{name}/a/000.jpg", f"{name}/b/000.jpg"}
+
+
+def test_val_takes_precedence_over_test_and_a_test_folder_without_classes_is_ignored(tmp_path: Path) -> None:
+    images = {"train/a": 20, "train/b": 20, "test": 3}
+    source = open_source(miniature.folder(tmp_path / "one", images))
+    assert all(key.startswith("train/") for key in keys(source, "val"))
+    images |= {"val/a": 1, "val/b": 1, "test/a": 1, "test/b": 1}
+    source = open_source(miniature.folder(tmp_path / "two", images))
+    assert all(key.startswith("val/") for key in keys(source, "val"))
+
+
+@pytest.mark.parametrize("fraction", [None, 0.25, 0.5])
+@pytest.mark.parametrize("inside", ["", "train/"])
+def test_a_part_of_every_class_is_held_out(tmp_path: Path, fraction: float | None, inside: str) -> None:
+    sizes = {"a": 20, "b": 8, "c": 1, "d": 2}
+    miniature.folder(tmp_path, {inside + name: count for name, count in sizes.items()})
+    source = open_source(tmp_path, fraction)
+    train, val = keys(source, "train"), keys(source, "val")
+    assert not train & val
+    assert len(train | val) == sum(sizes.values())
+    assert source.splits["train"].count == len(train)
+    assert source.splits["val"].count == len(val)
+    held = Counter(source.classes[image.label].wnid for image in source.splits["val"])
+    expected = {n: max(1, round(c * (0.1 if fraction is None else fraction))) for n, c in sizes.items() if c > 1}
+    assert held == expected
+    assert keys(open_source(tmp_path, fraction), "val") == val
+    assert keys(open_source(tmp_path, fraction, seed=1), "val") != val
+
+
+def test_with_a_fraction_of_0_nothing_is_held_out(tmp_path: Path) -> None:
+    source = open_source(miniature.folder(tmp_path, {"a": 3, "b": 3}), 0.0)
+    assert set(source.splits) == {"train"}
+    assert source.splits["train"].count == len(keys(source, "train")) == 6
+
+
+def test_only_hidden_files_are_left_out(tmp_path: Path) -> None:
+    miniature.folder(tmp_path, {"train/a": 2, "train/b": 2, "val/a": 1, "val/b": 1})
+    for name in (".DS_Store", "._000.jpg", ".hidden/x.jpg", "notes.txt", "no_suffix", "deeper/still/x.jpg"):
+        (tmp_path / "train/a" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "train/a" / name).write_bytes(b"?")
+    for folder in (".git", "__MACOSX"):
+        (tmp_path / "train" / folder).mkdir()
+    (tmp_path / "train" / "README").write_text("of no class")
+    source = open_source(tmp_path)
+    expected = {"000.jpg", "001.jpg", "notes.txt", "no_suffix", "deeper/still/x.jpg"}
+    assert {k for k in keys(source, "train") if k.startswith("train/a/")} == {f"train/a/{n}" for n in expected}
+    assert [each.wnid for each in source.classes] == ["a", "b"]
+
+
+def test_an_empty_class_stays_a_class(tmp_path: Path) -> None:
+    source = open_source(
+        miniature.folder(tmp_path, {"train/a": 2, "train/b": 0, "train/c": 1, "val/a": 1, "val/b": 0, "val/c": 1})
+    )
+    assert [each.wnid for each in source.classes] == ["a", "b", "c"]
+    assert {image.label for image in source.splits["train"]} == {0, 2}
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    root = miniature.folder(tmp_path / "set", {"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1})
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "far.jpg").write_bytes(miniature.image(7))
+    a = root / "train" / "a"
+    (a / "file.jpg").symlink_to(tmp_path / "elsewhere" / "far.jpg")
+    (a / "folder").symlink_to(tmp_path / "elsewhere")
+    (a / "broken.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    (a / "itself").symlink_to(a / "itself")
+    for number, target in enumerate((a, a.parent, root, tmp_path)):
+        (a / f"up{number}").symlink_to(target)
+    (root / "train" / "c").symlink_to(tmp_path / "elsewhere")
+    (root / "val" / "c").symlink_to(tmp_path / "elsewhere")
+    source = open_source(root)
+    expected = {
+        "a/000.jpg",
+        "a/file.jpg",
+        "a/folder/far.jpg",
+        "a/broken.jpg",
+        "a/itself",
+        "b/000.jpg",
+        "c/far.jpg",
+    }
+    assert keys(source, "train") == {f"train/{name}" for name in expected}
+    for image in source.splits["train"]:
+        if image.key.endswith(("broken.jpg", "itself")):
+            with pytest.raises(ValueError, match="cannot be read"):
+                read_bytes(image.location)
+        else:
+            assert read_bytes(image.location)[:2] == b"\xff\xd8"
+
+
+def test_a_pipe_does_not_block(tmp_path: Path) -> None:
+    miniature.folder(tmp_path, {"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1})
+    os.mkfifo(tmp_path / "train/a/pipe.jpg")
+    assert keys(open_source(tmp_path), "train") == {"train/a/000.jpg", "train/b/000.jpg"}
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has only UTF-8 names")
+def test_names_that_are_not_utf8_become_keys_that_can_be_written(tmp_path: Path) -> None:
+    miniature.folder(tmp_path, {"a": 1, "b": 1})
+    odd = os.fsencode(tmp_path) + b"/caf\xe9"
+    os.mkdir(odd)
+    for name in (b"\xff\xfe.jpg", b"two\nlines.jpg", "schön.jpg".encode()):
+        with open(odd + b"/" + name, "wb") as file:
+            file.write(miniature.image())
+    source = open_source(tmp_path, 0.0)
+    assert keys(source, "train") == {
+        "a/000.jpg",
+        "b/000.jpg",
+        "caf\\xe9/\\xff\\xfe.jpg",
+        "caf\\xe9/two\\nlines.jpg",
+        "caf\\xe9/schön.jpg",
+    }
+    for image in source.splits["train"]:
+        assert image.key.encode().decode() == image.key
+        assert read_bytes(pickle.loads(pickle.dumps(image)).location) == read_bytes(image.location)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has only UTF-8 names")
+def test_names_that_collide_are_kept_apart_or_refused(tmp_path: Path) -> None:
+    miniature.folder(tmp_path, {"a": 1, "b": 1})
+    for name in (b"\xff.jpg", b"\\xff.jpg"):
+        with open(os.fsencode(tmp_path / "a") + b"/" + name, "wb") as file:
+            file.write(miniature.image())
+    assert [p.key for p in open_source(tmp_path, 0.0).splits["train"]].count("a/\\xff.jpg") == 2  # both are there
+    for name in (b"caf\xe9", b"caf\\xe9"):
+        os.mkdir(os.fsencode(tmp_path) + b"/" + name)
+    with pytest.raises(ValueError, match=r"two folders that are both written caf\\xe9: rename one"):
+        open_source(tmp_path)
+
+
+def test_train_beside_Train_is_refused(tmp_path: Path) -> None:  # noqa: N802
+    miniature.folder(tmp_path, {"train/a": 1, "train/b": 1, "Train/a": 1, "Train/b": 1, "val/a": 1, "val/b": 1})
+    if len(list(tmp_path.iterdir())) < 3:
+        pytest.skip("this file system cannot tell capital letters apart")
+    with pytest.raises(ValueError, match="differ only in capital letters, Train, train: rename or merge"):
+        open_source(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ({}, "holds no images in a known layout: expected one of"),
+        ({"a": 3}, "only one class folder, a; at least two"),
+        ({"set/train/a": 1, "set/train/b": 1}, "only one class folder, set; .* did you mean .*set"),
+        (
+            {"one/train/a": 1, "one/val/a": 1, "two/train/a": 1, "two/val/a": 1},
+            "one is a data set of its own, not a class folder",
+        ),
+        ({"train/a": 1, "train/b": 1, "val/a": 1, "val/x": 1}, "has classes that .* does not have: x"),
+        ({"train/a": 1, "train/b": 1, "val/a": 1}, "no folder for these classes of .*: b"),
+        ({"train/a": 1, "train/b": 1, "val": 5}, "val holds no class folders"),
+        ({"train/a": 1, "train/b": 1, "val/a": 0, "val/b": 0}, "the val split of .* holds no images"),
+        ({"train/a": 0, "train/b": 0, "val/a": 1, "val/b": 1}, "the train split of .* holds no images"),
+        ({"a": 1, "b": 1}, "the val split of .* holds no images"),
+    ],
+)
+def test_a_folder_without_a_usable_layout_is_refused_in_one_sentence(
+    tmp_path: Path, images: dict[str, int], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        open_source(miniature.folder(tmp_path, images))
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_the_right_folder_is_suggested(tmp_path: Path) -> None:
+    root = miniature.folder(tmp_path / "set", {"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1})
+    with pytest.raises(ValueError, match=f"did you mean {root}"):
+        open_source(tmp_path)
