@@ -8,9 +8,11 @@ import struct
 import zlib
 from collections.abc import Iterator
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
+
 
 LARGEST = 1 << 28
 """Bytes of an unpacked variable; that of ILSVRC-2012 has a few million."""
@@ -84,7 +86,9 @@ def _head(parts: Iterator[tuple[int, memoryview]], order: str) -> tuple[int, lis
     return int(flags[0]) & 0xFF, [int(side) for side in shape], bytes(_next(parts)[1]).decode("latin-1")
 
 
-def _numbers(kind: int, data: memoryview, order: str) -> np.ndarray:
+def _numbers(kind: int, data: memoryview, order: str) -> "np.ndarray":
+    import numpy as np  # here, so that `alexnet --help` can list the kinds of sources without it
+
     if kind not in NUMPY:
         raise ValueError(f"numbers are of kind {kind}")
     dtype = np.dtype(order + NUMPY[kind])
