@@ -2,10 +2,11 @@
 
     python -m campaigns.detection
 
-Draws a small image set, trains narrow networks on it, makes one fault after the other, and measures the time from the
-fault to the end of the process that notices it (or to its warning). For faults in the numbers the steps count.
-Exit code 0 when each was noticed as it should be; --json prints one object. The faults of a disk under a running
-training are measured by `slow_disk.py`.
+Draws a small image set, trains narrow networks on it, makes one fault after the other, and measures the seconds from
+the fault to the end of the process that notices it. Where the fault is there before the process, they count from its
+start; `one_epoch_seconds` is what a process without a fault takes. For a diverging or an untrained network the step is
+given too. `slow_disk.py` measures faults of a disk during training. Exits with 0 when each fault was noticed;
+`--json` prints one object.
 """
 
 import argparse
@@ -20,20 +21,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from campaigns.kill import NETWORK
+from campaigns.small_training import NETWORK, checkpoints, make_store
 
 TRAIN = f"{NETWORK} --recipe small --epochs 40".split()
-Found = tuple[float, str]
-
-
-def alexnet(*words: object, codes: tuple[int, ...] = (1,)) -> Found:
-    """Seconds and what was said; it must end with one of `codes`."""
-    began = time.monotonic()
-    done = subprocess.run(command(*words), capture_output=True, text=True, timeout=300)
-    if done.returncode not in codes:
-        raise RuntimeError(f"{words} ended with {done.returncode}: {done.stderr}")
-    return time.monotonic() - began, done.stderr
+SHARD = "train-00000.arrow"
+Noticed = tuple[float, str]
+"""Seconds, and what was printed on standard error."""
 
 
 def command(*words: object, ranks: int = 0) -> list[str]:
@@ -41,102 +36,110 @@ def command(*words: object, ranks: int = 0) -> list[str]:
     return [sys.executable, *torchrun, "-m", "alexnet", *map(str, words)]
 
 
-def flip(file: Path) -> None:
+def alexnet(*words: object, code: int = 1) -> Noticed:
+    """Run a command, which must end with `code`."""
+    began = time.monotonic()
+    done = subprocess.run(command(*words), capture_output=True, text=True, timeout=300)
+    if done.returncode != code:
+        raise RuntimeError(f"{words} ended with {done.returncode}: {done.stderr}")
+    return time.monotonic() - began, done.stderr
+
+
+def flip_middle_byte(file: Path) -> None:
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 0xFF
     file.write_bytes(data)
 
 
-def not_a_number(folder: Path) -> Found:
+def damaged_store(folder: Path, damage: Callable[[Path], object]) -> Path:
+    """A copy of the store with its first shard damaged."""
+    copy = folder / "copy"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(folder / "store", copy)
+    damage(copy / SHARD)
+    return copy
+
+
+def loss_not_a_number(folder: Path) -> Noticed:
     return alexnet("train", folder / "store", folder / "nan", *TRAIN, "--optim.lr", 1e6)
 
 
-def chance(folder: Path) -> Found:
-    return alexnet("train", folder / "store", folder / "chance", *TRAIN, "--optim.lr", 1e-12, codes=(0,))
+def network_at_chance(folder: Path) -> Noticed:
+    return alexnet("train", folder / "store", folder / "chance", *TRAIN, "--optim.lr", 1e-12, code=0)
 
 
-def dead_rank(folder: Path) -> Found:
-    words = ["train", folder / "store", folder / "ranks", *TRAIN, "--parallel", "data", "--epochs", 400]
-    with open(folder / "said", "w+", encoding="utf-8") as said:
-        both = subprocess.Popen(command(*words, ranks=2), stdout=said, stderr=said, start_new_session=True)
+def rank_killed(folder: Path) -> Noticed:
+    run = folder / "ranks"
+    words = ["train", folder / "store", run, *TRAIN, "--parallel", "data", "--epochs", 400]
+    with open(folder / "log", "w+", encoding="utf-8") as log:
+        torchrun = subprocess.Popen(command(*words, ranks=2), stdout=log, stderr=log, start_new_session=True)
         try:
-            while not any((folder / "ranks/checkpoints").glob("step-????????")):
+            while not checkpoints(run):
                 time.sleep(0.05)
-                assert both.poll() is None, "it ended before a rank could be killed"
-            children = Path(f"/proc/{both.pid}/task/{both.pid}/children").read_text().split()
+                assert torchrun.poll() is None, "it ended before a rank could be killed"
+            children = Path(f"/proc/{torchrun.pid}/task/{torchrun.pid}/children").read_text().split()
             began = time.monotonic()
             os.kill(int(children[-1]), signal.SIGKILL)
-            both.wait(120)
+            torchrun.wait(120)
             seconds = time.monotonic() - began
         finally:
-            if both.poll() is None:
-                os.killpg(both.pid, signal.SIGKILL)
-        said.seek(0)
-        text = said.read()
-    assert both.returncode, "the others went on"
+            if torchrun.poll() is None:
+                os.killpg(torchrun.pid, signal.SIGKILL)
+        log.seek(0)
+        text = log.read()
+    assert torchrun.returncode, "the other rank kept training"
     return seconds, text
 
 
-def copied(folder: Path, damage: Callable[[Path], object]) -> Path:
-    shutil.rmtree(folder / "copy", ignore_errors=True)
-    shutil.copytree(folder / "store", folder / "copy")
-    damage(folder / "copy")
-    return folder / "copy"
+def flipped_byte_in_training(folder: Path) -> Noticed:
+    return alexnet("train", damaged_store(folder, flip_middle_byte), folder / "flipped", *TRAIN)
 
 
-def flipped(folder: Path) -> Found:
-    return alexnet("train", copied(folder, lambda p: flip(p / "train-00000.arrow")), folder / "flipped", *TRAIN)
+def flipped_byte_in_verify(folder: Path) -> Noticed:
+    return alexnet("verify", damaged_store(folder, flip_middle_byte))
 
 
-def flipped_verify(folder: Path) -> Found:
-    return alexnet("verify", copied(folder, lambda p: flip(p / "train-00000.arrow")))
+def missing_shard(folder: Path) -> Noticed:
+    return alexnet("train", damaged_store(folder, Path.unlink), folder / "missing", *TRAIN)
 
 
-def missing(folder: Path) -> Found:
-    path = copied(folder, lambda p: (p / "train-00000.arrow").unlink())
-    return alexnet("train", path, folder / "missing", *TRAIN)
+def damaged_checkpoint(folder: Path) -> Noticed:
+    run = folder / "damaged"
+    alexnet("train", folder / "store", run, *TRAIN, "--epochs", 1, code=0)
+    (checkpoint,) = checkpoints(run)
+    flip_middle_byte(checkpoint / "weights.safetensors")
+    return alexnet("predict", run, next((folder / "images").rglob("*.jpg")))
 
 
-def damaged_checkpoint(folder: Path) -> Found:
-    alexnet("train", folder / "store", folder / "damaged", *TRAIN, "--epochs", 1, codes=(0,))
-    (weights,) = (folder / "damaged").glob("checkpoints/*/weights.safetensors")
-    flip(weights)
-    return alexnet("predict", folder / "damaged", next((folder / "images").rglob("*.jpg")))
-
-
-FAULTS: dict[str, tuple[Callable[[Path], Found], str]] = {
-    "loss not a number": (not_a_number, r"The loss is not a number at step (\d+)"),
-    "network at chance": (chance, r"after (\d+) steps the loss is"),
-    "a rank killed": (dead_rank, "Signal 9|exitcode: -9|exitcode  *: -9"),
-    "flipped byte, training": (flipped, r"train-00000.arrow, row \d+, does not have its checksum"),
-    "flipped byte, verify": (flipped_verify, "train-00000.arrow does not have the checksum"),
-    "missing shard": (missing, "train-00000.arrow is missing"),
+FAULTS: dict[str, tuple[Callable[[Path], Noticed], str]] = {
+    "loss not a number": (loss_not_a_number, r"The loss is not a number at step (\d+)"),
+    "network at chance": (network_at_chance, r"after (\d+) steps the loss is"),
+    "rank killed": (rank_killed, "Signal 9|exitcode *: -9"),
+    "flipped byte, training": (flipped_byte_in_training, rf"{SHARD}, row \d+, does not have its checksum"),
+    "flipped byte, verify": (flipped_byte_in_verify, f"{SHARD} does not have the checksum"),
+    "missing shard": (missing_shard, f"{SHARD} is missing"),
     "damaged checkpoint": (damaged_checkpoint, "weights.safetensors cannot be read"),
 }
+"""What makes and awaits each fault, and what must be said about it: a pattern, whose group is the step."""
 
 
-def campaign(folder: Path, only: list[str]) -> dict:
-    from alexnet.data.prepare.prepare import prepare
-    from alexnet.demo.synthetic import draw_set
-
-    draw_set(folder / "images", train=96, val=24, seed=0, workers=1)
-    prepare(folder / "images", folder / "store", size=56, workers=1)
-    start, _ = alexnet(
-        "train", folder / "store", folder / "start", *TRAIN, "--epochs", 1, codes=(0,)
-    )  # kernels compiled
-    start, _ = alexnet("train", folder / "store", folder / "again", *TRAIN, "--epochs", 1, codes=(0,))
+def campaign(folder: Path, only: list[str]) -> dict[str, Any]:
+    """All of it, in `folder`; `noticed` where every fault was."""
+    store = make_store(folder)
+    alexnet("train", store, folder / "warm", *TRAIN, "--epochs", 1, code=0)  # compiles the kernels
+    one_epoch, _ = alexnet("train", store, folder / "undisturbed", *TRAIN, "--epochs", 1, code=0)
     found = []
     for fault, (make, pattern) in FAULTS.items():
         if only and fault not in only:
             continue
-        seconds, said = make(folder)
-        match = re.search(pattern, said)
-        steps = int(match[1]) if match and match.groups() else None
-        found.append({"fault": fault, "seconds": round(seconds, 2), "steps": steps, "noticed": match is not None})
+        seconds, text = make(folder)
+        match = re.search(pattern, text)
+        step = int(match[1]) if match and match.groups() else None
+        found.append({"fault": fault, "seconds": round(seconds, 2), "step": step, "noticed": match is not None})
         if match is None:
-            print(f"{fault}: NOT NOTICED: {said[-1500:]}", file=sys.stderr, flush=True)
+            print(f"{fault}: NOT NOTICED: {text[-1500:]}", file=sys.stderr, flush=True)
     return {
-        "seconds_of_one_epoch_from_start_to_end": round(start, 2),
+        "one_epoch_seconds": round(one_epoch, 2),
         "faults": found,
         "noticed": all(each["noticed"] for each in found),
     }
@@ -144,7 +147,7 @@ def campaign(folder: Path, only: list[str]) -> dict:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--only", nargs="*", default=[], metavar="FAULT", help=", ".join(FAULTS))
+    parser.add_argument("--only", nargs="*", default=[], choices=list(FAULTS), metavar="FAULT", help="; ".join(FAULTS))
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="detection-") as folder:
@@ -152,10 +155,10 @@ def main() -> int:
     if args.json:
         print(json.dumps(found))
     else:
-        print(f"one epoch, from start to end: {found['seconds_of_one_epoch_from_start_to_end']} s")
+        print(f"one epoch, from start to end of the process: {found['one_epoch_seconds']} s")
         for each in found["faults"]:
-            steps = "" if each["steps"] is None else f"  step {each['steps']}"
-            print(f"{each['fault']:>24}  {each['seconds']:6.2f} s{steps}")
+            step = "" if each["step"] is None else f"  step {each['step']}"
+            print(f"{each['fault']:>24}  {each['seconds']:6.2f} s{step}")
     return 0 if found["noticed"] else 1
 
 

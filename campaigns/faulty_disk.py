@@ -1,18 +1,18 @@
-"""A folder seen through a disk that can be told to misbehave: a FUSE file system in the kernel's own protocol.
+"""A folder seen through a disk that misbehaves on order: a FUSE file system in the kernel's own protocol.
 
-    python -m campaigns.faulty_disk FOLDER MOUNT
+    python campaigns/faulty_disk.py FOLDER MOUNT
 
-serves the files of FOLDER (no folders in it) read-only below MOUNT, until its standard input ends. Lines on standard
-input tell it how to behave from then on, and each is answered by `ok` once it does:
+serves the files of FOLDER (it must have no folders in it) read-only below MOUNT, until its standard input ends. Each
+line on standard input is an order, answered by `ok` once it holds:
 
-    slow SECONDS      every read waits so long
-    hang SECONDS      no read is answered for so long, once
-    fail NUMBER       reads fail with this error number
-    short             reads give nothing, as if the files had been cut off
-    flip              the middle byte of every read is changed
-    well              none of these
+    slow SECONDS      delay every read so long
+    hang SECONDS      answer no read for so long, once
+    fail NUMBER       fail every read with this error number
+    empty             return nothing from every read, as from a file that was cut off
+    flip              change the middle byte of every read
+    heal              none of these
 
-The kernel is told to keep nothing (direct I/O), so that every read of a program arrives here. Protocol:
+Direct I/O: the kernel caches nothing, so that every read of a program arrives here. Protocol:
 https://www.kernel.org/doc/html/latest/filesystems/fuse.html and include/uapi/linux/fuse.h. Needs Linux and root.
 """
 
@@ -31,31 +31,31 @@ from pathlib import Path
 from typing import Self
 
 LOOKUP, GETATTR, OPEN, READ, STATFS, INIT, OPENDIR, READDIR = 1, 3, 14, 15, 17, 26, 27, 28
-FORGET, INTERRUPT, BATCH_FORGET = 2, 36, 42  # not to be answered
-EMPTY = (18, 25, 29)  # RELEASE, FLUSH, RELEASEDIR: nothing to do
-IN, OUT = "<IIQQIIIHH", "<IiQ"
+UNANSWERED = (2, 36, 42)  # FORGET, INTERRUPT, BATCH_FORGET
+NOTHING_TO_DO = (18, 25, 29)  # RELEASE, FLUSH, RELEASEDIR
+REQUEST_HEADER, ANSWER_HEADER = "<IIQQIIIHH", "<IiQ"
 READ_ONLY, DETACH, DIRECT_IO = 1, 2, 1
 PATIENCE = 60  # seconds for an answer of the process that serves
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-class Disk:
-    """The file system: answers the kernel from a device that was opened."""
+class FileSystem:
+    """Answers the kernel's requests from an open /dev/fuse. Node 1 is the folder, node n + 2 its nth file."""
 
     def __init__(self, folder: Path, device: int) -> None:
         self.folder, self.device = folder, device
         self.names = sorted(path.name for path in folder.iterdir())
-        self.slow, self.until, self.error, self.fault = 0.0, 0.0, 0, ""
+        self.delay, self.hangs_until, self.error, self.fault = 0.0, 0.0, 0, ""
 
-    def obey(self, line: str) -> None:
-        word, *numbers = line.split()
+    def obey(self, order: str) -> None:
+        word, *numbers = order.split()
         value = float(numbers[0]) if numbers else 0.0
         if word == "hang":
-            self.until = time.monotonic() + value
+            self.hangs_until = time.monotonic() + value
             return
-        self.slow, self.error, self.fault = 0.0, 0, word
+        self.delay, self.error, self.fault = 0.0, 0, word
         if word == "slow":
-            self.slow = value
+            self.delay = value
         elif word == "fail":
             self.error = int(value)
 
@@ -73,16 +73,16 @@ class Disk:
                 pool.submit(self.answer, request)
 
     def answer(self, request: bytes) -> None:
-        _, code, unique, node, *_ = struct.unpack_from(IN, request)
-        if code in (FORGET, INTERRUPT, BATCH_FORGET):
+        _, code, unique, node, *_ = struct.unpack_from(REQUEST_HEADER, request)
+        if code in UNANSWERED:
             return
         try:
-            body, trouble = self.reply(code, node, request[struct.calcsize(IN) :]), 0
-        except Exception as error:  # an unanswered request would keep its program waiting for ever
-            body, trouble = b"", getattr(error, "errno", None) or errno.EIO
+            body, number = self.reply(code, node, request[struct.calcsize(REQUEST_HEADER) :]), 0
+        except Exception as error:  # without an answer the program would wait for ever
+            body, number = b"", getattr(error, "errno", None) or errno.EIO
         try:
-            os.write(self.device, struct.pack(OUT, 16 + len(body), -trouble, unique) + body)
-        except OSError as error:  # who asked has gone
+            os.write(self.device, struct.pack(ANSWER_HEADER, 16 + len(body), -number, unique) + body)
+        except OSError as error:  # the program that asked has ended
             if error.errno not in (errno.ENOENT, errno.ENODEV):
                 raise
 
@@ -106,17 +106,17 @@ class Disk:
             return self.listing(*struct.unpack_from("<QQI", body)[1:])
         if code == STATFS:
             return struct.pack("<QQQQQIIII24x", 1, 0, 0, len(self.names), 0, 4096, 255, 4096, 0)
-        if code in EMPTY:
+        if code in NOTHING_TO_DO:
             return b""
-        raise OSError(errno.ENOSYS, "not part of this")
+        raise OSError(errno.ENOSYS, "not implemented")
 
     def read(self, name: str, at: int, length: int) -> bytes:
-        time.sleep(max(self.slow, self.until - time.monotonic(), 0))
+        time.sleep(max(self.delay, self.hangs_until - time.monotonic(), 0))
         if self.error:
             raise OSError(self.error, os.strerror(self.error))
         with open(self.folder / name, "rb") as file:
             data = bytearray(os.pread(file.fileno(), length, at))
-        if self.fault == "short":
+        if self.fault == "empty":
             return b""
         if self.fault == "flip" and data:
             data[len(data) // 2] ^= 0xFF
@@ -141,46 +141,47 @@ class Disk:
         return found
 
 
-def mount(device: int, place: Path) -> None:
+def mount(device: int, mount_point: Path) -> None:
     """Raises OSError where this is not allowed."""
     options = f"fd={device},rootmode=40000,user_id=0,group_id=0"
-    if LIBC.mount(b"alexnet", os.fsencode(place), b"fuse", READ_ONLY, options.encode()):
+    if LIBC.mount(b"alexnet", os.fsencode(mount_point), b"fuse", READ_ONLY, options.encode()):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def unmount(place: Path) -> None:
-    """Take the file system away, also from under those who use it; what they have open, they keep."""
-    LIBC.umount2(os.fsencode(place), DETACH)
+def unmount(mount_point: Path) -> None:
+    """Unmount, even while programs use it; the files that they have open stay readable."""
+    LIBC.umount2(os.fsencode(mount_point), DETACH)
 
 
-class Mounted:
-    """The disk in a process of its own, so that whoever waits for it cannot keep it from answering."""
+class FaultyDisk:
+    """The file system in a process of its own, so that a program that waits for it cannot keep it from answering."""
 
-    def __init__(self, folder: Path, place: Path) -> None:
-        place.mkdir(exist_ok=True)
-        self.place = place
-        command = [sys.executable, __file__, str(folder), str(place)]
-        # In a session of its own: Ctrl-C is not for it, it must live to unmount once its standard input ends.
+    def __init__(self, folder: Path, mount_point: Path) -> None:
+        mount_point.mkdir(exist_ok=True)
+        self.mount_point = mount_point
+        command = [sys.executable, __file__, str(folder), str(mount_point)]
+        # In a session of its own, which Ctrl-C does not reach: it unmounts once its standard input ends.
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
-        self.awaited()
+        self._await_ok()
 
-    def tell(self, line: str) -> None:
+    def order(self, line: str) -> None:
+        """Make it misbehave from now on, or heal it; see the list above."""
         assert self.process.stdin is not None
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
-        self.awaited()
+        self._await_ok()
 
-    def awaited(self) -> None:
+    def _await_ok(self) -> None:
         assert self.process.stdout is not None
         ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
         if not ready or self.process.stdout.readline() != "ok\n":
             self.__exit__()
-            raise RuntimeError(f"the disk at {self.place} ended")
+            raise RuntimeError(f"The disk at {self.mount_point} ended.")
 
-    def vanish(self) -> None:
-        """As when the cable is pulled: open files too give nothing but errors."""
+    def kill(self) -> None:
+        """As when the cable is pulled: reads of open files fail too."""
         self.process.kill()
         self.process.wait()
 
@@ -188,15 +189,15 @@ class Mounted:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.vanish()
-        unmount(self.place)
+        self.kill()
+        unmount(self.mount_point)
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
                 stream.close()
 
 
-def why_not() -> str | None:
-    """Why there can be no such disk here; None where there can."""
+def why_unavailable() -> str | None:
+    """Why such a disk cannot be made on this machine; None where it can."""
     if sys.platform != "linux" or not os.path.exists("/dev/fuse"):
         return "there is no /dev/fuse here"
     try:
@@ -208,16 +209,16 @@ def why_not() -> str | None:
 
 
 def main() -> None:
-    folder, place = Path(sys.argv[1]), Path(sys.argv[2])
+    folder, mount_point = Path(sys.argv[1]), Path(sys.argv[2])
     device = os.open("/dev/fuse", os.O_RDWR)
-    disk = Disk(folder, device)
-    mount(device, place)
-    threading.Thread(target=disk.serve, daemon=True).start()
+    file_system = FileSystem(folder, device)
+    mount(device, mount_point)
+    threading.Thread(target=file_system.serve, daemon=True).start()
     print("ok", flush=True)
     for line in sys.stdin:
-        disk.obey(line)
+        file_system.obey(line)
         print("ok", flush=True)
-    unmount(place)
+    unmount(mount_point)
     os._exit(0)
 
 

@@ -1,37 +1,71 @@
-"""Kill a training with `kill -9` again and again, and compare what comes out with a training left in peace.
+"""Kill a training again and again (SIGKILL), and compare its outcome with that of an undisturbed one.
 
     python -m campaigns.kill --kills 24 --seed 0
 
-Draws a small image set, trains on it once without interruption, and then again in processes that get SIGKILL:
-every other time at a random moment of their lives (start, steps, evaluation, end), else within the milliseconds in
-which a checkpoint is being written. Each is started again by the same command until the training is done. Weights,
-velocities, state and metrics must then be the same files, byte for byte. A training that is done begins anew in another
-folder until the kills are used up. Exit code 0 when every comparison holds; --json prints one object.
+Draws a small image set and trains on it once without interruption. Then trains again in processes that are killed:
+every other one at a random moment of its life (start, steps, evaluation, end), the rest within 20 milliseconds after a
+checkpoint begins to be written. The same command starts each again. A training that completes is compared with the
+undisturbed one (weights, velocities, state, metrics: byte for byte), and another begins in a new folder until all
+kills are used. Exits with 0 when every comparison holds; `--json` prints one object.
 
-Same machine, same number of threads: that is what bit for bit needs.
+The bytes are the same only on the same machine with the same number of threads.
 """
 
 import argparse
 import json
 import multiprocessing
 import os
-import platform
 import random
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
-NETWORK = "--network.input-size 51 --network.width 0.125 --batch-size 8 --dtype float32 --device cpu --workers 1"
-SCHEDULE = "--recipe small --schedule.kind plateau --schedule.patience 1 --seed 5"
-LEFT_BEHIND = (".partial", ".replaced", ".deleted")
-MOST_LIVES = 20  # without a kill that many times in a row, something is wrong
+from campaigns.machine import describe_machine
+from campaigns.small_training import NETWORK, SCHEDULE, checkpoints, differences, make_store, outcome
+
+PARTIAL = (".partial", ".replaced", ".deleted")
+"""Endings of names of what is being written or removed."""
+NEW = ".new-"  # start of such names
+MOST_MISSES = 20  # trainings in a row that complete before they can be killed
 CONTEXT = multiprocessing.get_context("forkserver")
 
 
-def live(words: list[str], threads: int, log: Path) -> None:
-    """One process of `alexnet train`, with its output in `log`."""
+@dataclass(frozen=True)
+class Command:
+    """`alexnet train` as each process of the campaign runs it."""
+
+    store: Path
+    options: list[str]
+    threads: int
+    log: Path
+    """Receives what the processes print."""
+
+    def start(self, run: Path) -> BaseProcess:
+        words = ["train", str(self.store), str(run), *self.options]
+        process = CONTEXT.Process(target=run_command, args=(words, self.threads, self.log))
+        process.start()
+        return process
+
+    def finish(self, run: Path) -> float:
+        """Train until the end. Returns the seconds it took."""
+        since = time.monotonic()
+        process = self.start(run)
+        process.join()
+        self.expect(run, process, 0)
+        return time.monotonic() - since
+
+    def expect(self, run: Path, process: BaseProcess, code: int) -> None:
+        """Raises RuntimeError where the process ended with another code."""
+        if process.exitcode != code:
+            raise RuntimeError(f"{run} ended with {process.exitcode}:\n{self.log.read_text()[-2000:]}")
+
+
+def run_command(words: list[str], threads: int, log: Path) -> None:
+    """What a process does: the command line `words` on some `threads`, with its output in `log`."""
     import torch
 
     from alexnet.cli import main
@@ -43,17 +77,33 @@ def live(words: list[str], threads: int, log: Path) -> None:
     sys.exit(main(words))
 
 
-def result(run: Path) -> dict[str, bytes]:
-    """What must not depend on how often the training was killed."""
-    last = max((run / "checkpoints").glob("step-????????"))
-    files = [last / name for name in ("weights.safetensors", "velocity.safetensors", "state.json")]
-    return {f"{last.name}/{file.name}": file.read_bytes() for file in files} | {
-        "metrics.jsonl": (run / "metrics.jsonl").read_bytes()
+def kill_once(command: Command, run: Path, rng: random.Random, at_write: bool, longest: float) -> dict[str, Any] | None:
+    """Start the training and kill it while it writes a checkpoint, or at a random moment up to `longest` seconds.
+
+    Returns what the kill left behind; None where the training completed first.
+    """
+    process, since, writing = command.start(run), time.monotonic(), False
+    if at_write:
+        writing = await_write(process, run, rng.randint(1, 3))
+        time.sleep(rng.uniform(0, 0.02))
+    else:
+        process.join(rng.uniform(0, longest))
+    process.kill()
+    process.join()
+    if process.exitcode == 0:
+        return None
+    command.expect(run, process, -9)
+    names = [path.name for path in run.rglob("*")] if run.exists() else []
+    return {
+        "seconds": round(time.monotonic() - since, 3),
+        "during_write": writing,
+        "partial_files": [name for name in names if name.endswith(PARTIAL) or name.startswith(NEW)],
+        "last_step": max((int(path.name.removeprefix("step-")) for path in checkpoints(run)), default=0),
     }
 
 
-def await_writing(process: BaseProcess, run: Path, nth: int) -> bool:
-    """Wait until the `nth` checkpoint from now on is being written; False if the process ends before."""
+def await_write(process: BaseProcess, run: Path, nth: int) -> bool:
+    """Wait until the `nth` checkpoint from now begins to be written; False if the process ends before."""
     folder, before = run / "checkpoints", False
     while process.is_alive():
         now = folder.is_dir() and any(name.endswith(".partial") for name in os.listdir(folder))
@@ -66,86 +116,45 @@ def await_writing(process: BaseProcess, run: Path, nth: int) -> bool:
     return False
 
 
-def campaign(kills: int, seed: int, threads: int, folder: Path, epochs: int, every_steps: int) -> dict:
-    """Run it all below `folder`; the result in numbers, `equal` saying whether all comparisons held."""
-    from alexnet.data.prepare.prepare import prepare
-    from alexnet.demo.synthetic import draw_set
-
-    rng, began, log = random.Random(seed), time.monotonic(), folder / "log.txt"
-    draw_set(folder / "images", train=96, val=24, seed=seed, workers=1)
-    prepare(folder / "images", folder / "store", size=56, workers=1)
+def campaign(kills: int, seed: int, threads: int, folder: Path, epochs: int, every_steps: int) -> dict[str, Any]:
+    """All of it, in `folder`: the result in numbers, `equal` where every comparison held."""
+    rng, began = random.Random(seed), time.monotonic()
     options = f"{NETWORK} {SCHEDULE} --epochs {epochs} --checkpoint.every-steps {every_steps}".split()
+    command = Command(make_store(folder, seed), options, threads, folder / "log.txt")
     CONTEXT.set_forkserver_preload(["alexnet.training.loop", "torch.utils.tensorboard", "alexnet.cli"])
-
-    def start(run: Path) -> BaseProcess:
-        process = CONTEXT.Process(
-            target=live, args=(["train", str(folder / "store"), str(run), *options], threads, log)
-        )
-        process.start()
-        return process
-
-    def finish(run: Path) -> float:
-        since = time.monotonic()
-        process = start(run)
-        process.join()
-        if process.exitcode != 0:
-            raise RuntimeError(f"{run} ended with {process.exitcode}:\n{log.read_text()[-2000:]}")
-        return time.monotonic() - since
-
-    finish(folder / "warm")  # compiles the kernels
-    duration = finish(folder / "peace")
-    expected = result(folder / "peace")
-    record, equal, runs, idle = [], 0, 0, 0
-    while len(record) < kills or runs == 0:
-        run = folder / f"killed-{runs}"
-        while len(record) < kills and idle < MOST_LIVES:
-            process, since = start(run), time.monotonic()
-            if len(record) % 2:
-                writing = await_writing(process, run, rng.randint(1, 3))
-                time.sleep(rng.uniform(0, 0.02))
-            else:
-                writing = False
-                process.join(rng.uniform(0, 0.6 * duration))
-            process.kill()
-            process.join()
-            if process.exitcode == 0:  # done before it could be killed
-                idle += 1
+    command.finish(folder / "warm")  # compiles the kernels
+    undisturbed = command.finish(folder / "undisturbed")
+    expected = outcome(folder / "undisturbed")
+    record: list[dict[str, Any]] = []
+    trainings = equal = misses = 0
+    while len(record) < kills or trainings == 0:
+        run = folder / f"killed-{trainings}"
+        while len(record) < kills:
+            killed = kill_once(command, run, rng, at_write=len(record) % 2 == 1, longest=0.6 * undisturbed)
+            misses = misses + 1 if killed is None else 0
+            if misses >= MOST_MISSES:
+                raise RuntimeError("Every training completes before it can be killed.")
+            if killed is None:
                 break
-            if process.exitcode != -9:
-                raise RuntimeError(f"{run} ended with {process.exitcode}:\n{log.read_text()[-2000:]}")
-            idle = 0
-            names = [path.name for path in run.rglob("*")] if run.exists() else []
-            halves = [name for name in names if name.endswith(LEFT_BEHIND) or name.startswith(".new-")]
-            steps = sorted(name for name in names if name.startswith("step-") and name[5:].isdigit())
-            record.append(
-                {
-                    "seconds": round(time.monotonic() - since, 3),
-                    "aimed_at_writing": writing,
-                    "left_half_done": halves,
-                    "last_step": int(steps[-1][5:]) if steps else 0,
-                }
-            )
-        if idle >= MOST_LIVES:
-            raise RuntimeError("every training ends before it can be killed")
-        finish(run)
-        found = result(run)
-        different = [name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)]
+            record.append(killed)
+        command.finish(run)
+        different = differences(expected, outcome(run))
         print(f"{run.name}: " + (f"DIFFERENT: {different}" if different else "equal"), file=sys.stderr, flush=True)
         equal += not different
-        runs += 1
+        trainings += 1
     return {
         "kills": len(record),
         "seed": seed,
         "threads": threads,
-        "trainings": runs,
+        "trainings": trainings,
         "equal_trainings": equal,
-        "equal": equal == runs,
+        "equal": equal == trainings,
         "bytes_compared": sum(map(len, expected.values())),
-        "kills_that_left_something_half_done": sum(bool(kill["left_half_done"]) for kill in record),
+        "kills_that_left_partial_files": sum(bool(kill["partial_files"]) for kill in record),
         "kills_before_the_first_checkpoint": sum(kill["last_step"] == 0 for kill in record),
-        "seconds_of_a_training_in_peace": round(duration, 2),
+        "undisturbed_seconds": round(undisturbed, 2),
         "seconds": round(time.monotonic() - began, 1),
-        "machine": f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}",
+        "machine": describe_machine(),
         "record": record,
     }
 

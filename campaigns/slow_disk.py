@@ -22,19 +22,23 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
-from campaigns.faulty_disk import Mounted, unmount, why_not
-from campaigns.kill import NETWORK, SCHEDULE, result
+from campaigns.faulty_disk import FaultyDisk, unmount, why_unavailable
+from campaigns.small_training import NETWORK, SCHEDULE, checkpoints, make_store, outcome
 
-WAITS = {"every read 20 ms late": "slow 0.02", "no answer for 3 s": "hang 3"}  # what is waited for
+DELAYS = {"every read 20 ms late": "slow 0.02", "no answer for 3 s": "hang 3"}
 ERRORS = {
     "input/output error": f"fail {errno.EIO}",
     "stale file handle": f"fail {errno.ESTALE}",
-    "files cut off": "short",
+    "empty reads": "empty",
     "changed bytes": "flip",
-    "server gone": "vanish",
+    "server killed": "kill",
     "unmounted": "unmount",
 }
+FAULTS = DELAYS | ERRORS
+"""Name of each fault, and the order to the disk that makes it."""
+SECONDS = 300  # that a training may take
 
 
 def start(store: Path, run: Path, epochs: int) -> subprocess.Popen[str]:
@@ -43,69 +47,67 @@ def start(store: Path, run: Path, epochs: int) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def finish(process: subprocess.Popen[str]) -> str:
-    _, said = process.communicate(timeout=300)
+def finish(process: subprocess.Popen[str]) -> None:
+    _, errors = process.communicate(timeout=SECONDS)
     if process.returncode:
-        raise RuntimeError(f"the training ended with {process.returncode}: {said}")
-    return said
+        raise RuntimeError(f"The training ended with {process.returncode}: {errors}")
 
 
-def await_step(process: subprocess.Popen[str], run: Path) -> None:
-    """Until the first checkpoint is there, so that some epochs are still to come."""
-    while process.poll() is None and not any((run / "checkpoints").glob("step-????????")):
+def await_checkpoint(process: subprocess.Popen[str], run: Path) -> None:
+    """Wait for the first checkpoint: most epochs are still to come."""
+    while process.poll() is None and not checkpoints(run):
         time.sleep(0.005)
 
 
-def faulty(what: str, order: str, folder: Path, epochs: int, expected: dict[str, bytes]) -> dict:
-    """One training under one fault; `held` says whether what must come out did."""
-    run, place = folder / what.replace("/", " "), folder / "mount"
-    with Mounted(folder / "store", place) as disk:
-        process = start(place, run, epochs)
-        await_step(process, run)
+def make_fault(disk: FaultyDisk, order: str) -> None:
+    if order == "kill":
+        disk.kill()
+    elif order == "unmount":
+        unmount(disk.mount_point)
+    else:
+        disk.order(order)
+
+
+def train_with_fault(fault: str, folder: Path, epochs: int, expected: dict[str, bytes]) -> dict[str, Any]:
+    """One training during which the disk fails; `held` says whether it ended as it must."""
+    store, run, mount_point = folder / "store", folder / fault.replace("/", " "), folder / "mount"
+    with FaultyDisk(store, mount_point) as disk:
+        process = start(mount_point, run, epochs)
+        await_checkpoint(process, run)
         before = time.monotonic()
-        if order == "vanish":
-            disk.vanish()
-        elif order == "unmount":
-            unmount(place)
-        else:
-            disk.tell(order)
-        _, said = process.communicate(timeout=300)
+        make_fault(disk, FAULTS[fault])
+        _, errors = process.communicate(timeout=SECONDS)
         seconds = time.monotonic() - before
-        last = said.strip().splitlines()[-1] if process.returncode else ""
-    found = {"fault": what, "exit_code": process.returncode, "seconds": round(seconds, 2), "said": last}
-    if what in WAITS or process.returncode == 0:  # what was open when it was unmounted may be all that was needed
-        return found | {"held": process.returncode == 0 and result(run) == expected}
-    sentence = process.returncode == 1 and last.startswith("alexnet train: ") and str(place) in last
-    with Mounted(folder / "store", place):
-        finish(start(place, run, epochs))
-    return found | {"held": sentence and "Traceback" not in said and result(run) == expected}
+    last_line = errors.strip().splitlines()[-1] if process.returncode else ""
+    found = {"fault": fault, "exit_code": process.returncode, "seconds": round(seconds, 2), "message": last_line}
+    if fault in DELAYS or process.returncode == 0:  # 0 if all that it still needed was open when the disk went
+        return found | {"held": process.returncode == 0 and outcome(run) == expected}
+    named = process.returncode == 1 and last_line.startswith("alexnet train: ") and str(mount_point) in last_line
+    with FaultyDisk(store, mount_point):
+        finish(start(mount_point, run, epochs))
+    return found | {"held": named and "Traceback" not in errors and outcome(run) == expected}
 
 
-def campaign(folder: Path, epochs: int, only: list[str]) -> dict:
-    from alexnet.data.prepare.prepare import prepare
-    from alexnet.demo.synthetic import draw_set
-
-    draw_set(folder / "images", train=96, val=24, seed=0, workers=1)
-    prepare(folder / "images", folder / "store", size=56, workers=1)
-    finish(start(folder / "store", folder / "peace", epochs))
-    expected = result(folder / "peace")
-    faults = {what: order for what, order in (WAITS | ERRORS).items() if not only or what in only}
-    found = []
-    for what, order in faults.items():
-        found.append(faulty(what, order, folder, epochs, expected))
-        print(
-            f"{what}: " + ("held" if found[-1]["held"] else f"DID NOT HOLD: {found[-1]}"), file=sys.stderr, flush=True
-        )
+def campaign(folder: Path, epochs: int, only: list[str]) -> dict[str, Any]:
+    """All of it, in `folder`; `held` where everything did."""
+    finish(start(make_store(folder), folder / "undisturbed", epochs))
+    expected, found = outcome(folder / "undisturbed"), []
+    for fault in FAULTS:
+        if only and fault not in only:
+            continue
+        found.append(train_with_fault(fault, folder, epochs, expected))
+        verdict = "held" if found[-1]["held"] else f"DID NOT HOLD: {found[-1]}"
+        print(f"{fault}: {verdict}", file=sys.stderr, flush=True)
     return {"faults": found, "held": all(each["held"] for each in found), "epochs": epochs}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--only", nargs="*", default=[], metavar="FAULT", help=", ".join(WAITS | ERRORS))
+    parser.add_argument("--only", nargs="*", default=[], choices=list(FAULTS), metavar="FAULT", help=", ".join(FAULTS))
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    if reason := why_not():
+    if reason := why_unavailable():
         print(f"This needs a FUSE file system, and {reason}.", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory(prefix="slow-disk-") as folder:
@@ -114,7 +116,7 @@ def main() -> int:
         print(json.dumps(found))
     else:
         for each in found["faults"]:
-            print(f"{each['fault']:>22}  exit {each['exit_code']} after {each['seconds']:.2f} s  {each['said']}")
+            print(f"{each['fault']:>22}  exit {each['exit_code']} after {each['seconds']:.2f} s  {each['message']}")
     return 0 if found["held"] else 1
 
 

@@ -1,4 +1,4 @@
-"""A store on a disk that is slow, fails, lies and disappears: a wait or a sentence, never another image."""
+"""A store on a disk that is slow, fails, changes bytes or disappears: a delay or an error, never wrong pixels."""
 
 import errno
 import os
@@ -14,9 +14,9 @@ from noise import noise_store
 from scripts import json_of
 
 from alexnet.data.store.reader import Store
-from campaigns import faulty_disk
+from campaigns.faulty_disk import FaultyDisk, why_unavailable
 
-REASON = faulty_disk.why_not()
+REASON = why_unavailable()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=f"no FUSE: {REASON}")
 
 
@@ -26,52 +26,54 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def disk(store: Path, tmp_path: Path) -> Iterator:
+def disk(store: Path, tmp_path: Path) -> Iterator[FaultyDisk]:
     try:
-        mounted = faulty_disk.Mounted(store, tmp_path / "mount")
-    except RuntimeError:  # in a container root may not
+        mounted = FaultyDisk(store, tmp_path / "mount")
+    except RuntimeError:  # root in a container may not
         pytest.skip("no FUSE: mounting is not allowed here")
     with mounted:
-        patience = threading.Timer(60, mounted.vanish)  # then reads fail, and with them the test, instead of hanging
+        patience = threading.Timer(60, mounted.kill)  # reads then fail, and the test with them, instead of hanging
         patience.start()
         yield mounted
         patience.cancel()
 
 
-def test_the_disk_shows_what_is_in_the_folder(store: Path, disk) -> None:
-    assert sorted(os.listdir(disk.place)) == sorted(os.listdir(store))
+def test_the_disk_shows_what_is_in_the_folder(store: Path, disk: FaultyDisk) -> None:
+    assert sorted(os.listdir(disk.mount_point)) == sorted(os.listdir(store))
     for name in os.listdir(store):
-        assert (disk.place / name).read_bytes() == (store / name).read_bytes()
+        assert (disk.mount_point / name).read_bytes() == (store / name).read_bytes()
 
 
 @pytest.mark.parametrize(("order", "seconds"), [("slow 0.05", 0.5), ("hang 0.5", 0.4)])
-def test_a_slow_disk_is_waited_for(store: Path, disk, order: str, seconds: float) -> None:
-    there, here = (Store(place).split("train") for place in (disk.place, store))
-    there.image(0)
-    disk.tell(order)
+def test_a_slow_disk_is_waited_for(store: Path, disk: FaultyDisk, order: str, seconds: float) -> None:
+    slow, fast = (Store(path).split("train") for path in (disk.mount_point, store))
+    slow.image(0)
+    disk.order(order)
     began = time.monotonic()
-    assert all((there.image(index) == here.image(index)).all() for index in range(12))
+    assert all((slow.image(index) == fast.image(index)).all() for index in range(12))
     assert time.monotonic() - began > seconds
 
 
 FAULTS = {
     f"fail {errno.EIO}": "Input/output error",
     f"fail {errno.ESTALE}": "Stale file handle",
-    "short": "it ends before byte",
+    "empty": "it ends before byte",
     "flip": "does not have its checksum",
-    "vanish": "",
+    "kill": "",
 }
 
 
 @pytest.mark.parametrize("order", FAULTS)
-def test_a_disk_that_fails_is_a_sentence_and_a_disk_that_is_well_again_goes_on(store: Path, disk, order: str) -> None:
-    split, expected = Store(disk.place).split("train"), Store(store).split("train").image(7)
+def test_a_failing_disk_is_one_sentence_and_a_healed_disk_is_read_again(
+    store: Path, disk: FaultyDisk, order: str
+) -> None:
+    split, expected = Store(disk.mount_point).split("train"), Store(store).split("train").image(7)
     split.image(0)
-    disk.vanish() if order == "vanish" else disk.tell(order)
-    with pytest.raises(ValueError, match=rf"^{disk.place}/train-00000.arrow, row 7, .*{FAULTS[order]}.*again"):
+    disk.kill() if order == "kill" else disk.order(order)
+    with pytest.raises(ValueError, match=rf"^{disk.mount_point}/train-00000.arrow, row 7, .*{FAULTS[order]}.*again"):
         split.image(7)
-    if order != "vanish":
-        disk.tell("well")
+    if order != "kill":
+        disk.order("heal")
         assert (split.image(7) == expected).all()
 
 
@@ -86,18 +88,18 @@ input()
 """
 
 
-def test_a_process_ends_in_peace_after_its_disk(disk) -> None:
-    """Also closing what is open is an error of the system then."""
-    command = [sys.executable, "-c", OPEN_AND_END, str(disk.place)]
+def test_a_process_ends_without_an_error_after_its_disk(disk: FaultyDisk) -> None:
+    """Even closing an open file fails then."""
+    command = [sys.executable, "-c", OPEN_AND_END, str(disk.mount_point)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, text=True, stdin=pipe, stdout=pipe, stderr=pipe) as reader:
         assert reader.stdout is not None and reader.stdout.readline() == "read\n"
-        disk.vanish()
-        _, said = reader.communicate("\n", timeout=60)
-    assert (reader.returncode, said) == (0, "")
+        disk.kill()
+        _, errors = reader.communicate("\n", timeout=60)
+    assert (reader.returncode, errors) == (0, "")
 
 
-def test_a_training_goes_on_where_its_disk_disappeared() -> None:
-    found = json_of("campaigns.slow_disk", "--epochs", 6, "--only", "server gone")
+def test_a_training_resumes_after_its_disk_disappeared() -> None:
+    found = json_of("campaigns.slow_disk", "--epochs", 6, "--only", "server killed")
     (fault,) = found["faults"]
     assert found["held"] and fault["exit_code"] == 1 and fault["seconds"] < 60

@@ -1,0 +1,1 @@
+"""Damaged files of every format for what reads them: `python -m campaigns.fuzz`."""

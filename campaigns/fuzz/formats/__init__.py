@@ -1,0 +1,31 @@
+"""The formats of the fuzz campaign: a file each, and a line each here."""
+
+from campaigns.fuzz.format import Format
+from campaigns.fuzz.formats import (
+    arrow,
+    checkpoint,
+    jpeg,
+    meta_mat,
+    npy,
+    parquet,
+    png,
+    store_json,
+    tar,
+    webp_gif_bmp,
+)
+
+FORMATS: dict[str, Format] = {
+    form.name: form
+    for form in (
+        jpeg.FORMAT,
+        png.FORMAT,
+        webp_gif_bmp.FORMAT,
+        tar.FORMAT,
+        meta_mat.FORMAT,
+        parquet.FORMAT,
+        arrow.FORMAT,
+        store_json.FORMAT,
+        npy.FORMAT,
+        checkpoint.FORMAT,
+    )
+}
