@@ -1,29 +1,34 @@
-"""The command line of `train`: recipe, network or run give the defaults, and some options are short for others."""
+"""The options of `train`: a recipe, a network or a run gives the defaults, and some options stand for settings."""
 
 import functools
+from collections.abc import Callable
 from dataclasses import replace
 
-from alexnet.cli.command_line import Answer, Command, Line, parse
+from alexnet.cli.options import Answer, Command, Line, parse
 from alexnet.config import TrainConfig, load_config
 from alexnet.networks import network
 from alexnet.recipes import recipe
 
 
-def parse_train(train: Command, argv: list[str]) -> Line:
-    """The options of `train`, whose defaults are those of the recipe or of the run that is continued.
+def parser(train: Command) -> Callable[[list[str]], Line]:
+    """What reads the command line of `train`."""
+    return functools.partial(parse_train, train)
 
-    `--from`, `--network` and `--checkpoint-every` stand for settings. ValueError for a recipe or network that there is
-    not, and for a run that was started with another recipe.
+
+def parse_train(train: Command, argv: list[str]) -> Line:
+    """Read the options of `train`; their defaults are those of the recipe, or of the run that is resumed.
+
+    Raises ValueError for an unknown recipe or network, and for a run that was started with another recipe.
     """
-    origin, argv = taken("--from", argv)
+    origin, argv = take("--from", argv)
     if origin is not None:
         argv = [*argv, "--start-from", origin]
-    often, argv = taken("--checkpoint-every", argv)
+    often, argv = take("--checkpoint-every", argv)
     if often is not None:
         number = often.removesuffix("m")
         argv = [*argv, "--checkpoint.every-steps" if number == often else "--checkpoint.every-minutes", number]
-    chosen, argv = taken("--network", argv)
-    named, _ = taken("--recipe", argv)
+    chosen, argv = take("--network", argv)
+    named, _ = take("--recipe", argv)
 
     def defaults(config: TrainConfig) -> functools.partial[Answer]:
         if chosen is not None:
@@ -38,13 +43,13 @@ def parse_train(train: Command, argv: list[str]) -> Line:
     started = load_config(run / "config.json")
     if named not in (None, started.recipe):
         raise ValueError(
-            f"{run} was started with --recipe {started.recipe}; continue with that, or name another folder."
+            f"{run} was started with --recipe {started.recipe}; resume it with that, or choose another folder."
         )
     return parse("train", defaults(started), argv)
 
 
-def taken(option: str, argv: list[str]) -> tuple[str | None, list[str]]:
-    """The value of an option, and the words without it; None and all of them where it is not there."""
+def take(option: str, argv: list[str]) -> tuple[str | None, list[str]]:
+    """The value of an option, and the arguments without it; None and all of them where it is not given."""
     for i, word in enumerate(argv):
         if word == option and i + 1 < len(argv):
             return argv[i + 1], argv[:i] + argv[i + 2 :]

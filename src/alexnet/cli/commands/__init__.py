@@ -1,0 +1,21 @@
+"""The commands: one file each. A new command is a file of its name here, with a function of its name, and a line below.
+
+The function's signature is the command's options and its docstring the help (see `alexnet.cli.options`). It imports
+what it needs inside, so that `alexnet --help` does not wait for torch, and holds no logic: it calls the function that
+does the work, and returns its result with what renders it.
+"""
+
+NAMES = (
+    "demo",
+    "prepare",
+    "train",
+    "evaluate",
+    "predict",
+    "similar",
+    "features",
+    "figures",
+    "bench",
+    "verify",
+    "describe",
+)
+"""In the order of `alexnet --help`."""

@@ -1,0 +1,31 @@
+"""`alexnet predict`."""
+
+from pathlib import Path
+
+from alexnet.cli.options import Answer, Device, MoreImages
+
+
+def predict(
+    run: Path,
+    image: Path,
+    more: MoreImages = (),
+    /,
+    *,
+    views: int = 10,
+    device: Device = "auto",
+    panel: Path | None = None,
+) -> Answer:
+    """Classify images: the five most probable labels of each.
+
+    Example:
+      alexnet predict runs/imagenette dog.jpg church.jpg --panel predictions.png
+
+    Args:
+        run: Run folder made by alexnet train.
+        image: Image file, or folder of images.
+        views: 10 (corners, centre and their mirror images, as in the paper) or 1 (centre).
+        panel: Also draw the images with their labels to this file, as in figure 4 (left) of the paper.
+    """
+    from alexnet.study import predict as room
+
+    return room.predict(run, (image, *more), views=views, device=device, panel=panel), room.render

@@ -1,0 +1,55 @@
+"""`alexnet prepare`."""
+
+from pathlib import Path
+
+from alexnet.cli.options import Answer, Flag
+
+
+def prepare(
+    source: Path,
+    store: Path,
+    /,
+    *,
+    size: int = 256,
+    workers: int = 0,
+    val_fraction: float | None = None,
+    seed: int = 0,
+    max_bad: float = 0.01,
+    quality: int = 95,
+    honour_exif: Flag = False,
+) -> Answer:
+    """Turn images from any supported source into a store.
+
+    A source is a folder train/CLASS/* with val/CLASS/*, a folder of class folders, the ILSVRC-2012 tars, the Kaggle
+    layout of ImageNet, or Parquet files with image and label. Which kind it is, is detected. After an interruption,
+    the same command resumes.
+
+    Example:
+      alexnet prepare imagenette2-160 stores/imagenette
+      alexnet prepare holiday-images stores/holidays --val-fraction 0.2
+
+    Args:
+        source: Folder or file with the images.
+        store: Folder to write the store to.
+        size: Height and width of the stored images, in pixels.
+        workers: Processes that decode and rescale; 0: one per processor core.
+        val_fraction: Fraction of each class for the validation split, where the source has none; without it, 0.1.
+        seed: Seed of the choice of the validation images.
+        max_bad: Stop when more than this fraction of the images cannot be read.
+        quality: JPEG quality of the stored images, 1 to 100.
+        honour_exif: Rotate images as their EXIF data says. (AlexNet's authors did not.)
+    """
+    from alexnet.data.prepare import prepare as room
+
+    summary = room.prepare(
+        source,
+        store,
+        size=size,
+        workers=workers,
+        val_fraction=val_fraction,
+        seed=seed,
+        max_bad=max_bad,
+        quality=quality,
+        honour_exif=honour_exif,
+    )
+    return summary, room.render

@@ -1,0 +1,106 @@
+"""Options from signatures: a command's parameters are its arguments and options, its docstring is its help.
+
+A parameter before `/` is positional, one after `*` is an option; "Args:" in the docstring explains each. Every command
+also takes --json and --debug.
+"""
+
+import functools
+import inspect
+import shutil
+import textwrap
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import tyro
+from tyro.conf import arg
+
+Answer = tuple[dict[str, Any], Callable[[dict[str, Any]], Any]]
+"""What a command returns: its result as JSON values, and the function that renders it for people."""
+Command = Callable[..., Answer]
+Listed = TypeVar("Listed", bound=Command)
+
+Flag = tyro.conf.FlagCreatePairsOff[bool]
+Device = Annotated[str, arg(help="auto (cuda, then mps, then cpu), cpu, cuda, cuda:1 or mps.")]
+MoreRuns = Annotated[tuple[Path, ...], arg(metavar="[RUN ...]", help="More run folders, for their ensemble.")]
+MoreImages = Annotated[tuple[Path, ...], arg(metavar="[IMAGE ...]", help="More images.")]
+
+WIDEST = 100
+"""Columns of a help text on a wide terminal."""
+INDENT = "  "
+"""Of a help text: tyro joins lines unless the next one is indented."""
+BLANK = "\u200b"
+"""A line between paragraphs that tyro, which would make two of an empty one, does not see as empty."""
+
+_LISTS: dict[Command, dict[str, Mapping[str, str]]] = {}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A parsed command line: the command with its arguments, and the options that every command takes."""
+
+    call: functools.partial[Answer]
+    json: bool
+    debug: bool
+
+
+def lists(heading: str, names: Mapping[str, str]) -> Callable[[Listed], Listed]:
+    """Decorate a command so that its help lists `names`, each with its line of text, under `heading`."""
+
+    def add(command: Listed) -> Listed:
+        _LISTS[command] = {heading: names} | _LISTS.get(command, {})
+        return command
+
+    return add
+
+
+def first_line(documented: object) -> str:
+    """The first line of a docstring."""
+    return (inspect.getdoc(documented) or "").partition("\n")[0]
+
+
+def parse(name: str, command: Command, argv: list[str]) -> Line:
+    """Read the arguments and options of `command`. tyro prints what is wrong, or the help, and raises SystemExit."""
+
+    @functools.wraps(command)
+    def bind(*args: Any, **kwargs: Any) -> functools.partial[Answer]:
+        return functools.partial(command, *args, **kwargs)
+
+    @dataclass(frozen=True)
+    class WholeLine(Line):
+        call: Annotated[Any, arg(name="", constructor=bind)]
+        json: Annotated[Flag, arg(help="Print one JSON object, and nothing else, on standard output.")] = False
+        debug: Annotated[Flag, arg(help="Show the traceback of a failure.")] = False
+
+    return tyro.cli(
+        WholeLine,
+        prog=f"alexnet {name}",
+        description=description(command.func if isinstance(command, functools.partial) else command),
+        args=argv,
+        config=(tyro.conf.PositionalMetavarFromFieldName, tyro.conf.DisallowNone),
+    )
+
+
+def description(command: Command) -> str:
+    """The docstring of a command up to "Args:", and its lists, wrapped for the terminal."""
+    width = min(shutil.get_terminal_size().columns, WIDEST)
+    paragraphs = (inspect.getdoc(command) or "").partition("\nArgs:")[0].strip().split("\n\n")
+    paragraphs += [_table(heading, names, width) for heading, names in _LISTS.get(command, {}).items()]
+    return f"\n{BLANK}\n".join(_wrapped(paragraph, width) for paragraph in paragraphs)
+
+
+def _table(heading: str, names: Mapping[str, str], width: int) -> str:
+    first = max(map(len, names)) + 4
+    lines = [
+        textwrap.fill(about, width - 2, initial_indent=f"  {name}".ljust(first), subsequent_indent=" " * first)
+        for name, about in names.items()
+    ]
+    return "\n".join([f"{heading}:", *lines])
+
+
+def _wrapped(paragraph: str, width: int) -> str:
+    """A paragraph wrapped and indented; one that has indented lines (an example, a list) only indented."""
+    if "\n " in paragraph or paragraph.startswith(" "):
+        return textwrap.indent(paragraph, INDENT)
+    return textwrap.fill(" ".join(paragraph.split()), width, initial_indent=INDENT, subsequent_indent=INDENT)

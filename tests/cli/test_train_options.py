@@ -1,0 +1,103 @@
+"""The options of `train`: recipes, networks and runs give the defaults."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from one_line import one_line
+
+from alexnet.cli import COMMANDS, main
+from alexnet.cli.train_options import parse_train
+from alexnet.config import TrainConfig, save_config
+from alexnet.networks import NETWORKS
+from alexnet.recipes import RECIPES, recipe
+
+Streams = pytest.CaptureFixture[str]
+
+
+def settings(*options: str) -> TrainConfig:
+    return parse_train(COMMANDS["train"], [*options]).call.keywords["config"]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_gives_the_defaults_and_options_go_over_them(name: str, tmp_path: Path) -> None:
+    line = [str(tmp_path / "store"), str(tmp_path / "run"), "--recipe", name]
+    assert settings(*line) == recipe(name)
+    changed = settings(*line, "--optim.lr", "0.125", "--epochs", "3", "--batch-size", "7", "--network.width", "0.5")
+    assert (changed.optim.lr, changed.epochs, changed.batch_size, changed.network.width) == (0.125, 3, 7, 0.5)
+    back = dataclasses.replace(
+        changed,
+        epochs=recipe(name).epochs,
+        batch_size=recipe(name).batch_size,
+        optim=dataclasses.replace(changed.optim, lr=recipe(name).optim.lr),
+        network=dataclasses.replace(changed.network, width=recipe(name).network.width),
+    )
+    assert back == recipe(name)
+
+
+def test_every_setting_is_an_option(tmp_path: Path, capsys: Streams) -> None:
+    main(["train", "--help"])
+    shown = capsys.readouterr().out
+
+    def check(cls: Any, prefix: str) -> None:
+        for field in dataclasses.fields(cls):
+            if dataclasses.is_dataclass(field.type):
+                check(field.type, f"{prefix}{field.name}.")
+            else:
+                assert f"--{prefix}{field.name}".replace("_", "-") in shown
+
+    check(TrainConfig, "")
+
+
+def test_the_settings_of_a_run_are_the_defaults_for_resuming_it(tmp_path: Path, capsys: Streams) -> None:
+    line = [str(tmp_path / "store"), str(tmp_path)]
+    started = dataclasses.replace(recipe("paper"), seed=17, epochs=4)
+    save_config(started, tmp_path / "config.json")
+    assert settings(*line) == started
+    assert settings(*line, "--epochs", "5") == dataclasses.replace(started, epochs=5)
+    other = dataclasses.replace(started, recipe="another")
+    save_config(other, tmp_path / "config.json")
+    assert main(["train", *line, "--recipe", "paper"]) == 2
+    assert str(tmp_path) in one_line(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--network", "half"], {"network": NETWORKS["half"].config}),
+        (["--recipe", "small", "--network=original", "--network.width", "0.5"], {"network.width": 0.5}),
+        (["--from", "runs/a"], {"start_from": "runs/a"}),
+        (["--checkpoint-every", "500"], {"checkpoint.every_steps": 500}),
+        (["--checkpoint-every=2.5m"], {"checkpoint.every_minutes": 2.5}),
+        (["--schedule.changes", "0 conv1 0", "9 fc8 common"], {"schedule.changes": ("0 conv1 0", "9 fc8 common")}),
+    ],
+)
+def test_short_options_of_train_mean_settings(words, expected, tmp_path):
+    config = settings(str(tmp_path / "store"), str(tmp_path / "run"), *words)
+    for name, value in expected.items():
+        found = config
+        for part in name.split("."):
+            found = getattr(found, part)
+        assert found == value
+
+
+def test_an_unknown_network_is_refused_with_the_nearest(tmp_path, capsys):
+    assert main(["train", str(tmp_path / "s"), str(tmp_path / "r"), "--network", "orignal"]) == 2
+    assert "did you mean 'original'" in capsys.readouterr().err
+
+
+def test_a_misspelt_setting_is_put_right(tmp_path: Path, capsys: Streams) -> None:
+    assert main(["train", str(tmp_path / "store"), str(tmp_path / "run"), "--optim.rl", "0.1"]) == 2
+    assert "--optim.lr" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [(["--recipe", "papier"], "papier"), (["--recipe=papier"], "papier"), (["--epochs", "0"], "epochs")],
+)
+def test_a_setting_that_is_not_allowed_is_wrong_usage(
+    options: list[str], named: str, tmp_path: Path, capsys: Streams
+) -> None:
+    assert main(["train", str(tmp_path / "store"), str(tmp_path / "run"), *options]) == 2
+    assert named in one_line(capsys.readouterr().err)
