@@ -4,6 +4,7 @@ import importlib
 import inspect
 import re
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from alexnet.cli import COMMANDS, main
 from alexnet.cli import commands as folder
 from alexnet.cli.options import Line, parse
 from alexnet.cli.train_options import parse_train
+from alexnet.data.sources import KINDS
 from alexnet.networks import NETWORKS
 from alexnet.recipes import RECIPES
 
@@ -148,8 +150,10 @@ def test_every_file_of_commands_is_a_command() -> None:
     assert files == set(COMMANDS)
 
 
-@pytest.mark.parametrize(("command", "names"), [("train", RECIPES), ("describe", NETWORKS)])
-def test_help_lists_all_recipes_and_networks(command: str, names: dict[str, object], capsys: Streams) -> None:
+@pytest.mark.parametrize(
+    ("command", "names"), [("train", RECIPES), ("describe", NETWORKS), ("prepare", [kind.name for kind in KINDS])]
+)
+def test_help_lists_all_recipes_networks_and_sources(command: str, names: Iterable[str], capsys: Streams) -> None:
     assert main([command, "--help"]) == 0
     shown = capsys.readouterr().out
     assert all(f"\n    {name} " in shown for name in names)

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
-from alexnet.cli.options import Answer, Flag
+from alexnet.cli.options import Answer, Flag, lists
+from alexnet.data.sources import KINDS
 
 
+@lists("Sources", {kind.name: kind.looks for kind in KINDS})
 def prepare(
     source: Path,
     store: Path,
@@ -20,9 +22,7 @@ def prepare(
 ) -> Answer:
     """Turn images from any supported source into a store.
 
-    A source is a folder train/CLASS/* with val/CLASS/*, a folder of class folders, the ILSVRC-2012 tars, the Kaggle
-    layout of ImageNet, or Parquet files with image and label. Which kind it is, is detected. After an interruption,
-    the same command resumes.
+    Which kind of source it is, is detected. After an interruption, the same command resumes.
 
     Example:
       alexnet prepare imagenette2-160 stores/imagenette
