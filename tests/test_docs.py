@@ -1,15 +1,20 @@
-"""The documentation names tests, files and commands that exist."""
+"""What the documentation names exists: files, tests, links, commands, scripts. Snippets run, and tables are true."""
 
 import re
 import shlex
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from alexnet.cli import COMMANDS
 from alexnet.config import TrainConfig
+from alexnet.data.prepare.prepare import prepare
+from alexnet.demo.synthetic import draw_set
 from alexnet.networks import NETWORKS
 from alexnet.recipes import RECIPES
+from alexnet.training.loop import train
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -21,18 +26,72 @@ def sources(*endings: str) -> list[Path]:
     return [file for part in PARTS for file in sorted((ROOT / part).rglob("*")) if file.suffix in endings]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_tests_that_are_named_exist(page: Path):
-    for file, name in re.findall(r"`(tests/\S+?\.py)(?:::(\w+))?`", page.read_text()):
-        assert (ROOT / file).is_file(), file
-        assert not name or f"def {name}(" in (ROOT / file).read_text(), f"{file}::{name}"
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@each_page
+def test_files_and_tests_that_are_named_exist(page: Path):
+    """Paths from the root, paths inside the package (`data/image/decode.py`), and `tests/FILE.py::NAME`."""
+    roots = "|".join((*PARTS, "docs", *sorted(path.name for path in (ROOT / "src/alexnet").iterdir() if path.is_dir())))
+    for file, name in re.findall(rf"`((?:{roots})/[\w./-]+\.\w+)(?:::(\w+))?`", page.read_text()):
+        path = next((path for path in (ROOT / file, ROOT / "src/alexnet" / file) if path.is_file()), None)
+        assert path, file
+        assert not name or f"def {name}(" in path.read_text(), f"{file}::{name}"
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives to a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@each_page
 def test_links_lead_somewhere(page: Path):
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+    for target, anchor in re.findall(r"\]\(([^)#]*)(?:#([^)]+))?\)", page.read_text()):
         if not re.match(r"\w+:", target):
-            assert (page.parent / target).exists(), target
+            path = page.parent / target if target else page
+            assert path.exists(), target
+            assert not anchor or anchor in anchors(path), f"{target}#{anchor}"
+
+
+@each_page
+def test_scripts_and_make_targets_that_are_named_exist(page: Path):
+    """`python -m MODULE` with the options that it understands, and `make TARGET`."""
+    for module, line in re.findall(r"\bpython -m ((?:benchmarks|campaigns)[\w.]*)([^\n`]*)", page.read_text()):
+        path = ROOT / module.replace(".", "/")
+        files = sorted(path.glob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+        known = "".join(file.read_text() for file in (*files, ROOT / "benchmarks/comparison.py"))
+        for option in re.findall(r"\s(--[a-z-]+)", line):
+            assert f'"{option}"' in known, f"{module} {option}"
+    for target in re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(), re.MULTILINE):
+        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
+
+
+def test_the_tables_of_recipes_and_networks_are_complete():
+    recipes = re.findall(r"^\| `(\w+)`", section(ROOT / "docs/training.md", "Choose a recipe"), re.MULTILINE)
+    assert recipes == list(RECIPES)
+    comparisons = section(ROOT / "docs/fidelity.md", "The comparisons of the paper and the program")
+    features = section(ROOT / "docs/fidelity.md", "Feature by feature").splitlines()
+    header = next(line for line in features if line.startswith("| |"))
+    named = {*re.findall(r"`([a-z0-9-]+)`", comparisons), *re.findall(r"`([a-z]+)`", header)}
+    shown = {name for name in NETWORKS if not re.fullmatch(r"without-(conv[345]|fc6)", name)}  # between the two named
+    assert shown == {name for name in named if name in NETWORKS}
+    assert named <= {*NETWORKS}
+
+
+def test_the_speeds_of_the_comparisons_are_those_of_the_results():
+    compared = section(ROOT / "docs/speed.md", "Compared with other frameworks")
+    (results,) = re.findall(r"\(\.\./(benchmarks/results/[\w-]+\.json)\)", compared)
+    medians = re.findall(r'"median": ([0-9.]+)', (ROOT / results).read_text())
+    cells = re.findall(r"(?<=\| )[0-9,.]+(?= \|)", compared)
+    assert len(cells) > 50
+    for cell in cells:
+        digits = len(cell.partition(".")[2])
+        assert any(f"{float(median):,.{digits}f}" == cell for median in medians), f"no result is {cell}"
+
+
+def section(page: Path, heading: str) -> str:
+    return re.split(r"^##? ", page.read_text().partition(f"\n## {heading}\n")[2], flags=re.MULTILINE)[0]
 
 
 def cited_sections(text: str) -> list[str]:
@@ -52,7 +111,7 @@ def test_every_citation_of_the_specification_names_a_section_that_exists():
             assert section in headings, f"{file} cites {section!r}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@each_page
 def test_commands_recipes_and_networks_that_are_named_exist(page: Path):
     for line in re.findall(r"^(?:torchrun .*-m )?alexnet .*$", page.read_text(), re.MULTILINE):
         words = shlex.split(line, comments=True)
@@ -65,3 +124,23 @@ def test_commands_recipes_and_networks_that_are_named_exist(page: Path):
             if words[0] == "train" and word.startswith("--") and "." in word:
                 part, _, setting = word[2:].partition(".")
                 assert hasattr(getattr(TrainConfig(), part), setting.replace("-", "_")), line
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the snippets read: `stores/mine`, `runs/mine` and `holiday.jpg`."""
+    folder = tmp_path_factory.mktemp("example")
+    draw_set(folder / "images", train=64, val=16, workers=1)
+    prepare(folder / "images", folder / "stores/mine", size=256, workers=1)
+    config = replace(RECIPES["small"](), epochs=1, device="cpu")
+    train(folder / "stores/mine", folder / "runs/mine", replace(config, network=replace(config.network, width=0.05)))
+    shutil.copy(next((folder / "images/val").rglob("*.jpg")), folder / "holiday.jpg")
+    return folder
+
+
+@each_page
+def test_python_snippets_run(page: Path, example: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(example)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", example / "cache")
+    for snippet in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+        exec(compile(snippet, page.name, "exec"), {})
