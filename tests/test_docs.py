@@ -1,15 +1,12 @@
-"""What the documentation names exists: files, tests, links, commands, scripts. Snippets run, and tables are true."""
+"""What the documentation names exists: files, tests, links, scripts. Snippets run, and tables are true."""
 
 import re
-import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from alexnet.cli import COMMANDS
-from alexnet.config import TrainConfig
 from alexnet.data.prepare.prepare import prepare
 from alexnet.demo.synthetic import draw_set
 from alexnet.networks import NETWORKS
@@ -109,21 +106,6 @@ def test_every_citation_of_the_specification_names_a_section_that_exists():
         text = file.read_text(encoding="utf-8")
         for section in cited_sections(text):
             assert section in headings, f"{file} cites {section!r}"
-
-
-@each_page
-def test_commands_recipes_and_networks_that_are_named_exist(page: Path):
-    for line in re.findall(r"^(?:torchrun .*-m )?alexnet .*$", page.read_text(), re.MULTILINE):
-        words = shlex.split(line, comments=True)
-        words = words[words.index("alexnet") + 1 :]
-        assert words[0] in COMMANDS or words[0] in ("COMMAND", "--help"), line
-        for option, known in (("--recipe", RECIPES), ("--network", NETWORKS)):
-            if option in words:
-                assert words[words.index(option) + 1] in known, line
-        for word in words:
-            if words[0] == "train" and word.startswith("--") and "." in word:
-                part, _, setting = word[2:].partition(".")
-                assert hasattr(getattr(TrainConfig(), part), setting.replace("-", "_")), line
 
 
 @pytest.fixture(scope="module")

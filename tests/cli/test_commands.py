@@ -60,12 +60,14 @@ def test_the_examples_in_the_help_are_understood(name: str, tmp_path: Path, monk
 
 
 def documented() -> list[str]:
-    """Command lines in README.md, docs and recipes: lines of code blocks, and whole ones in the text."""
+    """Command lines in the documentation and the recipes: those of code blocks, under torchrun too, and in the text."""
     root = Path(__file__).parents[2]
-    texts = [path.read_text(encoding="utf-8") for path in (root / "README.md", *sorted(root.glob("docs/*.md")))]
+    texts = [path.read_text(encoding="utf-8") for path in (*root.glob("*.md"), *root.glob("docs/*.md"))]
     texts += [recipe.__doc__ or "" for recipe in RECIPES.values()]
-    lines = [line for text in texts for line in re.findall(r"^alexnet .*$|(?<=`)alexnet [^`]+(?=`)", text, re.M)]
-    return [line for line in lines if not line.endswith("--help") and re.search(r"/|STORE|RUN", line)]
+    whole = r"^(?:torchrun .*-m )?(alexnet .*)$"
+    lines = [line for text in texts for line in re.findall(whole, text.replace("\\\n", ""), re.M)]
+    lines += [line for text in texts for line in re.findall(r"`(alexnet (?:bench|[^`]*(?:/|STORE|RUN))[^`]*)`", text)]
+    return [line for line in lines if not line.endswith("--help")]
 
 
 def test_documented_commands_are_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
