@@ -1,4 +1,4 @@
-"""The linear yardstick: it finds what a linear rule can find, and reaches the least of its objective."""
+"""The linear baseline: it finds a linear rule where there is one, and reaches the minimum of its objective."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The demonstration at small size: everything is there, is said as measured, and is not made twice."""
+"""The demonstration at small size: it is complete, reports what it measured, and does nothing twice."""
 
 import base64
 import html
@@ -67,7 +67,7 @@ def test_the_result_is_json_and_is_what_evaluate_measures(result: dict[str, Any]
     assert all(seconds > 0 for seconds in result["seconds"].values())
 
 
-def test_the_page_shows_what_was_asked_of_it(page: str, result: dict[str, Any]) -> None:
+def test_the_page_shows_accuracies_classes_and_commands(page: str, result: dict[str, Any]) -> None:
     words = html.unescape(re.sub(r"<[^>]+>", " ", page.partition("</style>")[2]))
     for error in ("top1_error", "top5_error", "centre_top1_error", "chance_top1_error"):
         assert percent(1 - result[error]) in words, error
@@ -79,7 +79,7 @@ def test_the_page_shows_what_was_asked_of_it(page: str, result: dict[str, Any]) 
     assert "0.05" in words  # the width, among what differs from the paper
 
 
-def test_the_page_holds_examples_curves_kernels_answers_and_neighbours(page: str, out: Path) -> None:
+def test_the_page_holds_examples_curves_kernels_predictions_and_nearest_images(page: str, out: Path) -> None:
     inside = [base64.b64decode(data) for data in re.findall(r'src="data:image/png;base64,([^"]+)"', page)]
     assert len(inside) == 5
     for data in inside:
@@ -90,7 +90,7 @@ def test_the_page_holds_examples_curves_kernels_answers_and_neighbours(page: str
     assert page.count("alt=") == 5
 
 
-def test_finished_it_answers_without_doing_anything(
+def test_a_finished_demonstration_answers_without_doing_anything(
     out: Path, result: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for stage in ("draw_set", "prepare", "train", "evaluate", "linear_classifier", "figures", "write"):
@@ -114,7 +114,7 @@ def test_a_lost_report_is_made_again_without_training(
 
 
 @pytest.mark.parametrize("stage", ["prepare", "train", "evaluate", "figures"])
-def test_stopped_anywhere_it_goes_on_and_counts_its_time(
+def test_stopped_anywhere_it_resumes_and_counts_its_time(
     stage: str, out: Path, result: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = tmp_path / "out"
@@ -157,7 +157,7 @@ def test_another_folder_is_left_alone(what: str, out: Path, tmp_path: Path) -> N
     assert {file.name: file.read_bytes() for file in copy.iterdir()} == before
 
 
-def test_the_terminal_gets_the_numbers_and_the_place_of_the_report(result: dict[str, Any]) -> None:
+def test_the_terminal_shows_the_numbers_and_the_path_of_the_report(result: dict[str, Any]) -> None:
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(render(result))
     text = console.export_text()
@@ -174,7 +174,7 @@ def test_the_paper_differs_from_itself_in_nothing() -> None:
     assert "optim.lr" not in found
 
 
-def test_values_are_said_shortly() -> None:
+def test_values_are_short() -> None:
     assert shown((0.25, 1, 1e-4)) == "0.25, 1, 0.0001"
     assert shown(()) == "none"
     assert [minutes(s) for s in (0.4, 59.4, 59.6, 134)] == ["0 s", "59 s", "1 min 0 s", "2 min 14 s"]

@@ -1,4 +1,4 @@
-"""The drawn images: reproducible, labelled by all three cues together, and nothing but files that open."""
+"""The synthetic images: reproducible, labelled by three cues together, and written as files that open."""
 
 import itertools
 import json
@@ -127,7 +127,7 @@ def test_files_are_jpegs_of_their_class(drawn: Path) -> None:
         assert np.abs(stored - expected).mean() < 8
 
 
-def test_processes_draw_what_one_draws(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_processes_draw_what_one_draws(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(synthetic, "AT_ONCE", 12)
     draw_set(tmp_path, train=TRAIN, val=VAL, workers=2)
     assert files(tmp_path) == files(drawn)

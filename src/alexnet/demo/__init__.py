@@ -1,1 +1,1 @@
-"""`alexnet demo`: the synthetic images, the linear baseline and the report."""
+"""`alexnet demo`: synthetic images, a small AlexNet trained on them, a linear baseline, and a report."""

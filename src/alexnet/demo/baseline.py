@@ -1,4 +1,4 @@
-"""What a linear classifier on pixels reaches: softmax regression, the yardstick below any network."""
+"""The linear baseline: softmax regression on the pixels."""
 
 from pathlib import Path
 from typing import Any
@@ -18,23 +18,24 @@ ITERATIONS = 60
 
 
 def linear_classifier(store_path: Path, *, side: int = SIDE) -> dict[str, Any]:
-    """Fit softmax regression to the pixels of the training images, test it on the validation images.
+    """Fit softmax regression to the pixels of the training images, and test it on the validation images.
 
-    Images are averaged down to `side` x `side` x 3, the training mean removed. The best of four penalties
-    on the weights is chosen on the validation images themselves, in the classifier's favour. Returns
-    `top1_error`, `train_top1_error` (fractions), `penalty`, `side`, `images`.
+    Images are averaged down to `side` x `side` x 3, the training mean removed. The best of four L2 penalties is chosen
+    on the validation images themselves, which favours the classifier.
+
+    Returns `top1_error`, `train_top1_error` (fractions), `penalty`, `side` and `images`.
     """
     store = Store(store_path)
     x, labels = _pixels(store.split("train"), side)
-    unseen, truths = _pixels(store.split("val"), side)
+    held_out, truths = _pixels(store.split("val"), side)
     mean, scale = x.mean(0), x.std()
-    x, unseen = (x - mean) / scale, (unseen - mean) / scale
+    x, held_out = (x - mean) / scale, (held_out - mean) / scale
     results = []
     for penalty in PENALTIES:
         weights, bias = fit(x, labels, len(store.classes), penalty)
         results.append(
             {
-                "top1_error": _error(unseen @ weights + bias, truths),
+                "top1_error": _error(held_out @ weights + bias, truths),
                 "train_top1_error": _error(x @ weights + bias, labels),
                 "penalty": penalty,
                 "side": side,
@@ -45,18 +46,18 @@ def linear_classifier(store_path: Path, *, side: int = SIDE) -> dict[str, Any]:
 
 
 def fit(x: Tensor, labels: Tensor, classes: int, penalty: float) -> tuple[Tensor, Tensor]:
-    """Weights [D, classes] and biases [classes]: least cross-entropy + penalty/2 |weights|^2, by L-BFGS."""
+    """Minimise cross-entropy + penalty/2 |weights|^2 by L-BFGS: weights [D, classes] and biases [classes]."""
     weights = torch.zeros(x.shape[1], classes, requires_grad=True)
     bias = torch.zeros(classes, requires_grad=True)
-    search = torch.optim.LBFGS([weights, bias], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS([weights, bias], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
 
     def objective() -> Tensor:
-        search.zero_grad()
+        optimizer.zero_grad()
         loss = F.cross_entropy(x @ weights + bias, labels) + penalty / 2 * weights.square().sum()
         loss.backward()
         return loss
 
-    search.step(objective)
+    optimizer.step(objective)
     return weights.detach(), bias.detach()
 
 

@@ -1,9 +1,8 @@
-"""`alexnet demo`: from nothing to a trained network and a report on it.
+"""The stages of `alexnet demo`, from no data at all to a trained network and a report on it.
 
-Draws its own labelled images (`data.drawings`), prepares them, trains a small AlexNet, tests it with ten
-views on images that it never saw, and sets a linear classifier beside it. OUT receives `images/`,
-`store/`, `run/`, `demo.json` (the numbers) and `report.html`. Started again, it goes on where it was;
-finished, it answers from `demo.json`.
+It draws labelled images, prepares them, trains a small AlexNet, tests it with ten views on held-out images, and fits a
+linear classifier for comparison. OUT receives `images/`, `store/`, `run/`, `demo.json` (the numbers) and
+`report.html`. Started again after an interruption, it resumes; once finished, it answers from `demo.json`.
 """
 
 import dataclasses
@@ -24,6 +23,7 @@ from alexnet.data.prepare.prepare import prepare
 from alexnet.demo.baseline import linear_classifier
 from alexnet.demo.report import write
 from alexnet.demo.synthetic import CLASSES, draw_set
+from alexnet.files import durable
 from alexnet.recipes import recipe
 from alexnet.study.evaluate import evaluate
 from alexnet.study.figures import figures
@@ -43,32 +43,25 @@ def demo(
     config: TrainConfig | None = None,
     workers: int = 0,
 ) -> dict[str, Any]:
-    """Do it all in `out`; `config` is the recipe `demo` unless given.
+    """Run all stages in the folder `out`; `config` is the recipe `demo` unless given.
 
-    Returns `report` (the page), `top1_error`, `top5_error`, `views`, `images`, `classes`,
-    `centre_top1_error`, `linear` (what a linear classifier reaches), `chance_top1_error`, `seconds` by
-    stage, `total_seconds`, and the folders `store` and `run`. ValueError where `out` holds something else.
+    Returns `report` (the path of the page), `top1_error`, `top5_error`, `views`, `images`, `classes`,
+    `centre_top1_error`, `linear` (see `linear_classifier`), `chance_top1_error`, `per_class`, `confusions`, `epochs`,
+    `steps`, `seconds` by stage, `total_seconds`, and the folders `store` and `run`.
+
+    Raises ValueError when `out` holds something else.
     """
     config = dataclasses.replace(config or recipe("demo"), seed=seed)
-    record = Record(
-        out,
-        {
-            "seed": seed,
-            "train_images": train_images,
-            "val_images": val_images,
-            "size": size,
-            "config": json.loads(json.dumps(dataclasses.asdict(config))),
-        },
-    )
-    images, store, run = out / "images", out / "store", out / "run"
-    report = out / "report.html"
+    settings = {"seed": seed, "train_images": train_images, "val_images": val_images, "size": size}
+    record = Record(out, settings | {"config": json.loads(json.dumps(dataclasses.asdict(config)))})
+    images, store, run, report = out / "images", out / "store", out / "run", out / "report.html"
     if record.result is not None and report.is_file():
         return record.result
 
     with record.stage("draw"):
         draw_set(images, train=train_images, val=val_images, seed=seed, workers=workers)
     with record.stage("prepare"):
-        if not store.exists():  # a demonstration that was moved since is still the same
+        if not store.exists():  # not prepared again when `out` was moved: the store names its source's path
             prepare(images, store, size=size, workers=workers)
     with one_thread():
         with record.stage("train"):
@@ -81,18 +74,12 @@ def demo(
             drawn = figures(run, store, device=config.device, seed=seed)["figures"]
     result = {
         "report": str(report),
-        "top1_error": tested["top1_error"],
-        "top5_error": tested["top5_error"],
-        "views": tested["views"],
-        "images": tested["images"],
+        **{key: tested[key] for key in ("top1_error", "top5_error", "views", "images", "per_class", "confusions")},
+        **{key: trained[key] for key in ("epochs", "steps")},
         "classes": len(CLASSES),
         "centre_top1_error": trained["top1_error"],
         "chance_top1_error": 1 - 1 / len(CLASSES),
         "linear": linear,
-        "per_class": tested["per_class"],
-        "confusions": tested["confusions"],
-        "epochs": trained["epochs"],
-        "steps": trained["steps"],
         "seconds": record.seconds,
         "total_seconds": sum(record.seconds.values()),
         "store": str(store),
@@ -105,10 +92,10 @@ def demo(
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute on one core, while others make the batches.
+    """Compute with one thread; the loader's threads have the other cores.
 
-    On layers as small as these a second thread adds four tenths to the speed of an idle machine; but as soon as
-    another program runs on its core, both wait for each other at every layer and are five to ten times slower.
+    With layers as small as these, a second thread makes an idle machine 1.4 times as fast. But as soon as another
+    program runs on its core, the two threads wait for each other at every layer, and all is five to ten times slower.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -122,7 +109,7 @@ class Record:
     """`OUT/demo.json`: the settings, the seconds that each stage has taken, and in the end the result."""
 
     def __init__(self, out: Path, settings: dict[str, Any]) -> None:
-        """Open what is in `out`, or begin; ValueError where something else is there."""
+        """Open the record in `out`, or start one. Raises ValueError when something else is there."""
         self.path, self.settings = out / "demo.json", settings
         self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
         self.result: dict[str, Any] | None = None
@@ -140,13 +127,13 @@ class Record:
             raise ValueError(f"{self.path} is damaged: delete {out}, or choose another --out.") from None
         if before != settings:
             raise ValueError(
-                f"{out} holds a demonstration with other settings (of another version of alexnet, perhaps): "
+                f"{out} holds a demonstration with other settings, perhaps of another version of alexnet: "
                 "delete it, or choose another --out."
             )
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Measure a stage. What an interrupted one has taken counts too."""
+        """Add the time that the stage takes, also when it is interrupted."""
         began = time.monotonic()
         try:
             yield
@@ -155,24 +142,23 @@ class Record:
             self._write()
 
     def finish(self, result: dict[str, Any]) -> None:
-        """Everything is there."""
+        """Keep the result."""
         self.result = result
         self._write()
 
     def _write(self) -> None:
         content = {"settings": self.settings, "seconds": self.seconds, "result": self.result}
-        part = self.path.with_name("demo.json.part")
-        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        part.replace(self.path)
+        with durable.whole(self.path) as temporary:
+            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def render(result: dict[str, Any]) -> RenderableType:
-    """The numbers and where the report is, for a terminal."""
-    table = Table(title=f"top-1 accuracy on {result['images']} images never seen", title_justify="left")
-    table.add_column("")
-    table.add_column("right", justify="right")
-    table.add_row("guessing", percent(1 - result["chance_top1_error"]))
-    table.add_row("a linear classifier on the pixels", percent(1 - result["linear"]["top1_error"]))
+    """The accuracies, the times and the path of the report, for a terminal."""
+    table = Table(title=f"Top-1 accuracy on {result['images']} held-out images", title_justify="left")
+    table.add_column("classifier")
+    table.add_column("top-1 accuracy", justify="right")
+    table.add_row("chance", percent(1 - result["chance_top1_error"]))
+    table.add_row("linear classifier on the pixels", percent(1 - result["linear"]["top1_error"]))
     table.add_row("AlexNet, centre view", percent(1 - result["centre_top1_error"]))
     table.add_row("AlexNet, ten views", percent(1 - result["top1_error"]))
     seconds = ", ".join(f"{name} {taken:.0f}" for name, taken in result["seconds"].items())

@@ -1,12 +1,12 @@
-"""The built-in demonstration images: a labelled set drawn from nothing, for trying everything without data.
+"""Synthetic images: a labelled data set drawn by the program, to try everything without data.
 
-Twelve classes: one of two colours, of two patterns and of three shapes (`red_striped_disc`, ...). Each cue
-alone leaves at least four classes, any two leave at least two: it takes colour, pattern and shape together.
-Everything else varies: size, place, angle, stretch, light, background and clutter (plain shapes of any
-colour, patterned backgrounds), which keeps a linear classifier on pixels far behind.
+Each of the twelve classes is one of two colours, two patterns and three shapes (`red_striped_disc`, ...). Any one of
+these leaves at least four classes possible, any two at least two: it takes all three to tell a class. Size, position,
+angle, stretch, light, background and clutter (plain shapes of any colour, patterned backgrounds) vary at random, which
+keeps a linear classifier on pixels far behind.
 
-Every image is a pure function of (seed, split, index). Edges are anti-aliased by coverage: a signed
-distance in pixels, clipped to one pixel of transition.
+Each image is a pure function of (seed, split, index). Edges are anti-aliased: the coverage of a pixel is its signed
+distance from the edge, clipped to one pixel of transition.
 """
 
 import colorsys
@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from alexnet.data.prepare.pool import Pool
+from alexnet.files import durable
 from alexnet.native.processor import cores
 from alexnet.progress import Progress
 
@@ -30,14 +31,18 @@ SHAPES = ("disc", "square", "triangle")
 CLASSES = tuple(sorted(f"{c}_{p}_{s}" for c in COLOURS for p in PATTERNS for s in SHAPES))
 
 SPLITS = ("train", "val")
-RECORD = "drawings.json"  # what was drawn, beside train/ and val/
-AT_ONCE = 32  # images that a worker process is handed at a time
-HUES = {"red": 0.0, "blue": 0.61}  # centres on the colour circle (0..1)
+RECORD = "synthetic.json"
+"""What was drawn, beside train/ and val/."""
+AT_ONCE = 32
+"""Images that a worker process draws per task."""
+HUES = {"red": 0.0, "blue": 0.61}
+"""Centres of the colours' hues on the colour circle (0..1)."""
 HALF_WIDTHS = {
     "disc": 1.0,
     "square": math.sqrt(math.pi) / 2,
     "triangle": math.sqrt(math.pi / 27**0.5),
-}  # equal areas
+}
+"""Half the width of each shape over the radius of the disc of its area."""
 
 Rng = np.random.Generator
 
@@ -53,15 +58,15 @@ def draw(label: int, split: str, index: int, seed: int = 0) -> np.ndarray:
 
     canvas = _background(rng, x, y)
     for _ in range(rng.integers(2, 8)):
-        place = rng.uniform(0, 1, 2) * (width, height)
-        _paint_clutter(rng, canvas, x, y, side * rng.uniform(0.04, 0.13), place)
+        position = rng.uniform(0, 1, 2) * (width, height)
+        _paint_clutter(rng, canvas, x, y, side * rng.uniform(0.04, 0.13), position)
 
-    # All of it within the central square, which preparing keeps; 1.5 radii hold any of the shapes.
+    # The object stays within the central square, which `prepare` keeps; 1.5 radii hold any of the shapes.
     radius = side * rng.uniform(0.22, 0.32)
     reach = side / 2 - 1.5 * radius
     centre = np.array((width, height)) / 2 + rng.uniform(-reach, reach, 2)
     _paint_object(rng, canvas, x, y, shape, pattern, colour, radius, centre)
-    if rng.random() < 0.4:  # something small in front of its edge
+    if rng.random() < 0.4:  # something small in front of the object's edge
         angle = rng.uniform(0, 2 * math.pi)
         edge = centre + radius * np.array((math.cos(angle), math.sin(angle)))
         _paint_clutter(rng, canvas, x, y, side * rng.uniform(0.03, 0.08), edge)
@@ -77,18 +82,19 @@ def draw(label: int, split: str, index: int, seed: int = 0) -> np.ndarray:
 def draw_set(out: Path, *, train: int = 2400, val: int = 504, seed: int = 0, workers: int = 0) -> dict[str, Any]:
     """Write `train/<class>/*.jpg` and `val/<class>/*.jpg` under `out`, unless they are there already.
 
-    Classes are equally frequent: image i is of class i modulo 12. `workers`: processes, 0 for one per core.
-    Returns what was drawn: `seed`, `train`, `val`, `classes`, `complete`. ValueError where `out` holds
-    something else.
+    Classes are equally frequent: image i is of class i modulo 12. `workers` is the number of processes, 0 for one per
+    core. Returns what was drawn: `seed`, `train`, `val`, `classes`, `complete`.
+
+    Raises ValueError when `out` holds something else.
     """
     wanted = {"seed": seed, "train": train, "val": val, "classes": list(CLASSES), "complete": True}
     found = _record(out)
     if found == wanted:
         return wanted
     if found is not None and found | {"complete": True} != wanted:
-        raise ValueError(f"{out} holds another set of drawn images: delete it, or choose another folder.")
+        raise ValueError(f"{out} holds another set of synthetic images: delete it, or choose another folder.")
     if found is None and out.exists() and any(out.iterdir()):
-        raise ValueError(f"{out} holds something that was not drawn here: choose another folder.")
+        raise ValueError(f"{out} holds other files: choose another folder.")
 
     for split in SPLITS:
         for name in CLASSES:
@@ -123,12 +129,11 @@ def _record(out: Path) -> dict[str, Any] | None:
 
 
 def _write_record(out: Path, record: dict[str, Any]) -> None:
-    part = out / f"{RECORD}.part"
-    part.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    part.replace(out / RECORD)
+    with durable.whole(out / RECORD) as temporary:
+        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
-# Shapes and patterns: coordinates in pixels in, coverage 0..1 out (float32, the shape of the coordinates).
+# Shapes and patterns map coordinates in pixels to coverage 0..1, float32 of the coordinates' shape.
 
 
 def _covered(distance: np.ndarray) -> np.ndarray:
@@ -137,7 +142,7 @@ def _covered(distance: np.ndarray) -> np.ndarray:
 
 
 def _distance(shape: str, u: np.ndarray, v: np.ndarray, radius: float) -> np.ndarray:
-    """Signed distance to the edge of `shape`; all shapes of one radius have the area of that disc."""
+    """Signed distance to the edge of `shape`, whose area is that of a disc of this radius."""
     half = radius * HALF_WIDTHS[shape]
     if shape == "disc":
         return np.hypot(u, v) - half
@@ -165,13 +170,14 @@ def _checks(u: np.ndarray, v: np.ndarray, period: float, share: float) -> np.nda
 def _local(
     x: np.ndarray, y: np.ndarray, centre: Sequence[float] | np.ndarray, angle: float, stretch: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates around `centre`, turned by `angle`, longer by `stretch` one way and shorter the other."""
+    """Coordinates around `centre`, rotated by `angle`; `stretch` makes what is drawn longer one way and shorter the
+    other."""
     dx, dy = x - np.float32(centre[0]), y - np.float32(centre[1])
     c, s = np.float32(math.cos(angle)), np.float32(math.sin(angle))
     return (c * dx + s * dy) / np.float32(stretch), (c * dy - s * dx) * np.float32(stretch)
 
 
-# Painting: `canvas` is float32 [3, H, W], 0..1, changed in place, plane by plane (that is fast).
+# Painting changes `canvas`, float32 [3, H, W], 0..1, in place, plane by plane for speed.
 
 
 def _paint(canvas: np.ndarray, coverage: np.ndarray, colour: np.ndarray) -> None:
@@ -224,7 +230,7 @@ def _paint_object(
     radius: float,
     centre: np.ndarray,
 ) -> None:
-    """What the image is an image of, with its shadow."""
+    """The labelled object, with its shadow."""
     angle, stretch = rng.uniform(-0.4, 0.4), rng.uniform(0.9, 1.1)
     u, v = _local(x, y, centre, angle, stretch)
     inside = _distance(shape, u, v, radius)
@@ -233,7 +239,7 @@ def _paint_object(
     shadow = np.clip(0.5 - _distance(shape, *_local(x, y, centre + shift, angle, stretch), radius) / 8, 0, 1)
     canvas *= 1 - shadow * np.float32(rng.uniform(0, 0.6))
 
-    turned = rng.uniform(-0.2, 0.2)  # the pattern has its own angle and place on the object
+    turned = rng.uniform(-0.2, 0.2)  # the pattern has its own angle and offset on the object
     u, v = _local(u, v, rng.uniform(-20, 20, 2), turned)
     period = rng.uniform(11, 19)
     coverage = _stripes(u, v, period, 0.5) if pattern == "striped" else _dots(u, v, period, 0.42)
@@ -246,7 +252,7 @@ def _paint_object(
 
 
 def _light(rng: Rng, canvas: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
-    """A gradient of illumination across the image, its brightness and its tint."""
+    """A gradient of illumination across the image, a brightness and a tint."""
     angle = rng.uniform(0, 2 * math.pi)
     slope = math.cos(angle) * (x / x.size - 0.5) + math.sin(angle) * (y / y.size - 0.5)
     brightness = rng.uniform(0.65, 1.15)
@@ -267,7 +273,7 @@ def _named_colour(rng: Rng, name: str) -> np.ndarray:
 
 
 def _neutral(rng: Rng) -> np.ndarray:
-    """The colour that goes with red or blue in a pattern: pale or dark, hardly any hue."""
+    """The second colour of a pattern: pale or dark, hardly any hue."""
     return _hsv(rng.random(), rng.uniform(0, 0.15), rng.choice((rng.uniform(0.8, 1), rng.uniform(0.1, 0.25))))
 
 
