@@ -1,4 +1,4 @@
-"""Shards of a store (Arrow IPC files), with and without checksums of their rows."""
+"""Shards of a store (Arrow IPC files)."""
 
 import io
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from alexnet.data.store.reader import StoreSplit
-from alexnet.data.store.shard import SCHEMA, UNCHECKED, ShardInfo, row_checksum
+from alexnet.data.store.shard import SCHEMA, ShardInfo, row_checksum
 from campaigns.fuzz.format import Format
 from campaigns.fuzz.formats.stores import SIZE, read_split, store_rows
 
@@ -14,15 +14,12 @@ from campaigns.fuzz.formats.stores import SIZE, read_split, store_rows
 def examples() -> list[bytes]:
     columns = [list(each) for each in zip(*store_rows(), strict=True)]
     columns.append([row_checksum(image, label, key.encode()) for image, label, key in store_rows()])
-    found = []
-    for schema in (SCHEMA, UNCHECKED):
-        file = io.BytesIO()
-        with pa.ipc.new_file(file, schema) as out:
-            for rows in (slice(0, 3), slice(3, 5)):
-                arrays = [pa.array(column[rows], field.type) for column, field in zip(columns, schema, strict=False)]
-                out.write_batch(pa.record_batch(arrays, schema=schema))
-        found.append(file.getvalue())
-    return found
+    file = io.BytesIO()
+    with pa.ipc.new_file(file, SCHEMA) as out:
+        for rows in (slice(0, 3), slice(3, 5)):
+            arrays = [pa.array(column[rows], field.type) for column, field in zip(columns, SCHEMA, strict=True)]
+            out.write_batch(pa.record_batch(arrays, schema=SCHEMA))
+    return [file.getvalue()]
 
 
 def read(data: bytes, folder: Path) -> None:

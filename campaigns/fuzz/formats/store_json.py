@@ -27,7 +27,7 @@ def store_folder(folder: Path) -> Path:
     """An undamaged store in `folder`, made by the first call."""
     store = folder / "store"
     if not store.exists():
-        sums = Sums.none(SIZE)
+        sums = Sums.zeros(SIZE)
         sums.add_image(np.zeros((SIZE, SIZE, 3), np.uint8))
         with Partial(store, SIZE, PLAN) as partial:
             for split in ("train", "val"):

@@ -12,7 +12,7 @@ from rich.text import Text
 from torch import Tensor
 
 from alexnet.config import load_config
-from alexnet.data.store.reader import verify_store
+from alexnet.data.store.verify import verify_store
 from alexnet.files.arrays import read_array
 from alexnet.model.network import AlexNet
 from alexnet.training.checkpoint import Checkpoint, checkpoints

@@ -24,8 +24,9 @@ from alexnet.data.prepare.chunk import prepare_chunk
 from alexnet.data.prepare.partial import Partial
 from alexnet.data.prepare.prepare import prepare, render
 from alexnet.data.sources import open_source, read_bytes
-from alexnet.data.store.reader import Store, verify_store
+from alexnet.data.store.reader import Store
 from alexnet.data.store.shard import Shard
+from alexnet.data.store.verify import verify_store
 
 BAD = ("train/ant/04.png", "train/cat/01.png", "val/bee/00.png")
 
@@ -421,7 +422,7 @@ def test_impossible_options_are_named(source: Path, tmp_path: Path, option: str,
 def test_the_store_says_what_it_is(source: Path, tmp_path: Path, size: int, encoding: str) -> None:
     prepare(source, tmp_path / "store", size=size, workers=1, quality=90)
     info = Store(tmp_path / "store").info
-    assert (info["version"], info["size"], info["encoding"], info["quality"]) == (2, size, encoding, 90)
+    assert (info["version"], info["size"], info["encoding"], info["quality"]) == (1, size, encoding, 90)
     assert info["source"] == {"kind": "folder", "path": str(source.resolve())}
     assert info["classes"] == [["ant", "ant"], ["bee", "bee"], ["cat", "cat"]]
 

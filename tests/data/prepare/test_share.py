@@ -11,7 +11,7 @@ from PIL import Image
 
 from alexnet.data.prepare.share import Share
 from alexnet.data.sources.source import FileAt, LabelledImage, Split
-from alexnet.data.store.reader import verify_store
+from alexnet.data.store.verify import verify_store
 
 SMALL_SHARDS = """
 import sys

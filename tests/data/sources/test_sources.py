@@ -14,7 +14,8 @@ from alexnet.data.sources import KINDS, known_layouts, open_source, read_bytes
 from alexnet.data.sources.held_out import ClassListing, split_classes
 from alexnet.data.sources.source import FileAt, LabelledImage, Source, SourceKind
 from alexnet.data.sources.tar import TarAt
-from alexnet.data.store.reader import Store, verify_store
+from alexnet.data.store.reader import Store
+from alexnet.data.store.verify import verify_store
 
 BUILDERS: dict[str, Callable[[Path], Path]] = {
     "folder": lambda root: miniature.folder(root, {"train/a": 3, "train/b": 2, "val/a": 1, "val/b": 2}),

@@ -1,4 +1,4 @@
-"""The columns of an Arrow file lie where pyarrow finds them; what is no such file is refused."""
+"""The columns of an Arrow file are where pyarrow finds them; anything but an Arrow file is refused."""
 
 from pathlib import Path
 
@@ -36,15 +36,15 @@ def test_every_buffer_is_where_pyarrow_finds_it(tmp_path: Path, metadata: dict |
     for ours, theirs in zip(found, batches, strict=True):
         buffers = [buffer for column in theirs.columns for buffer in column.buffers()]
         assert len(ours.buffers) == len(buffers) == 8
-        for span, buffer in zip(ours.buffers, buffers, strict=True):
-            stored, expected = file.read(*span), b"" if buffer is None else buffer.to_pybytes()
+        for position, buffer in zip(ours.buffers, buffers, strict=True):
+            stored, expected = file.read(*position), b"" if buffer is None else buffer.to_pybytes()
             assert stored == expected[: len(stored)] and not any(expected[len(stored) :])  # in memory it is padded
 
 
-def test_what_no_store_holds_is_refused(tmp_path: Path) -> None:
+def test_missing_values_and_compression_are_refused(tmp_path: Path) -> None:
     nulls = pa.record_batch([[b"a", None], pa.array([1, 2], pa.int32()), ["a", "b"]], schema=SCHEMA)
     for batches, options, reason in (
-        ([nulls], {}, "rows without content"),
+        ([nulls], {}, "missing values"),
         ([batch(40, 0)], {"compression": "zstd"}, "compressed"),
     ):
         with pytest.raises(ValueError, match=reason):
@@ -52,14 +52,14 @@ def test_what_no_store_holds_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"ARROW1", bytes(100), b"ARROW1\0\0" + bytes(100), b"PAR1" * 20])
-def test_what_is_no_arrow_file_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_anything_but_an_arrow_file_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.arrow").write_bytes(content)
-    with pytest.raises(ValueError, match=r"it is no Arrow file|it has no Arrow footer"):
+    with pytest.raises(ValueError, match=r"it is not an Arrow file|it has no Arrow footer"):
         read_layout(ReadAt(tmp_path / "a.arrow"))
 
 
-def test_a_damaged_file_is_read_or_refused_and_every_buffer_lies_within_it(tmp_path: Path) -> None:
-    """Changed bytes, runs of them and cut files, with most of them where the structure is."""
+def test_a_damaged_file_is_refused_or_every_buffer_is_within_it(tmp_path: Path) -> None:
+    """Changed bytes, runs of them and truncated files, most of them at the end, where the structure is."""
     path = write(tmp_path / "a.arrow", [batch(5, seed) for seed in range(3)])
     whole, random, refused = path.read_bytes(), np.random.default_rng(0), 0
     for _ in range(1000):
@@ -75,7 +75,8 @@ def test_a_damaged_file_is_read_or_refused_and_every_buffer_lies_within_it(tmp_p
         except ValueError:
             refused += 1
             continue
-        assert all(0 <= span.at <= span.at + span.length <= file.length for each in found for span in each.buffers)
+        for start, length in (buffer for each in found for buffer in each.buffers):
+            assert 0 <= start <= start + length <= file.length
     assert 100 < refused < 800
 
 

@@ -41,9 +41,9 @@ class Prepared(NamedTuple):
 
 
 def prepare_chunk(images: Sequence[LabelledImage], form: Form, summed: bool) -> Prepared:
-    """Reads, rescales and encodes `images`, at most `MOST_IN_16_BITS`, and sums them if `summed`."""
+    """Reads, rescales and encodes `images`, at most `MAX_IMAGES_16BIT`, and sums them if `summed`."""
     rows, bad = [], []
-    sums = Sums.few(form.size) if summed else None
+    sums = Sums.zeros_16bit(form.size) if summed else None
     for key, label, location in images:
         try:
             image = decode(read_bytes(location), form.size, form.honour_exif)

@@ -47,7 +47,7 @@ class Partial:
         self.bad: list[dict[str, str]] = []
         self.turns: dict[str, list[int]] = {"shards": [], "bad": []}  # of each shard and bad image, see Placed
         self.turn: dict[str, int] = {}  # how many turns each split has had
-        self.sums = Sums.none(size)
+        self.sums = Sums.zeros(size)
         self._numbers: dict[str, int] = {}  # how many shards of each split have rows
         self._writer = ThreadPoolExecutor(1, "shards")
         self._written: Future[None] | None = None
@@ -124,7 +124,7 @@ class Partial:
             self.sums.add(sums)
         self.seen[split], self.last[split] = seen, last
         sums_file = self.folder / f"sums-{sum(self.seen.values())}.npz"
-        np.savez(sums_file, images=self.sums.images, values=self.sums.values, products=self.sums.products)
+        np.savez(sums_file, images=self.sums.images, first=self.sums.first, second=self.sums.second)
         durable.sync(sums_file)
         state = {
             "plan": self.plan,
@@ -150,7 +150,7 @@ class Partial:
         for bad in self.bad:
             skipped[bad["split"]] += 1
         arrays: dict[str, str] = {}
-        info: StoreInfo = {
+        content = {
             "version": VERSION,
             "classes": self.plan["classes"],
             "splits": {name: {"images": images[name], "skipped": skipped[name]} for name in self.seen},
@@ -168,7 +168,8 @@ class Partial:
             with durable.whole(self.folder / name) as file:
                 np.save(file, array)
             arrays[name] = checksum(self.folder / name)
-        _write_json(self.folder / "store.json", seal(info))
+        info = seal(content)
+        _write_json(self.folder / "store.json", info)
         self.folder.rename(self.store)
         durable.sync(self.store.parent)
         for file in (self.store / "state.json", self.store / "skipped.txt", *self.store.glob("sums-*.npz")):
@@ -182,7 +183,7 @@ class Partial:
             plan, shards, seen, last, bad = (state[name] for name in ("plan", "shards", "seen", "last", "bad"))
             turns, turn = state["turns"], state["turn"]
             with open(self.folder / state["sums"], "rb") as file, np.load(file, allow_pickle=False) as arrays:
-                sums = Sums(int(arrays["images"]), arrays["values"], arrays["products"])
+                sums = Sums(int(arrays["images"]), arrays["first"], arrays["second"])
         except FileNotFoundError as error:
             if error.filename == str(self.folder / "state.json"):  # it was not begun
                 return

@@ -160,7 +160,7 @@ def _prepare_splits(
         with Progress(f"preparing {name}", total=splits[name].count, start=seen, silent=silent) as bar:
             for first in of_split:
                 with partial.shard(name) as shard:
-                    bad_before, sums = len(bad), Sums.none(form.size)
+                    bad_before, sums = len(bad), Sums.zeros(form.size)
                     for part, prepared in chain([first], islice(of_split, CHUNKS_PER_SHARD - 1)):
                         shard.add(prepared.rows)
                         bad += prepared.bad

@@ -1,25 +1,30 @@
-"""`store.json`: what is known of a store without opening its shards, and whether it can be believed."""
+"""`store.json`: what is known of a store without opening its shards, and whether it is intact."""
 
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict, cast, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, TypedDict, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 from alexnet.data.store.shard import ShardInfo
 from alexnet.files import lock
 
-VERSION = 2
-READABLE = (1, 2)
-"""Version 1 has no checksums of rows, of `mean.npy` and `covariance.npy`, and of `store.json` itself."""
+VERSION = 1
 COPY_AGAIN = "copy the store again, or delete it and prepare it again."
-DISK_AGAIN = "see whether its disk is there and sound, then give the same command again."
+CHECK_DISK = "check that its disk is connected and working, then run the same command again."
+
+MIN_ROW_BYTES = 16
+"""What a row takes in a shard without its image and key: two offsets, a label and a checksum."""
 
 
 class StoreInfo(TypedDict):
-    """`store.json`: `classes` are pairs of wnid and name, `splits` gives each split's `images` and
-    `skipped`, `arrays` the SHA-256 of `mean.npy` and `covariance.npy`, `skipped` each skipped image's `split`,
-    `key` and `reason`, and `sha256` the checksum of all the rest."""
+    """The content of `store.json`.
+
+    `classes` are pairs of wnid and name, `splits` gives each split's `images` and `skipped`, `skipped` the `split`,
+    `key` and `reason` of each skipped image, `arrays` the SHA-256 of `mean.npy` and `covariance.npy`, and `sha256` the
+    checksum of all other keys.
+    """
 
     version: int
     classes: list[list[str]]
@@ -32,46 +37,44 @@ class StoreInfo(TypedDict):
     batch_rows: int
     shards: list[ShardInfo]
     skipped: list[dict[str, str]]
-    arrays: NotRequired[dict[str, str]]
-    sha256: NotRequired[str]
+    arrays: dict[str, str]
+    sha256: str
 
 
-BYTES_OF_A_ROW = 12
-"""In a shard, at least: two places and a label, the image and its name not counted."""
-
-
-def seal(info: StoreInfo) -> StoreInfo:
-    """The same with its checksum."""
-    return {**info, "sha256": _checksum(info)}
+def seal(info: Mapping[str, Any]) -> StoreInfo:
+    """The content of `store.json` with its checksum."""
+    return cast(StoreInfo, {**info, "sha256": _checksum(info)})
 
 
 def read_info(path: Path) -> StoreInfo:
-    """`store.json` of the store at `path`. Raises ValueError where there is none, it is of another version, or it is
-    not as it was written."""
+    """`store.json` of the store at `path`.
+
+    Raises ValueError where there is none, it is of another version, or it is not as it was written.
+    """
     file = path / "store.json"
     try:
         info = json.loads(file.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
-        raise ValueError(_no_store(path)) from None
+        raise ValueError(_why_no_store(path)) from None
     except OSError as error:
-        raise ValueError(f"{file} cannot be read ({error.strerror or error}): {DISK_AGAIN}") from None
+        raise ValueError(f"{file} cannot be read ({error.strerror or error}): {CHECK_DISK}") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} cannot be read ({error}): {COPY_AGAIN}") from None
     version = info.get("version") if isinstance(info, dict) else None
-    if version not in READABLE:
+    if version != VERSION:
         raise ValueError(
-            f"{file} is of version {version} and this alexnet reads version {' and '.join(map(str, READABLE))}: "
+            f"{file} is of version {version} and this alexnet reads version {VERSION}: "
             "delete the store and prepare it again."
         )
-    if wrong := _misfit(info, StoreInfo, "") or _nonsense(cast(StoreInfo, info)):
-        raise ValueError(f"{file} cannot be read ({wrong}): {COPY_AGAIN}")
-    if info.get("sha256", "") != (_checksum(info) if version > 1 else info.get("sha256", "")):
-        raise ValueError(f"{file} does not have the checksum in it, so it was changed: {COPY_AGAIN}")
+    if problem := _type_mismatch(info, StoreInfo, "") or _contradiction(cast(StoreInfo, info)):
+        raise ValueError(f"{file} cannot be read ({problem}): {COPY_AGAIN}")
+    if info["sha256"] != _checksum(info):
+        raise ValueError(f"{file} does not match its own checksum, so it was changed: {COPY_AGAIN}")
     return cast(StoreInfo, info)
 
 
 def check_shards(folder: Path, shards: list[ShardInfo]) -> None:
-    """Every shard is there and as long as it should be: what a copy that was broken off gets wrong."""
+    """ValueError unless every shard is there and has its length. An interrupted copy fails this."""
     for shard in shards:
         file = folder / shard["file"]
         try:
@@ -79,41 +82,40 @@ def check_shards(folder: Path, shards: list[ShardInfo]) -> None:
         except FileNotFoundError:
             raise ValueError(f"{file} is missing: {COPY_AGAIN}") from None
         except OSError as error:
-            raise ValueError(f"{file} cannot be read ({error.strerror or error}): {DISK_AGAIN}") from None
+            raise ValueError(f"{file} cannot be read ({error.strerror or error}): {CHECK_DISK}") from None
         if length != shard["bytes"]:
             raise ValueError(f"{file} has {length} bytes and not {shard['bytes']}: {COPY_AGAIN}")
 
 
-def _checksum(info: Any) -> str:
+def _checksum(info: Mapping[str, Any]) -> str:
     rest = {key: value for key, value in info.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def _misfit(value: Any, expected: Any, where: str) -> str | None:
-    """In which way a JSON value is not what a type says, in words; None where it is."""
+def _type_mismatch(value: Any, expected: Any, where: str) -> str | None:
+    """How a JSON value differs from a type, in words; None where it does not."""
     if is_typeddict(expected):
         if not isinstance(value, dict):
-            return f"{where or 'it'} is no object"
+            return f"{where or 'it'} is not an object"
         for key, hint in get_type_hints(expected).items():
             if key not in value:
-                if key in expected.__required_keys__:
-                    return f"{where}{key} is missing"
-            elif wrong := _misfit(value[key], hint, f"{where}{key} "):
-                return wrong
+                return f"{where}{key} is missing"
+            if problem := _type_mismatch(value[key], hint, f"{where}{key} "):
+                return problem
         return None
     origin, arguments = get_origin(expected), get_args(expected)
     if origin in (list, dict):
         if not isinstance(value, origin):
-            return f"{where}is no {'list' if origin is list else 'object'}"
-        parts = value.values() if isinstance(value, dict) else value
-        return next((wrong for part in parts if (wrong := _misfit(part, arguments[-1], where))), None)
+            return f"{where}is not {'a list' if origin is list else 'an object'}"
+        items = value.values() if isinstance(value, dict) else value
+        return next((problem for item in items if (problem := _type_mismatch(item, arguments[-1], where))), None)
     if expected is Any or (isinstance(value, expected) and not isinstance(value, bool)):
         return None
-    return f"{where}is {value!r:.40}, no {'number' if expected is int else 'text'}"
+    return f"{where}is {value!r:.40}, not a {'number' if expected is int else 'text'}"
 
 
-def _nonsense(info: StoreInfo) -> str | None:
-    """What no store can be, in words."""
+def _contradiction(info: StoreInfo) -> str | None:
+    """Why no store can have this content, in words; None where one can."""
     if not 1 <= info["size"] <= 4096 or info["batch_rows"] < 1:
         return f"size {info['size']} or batch_rows {info['batch_rows']} makes no sense"
     if any(len(pair) != 2 for pair in info["classes"]) or not info["classes"]:
@@ -122,18 +124,19 @@ def _nonsense(info: StoreInfo) -> str | None:
         return "a split has no number of images"
     for shard in info["shards"]:
         if not re.fullmatch(r"[\w-]{1,99}\.arrow", shard["file"], re.ASCII) or shard["rows"] < 0:
-            return f"{shard['file']!r:.80} is no shard"
-        if shard["rows"] > shard["bytes"] // BYTES_OF_A_ROW:
+            return f"{shard['file']!r:.80} is not a shard"
+        if shard["rows"] > shard["bytes"] // MIN_ROW_BYTES:
             return f"{shard['file']} is too short for {shard['rows']} rows"
     return None
 
 
-def _no_store(path: Path) -> str:
+def _why_no_store(path: Path) -> str:
+    """What is at a path without a `store.json`, and what to do."""
     partial = path if path.name.endswith(".partial") else path.with_name(path.name + ".partial")
     if lock.is_held(partial):
-        return f"{path} is being written by alexnet prepare at this moment: wait until it is done."
+        return f"{path} is still being written by alexnet prepare: wait until it is done."
     if partial.is_dir():
-        return f"{path} is not finished: give its `alexnet prepare` command again, it goes on where it was."
+        return f"{path} is unfinished: run its `alexnet prepare` command again, which resumes it."
     if path.exists():
         return f"{path} is not a store (it has no store.json): make one with `alexnet prepare`."
     return f"There is no store at {path}: make one with `alexnet prepare`."
