@@ -8,6 +8,19 @@ import pytest
 
 from alexnet.native import compiler
 
+SOURCE = """
+#include "answer.h"
+#include "exports.h"
+int answer() { return ANSWER; }
+void add(const float *x, int64_t count, float factor, bool negative, float *sum) {
+    for (int64_t i = 0; i < count; i++) *sum += (negative ? -factor : factor) * x[i];
+}
+extern "C" const Export *alexnet_exports() {
+    static const Export all[] = {exported("answer", answer), exported("add", add), {}};
+    return all;
+}
+"""
+
 
 @pytest.fixture(autouse=True)
 def can_build() -> None:
@@ -31,7 +44,7 @@ def source(fresh: Path) -> Path:
     folder = fresh / "native"
     folder.mkdir()
     (folder / "answer.h").write_text("#define ANSWER 42\n")
-    (folder / "answer.cpp").write_text('#include "answer.h"\nextern "C" int answer() { return ANSWER; }\n')
+    (folder / "answer.cpp").write_text(SOURCE)
     return folder / "answer.cpp"
 
 

@@ -1,5 +1,6 @@
 """Building libraries once and opening them."""
 
+import ctypes
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -55,3 +56,22 @@ def test_all_that_build_at_once_get_a_whole_library(source: Path, calls: Path, f
 def test_off_is_said_by_the_environment(value: str, off: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALEXNET_KERNELS", value)
     assert library.is_off() is off
+
+
+def test_functions_have_the_types_that_the_source_gives_them(source: Path) -> None:
+    opened = library.load(source, FLAGS)
+    x, total = (ctypes.c_float * 3)(1.0, 2.0, 4.0), ctypes.c_float(0.5)
+    opened.add(x, 3, 2, True, ctypes.addressof(total))
+    assert total.value == 0.5 - 2 * 7
+    assert "add" in opened and "subtract" not in opened
+    assert opened.address("add") != opened.address("answer")
+    with pytest.raises(AttributeError, match="exports no subtract"):
+        _ = opened.subtract
+    with pytest.raises(ctypes.ArgumentError):
+        opened.add(x, 3.5, 2, True, None)
+
+
+def test_a_library_without_a_list_of_its_functions_is_refused(source: Path) -> None:
+    source.write_text('extern "C" int answer() { return 42; }\n')
+    with pytest.raises(library.UnavailableError, match="alexnet_exports"):
+        library.load(source, FLAGS)

@@ -130,6 +130,8 @@ def first_gradients(x: Tensor, weight: Tensor, g: Tensor, stride: int) -> list[T
     """Gradients of weight and bias of a convolution over few channels; None where oneDNN is to make them."""
     if weight.shape[1] > MOST_FIRST or weight.shape[2] != weight.shape[3] or not kernels.usable(x):
         return None
+    if not kernels.has("first_gradient", x.dtype):
+        return None
     x, g = (t.contiguous(memory_format=torch.channels_last) for t in (x, g))
     of_weight = torch.empty_like(weight, memory_format=torch.channels_last)
     of_bias = weight.new_empty(len(weight))

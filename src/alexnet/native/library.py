@@ -8,16 +8,51 @@ from __future__ import annotations
 import ctypes
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from alexnet.native import cache
 from alexnet.native import compiler as cxx
 from alexnet.native.compiler import Flags, UnavailableError
 
-NOTHING: Mapping[str, Sequence[type]] = MappingProxyType({})
+_TYPES = {
+    "v": None, "p": ctypes.c_void_p, "b": ctypes.c_bool, "i": ctypes.c_int, "l": ctypes.c_int64, "f": ctypes.c_float,
+}  # fmt: skip
+"""The letters of `exports.h`."""
+
+
+class _Export(ctypes.Structure):
+    _fields_ = (("name", ctypes.c_char_p), ("types", ctypes.c_char_p), ("function", ctypes.c_void_p))
+
+
+class Library:
+    """An open library; its functions are attributes, with the types that it exports them with (`exports.h`)."""
+
+    def __init__(self, path: Path) -> None:
+        self._library = ctypes.CDLL(str(path))
+        self._library.alexnet_exports.restype = ctypes.POINTER(_Export)
+        self._functions: dict[str, Callable[..., Any]] = {}
+        self._addresses: dict[str, int] = {}
+        for export in self._library.alexnet_exports():
+            if export.name is None:
+                break
+            result, *arguments = (_TYPES[letter] for letter in export.types.decode())
+            self._functions[export.name.decode()] = ctypes.CFUNCTYPE(result, *arguments)(export.function)
+            self._addresses[export.name.decode()] = export.function
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._functions
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        try:
+            return self._functions[name]
+        except KeyError:
+            raise AttributeError(f"the library exports no {name}") from None
+
+    def address(self, name: str) -> int:
+        """Where the function `name` is in memory, to be handed to another library."""
+        return self._addresses[name]
 
 
 class Threads(NamedTuple):
@@ -33,11 +68,8 @@ def is_off() -> bool:
     return os.environ.get("ALEXNET_KERNELS", "").lower() in ("off", "0", "no")
 
 
-def load(source: Path, flags: Flags, arguments: Mapping[str, Sequence[type]] = NOTHING) -> ctypes.CDLL:
-    """The library made of `source`, built where the cache has none, its functions with the types of their `arguments`.
-
-    Raises UnavailableError.
-    """
+def load(source: Path, flags: Flags) -> Library:
+    """The library made of `source`, built where the cache has none. Raises UnavailableError."""
     if os.name != "posix":
         raise UnavailableError("they are built on Linux and macOS only")
     compiler = cxx.command()
@@ -47,15 +79,12 @@ def load(source: Path, flags: Flags, arguments: Mapping[str, Sequence[type]] = N
         path = cache.folder() / cache.library_name(compiler, source, flags)
         if not (path.exists() and cache.is_private(path)):
             cxx.build(compiler, source, flags, path)
-        library = ctypes.CDLL(str(path))
-        for name, types in arguments.items():
-            getattr(library, name).argtypes = types
-        return library
+        return Library(path)
     except (OSError, AttributeError) as error:
         raise UnavailableError(str(error)) from error
 
 
-def load_or_warn(load: Callable[[], ctypes.CDLL], without: str) -> ctypes.CDLL | None:
+def load_or_warn(load: Callable[[], Library], without: str) -> Library | None:
     """What `load` gives, or None, with a warning that says what it is like `without`."""
     try:
         return load()

@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "bicubic.h"
+#include "exports.h"
 #include "jpeg.h"
 #include "vector.h"
 
@@ -68,18 +69,14 @@ void decode_patch(void *patches, int64_t i) { static_cast<const Patches *>(patch
 
 using Each = void (*)(void (*work)(void *, int64_t), void *what, int64_t count, int threads);
 
-}  // namespace
-
-extern "C" {
-
-void alexnet_resize(const uint8_t *image, int64_t height, int64_t width, float left, float top, float right,
-                    float bottom, int64_t size, uint8_t *out) {
+void resize_box(const uint8_t *image, int64_t height, int64_t width, float left, float top, float right, float bottom,
+                int64_t size, uint8_t *out) {
     const float box[] = {left, top, right, bottom};
     resize(image, height, width, box, size, out);
 }
 
 // Adds the values of an image to `values`, and the sums of their products to `products`, in the order of Products.
-void alexnet_add_moments(const uint8_t *image, int64_t pixels, uint16_t *values, int64_t *products) {
+void add_moments(const uint8_t *image, int64_t pixels, uint16_t *values, int64_t *products) {
     for (int64_t i = 0; i < 3 * pixels; i++) values[i] += image[i];
     Products sums;
     const int64_t steps = std::max<int64_t>(0, (pixels - 1) / LANES);  // a step looks two bytes beyond its end
@@ -90,12 +87,18 @@ void alexnet_add_moments(const uint8_t *image, int64_t pixels, uint16_t *values,
 }
 
 // See Patches: done[i] is 0 where jpeg.h refuses an image. By the threads behind `each`, or by this one without.
-void alexnet_decode(int64_t count, const uint8_t *const *data, const int64_t *lengths, int64_t height, int64_t width,
-                    const int64_t (*places)[3], int64_t rows, int64_t columns, uint8_t *out, uint8_t *done, Each each,
-                    int threads) {
+void decode(int64_t count, const uint8_t *const *data, const int64_t *lengths, int64_t height, int64_t width,
+            const int64_t (*places)[3], int64_t rows, int64_t columns, uint8_t *out, uint8_t *done, Each each,
+            int threads) {
     Patches patches{data, lengths, height, width, places, rows, columns, out, done};
     if (each) return each(decode_patch, &patches, count, threads);
     for (int64_t i = 0; i < count; i++) patches.decode(i);
 }
 
-}  // extern "C"
+}  // namespace
+
+extern "C" const Export *alexnet_exports() {
+    static const Export all[] = {
+        exported("resize", resize_box), exported("add_moments", add_moments), exported("decode", decode), {}};
+    return all;
+}

@@ -4,7 +4,6 @@ The results equal those of Pillow, NumPy and libjpeg-turbo to the last bit. With
 with `ALEXNET_KERNELS=off` Pillow and NumPy do the work, and `decode_crops` leaves it to its caller.
 """
 
-import ctypes
 import functools
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,30 +18,24 @@ SOURCE = Path(__file__).with_name("pixels.cpp")
 _BASIC = ("-O3", "-std=c++17", "-ffp-contract=off", "-fwrapv", "-shared", "-fPIC")
 FLAGS = ((*_BASIC, "-march=native"), _BASIC)
 
-_pointer, _size, _real = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
-_ARGUMENTS = {
-    "alexnet_resize": (_pointer, _size, _size, _real, _real, _real, _real, _size, _pointer),
-    "alexnet_add_moments": (_pointer, _size, _pointer, _pointer),
-    "alexnet_decode": (_size, *(_pointer,) * 2, *(_size,) * 2, _pointer, *(_size,) * 2, *(_pointer,) * 3, ctypes.c_int),
-}
 BytesLike = bytes | bytearray | memoryview
 WHOLE = np.zeros((1, 3), np.int64)
 """The crop of `decode_crops` that is all of one image."""
-_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # channels, in the order of alexnet_add_moments
+_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # channels, in the order of add_moments
 
 
-def load() -> ctypes.CDLL:
+def load() -> native.Library:
     """The compiled library, built if it is not in the cache. Raises native.UnavailableError."""
-    return native.load(SOURCE, FLAGS, _ARGUMENTS)
+    return native.load(SOURCE, FLAGS)
 
 
 @functools.cache
-def _loaded() -> ctypes.CDLL | None:
+def _loaded() -> native.Library | None:
     without = "Images are resized by Pillow and decoded by libjpeg-turbo, with the same result but slower"
     return native.load_or_warn(load, f"{without}: the compiled functions are not available")
 
 
-def library() -> ctypes.CDLL | None:
+def library() -> native.Library | None:
     """The compiled library; None if it is turned off or cannot be built (which one warning reports)."""
     return None if native.is_off() else _loaded()
 
@@ -58,7 +51,7 @@ def resize(image: np.ndarray, box: tuple[float, float, float, float], size: int)
         return np.asarray(narrow.resize((size, size), Image.Resampling.BICUBIC, (0, top, size, bottom)))
     image = np.ascontiguousarray(image)
     out = np.empty((size, size, 3), np.uint8)
-    compiled.alexnet_resize(address(image), *image.shape[:2], *box, size, address(out))
+    compiled.resize(address(image), *image.shape[:2], *box, size, address(out))
     return out
 
 
@@ -73,7 +66,7 @@ def add_moments(image: np.ndarray, first: np.ndarray, second: np.ndarray) -> Non
         image = np.ascontiguousarray(image)
         assert first.dtype == np.uint16 and first.shape == image.shape and first.flags.c_contiguous
         sums = np.zeros(len(_PAIRS), np.int64)
-        compiled.alexnet_add_moments(address(image), image.size // 3, address(first), address(sums))
+        compiled.add_moments(address(image), image.size // 3, address(first), address(sums))
     for (a, b), value in zip(_PAIRS, sums, strict=True):
         second[a, b] += value
         if a != b:
@@ -128,7 +121,7 @@ def decode_crops(
     addresses = np.array([address(each) for each in arrays], np.uint64)
     lengths = np.array([len(each) for each in arrays], np.int64)
     inputs = len(arrays), address(addresses), address(lengths), height, width, address(crops), rows, columns
-    compiled.alexnet_decode(*inputs, address(out), address(done), *(threads or (None, 1)))
+    compiled.decode(*inputs, address(out), address(done), *(threads or (None, 1)))
     return done.astype(bool)
 
 

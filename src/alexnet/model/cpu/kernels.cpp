@@ -9,13 +9,14 @@
 #include <cstdint>
 #include <vector>
 
-#include "space_to_depth.h"
-#include "conv_gradient.h"
 #include "conv1.h"
+#include "conv_gradient.h"
+#include "exports.h"
 #include "linear.h"
 #include "lrn.h"
 #include "momentum.h"
 #include "pool.h"
+#include "space_to_depth.h"
 #include "spatial_norm.h"
 
 namespace {
@@ -23,12 +24,16 @@ namespace {
 constexpr int64_t BAND = 8;      // rows of pooled output made together from one buffer
 constexpr int64_t CHUNK = 2048;  // weights updated together
 
-template <class T> void lrn(const T *x, T *y, int64_t pixels, const Norm &n, int threads) {
+template <class T>
+void lrn(const T *x, T *y, int64_t pixels, int64_t channels, int64_t groups, int64_t half, bool relu, float alpha, float k, int threads) {
+    const Norm n{channels, groups, half, relu, alpha, k};
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t i = 0; i < pixels; i++) lrn_pixel(x + i * n.channels, y + i * n.channels, n);
 }
 
-template <class T> void lrn_gradient(const T *x, const T *g, T *dx, int64_t pixels, const Norm &n, int threads) {
+template <class T>
+void lrn_gradient(const T *x, const T *g, T *dx, int64_t pixels, int64_t channels, int64_t groups, int64_t half, bool relu, float alpha, float k, int threads) {
+    const Norm n{channels, groups, half, relu, alpha, k};
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t i = 0; i < pixels; i++) {
         const int64_t at = i * n.channels;
@@ -36,7 +41,9 @@ template <class T> void lrn_gradient(const T *x, const T *g, T *dx, int64_t pixe
     }
 }
 
-template <class T> void pool(const T *x, T *y, uint8_t *place, int64_t batch, const Pool &p, int threads) {
+template <class T>
+void pool(const T *x, T *y, uint8_t *place, int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t out_height, int64_t out_width, int64_t kernel, int64_t stride, int threads) {
+    const Pool p{height, width, channels, out_height, out_width, kernel, stride};
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t line = 0; line < batch * p.out_height; line++) {
         const T *image = x + line / p.out_height * p.height * p.width * p.channels;
@@ -48,7 +55,8 @@ template <class T> void pool(const T *x, T *y, uint8_t *place, int64_t batch, co
 }
 
 template <class T>
-void pool_gradient(const T *g, const uint8_t *place, T *dx, int64_t batch, const Pool &p, int threads) {
+void pool_gradient(const T *g, const uint8_t *place, T *dx, int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t out_height, int64_t out_width, int64_t kernel, int64_t stride, int threads) {
+    const Pool p{height, width, channels, out_height, out_width, kernel, stride};
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t line = 0; line < batch * p.height; line++) {
         const int64_t image = line / p.height * p.out_height * p.out_width * p.channels;
@@ -61,7 +69,9 @@ void pool_gradient(const T *g, const uint8_t *place, T *dx, int64_t batch, const
 // Normalisation and pooling, with the ReLU before or without: the rows under a line of windows are normalised into a
 // buffer that stays in cache.
 template <class T>
-void stage(const T *x, T *y, uint8_t *place, int64_t batch, const Norm &n, const Pool &p, int threads) {
+void stage(const T *x, T *y, uint8_t *place, int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t out_height, int64_t out_width, int64_t kernel, int64_t stride, int64_t groups, int64_t half, bool relu, float alpha, float k, int threads) {
+    const Pool p{height, width, channels, out_height, out_width, kernel, stride};
+    const Norm n{channels, groups, half, relu, alpha, k};
     const int64_t bands = (p.out_height + BAND - 1) / BAND, row_size = p.width * p.channels;
 #pragma omp parallel num_threads(threads)
     {
@@ -91,8 +101,9 @@ void stage(const T *x, T *y, uint8_t *place, int64_t batch, const Norm &n, const
 }
 
 template <class T>
-void stage_gradient(const T *x, const T *g, const uint8_t *place, T *dx, int64_t batch, const Norm &n, const Pool &p,
-                    int threads) {
+void stage_gradient(const T *x, const T *g, const uint8_t *place, T *dx, int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t out_height, int64_t out_width, int64_t kernel, int64_t stride, int64_t groups, int64_t half, bool relu, float alpha, float k, int threads) {
+    const Pool p{height, width, channels, out_height, out_width, kernel, stride};
+    const Norm n{channels, groups, half, relu, alpha, k};
 #pragma omp parallel num_threads(threads)
     {
         std::vector<float> normed(p.channels);  // the gradient of one pixel after normalisation
@@ -108,7 +119,9 @@ void stage_gradient(const T *x, const T *g, const uint8_t *place, T *dx, int64_t
     }
 }
 
-template <class S, class T> void blocks(const S *x, T *y, int64_t batch, const Blocks &b, int threads) {
+template <class S, class T>
+void blocks(const S *x, T *y, int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t out_height, int64_t out_width, int64_t side, int threads) {
+    const Blocks b{height, width, channels, out_height, out_width, side};
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t line = 0; line < batch * b.out_height; line++) {
         const S *image = x + line / b.out_height * b.height * b.width * b.channels;
@@ -147,7 +160,8 @@ void remove_mean(const uint8_t *patches, const float *mean, const float *mirrore
 }
 
 template <class G>
-void momentum_update(float *w, float *v, const G *g, int64_t count, const Momentum &m, int threads) {
+void momentum_update(float *w, float *v, const G *g, int64_t count, float rate, float momentum, float decay, int threads) {
+    const Momentum m{rate, momentum, decay};
     const int64_t chunks = (count + CHUNK - 1) / CHUNK;
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t chunk = 0; chunk < chunks; chunk++) {
@@ -156,153 +170,87 @@ void momentum_update(float *w, float *v, const G *g, int64_t count, const Moment
     }
 }
 
-}  // namespace
-
-#define ALEXNET_NORM int64_t groups, int64_t half, int64_t relu, float alpha, float k
-#define ALEXNET_POOL                                                                                           \
-    int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t out_height, int64_t out_width,     \
-        int64_t kernel, int64_t stride
-#define ALEXNET_MAP                                                                                            \
-    int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t half, float alpha, float k
-#define ALEXNET_BLOCKS                                                                                         \
-    int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t out_height, int64_t out_width,     \
-        int64_t side
-#define ALEXNET_FIRST                                                                                          \
-    int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t out_height, int64_t out_width,     \
-        int64_t out_channels, int64_t size, int64_t stride
-#define ALEXNET_CONV                                                                                           \
-    int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t out_height, int64_t out_width,     \
-        int64_t out_channels, int64_t size, int64_t padding, int64_t groups
-#define ALEXNET_FULL int64_t batch, int64_t in, int64_t out, int threads
-#define ALEXNET_MOMENTUM float rate, float momentum, float decay
-#ifdef ALEXNET_AVX512
-#define ALEXNET_WITH_VECTORS(CALL) CALL
-#else
-#define ALEXNET_WITH_VECTORS(CALL)  // never called
-#endif
-#ifdef ALEXNET_PAIRS
-#define ALEXNET_WITH_PAIRS(CALL) CALL
-#else
-#define ALEXNET_WITH_PAIRS(CALL)  // never called
-#endif
-#define ALEXNET_LAYERS(NAME, T)                                                                                \
-    void lrn_##NAME(const T *x, T *y, int64_t pixels, int64_t channels, ALEXNET_NORM, int threads) {           \
-        lrn(x, y, pixels, Norm{channels, groups, half, relu != 0, alpha, k}, threads);                                    \
-    }                                                                                                          \
-    void lrn_gradient_##NAME(const T *x, const T *g, T *dx, int64_t pixels, int64_t channels, ALEXNET_NORM,    \
-                             int threads) {                                                                    \
-        lrn_gradient(x, g, dx, pixels, Norm{channels, groups, half, relu != 0, alpha, k}, threads);                       \
-    }                                                                                                          \
-    void pool_##NAME(const T *x, T *y, uint8_t *place, ALEXNET_POOL, int threads) {                            \
-        pool(x, y, place, batch, Pool{height, width, channels, out_height, out_width, kernel, stride}, threads); \
-    }                                                                                                          \
-    void pool_gradient_##NAME(const T *g, const uint8_t *place, T *dx, ALEXNET_POOL, int threads) {            \
-        pool_gradient(g, place, dx, batch, Pool{height, width, channels, out_height, out_width, kernel, stride}, \
-                      threads);                                                                                \
-    }                                                                                                          \
-    void stage_##NAME(const T *x, T *y, uint8_t *place, ALEXNET_POOL, ALEXNET_NORM, int threads) {             \
-        stage(x, y, place, batch, Norm{channels, groups, half, relu != 0, alpha, k},                                      \
-              Pool{height, width, channels, out_height, out_width, kernel, stride}, threads);                  \
-    }                                                                                                          \
-    void stage_gradient_##NAME(const T *x, const T *g, const uint8_t *place, T *dx, ALEXNET_POOL,              \
-                               ALEXNET_NORM, int threads) {                                                    \
-        stage_gradient(x, g, place, dx, batch, Norm{channels, groups, half, relu != 0, alpha, k},                         \
-                       Pool{height, width, channels, out_height, out_width, kernel, stride}, threads);         \
-    }                                                                                                          \
-    void spatial_norm_##NAME(const T *x, T *y, ALEXNET_MAP, int threads) {                                     \
-        spatial_norm(x, y, batch, Map{height, width, channels, half, alpha, k}, threads);                      \
-    }                                                                                                          \
-    void spatial_norm_gradient_##NAME(const T *x, const T *g, T *dx, ALEXNET_MAP, int threads) {               \
-        spatial_norm_gradient(x, g, dx, batch, Map{height, width, channels, half, alpha, k}, threads);         \
-    }                                                                                                          \
-    void remove_mean_##NAME(const uint8_t *patches, const float *mean, const float *mirrored_mean,             \
-                            const int64_t *offsets, const uint8_t *mirrored, const float *shifts, T *x,        \
-                            int64_t batch, int64_t crop, int64_t size, int threads) {                          \
-        remove_mean(patches, mean, mirrored_mean, offsets, mirrored, shifts, x, batch, crop, size, threads);   \
-    }                                                                                                          \
-    void blocks_##NAME(const T *x, T *y, ALEXNET_BLOCKS, int threads) {                                        \
-        blocks(x, y, batch, Blocks{height, width, channels, out_height, out_width, side}, threads);            \
-    }                                                                                                          \
-    void blocks_from_float32_##NAME(const float *x, T *y, ALEXNET_BLOCKS, int threads) {                       \
-        blocks(x, y, batch, Blocks{height, width, channels, out_height, out_width, side}, threads);            \
-    }
-
-extern "C" {
-
-int first_bfloat16(const bfloat16 *x, const float *weight, const float *bias, bfloat16 *y, ALEXNET_FIRST, int64_t relu,
-                   int threads) {
-    const First f{height, width, channels, out_height, out_width, out_channels, size, stride};
-    return first(x, weight, bias, y, batch, f, relu != 0, threads);
-}
-
-int first_gradient_float32(const float *x, const float *g, float *weight, float *bias, ALEXNET_FIRST, int threads) {
-    const First f{height, width, channels, out_height, out_width, out_channels, size, stride};
-    return first_gradient(x, g, weight, bias, batch, f, threads);
-}
-
-int first_gradient_bfloat16(const bfloat16 *x, const bfloat16 *g, float *weight, float *bias, ALEXNET_FIRST,
-                            int threads) {
-    const First f{height, width, channels, out_height, out_width, out_channels, size, stride};
-    return first_gradient(x, g, weight, bias, batch, f, threads);
-}
-
-int conv_gradient_float32(const float *x, const float *g, float *weight, float *bias, ALEXNET_CONV, int threads) {
-    const Conv f{height, width, channels, out_height, out_width, out_channels, size, padding, groups};
-    ALEXNET_WITH_VECTORS(return conv_gradient(x, g, weight, bias, batch, f, threads));
-    return false;
-}
-
-int conv_gradient_bfloat16(const bfloat16 *x, const bfloat16 *g, float *weight, float *bias, ALEXNET_CONV,
-                           int threads) {
-    const Conv f{height, width, channels, out_height, out_width, out_channels, size, padding, groups};
-    ALEXNET_WITH_PAIRS(return conv_gradient(x, g, weight, bias, batch, f, threads));
-    return false;
-}
-
 // Calls work(what, i) for every i < count, whoever is free the next one.
 void each(void (*work)(void *, int64_t), void *what, int64_t count, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(dynamic)
     for (int64_t i = 0; i < count; i++) work(what, i);
 }
 
-#ifdef _OPENMP
-int has_threads() { return true; }
-#else
-int has_threads() { return false; }
+#define ALEXNET_FIRST                                                                                                  \
+    int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t out_height, int64_t out_width,             \
+        int64_t out_channels, int64_t size, int64_t stride
+#define ALEXNET_CONV                                                                                                   \
+    int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t out_height, int64_t out_width,             \
+        int64_t out_channels, int64_t size, int64_t padding, int64_t groups
+#define ALEXNET_FULL int64_t batch, int64_t in, int64_t out, int threads
+
+#ifdef ALEXNET_AVX512
+template <class T>
+bool flat_first_gradient(const T *x, const T *g, float *weight, float *bias, ALEXNET_FIRST, int threads) {
+    const First f{height, width, channels, out_height, out_width, out_channels, size, stride};
+    return first_gradient(x, g, weight, bias, batch, f, threads);
+}
+
+template <class T>
+bool flat_conv_gradient(const T *x, const T *g, float *weight, float *bias, ALEXNET_CONV, int threads) {
+    const Conv f{height, width, channels, out_height, out_width, out_channels, size, padding, groups};
+    return conv_gradient(x, g, weight, bias, batch, f, threads);
+}
+
+template <class T>
+void flat_full_update(const T *x, const T *g, float *w, float *v, float rate, float momentum, float decay, ALEXNET_FULL) {
+    full_update(x, g, w, v, batch, in, out, {rate, momentum, decay}, threads);
+}
 #endif
-int has_pairs() { return HAS_PAIRS; }
-int has_vectors() { return HAS_VECTORS; }
 
-void full_bfloat16(const bfloat16 *x, const float *weight, const float *bias, bfloat16 *y, ALEXNET_FULL) {
-    ALEXNET_WITH_PAIRS(full(x, weight, bias, y, batch, in, out, threads));
+#ifdef ALEXNET_PAIRS
+bool flat_first(const bfloat16 *x, const float *weight, const float *bias, bfloat16 *y, ALEXNET_FIRST, bool relu,
+                int threads) {
+    const First f{height, width, channels, out_height, out_width, out_channels, size, stride};
+    return first(x, weight, bias, y, batch, f, relu, threads);
 }
-void full_gradient_bfloat16(const bfloat16 *g, const float *weight, bfloat16 *dx, ALEXNET_FULL) {
-    ALEXNET_WITH_PAIRS(full_gradient(g, weight, dx, batch, in, out, threads));
-}
-void full_gradient_of_weight_bfloat16(const bfloat16 *x, const bfloat16 *g, float *dw, ALEXNET_FULL) {
-    ALEXNET_WITH_PAIRS(full_gradient_of_weight(x, g, dw, batch, in, out, threads));
-}
-void full_gradient_float32(const float *g, const float *weight, float *dx, ALEXNET_FULL) {
-    ALEXNET_WITH_VECTORS(full_gradient(g, weight, dx, batch, in, out, threads));
-}
-void full_gradient_of_weight_float32(const float *x, const float *g, float *dw, ALEXNET_FULL) {
-    ALEXNET_WITH_VECTORS(full_gradient_of_weight(x, g, dw, batch, in, out, threads));
-}
-void full_update_bfloat16(const bfloat16 *x, const bfloat16 *g, float *w, float *v, ALEXNET_MOMENTUM,
-                          ALEXNET_FULL) {
-    ALEXNET_WITH_PAIRS(full_update(x, g, w, v, batch, in, out, {rate, momentum, decay}, threads));
-}
-void full_update_float32(const float *x, const float *g, float *w, float *v, ALEXNET_MOMENTUM, ALEXNET_FULL) {
-    ALEXNET_WITH_VECTORS(full_update(x, g, w, v, batch, in, out, {rate, momentum, decay}, threads));
-}
+#endif
 
-ALEXNET_LAYERS(float32, float)
-ALEXNET_LAYERS(bfloat16, bfloat16)
+}  // namespace
 
-void momentum_update_float32(float *w, float *v, const float *g, int64_t count, ALEXNET_MOMENTUM, int threads) {
-    momentum_update(w, v, g, count, {rate, momentum, decay}, threads);
-}
-void momentum_update_bfloat16(float *w, float *v, const bfloat16 *g, int64_t count, ALEXNET_MOMENTUM, int threads) {
-    momentum_update(w, v, g, count, {rate, momentum, decay}, threads);
-}
+#define FLOAT32(NAME) exported(#NAME "_float32", NAME<float>)
+#define BFLOAT16(NAME) exported(#NAME "_bfloat16", NAME<bfloat16>)
+#define BOTH(NAME) FLOAT32(NAME), BFLOAT16(NAME)
+
+extern "C" const Export *alexnet_exports() {
+    static const Export all[] = {
+#ifdef _OPENMP
+        exported("each", each),
+#endif
+#ifdef ALEXNET_AVX512
+        exported("first_gradient_float32", flat_first_gradient<float>),
+        exported("conv_gradient_float32", flat_conv_gradient<float>),
+        exported("full_update_float32", flat_full_update<float>),
+        FLOAT32(full_gradient),
+        FLOAT32(full_gradient_of_weight),
+#endif
+#ifdef ALEXNET_PAIRS
+        exported("first_bfloat16", flat_first),
+        exported("first_gradient_bfloat16", flat_first_gradient<bfloat16>),
+        exported("conv_gradient_bfloat16", flat_conv_gradient<bfloat16>),
+        exported("full_update_bfloat16", flat_full_update<bfloat16>),
+        BFLOAT16(full),
+        BFLOAT16(full_gradient),
+        BFLOAT16(full_gradient_of_weight),
+#endif
+        BOTH(lrn),
+        BOTH(lrn_gradient),
+        BOTH(pool),
+        BOTH(pool_gradient),
+        BOTH(stage),
+        BOTH(stage_gradient),
+        BOTH(spatial_norm),
+        BOTH(spatial_norm_gradient),
+        BOTH(remove_mean),
+        BOTH(momentum_update),
+        exported("blocks_float32", blocks<float, float>),
+        exported("blocks_bfloat16", blocks<bfloat16, bfloat16>),
+        exported("blocks_from_float32_bfloat16", blocks<float, bfloat16>),
+        {}};
+    return all;
 }

@@ -25,51 +25,19 @@ FLAGS = tuple((*_BASIC, "-shared", "-fPIC", *more) for more in _MORE)
 F = TypeVar("F", bound=Callable[..., object])
 DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 
-_pointer, _size, _real, _threads = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float, ctypes.c_int
-_ARGUMENTS = {
-    "lrn": (_pointer,) * 2 + (_size,) * 5 + (_real,) * 2,
-    "lrn_gradient": (_pointer,) * 3 + (_size,) * 5 + (_real,) * 2,
-    "pool": (_pointer,) * 3 + (_size,) * 8,
-    "pool_gradient": (_pointer,) * 3 + (_size,) * 8,
-    "stage": (_pointer,) * 3 + (_size,) * 11 + (_real,) * 2,
-    "stage_gradient": (_pointer,) * 4 + (_size,) * 11 + (_real,) * 2,
-    "spatial_norm": (_pointer,) * 2 + (_size,) * 5 + (_real,) * 2,
-    "spatial_norm_gradient": (_pointer,) * 3 + (_size,) * 5 + (_real,) * 2,
-    "blocks": (_pointer,) * 2 + (_size,) * 7,
-    "blocks_from_float32": (_pointer,) * 2 + (_size,) * 7,
-    "remove_mean": (_pointer,) * 7 + (_size,) * 3,
-    "momentum_update": (_pointer,) * 3 + (_size,) + (_real,) * 3,
-}
-_ARGUMENTS_OF_ONE_DTYPE = {
-    "first_bfloat16": (_pointer,) * 4 + (_size,) * 10,
-    "first_gradient_float32": (_pointer,) * 4 + (_size,) * 9,
-    "first_gradient_bfloat16": (_pointer,) * 4 + (_size,) * 9,
-    "conv_gradient_float32": (_pointer,) * 4 + (_size,) * 10,
-    "conv_gradient_bfloat16": (_pointer,) * 4 + (_size,) * 10,
-    "full_bfloat16": (_pointer,) * 4 + (_size,) * 3,
-    "full_gradient_bfloat16": (_pointer,) * 3 + (_size,) * 3,
-    "full_gradient_of_weight_bfloat16": (_pointer,) * 3 + (_size,) * 3,
-    "full_gradient_float32": (_pointer,) * 3 + (_size,) * 3,
-    "full_gradient_of_weight_float32": (_pointer,) * 3 + (_size,) * 3,
-    "full_update_bfloat16": (_pointer,) * 4 + (_real,) * 3 + (_size,) * 3,
-    "full_update_float32": (_pointer,) * 4 + (_real,) * 3 + (_size,) * 3,
-}
 
-
-def load() -> ctypes.CDLL:
-    """The compiled kernels, built where the cache has none. Raises native.UnavailableError."""
-    arguments = {f"{name}_{dtype}": types for name, types in _ARGUMENTS.items() for dtype in DTYPES.values()}
-    arguments |= _ARGUMENTS_OF_ONE_DTYPE
-    return native.load(SOURCE, FLAGS, {name: (*types, _threads) for name, types in arguments.items()})  # torch's OpenMP
+def load() -> native.Library:
+    """The compiled kernels, built where the cache has none. Raises UnavailableError."""
+    return native.load(SOURCE, FLAGS)
 
 
 @functools.cache
-def _loaded() -> ctypes.CDLL | None:
+def _loaded() -> native.Library | None:
     slower = "Normalisation, max pooling, conv1 and the update run in plain PyTorch, several times slower"
     return native.load_or_warn(load, f"{slower}: the compiled kernels are not available")
 
 
-def library() -> ctypes.CDLL | None:
+def library() -> native.Library | None:
     """The compiled kernels, or None where they are off or cannot be had (said once, as a warning)."""
     return None if native.is_off() else _loaded()
 
@@ -87,27 +55,32 @@ def available() -> bool:
 
 
 @constant
+def has(name: str, dtype: torch.dtype) -> bool:
+    """Whether there is a kernel `name` for `dtype` on this processor."""
+    kernels = library()
+    return kernels is not None and _full_name(name, dtype) in kernels
+
+
+def _full_name(name: str, dtype: torch.dtype) -> str:
+    return f"{name}_{DTYPES[dtype]}"
+
+
 def has_vectors() -> bool:
     """Whether the kernels were built for vectors of 512 bits."""
-    kernels = library()
-    return kernels is not None and bool(kernels.has_vectors())
+    return has("conv_gradient", torch.float32)
 
 
-@constant
 def has_pairs() -> bool:
     """Whether the kernels have products of bfloat16 pairs, which this processor then has too."""
-    kernels = library()
-    return kernels is not None and bool(kernels.has_pairs())
+    return has("conv_gradient", torch.bfloat16)
 
 
 def threads(device: torch.device) -> native.Threads | None:
     """Those on which torch computes, for work of another kind; None where `device` is no CPU or they cannot be had."""
     kernels = library() if device.type == "cpu" else None
-    if kernels is None or not kernels.has_threads():
+    if kernels is None or "each" not in kernels:  # built without OpenMP
         return None
-    each = ctypes.cast(kernels.each, ctypes.c_void_p).value
-    assert each is not None
-    return native.Threads(each, torch.get_num_threads())
+    return native.Threads(kernels.address("each"), torch.get_num_threads())
 
 
 def usable(x: Tensor) -> bool:
@@ -145,8 +118,10 @@ def call(name: str, dtype: torch.dtype, *arguments: Tensor | int | float | None)
     """Runs the kernel `name` for activations (or gradients) of `dtype` on as many threads as torch uses."""
     kernels = library()
     assert kernels is not None
-    plain = (each.data_ptr() if isinstance(each, Tensor) else each for each in arguments)
-    return getattr(kernels, f"{name}_{DTYPES[dtype]}")(*plain, torch.get_num_threads())
+    function = getattr(kernels, _full_name(name, dtype))
+    plain = [each.data_ptr() if isinstance(each, Tensor) else each for each in arguments]
+    assert len(function.argtypes) == len(plain) + 1
+    return function(*plain, torch.get_num_threads())
 
 
 def reuse_memory() -> bool:

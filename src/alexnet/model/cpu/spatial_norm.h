@@ -144,7 +144,9 @@ void slope(const T *x, const float *direct, const float *sums, T *dx, int64_t co
     for (; c < count; c++) narrow(direct[c] + factor * widen(x[c]) * sums[c], dx[c]);
 }
 
-template <class T> void spatial_norm(const T *x, T *y, int64_t batch, const Map &m, int threads) {
+template <class T>
+void spatial_norm(const T *x, T *y, int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t half, float alpha, float k, int threads) {
+    const Map m{height, width, channels, half, alpha, k};
     const int64_t line = m.width * m.channels;
 #pragma omp parallel num_threads(threads)
     {
@@ -167,7 +169,8 @@ template <class T> void spatial_norm(const T *x, T *y, int64_t batch, const Map 
 // dx_j = g_j s_j ** -b - 2 a b x_j sum of g_i x_i s_i ** (-b - 1) over the pixels i whose window holds j, which are
 // those in the window of j.
 template <class T>
-void spatial_norm_gradient(const T *x, const T *g, T *dx, int64_t batch, const Map &m, int threads) {
+void spatial_norm_gradient(const T *x, const T *g, T *dx, int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t half, float alpha, float k, int threads) {
+    const Map m{height, width, channels, half, alpha, k};
     const int64_t line = m.width * m.channels, rows = 2 * m.half + 1;
 #pragma omp parallel num_threads(threads)
     {
