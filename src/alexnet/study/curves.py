@@ -75,9 +75,9 @@ def plot_errors(axes: Axes, steps: Sequence[Line], evaluations: Sequence[Line]) 
 
 
 def label_drop(axes: Axes, epoch: float, rate: float) -> None:
-    """The new learning rate beside the dotted line, half way up: after a drop the loss is low, and above it is room."""
+    """The new learning rate beside the dotted line, between the loss, which is low after a drop, and the legend."""
     style = {"size": 6, "color": FAINT, "rotation": 90, "ha": "left"}
-    axes.text(epoch, 0.5, f"learning rate {rate:.2g}", transform=axes.get_xaxis_transform(), **style)
+    axes.text(epoch, 0.3, f"learning rate {rate:.2g}", transform=axes.get_xaxis_transform(), **style)
 
 
 def drops(steps: Sequence[Line]) -> list[tuple[float, float]]:

@@ -77,12 +77,12 @@ def similar(
         axes = box(figure, gap, bottom, cell, cell)
         show(axes, image)
         if query["true"] is not None:
-            text(axes, 0.5, -0.04, short_name(query["true_name"]), 6.5, 16, weight="bold")
+            text(axes, 0.5, -0.04, short_name(query["true_name"]), 6, 16, weight="bold")
         for number, (other, found) in enumerate(zip(others, query["nearest"], strict=True)):
             axes = box(figure, gap + cell + apart + number * (cell + gap), bottom, cell, cell)
             show(axes, other)
             same = found["wnid"] == query["true"]
-            text(axes, 0.5, -0.04, short_name(found["name"]), 6, 18, color=RED if same else FAINT)
+            text(axes, 0.5, -0.04, short_name(found["name"]), 6, 16, color=RED if same else FAINT)
             text(axes, 0.5, -0.17, f"{found['distance']:.1f}", 5.5, 12, color=FAINT)
     headings = {gap: "image", gap + cell + apart: "nearest images and their distances (red: same class)"}
     for left, heading in headings.items():
