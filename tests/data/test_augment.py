@@ -28,38 +28,6 @@ def test_crop_and_mirror_equal_torchvision(images):
         assert torch.equal(torch.from_numpy(patch.copy()).permute(2, 0, 1), theirs)
 
 
-def test_ten_views_are_torchvisions_in_our_order(images):
-    x = torch.from_numpy(images).permute(0, 3, 1, 2)
-    ours = augment.ten_views(x, CROP)
-    assert ours.shape == (6, 10, 3, CROP, CROP)
-    top_left, top_right, bottom_left, bottom_right, centre, *mirrored = tv.ten_crop(x, [CROP, CROP])
-    for i, view in enumerate((top_left, top_right, centre, bottom_left, bottom_right)):
-        assert torch.equal(ours[:, i], view)
-        assert torch.equal(ours[:, 5 + i], tv.hflip(view))
-    assert {v.numpy().tobytes() for v in mirrored} == {ours[:, 5 + i].numpy().tobytes() for i in range(5)}
-
-
-def test_centre_view_is_torchvisions(images):
-    x = torch.from_numpy(images).permute(0, 3, 1, 2)
-    assert torch.equal(augment.centre_view(x, CROP), tv.center_crop(x, [CROP, CROP]))
-
-
-@pytest.mark.parametrize("mirrored", [False, True])
-def test_the_mean_is_removed_where_the_patch_was(images, mirrored):
-    """Removing the mean from the whole image and cutting out after it gives the same numbers."""
-    mean = np.random.default_rng(1).uniform(0, 255, (SIZE, SIZE, 3)).astype(np.float32)
-    offsets = np.random.default_rng(2).integers(0, SIZE - CROP + 1, (6, 2))
-    flags = np.full(6, mirrored)
-    patches = np.stack([pixels.crop_and_mirror(p, o, mirrored, CROP) for p, o in zip(images, offsets, strict=True)])
-    shift = torch.arange(18, dtype=torch.float32).reshape(6, 3)
-    ours = augment.remove_mean(torch.from_numpy(patches), torch.from_numpy(mean), offsets, flags, shift, torch.float32)
-    for i, (top, left) in enumerate(offsets):
-        whole = images[i].astype(np.float32) - mean
-        patch = whole[top : top + CROP, left : left + CROP]
-        patch = (patch[:, ::-1] if mirrored else patch) + shift[i].numpy()
-        np.testing.assert_allclose(ours[i].permute(1, 2, 0).numpy(), patch, atol=1e-4)
-
-
 def test_colour_axes_are_the_principal_components():
     random = np.random.default_rng(0)
     pixels = random.standard_normal((5000, 3)) @ random.standard_normal((3, 3)) * 50 + 120
@@ -98,11 +66,9 @@ def test_what_is_turned_off_does_not_happen():
     assert (draws.offsets == (SIZE - CROP) // 2).all() and not draws.mirrored.any() and not draws.colour.any()
 
 
-def test_an_image_of_the_networks_size_has_one_patch(images):
+def test_an_image_of_the_networks_size_has_one_crop():
     draws = augment.draw_epoch(AugmentConfig(), 6, SIZE, SIZE, seed=0, epoch=0)
     assert not draws.offsets.any()
-    views = augment.ten_views(torch.from_numpy(images).permute(0, 3, 1, 2), SIZE)
-    assert torch.equal(views[:, 0], views[:, 4])
 
 
 ORIGINAL = AugmentConfig(
@@ -134,39 +100,11 @@ def test_the_original_counts_33_places_where_the_paper_counts_32():
 
 
 def test_the_originals_colour_rule():
-    """SPEC, section 3: x <- (x + 0.1 P (sigma N(0, I))) / 1.1, sigma = 19.72, 37.09, 121.78 for ImageNet."""
+    """docs/specification.md, "The images": x <- (x + 0.1 P (sigma N(0, I))) / 1.1 with ImageNet's sigma. The division
+    is `network_input`'s."""
     sigma = np.array([19.72, 37.09, 121.78])
     axes = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
     covariance = (axes * sigma**2) @ axes.T
     draws = augment.draw_epoch(ORIGINAL, 100_000, SIZE, CROP, seed=0, epoch=0)
     shift = augment.colour_shift(draws.colour, covariance, ORIGINAL.colour_scale)
     np.testing.assert_allclose((shift @ axes).std(0), 0.1 * sigma, rtol=0.02)
-    patches = torch.full((1, CROP, CROP, 3), 100, dtype=torch.uint8)
-    mean = torch.zeros(SIZE, SIZE, 3)
-    noisy = augment.remove_mean(
-        patches, mean, draws.offsets[:1], draws.mirrored[:1], torch.tensor(shift[:1]), torch.float32, divisor=1.1
-    )
-    torch.testing.assert_close(noisy[0, :, 0, 0], (100 + torch.tensor(shift[0])) / 1.1)
-
-
-@pytest.mark.parametrize("mirrored", [False, True])
-def test_the_original_always_removes_the_central_mean(images, mirrored):
-    mean = torch.rand(SIZE, SIZE, 3) * 255
-    patches = torch.from_numpy(images[:, :CROP, :CROP].copy())
-    ours = augment.remove_mean(
-        patches, mean, np.zeros((6, 2), int), np.full(6, mirrored), torch.zeros(6, 3), torch.float32, central=True
-    )
-    edge = (SIZE - CROP) // 2
-    centre = mean[edge : edge + CROP, edge : edge + CROP]
-    torch.testing.assert_close(ours, (patches - centre).permute(0, 3, 1, 2))
-
-
-def test_views_lose_their_own_mean_or_the_central_one(images):
-    mean = torch.rand(SIZE, SIZE, 3) * 255
-    x, planes = torch.from_numpy(images), mean.permute(2, 0, 1)
-    raw = augment.ten_views(x.permute(0, 3, 1, 2).float(), CROP)
-    own, central = (augment.views_to_test(x, mean, CROP, 10, flag) for flag in (False, True))
-    torch.testing.assert_close(raw - own, augment.ten_views(planes[None], CROP).expand(raw.shape))
-    torch.testing.assert_close(raw - central, augment.centre_view(planes, CROP).expand(raw.shape))
-    for flag in (False, True):  # the centre view is the same either way
-        torch.testing.assert_close(augment.views_to_test(x, mean, CROP, 1, flag)[:, 0], own[:, 2])

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from alexnet.data.augment import subtract_mean
 from alexnet.data.store.reader import Store
 from alexnet.study.evaluate import evaluate
 from alexnet.study.scores import confusions, image_probabilities, probabilities
@@ -18,7 +17,7 @@ def test_the_ten_view_output_is_the_mean_of_ten_softmax_outputs(
 ) -> None:
     net = load(run, "cpu")
     images, _ = val_split
-    whole = subtract_mean(images, net.preprocess.mean)
+    whole = (images - net.preprocess.mean).permute(0, 3, 1, 2)  # [B, 3, S, S]
     edge = whole.shape[-1] - net.preprocess.crop
     total = torch.zeros(len(images), 6)
     for top, left in ((0, 0), (0, edge), (edge // 2, edge // 2), (edge, 0), (edge, edge)):

@@ -7,8 +7,6 @@ position in the epoch): they do not depend on the number of workers.
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from alexnet.config import AugmentConfig
 
@@ -67,69 +65,3 @@ def colour_shift(multiples: np.ndarray, covariance: np.ndarray, rule: str = "eig
     eigenvalues, axes = colour_axes(covariance)
     lengths = np.sqrt(eigenvalues.clip(min=0)) if rule == "standard-deviations" else eigenvalues / 255.0
     return ((multiples * lengths) @ axes.T).astype(np.float32)
-
-
-def remove_mean(
-    patches: Tensor,
-    mean: Tensor,
-    offsets: np.ndarray,
-    mirrored: np.ndarray,
-    shift: Tensor,
-    dtype: torch.dtype,
-    *,
-    central: bool = False,
-    divisor: float = 1.0,
-) -> Tensor:
-    """Subtract from each patch its own part of the mean image, mirrored with it, and add the colour shift.
-
-    `patches` uint8 [B, C, C, 3]; `mean` float32 [S, S, 3]; `shift` float32 [B, 3]. Returns [B, 3, C, C] of `dtype`
-    in channels-last memory. Works where the tensors are: patches travel to an accelerator as bytes.
-    With `central` it is always the centre of the mean image, never mirrored; the result is divided by `divisor`.
-    """
-    size, crop = mean.shape[0], patches.shape[1]
-    flipped = mean.flip(1)
-    result = torch.empty(patches.shape, dtype=dtype, device=patches.device)
-    for i, ((top, left), mirror) in enumerate(zip(offsets.tolist(), mirrored.tolist(), strict=True)):
-        if central:
-            top = left = (size - crop) // 2
-            mirror = False
-        elif mirror:
-            left = size - crop - left
-        window = (flipped if mirror else mean)[top : top + crop, left : left + crop]
-        torch.sub(patches[i], window - shift[i], out=result[i])
-    if divisor != 1:
-        result /= divisor
-    return result.permute(0, 3, 1, 2)
-
-
-def subtract_mean(images: Tensor, mean: Tensor) -> Tensor:
-    """Whole images, for testing: uint8 [B, S, S, 3] to float32 [B, 3, S, S] in channels-last memory."""
-    return (images - mean).permute(0, 3, 1, 2)
-
-
-def centre_view(x: Tensor, crop: int) -> Tensor:
-    """The central patch: [..., S, S] to [..., crop, crop]."""
-    edge = (x.shape[-1] - crop) // 2
-    return x[..., edge : edge + crop, edge : edge + crop]
-
-
-def ten_views(x: Tensor, crop: int) -> Tensor:
-    """Four corners and the centre, then their mirrors (section 4.1): [B, 3, S, S] to [B, 10, 3, crop, crop].
-
-    Order of the first five: top left, top right, centre, bottom left, bottom right.
-    """
-    edge = x.shape[-1] - crop
-    corners = [(0, 0), (0, edge), (edge // 2, edge // 2), (edge, 0), (edge, edge)]
-    views = [x[..., top : top + crop, left : left + crop] for top, left in corners]
-    return torch.stack(views + [view.flip(-1) for view in views], dim=1)
-
-
-def views_to_test(images: Tensor, mean: Tensor, crop: int, views: int, central: bool = False) -> Tensor:
-    """The centre view (`views` 1) or the ten views of whole images, mean removed: float32 [B, views, 3, crop, crop].
-
-    `images` uint8 [B, S, S, 3], `mean` float32 [S, S, 3]. Each view loses its own part of the mean image, or with
-    `central` (original program) the mean image's centre, not mirrored. For the centre view it is the same.
-    """
-    whole = images.permute(0, 3, 1, 2).float() if central else subtract_mean(images, mean)  # [B, 3, S, S]
-    cut = centre_view(whole, crop)[:, None] if views == 1 else ten_views(whole, crop)
-    return cut - centre_view(mean.permute(2, 0, 1), crop) if central else cut

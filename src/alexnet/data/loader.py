@@ -27,7 +27,7 @@ ALL = slice(None)
 
 
 class Batch(NamedTuple):
-    """Cropped and mirrored patches as bytes, with what `augment.remove_mean` needs to finish them."""
+    """Cropped and mirrored patches as bytes, with what the network's input stage needs to finish them."""
 
     patches: Tensor
     """uint8 [B, crop, crop, 3]."""

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from alexnet.config import TrainConfig, load_config
-from alexnet.data import augment
 from alexnet.data.classes import Class
 from alexnet.data.image.decode import decode
 from alexnet.data.image.resize import rescale
 from alexnet.files.arrays import read_array
 from alexnet.model.cpu.kernels import computed_in
 from alexnet.model.inference import Ready, ready_for, state_of
+from alexnet.model.input import views
 from alexnet.model.network import AlexNet
 from alexnet.training import checkpoint
 from alexnet.training.device import choose_device
@@ -55,17 +55,16 @@ class Preprocess:
             pixels = np.asarray(image.convert("RGB"))
         return rescale(pixels, self.size).copy()  # PIL's memory is read-only
 
-    def views(self, images: Tensor, views: int) -> Tensor:
-        """The centre view (`views` 1) or the ten views of whole images, as the run was trained to see them.
+    def views(self, images: Tensor, count: int) -> Tensor:
+        """The centre view (`count` 1) or the ten views of whole images, as the run was trained to see them.
 
-        uint8 [B, size, size, 3] to float32 [B, views, 3, crop, crop], on the device of `images`.
+        uint8 [B, size, size, 3] to float32 [B, count, 3, crop, crop], on the device of `images`.
         """
-        mean = self.mean.to(images.device)
-        return augment.views_to_test(images, mean, self.crop, views, self.central)
+        return views(images, self.mean.to(images.device), self.crop, count, central=self.central)
 
-    def image_views(self, image: AnyImage, views: int) -> Tensor:
-        """`views` of one image: float32 [views, 3, crop, crop]."""
-        return self.views(torch.from_numpy(self.pixels(image))[None], views)[0]
+    def image_views(self, image: AnyImage, count: int) -> Tensor:
+        """`views` of one image: float32 [count, 3, crop, crop]."""
+        return self.views(torch.from_numpy(self.pixels(image))[None], count)[0]
 
     def __call__(self, image: AnyImage) -> Tensor:
         """The centre view, float32 [3, crop, crop]: `network(network.preprocess("cat.jpg")[None])`."""

@@ -19,6 +19,7 @@ from alexnet.data import augment, loader
 from alexnet.data.store.reader import Store, StoreSplit
 from alexnet.files import lock
 from alexnet.model.cpu import kernels
+from alexnet.model.input import views
 from alexnet.model.linear import keep_factors
 from alexnet.model.network import AlexNet
 from alexnet.model.towers import own_part, whole_values
@@ -246,7 +247,7 @@ def validate(
     rows = here.part(len(split))
     threads = kernels.threads(mean.device)
     for images, labels, first in loader.in_order(split, config.batch_size, config.workers, rows, threads):
-        x = augment.views_to_test(images.to(mean.device), mean, crop, views=1)[:, 0]
+        x = views(images.to(mean.device), mean, crop, 1)[:, 0]
         with precision(mean.device, choose_dtype(config.dtype, mean.device)):
             if first == rows.start:
                 dead = health.dead_units(network, x)
