@@ -13,7 +13,7 @@ same update on one repeated batch.
 - without groups: these two with convolutions of all channels, twice the operations in conv2, conv4 and conv5, which
   they are better at
 - ours: `AlexNet` as `alexnet train` runs it
-- products alone: the convolutions and matrix products of the step and nothing else, as PyTorch runs them
+- convolutions and GEMMs alone, PyTorch: those of the step and nothing else, by `nn.Conv2d` and `nn.Linear`
 - limit: as many operations at the speed of a 3x3 convolution of 512 channels, as `alexnet bench` measures it
 
 PyTorch as written and compiled, TensorFlow and JAX run in processes of their own, which wait while another form is
@@ -69,7 +69,7 @@ def measure(
     work, operations = limits.convolution(dtype, CPU)
     forms: dict[str, Form] = {
         "limit": (work, operations / limits.operations(paper, training=True)),
-        "products alone": limits.products(paper, batch, dtype, CPU, training=True),
+        "convolutions and GEMMs alone, PyTorch": limits.gemm(paper, batch, dtype, CPU, training=True),
         **{
             f"ours ({network})": (training_step(NETWORKS[network].config, batch, dtype, CPU), batch)
             for network in arguments.networks

@@ -1,7 +1,8 @@
-"""`alexnet bench` at the smallest size: what it measures, what it returns, what it shows. No time is asserted."""
+"""`alexnet bench` at the smallest size: what it measures, returns and shows. No time is asserted."""
 
 import dataclasses
 import json
+import math
 import subprocess
 import sys
 import time
@@ -13,13 +14,15 @@ from rich.console import Console
 
 from alexnet.bench import feeding, files, limits, measure, network
 from alexnet.bench.bench import bench, render
-from alexnet.bench.photographs import draw_photographs
+from alexnet.bench.synthetic_photos import draw_photos
 from alexnet.cli import main
 from alexnet.config import OptimConfig
 from alexnet.data.prepare.prepare import prepare
 from alexnet.demo.synthetic import CLASSES
 from alexnet.model.cpu import kernels
+from alexnet.model.layers import layers_of
 from alexnet.model.network import AlexNet
+from alexnet.model.unshared import GroupedLinear, Local2d
 from alexnet.networks import NETWORKS
 
 KEYS = {
@@ -63,7 +66,8 @@ def test_network(what: str, dtype: str) -> None:
     assert result["slowest"] <= result["images_per_second"] <= result["fastest"]
     assert result["peak_memory_bytes"] > 10_000_000
     json.dumps(result)
-    assert "of the limit" in shown(result)
+    assert "fraction of the limit" in shown(result)
+    assert result["gemm_images_per_second"] > 0
 
 
 def test_days_for_imagenet_follow_from_the_rate() -> None:
@@ -93,7 +97,7 @@ def test_the_step_that_is_measured_trains(monkeypatch: pytest.MonkeyPatch) -> No
 def test_training_is_also_measured_with_the_loader_that_feeds_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    draw_photographs(tmp_path / "images", 24)
+    draw_photos(tmp_path / "images", 24)
     prepare(tmp_path / "images", tmp_path / "store", workers=1, val_fraction=0)
     config = dataclasses.replace(NETWORKS["paper"].config, classes=len(CLASSES))
     monkeypatch.setitem(NETWORKS, "paper", dataclasses.replace(NETWORKS["paper"], config=config))
@@ -106,7 +110,7 @@ def test_training_is_also_measured_with_the_loader_that_feeds_it(
 
 
 def test_the_loader_feeds_every_step_with_other_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    draw_photographs(tmp_path / "images", 24)
+    draw_photos(tmp_path / "images", 24)
     prepare(tmp_path / "images", tmp_path / "store", workers=1, val_fraction=0)
     monkeypatch.setattr(feeding, "STEPS", 2)
     seen: list[torch.Tensor] = []
@@ -127,11 +131,11 @@ def test_files(what: str) -> None:
     assert result.keys() >= KEYS
     assert result["batch"] == {"load": 8, "prepare": 30}[what]
     assert result["bytes_per_image"] > 10_000  # as photographs have, not flat drawings
-    assert "drawn" in shown(result)
+    assert "synthetic" in shown(result)
 
 
 def test_given_images_and_stores_are_measured(tmp_path: Path) -> None:
-    draw_photographs(tmp_path / "images", 12)
+    draw_photos(tmp_path / "images", 12)
     prepare(tmp_path / "images", tmp_path / "store", workers=1, val_fraction=0)
     loaded = bench("load", store=tmp_path / "store", batch_size=5, rounds=1)
     assert loaded["source"] == str(tmp_path / "store")
@@ -147,7 +151,7 @@ def test_kernels() -> None:
     result = kernels_alone(2, "float32", 1, side=9, channels=8)
     assert result.keys() >= KEYS
     assert {line["name"] for line in result["kernels"]} >= {"norm", "pool with gradient", "spatial norm", "update"}
-    assert "plain PyTorch" in shown(result)
+    assert "PyTorch, ms" in shown(result)
 
 
 def test_rounds_must_be_positive() -> None:
@@ -164,6 +168,23 @@ def test_operations_are_the_papers() -> None:
     config = dataclasses.replace(NETWORKS["original"].config)
     assert limits.operations(config, training=False) == pytest.approx(1.45e9, rel=0.01)
     assert limits.operations(config, training=True) == pytest.approx(4.13e9, rel=0.01)
+
+
+@pytest.mark.parametrize("network", ["paper", "original", "no-exchange", "four-layer"])
+def test_multiplications_alone_are_pytorchs_own_layers(network: str) -> None:
+    """Of the same weights as the network's; no layer that has kernels of ours."""
+    layers = [layer for layer in layers_of(NETWORKS[network].config) if layer.weight_shape]
+    for layer in layers:
+        alone = limits.torch_layer(layer)
+        plain = {
+            "conv": torch.nn.Conv2d,
+            "local": Local2d,
+            "fc": torch.nn.Linear if layer.groups == 1 else GroupedLinear,
+        }
+        assert type(alone) is plain[layer.kind]
+        assert tuple(alone.weight.shape) == layer.weight_shape
+        outputs = alone(torch.zeros(1, *((math.prod(layer.inputs),) if layer.kind == "fc" else layer.inputs)))
+        assert tuple(outputs.shape[1:]) == layer.outputs
 
 
 def test_forms_are_measured_in_turn_and_the_first_round_is_not_counted() -> None:

@@ -1,1 +1,1 @@
-"""How fast this machine does what the commands do, and how fast it could: `alexnet bench`."""
+"""`alexnet bench`: throughput of the commands, and what fraction of this machine's limit it is."""

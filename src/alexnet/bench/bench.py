@@ -1,4 +1,4 @@
-"""What `alexnet bench` measures and how it is shown."""
+"""`alexnet bench`: the measurements, and how they are shown."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +11,7 @@ from alexnet.bench import files, kernels, network
 
 What = Literal["train", "infer", "load", "prepare", "kernels"]
 BATCH = {"train": 128, "infer": 64, "load": 128, "kernels": 64}
+GEMM = "convolutions and matrix multiplications alone, PyTorch"
 
 
 def bench(
@@ -24,14 +25,14 @@ def bench(
     source: Path | None = None,
     device: str = "auto",
 ) -> dict[str, Any]:
-    """Measure one of the commands, or the kernels, beside this machine's limit, in turn in the same run.
+    """Measure a command, or the kernels, and this machine's limit, alternating in the same run.
+
+    `what` is train, infer, load, prepare or kernels. Without `store` (for load) and `source` (for prepare), synthetic
+    images are drawn; with a `store`, train also measures steps fed from it.
 
     Returns `what`, `images_per_second` (the median; `slowest` and `fastest` of the `rounds`),
-    `limit_images_per_second` (and in words, `limit`), `fraction_of_limit`, `peak_memory_bytes`, `dtype`, `batch`,
-    `machine`, and what else each measures. Without `store` and `source` it draws its own images; train takes a
-    `store` to be fed from besides.
-
-    Raises ValueError for what cannot be measured.
+    `limit_images_per_second` (`limit` says what it is), `fraction_of_limit`, `peak_memory_bytes`, `dtype`, `batch`,
+    `machine`, and more by `what`. Raises ValueError when something cannot be measured.
     """
     batch = batch_size or BATCH.get(what, 0)
     if what == "train":
@@ -46,7 +47,7 @@ def bench(
 
 
 def render(result: dict[str, Any]) -> RenderableType:
-    """A table for people."""
+    """Tables for a terminal."""
     table = Table.grid(padding=(0, 2))
     table.add_column()
     table.add_column(justify="right")
@@ -54,23 +55,23 @@ def render(result: dict[str, Any]) -> RenderableType:
     spread = f"  ({result['slowest']:,.1f} to {result['fastest']:,.1f})" if "slowest" in result else ""
     rows = [
         ("images per second", rate + spread),
-        ("the machine's limit", f"{result['limit_images_per_second']:,.1f}"),
-        ("of the limit", f"{result['fraction_of_limit']:.0%}"),
+        ("limit of this machine", f"{result['limit_images_per_second']:,.1f}"),
+        ("fraction of the limit", f"{result['fraction_of_limit']:.0%}"),
         ("peak memory", f"{result['peak_memory_bytes'] / 1e9:.2f} GB"),
     ]
-    if "products_alone_images_per_second" in result:
-        rows.append(("its products alone", f"{result['products_alone_images_per_second']:,.1f} images/s"))
+    if "gemm_images_per_second" in result:
+        rows.append((GEMM, f"{result['gemm_images_per_second']:,.1f} images/s"))
     if "gigaflops_per_second" in result:
-        rows.append(("multiplying", f"{result['gigaflops_per_second']:,.0f} GFLOP/s"))
+        rows.append(("3x3 convolution", f"{result['gigaflops_per_second']:,.0f} GFLOP/s"))
     if "copied_gigabytes_per_second" in result:
-        rows.append(("copying", f"{result['copied_gigabytes_per_second']:,.1f} GB/s"))
+        rows.append(("copy", f"{result['copied_gigabytes_per_second']:,.1f} GB/s"))
     if "one_view_milliseconds" in result:
         one, ten = result["one_view_milliseconds"], result["ten_views_milliseconds"]
         rows.append(("one image, one view", f"{one:.1f} ms"))
         rows.append(("one image, ten views", f"{ten:.1f} ms, {ten / one:.1f} times one"))
     if "fed_fraction" in result:
         rate, part = result["fed_images_per_second"], result["fed_fraction"]
-        rows.append(("fed by the loader", f"{rate:,.1f} images/s, {part:.1%} of one batch repeated"))
+        rows.append(("fed by the loader", f"{rate:,.1f} images/s, {part:.1%} of the rate on one repeated batch"))
     if "days_for_90_epochs_of_imagenet" in result:
         days = result["days_for_90_epochs_of_imagenet"]
         rows.append(("90 epochs of ImageNet", f"{days:,.1f} days; {network.DAYS_THEN}"))
@@ -89,10 +90,10 @@ def render(result: dict[str, Any]) -> RenderableType:
 def _title(result: dict[str, Any]) -> str:
     names = {
         "train": "Training step",
-        "infer": "Labelling",
+        "infer": "Inference",
         "load": "Loading batches",
-        "prepare": "Preparing",
-        "kernels": "Layers with kernels of our own",
+        "prepare": "Preparing images",
+        "kernels": "Layers with kernels of this package",
     }
     about = result.get("network") or result.get("source")
     form = "" if result["dtype"] == "uint8" else f", {result['dtype']}"
@@ -101,7 +102,7 @@ def _title(result: dict[str, Any]) -> str:
 
 
 def _kernel_table(lines: list[dict[str, Any]]) -> Table:
-    table = Table("kernel", "ms", "least", "of it", "plain PyTorch, ms")
+    table = Table("kernel", "ms", "limit, ms", "fraction of limit", "PyTorch, ms")
     for column in table.columns[1:]:
         column.justify = "right"
     for line in lines:

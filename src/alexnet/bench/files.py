@@ -1,4 +1,4 @@
-"""`alexnet bench load` and `prepare`: the path of the images, beside what libjpeg-turbo alone takes for them."""
+"""`alexnet bench load` and `prepare`, beside libjpeg-turbo alone on the same images."""
 
 import shutil
 import tempfile
@@ -10,7 +10,7 @@ import torch
 
 from alexnet.bench import limits
 from alexnet.bench.measure import Rate, alternate, forget_peak, machine, peak_memory
-from alexnet.bench.photographs import draw_photographs
+from alexnet.bench.synthetic_photos import draw_photos
 from alexnet.config import AugmentConfig
 from alexnet.data import augment, loader
 from alexnet.data.image.decode import is_jpeg
@@ -18,22 +18,25 @@ from alexnet.data.prepare import prepare as preparing
 from alexnet.data.store.reader import Store
 from alexnet.model.cpu import kernels
 
-DRAWN = 256  # different images that are drawn where none are given
-PREPARED = 1024  # images to prepare in each round, at least: starting processes should not decide
-MOST = 2048  # images of what is given that each round loads or prepares, at most
+DRAWN = 256
+"""Different images that are drawn where none are given."""
+PREPARED = 1024
+"""Images per round of prepare, at least: fewer would measure how long processes take to start."""
+MOST = 2048
+"""Images per round that are taken of what is given, at most."""
 CPU = torch.device("cpu")
 
 
 def load(store: Path | None = None, batch: int = 128, rounds: int = 5, crop: int = 224) -> dict:
-    """Batches as training gets them (decoded, cropped, mirrored) from `store`, or from images drawn for it.
+    """Measure batches as training gets them (decoded, cropped, mirrored) from `store`, or from synthetic images.
 
-    See `alexnet.bench.bench.bench` for what is returned. ValueError for a store that has no JPEG images or fewer
-    than one batch.
+    Returns what `alexnet.bench.bench.bench` says. Raises ValueError for a store without JPEG images or with fewer than
+    one batch.
     """
     with _folder() as name:
         folder = Path(name)
         if store is None:
-            draw_photographs(folder / "images", DRAWN)
+            draw_photos(folder / "images", DRAWN)
             preparing.prepare(folder / "images", folder / "store")
         opened = Store(store or folder / "store")
         split = opened.split("train")
@@ -56,7 +59,7 @@ def load(store: Path | None = None, batch: int = 128, rounds: int = 5, crop: int
         peak = peak_memory(CPU)
         chosen = [split.encoded(int(index)) for index in draws.order[:count]]
         rates = alternate({"limit": limits.decoding(chosen, opened.size), "ours": (epoch, count)}, rounds)
-        source = str(store) if store else f"{DRAWN} images drawn for this"
+        source = str(store) if store else f"{DRAWN} synthetic images"
         return {
             "what": "load",
             "source": source,
@@ -70,17 +73,17 @@ def load(store: Path | None = None, batch: int = 128, rounds: int = 5, crop: int
 
 
 def prepare(source: Path | None = None, rounds: int = 3, size: int = 256) -> dict:
-    """`alexnet prepare` of the JPEG files in and under `source`, or of images drawn for it, each as often as it takes
-    to have enough.
+    """Measure `alexnet prepare` on the JPEG files in and below `source`, or on synthetic images; if there are few, on
+    several copies of each.
 
-    See `alexnet.bench.bench.bench` for what is returned. ValueError where there are none.
+    Returns what `alexnet.bench.bench.bench` says. Raises ValueError when there are no JPEG files.
     """
     with _folder() as name:
         folder = Path(name)
         if source is None:
             source = folder / "images"
-            draw_photographs(source, DRAWN)
-            said = f"{DRAWN} images drawn for this"
+            draw_photos(source, DRAWN)
+            said = f"{DRAWN} synthetic images"
         else:
             said = str(source)
         paths = islice((path for path in sorted(source.rglob("*")) if path.is_file()), MOST)

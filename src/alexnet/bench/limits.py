@@ -1,6 +1,6 @@
-"""What the machine itself can do: products, copies, decoding and encoding, each alone and at its best.
+"""What the machine can do at most: convolutions, copies, decoding and encoding, each alone, without kernels of ours.
 
-The limit of training and testing is that of the multiplications that the network asks for, at the speed of a
+The limit of training and inference is the number of multiply-adds that the network needs, at the speed of a
 convolution that suits the machine well (3x3, 512 to 512 channels, 32x32 pixels, 64 images, channels last).
 """
 
@@ -11,28 +11,31 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import simplejpeg
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from alexnet.config import NetworkConfig
 from alexnet.data.image.encode import encode
-from alexnet.model.layers import layers_of
-from alexnet.model.network import module
+from alexnet.model.layers import Layer, layers_of
+from alexnet.model.unshared import GroupedLinear, Local2d
 from alexnet.native.processor import cores
 
-CONVOLUTION = 64, 512, 32  # images, channels, height and width
-COPIED = 2**26  # floats
+CONVOLUTION = 64, 512, 32
+"""Images, channels, height and width."""
+COPIED = 2**26
+"""float32 numbers."""
 Work = Callable[[], object]
 
 
 def operations(config: NetworkConfig, training: bool) -> int:
-    """Multiplications and additions for one image: of each layer forward, and in training also for the gradients
-    of its weights and, but for the first layer, of its input."""
+    """Floating-point operations for one image, two per multiply-add: forward, and in training also for the gradients of
+    the weights and, but for the first layer, of the input."""
     counts = [2 * layer.multiply_adds for layer in layers_of(config) if layer.multiply_adds]
     return 3 * sum(counts) - counts[0] if training else sum(counts)
 
 
 def convolution(dtype: torch.dtype, device: torch.device) -> tuple[Work, float]:
-    """A convolution that suits the machine, and its operations."""
+    """The convolution that suits the machine, and its floating-point operations."""
     batch, channels, side = CONVOLUTION
     x = torch.randn(batch, channels, side, side, dtype=dtype, device=device)
     weight = torch.randn(channels, channels, 3, 3, dtype=dtype, device=device)
@@ -45,14 +48,18 @@ def convolution(dtype: torch.dtype, device: torch.device) -> tuple[Work, float]:
     return work, 2.0 * batch * side * side * channels * channels * 9
 
 
-def products(
+def gemm(
     config: NetworkConfig, batch: int, dtype: torch.dtype, device: torch.device, training: bool
 ) -> tuple[Work, float]:
-    """The network's own convolutions and matrix products and nothing else, in channels last, and the images."""
+    """The network's convolutions and matrix multiplications and nothing else, by PyTorch's own layers; and the images.
+
+    In channels last and `dtype`, weights included. In training also the gradients of the weights and, but for the first
+    layer, of the input.
+    """
     layers = [layer for layer in layers_of(config) if layer.weight_shape]
     work = []
     for number, layer in enumerate(layers):
-        alone = module(layer, config).to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        alone = torch_layer(layer).to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         shape = (math.prod(layer.inputs),) if layer.kind == "fc" else layer.inputs
         x = torch.randn(batch, *shape, dtype=dtype, device=device)
         x = x.contiguous(memory_format=torch.channels_last) if len(shape) == 3 else x
@@ -73,6 +80,21 @@ def products(
     return (step if training else forward), float(batch)
 
 
+def torch_layer(layer: Layer) -> nn.Module:
+    """PyTorch's layer that computes what `layer` describes, without a bias.
+
+    PyTorch has no layer for fully connected groups and unshared kernels: these two are ours, made of its operations.
+    """
+    channels, out = layer.inputs[0], layer.outputs[0]
+    if layer.kind == "conv":
+        size, stride, padding = layer.kernel_size, layer.stride, layer.padding
+        return nn.Conv2d(channels, out, size, stride, padding, groups=layer.groups, bias=False)
+    if layer.kind == "local":
+        return Local2d(channels, layer.outputs, layer.kernel_size, layer.padding)
+    inputs = math.prod(layer.inputs)
+    return nn.Linear(inputs, out, bias=False) if layer.groups == 1 else GroupedLinear(inputs, out, layer.groups)
+
+
 def copying(device: torch.device) -> tuple[Work, float]:
     """A copy of a large tensor, and the bytes read and written."""
     a, b = torch.zeros(COPIED, device=device), torch.ones(COPIED, device=device)
@@ -80,7 +102,7 @@ def copying(device: torch.device) -> tuple[Work, float]:
 
 
 def decoding(encoded: Sequence[bytes | memoryview], size: int) -> tuple[Work, float]:
-    """libjpeg-turbo on all cores, each into its own buffer, and the images."""
+    """libjpeg-turbo decoding on all cores, each into one buffer of its own; and the images."""
 
     def decode(part: Sequence[bytes | memoryview]) -> None:
         out = np.empty((size, size, 3), np.uint8)
@@ -91,8 +113,8 @@ def decoding(encoded: Sequence[bytes | memoryview], size: int) -> tuple[Work, fl
 
 
 def recoding(encoded: Sequence[bytes | memoryview], size: int, quality: int) -> tuple[Work, float]:
-    """libjpeg-turbo on all cores: decoding images of any size (to half or less where they still are larger than
-    `size`), encoding `size` x `size` of their pixels, nothing between; and the images."""
+    """libjpeg-turbo on all cores: decoding images of any size (at half the size or less, where that is still larger
+    than `size`), then encoding `size` x `size` of their pixels, nothing in between; and the images."""
 
     def recode(part: Sequence[bytes | memoryview]) -> None:
         for one in part:

@@ -1,4 +1,4 @@
-"""Timing of several forms of the same work in turn, and the memory that it takes."""
+"""Time several forms of the same work in turn, and measure the memory that they take."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ from alexnet.native.processor import cores
 
 @dataclass(frozen=True)
 class Rate:
-    """Units of work per second over the rounds of a measurement."""
+    """Units of work per second, over the rounds of a measurement."""
 
     median: float
     slowest: float
@@ -30,17 +30,19 @@ class Rate:
         return Rate(self.median * factor, self.slowest * factor, self.fastest * factor)
 
 
-SECONDS = 0.5  # that short work is repeated for in each round, so that a moment's disturbance does not decide
+SECONDS = 0.5
+"""How long short work is repeated in each round, so that a moment's disturbance does not decide."""
 
 
 def alternate(
     forms: Mapping[str, tuple[Callable[[], object], float]], rounds: int, seconds: float | None = None
 ) -> dict[str, Rate]:
-    """Do each of `forms` (the work, and how many units it is) in each round, one after the other: once, or as often as
-    it takes to spend `seconds` (`SECONDS`, if None).
+    """Measure `forms` (each a function, and how many units of work one call is), one after the other in each round.
 
-    What disturbs the machine for a while then disturbs them all. A round before the first is not counted: it
-    compiles and fetches memory.
+    A form is called once per round, or until `seconds` (default: `SECONDS`) have passed. Alternating spreads what
+    disturbs the machine over all forms. One more round, before the first, is not counted: it compiles and allocates.
+
+    Raises ValueError unless `rounds` is at least 1.
     """
     if rounds < 1:
         raise ValueError(f"--rounds is {rounds}; it must be at least 1.")
@@ -58,7 +60,7 @@ def alternate(
 
 
 def waiting(work: Callable[[], object], device: torch.device) -> Callable[[], None]:
-    """`work`, and then waiting until the device has done it."""
+    """A function that does `work` and waits until the device has finished it."""
 
     def both() -> None:
         work()
@@ -69,7 +71,7 @@ def waiting(work: Callable[[], object], device: torch.device) -> Callable[[], No
 
 
 def forget_peak(device: torch.device) -> None:
-    """Let `peak_memory` begin anew, where the system can."""
+    """Start a new measurement of `peak_memory`, where the system can."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     with contextlib.suppress(OSError):
@@ -77,7 +79,7 @@ def forget_peak(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """The most bytes held at once: by this process in main memory, or on a GPU by its tensors."""
+    """The most bytes held at once: of main memory by this process, or of a GPU's by its tensors."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     with contextlib.suppress(OSError, StopIteration):
@@ -88,7 +90,7 @@ def peak_memory(device: torch.device) -> int:
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """What the numbers were measured on."""
+    """The machine that the numbers were measured on."""
     return {
         "processor": _processor(),
         "cores": cores(),

@@ -1,4 +1,4 @@
-"""`alexnet bench train` and `infer`: the network as the commands run it, beside what its products alone would take."""
+"""`alexnet bench train` and `infer`: the network as the commands run it, beside its convolutions and GEMMs alone."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -103,7 +103,7 @@ def infer(network: str = "paper", batch: int = 64, dtype: str = "auto", rounds: 
     config, where = named(network).config, choose_device(device)
     form = choose_dtype(dtype, where)
     if where.type == "cpu":
-        kernels.reuse_memory()  # the limit and the products alone need it, the network does not
+        kernels.reuse_memory()  # the limit and PyTorch's layers need it, the network does not
     forget_peak(where)
     net = TrainedAlexNet(config).to(device=where, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
@@ -153,12 +153,12 @@ def _beside_the_limit(
     training: bool,
 ) -> dict[str, Any]:
     convolution, operations = limits.convolution(dtype, device)
-    products, _ = limits.products(config, batch, dtype, device, training)
+    gemm, _ = limits.gemm(config, batch, dtype, device, training)
     copy, moved = limits.copying(device)
     rates = alternate(
         {
             "convolution": (waiting(convolution, device), operations),
-            "products": (waiting(products, device), batch),
+            "gemm": (waiting(gemm, device), batch),
             "copy": (waiting(copy, device), moved),
             "ours": (waiting(work, device), batch),
         },
@@ -177,7 +177,7 @@ def _beside_the_limit(
         "batch": batch,
         "rounds": rounds,
         "gigaflops_per_second": rates["convolution"].median / 1e9,
-        "products_alone_images_per_second": rates["products"].median,
+        "gemm_images_per_second": rates["gemm"].median,
         "copied_gigabytes_per_second": rates["copy"].median / 1e9,
         "machine": machine(device),
     }

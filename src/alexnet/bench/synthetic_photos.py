@@ -1,4 +1,4 @@
-"""Images to measure on where none are given: as large, and with as many details, as photographs."""
+"""Synthetic images to measure on where none are given, as large and as detailed as photographs."""
 
 from pathlib import Path
 
@@ -8,12 +8,14 @@ from PIL import Image
 
 from alexnet.demo.synthetic import CLASSES, draw
 
-HEIGHT, WIDTH = 375, 500  # what most of ImageNet's images have
-GRAIN = 6.0  # standard deviation of the noise that a camera adds, in grey levels
+HEIGHT, WIDTH = 375, 500
+"""As most of ImageNet's images."""
+GRAIN = 6.0
+"""Standard deviation of the noise that a camera adds, in grey levels."""
 
 
-def draw_photographs(folder: Path, count: int, seed: int = 0) -> None:
-    """`count` drawings, enlarged and with grain, as JPEG files in class folders under `folder`/train."""
+def draw_photos(folder: Path, count: int, seed: int = 0) -> None:
+    """Write `count` synthetic images, enlarged and with grain, as JPEG files in class folders under `folder`/train."""
     random = np.random.default_rng(seed)
     for number in range(count):
         label = number % len(CLASSES)
