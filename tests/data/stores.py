@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from alexnet.data.image.encode import encode
-from alexnet.data.prepare.partial import Partial
+from alexnet.data.prepare.partial import PartialStore
 from alexnet.data.store.info import seal
 from alexnet.data.store.reader import Store
 from alexnet.data.store.shard import Row
@@ -42,11 +42,11 @@ def write_store(store: Path, train: Sequence[list[Row]], val: Sequence[list[Row]
         "classes": CLASSES,
         "encoding": "png",
     }
-    with Partial(store, size, plan) as partial:
+    with PartialStore(store, size, plan) as partial:
         for name, shards in (("train", train), ("val", val)):
             seen = 0
             for number, each in enumerate(shards):
-                with partial.shard(name) as shard:
+                with partial.new_shard(name) as shard:
                     shard.add(each)
                     seen += len(each)
                     partial.commit(

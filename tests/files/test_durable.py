@@ -1,6 +1,7 @@
 """Files that are whole or not there."""
 
 import errno
+import json
 import os
 
 import pytest
@@ -25,6 +26,15 @@ def test_a_file_is_replaced_only_by_a_whole_one(tmp_path):
         temporary.write_text("new")
         assert file.read_text() == "old"
     assert file.read_text() == "new" and list(tmp_path.iterdir()) == [file]
+
+
+def test_json_is_written_whole(tmp_path):
+    durable.write_json(tmp_path / "file.json", {"name": "führen"})
+    assert json.loads((tmp_path / "file.json").read_text(encoding="utf-8")) == {"name": "führen"}
+    with pytest.raises(TypeError):
+        durable.write_json(tmp_path / "file.json", {"name": object()})
+    assert "führen" in (tmp_path / "file.json").read_text(encoding="utf-8")
+    assert list(tmp_path.iterdir()) == [tmp_path / "file.json"]
 
 
 def test_content_is_on_the_disk_before_the_name_and_the_name_at_the_end(tmp_path, monkeypatch):

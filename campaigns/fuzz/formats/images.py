@@ -10,7 +10,7 @@ from PIL import Image
 
 from alexnet.data.image import pixels
 from alexnet.data.image.encode import decode_stored
-from alexnet.data.prepare.chunk import Form, prepare_chunk
+from alexnet.data.prepare.chunk import Chunk, ImageOptions, prepare_chunk
 from alexnet.data.sources.source import FileAt, LabelledImage
 
 MOST_COMPARED = 1 << 20  # pixels of a JPEG that two decoders decode
@@ -37,11 +37,11 @@ def read_image(data: bytes, folder: Path) -> None:
     compare_decoders(data)
     file = folder / "image"
     file.write_bytes(data)
-    done = prepare_chunk([LabelledImage("key", 0, FileAt(str(file)))], Form(SIZE, 95, True), True)
-    assert len(done.rows) + len(done.bad) == 1
-    if done.bad:
-        assert done.bad[0].reason
-        raise ValueError(done.bad[0].reason)
+    done = prepare_chunk(Chunk("train", [LabelledImage("key", 0, FileAt(str(file)))]), ImageOptions(SIZE, 95, True))
+    assert len(done.rows) + len(done.skipped) == 1
+    if done.skipped:
+        assert done.skipped[0].reason
+        raise ValueError(done.skipped[0].reason)
     assert decode_stored(done.rows[0].image).shape == (SIZE, SIZE, 3)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alexnet.data.prepare.partial import Partial
+from alexnet.data.prepare.partial import PartialStore
 from alexnet.data.store.info import seal
 from alexnet.data.store.reader import Store
 from alexnet.data.store.statistics import Sums
@@ -29,9 +29,9 @@ def store_folder(folder: Path) -> Path:
     if not store.exists():
         sums = Sums.zeros(SIZE)
         sums.add_image(np.zeros((SIZE, SIZE, 3), np.uint8))
-        with Partial(store, SIZE, PLAN) as partial:
+        with PartialStore(store, SIZE, PLAN) as partial:
             for split in ("train", "val"):
-                with partial.shard(split) as shard:
+                with partial.new_shard(split) as shard:
                     shard.add(store_rows())
                     partial.commit(split, shard, [], sums if split == "train" else None, 5, "image 4")
             partial.finish()

@@ -1,20 +1,21 @@
-"""Files that are on the disk whole, or not at all, whatever stops the program or the machine."""
+"""Atomic writes: a file is on the disk whole or not at all, whatever stops the program or the machine."""
 
 import errno
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 NEW = ".new-"
-"""Start of the names of files that are not whole yet; one that is left over may be deleted."""
+"""Prefix of the names of files that are being written. One that is left over may be deleted."""
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A name to write to, in the same folder, that becomes `path` at the end: with all its content, and on the disk.
+    """A temporary name in the same folder to write to. At the end it becomes `path`, with all its content on the disk.
 
-    After an error `path` is as it was before.
+    After an error, `path` is as it was before.
     """
     temporary = path.with_name(NEW + path.name)
     try:
@@ -26,26 +27,33 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def put(temporary: Path, path: Path) -> None:
-    """Gives a file that is complete its name, once its content is on the disk."""
+    """Renames a complete file to `path` once its content is on the disk."""
     sync(temporary)
     temporary.replace(path)
     sync(path.parent)
 
 
+def write_json(path: Path, content: object) -> None:
+    """Writes `content` as JSON, whole or not at all."""
+    with whole(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        json.dump(content, file, ensure_ascii=False, indent=1)
+
+
 def sync(path: Path) -> None:
-    """Wait until a file's content, or the names in a folder, are on the disk."""
+    """Waits until a file's content, or the names in a folder, are on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not path.is_dir():  # some file systems sync no folders
+        # Some file systems cannot sync folders.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not path.is_dir():
             raise
     finally:
         os.close(handle)
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether an error says that the disk, or this user's part of it, is full."""
-    # Rust's libraries (safetensors) give the number only inside their text.
+    """Whether an error says that the disk, or this user's quota, is full."""
+    # Rust libraries (safetensors) give the number only in their text.
     numbers = (errno.ENOSPC, errno.EDQUOT)
     return getattr(error, "errno", None) in numbers or any(f"os error {number})" in str(error) for number in numbers)

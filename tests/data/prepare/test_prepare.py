@@ -1,4 +1,4 @@
-"""A source becomes a store, the same one however the work was shared out, interrupted and taken up again."""
+"""A source becomes a store, the same one however the work was shared, interrupted and resumed."""
 
 import errno
 import json
@@ -19,23 +19,25 @@ from rich.console import Console
 from alexnet.data.image.decode import decode
 from alexnet.data.image.encode import encode
 from alexnet.data.image.resize import rescale
+from alexnet.data.prepare import chunk
 from alexnet.data.prepare import prepare as module
 from alexnet.data.prepare.chunk import prepare_chunk
-from alexnet.data.prepare.partial import Partial
-from alexnet.data.prepare.prepare import prepare, render
+from alexnet.data.prepare.partial import PartialStore
+from alexnet.data.prepare.prepare import prepare
+from alexnet.data.prepare.summary import render
 from alexnet.data.sources import open_source, read_bytes
 from alexnet.data.store.reader import Store
 from alexnet.data.store.shard import Shard
 from alexnet.data.store.verify import verify_store
 
-BAD = ("train/ant/04.png", "train/cat/01.png", "val/bee/00.png")
+UNREADABLE = ("train/ant/04.png", "train/cat/01.png", "val/bee/00.png")
 
 
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards of six images, three at a time."""
-    monkeypatch.setattr(module, "CHUNK", 3)
-    monkeypatch.setattr(module, "CHUNKS_PER_SHARD", 2)
+    monkeypatch.setattr(chunk, "IMAGES_PER_CHUNK", 3)
+    monkeypatch.setattr(chunk, "CHUNKS_PER_SHARD", 2)
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def source(tmp_path: Path) -> Path:
     return folder
 
 
-def spoil(source: Path, keys: Sequence[str] = BAD) -> None:
+def damage(source: Path, keys: Sequence[str] = UNREADABLE) -> None:
     for key in keys:
         (source / key).write_bytes(b"no image")
 
@@ -62,20 +64,20 @@ def content(store: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in sorted(store.iterdir())}
 
 
-def interrupt_at(monkeypatch: pytest.MonkeyPatch, chunk: int, error: BaseException) -> list[str]:
-    """Makes `error` happen in place of this chunk, once; returns the keys of the images worked on."""
-    worked, left = [], [chunk]
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, number: int, error: BaseException) -> list[str]:
+    """Raises `error` in place of this chunk, once; returns the keys of the images worked on."""
+    worked, left = [], [number]
 
-    def work(images, form, summed):
+    def work(of: chunk.Chunk, options: chunk.ImageOptions) -> chunk.Prepared:
         if left and left[0] == 0:
             left.clear()
             raise error
         if left:
             left[0] -= 1
-        worked.extend(image.key for image in images)
-        return prepare_chunk(images, form, summed)
+        worked.extend(image.key for image in of.images)
+        return prepare_chunk(of, options)
 
-    monkeypatch.setattr(module, "prepare_chunk", work)
+    monkeypatch.setattr(chunk, "prepare_chunk", work)
     return worked
 
 
@@ -122,45 +124,47 @@ def test_mean_and_covariance_are_of_the_rescaled_images_before_jpeg(source: Path
 
 
 @pytest.mark.parametrize("size", [16, 130])
-def test_neither_the_number_nor_the_kind_of_workers_changes_anything(
+def test_the_store_does_not_depend_on_the_number_or_kind_of_workers(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    spoil(source)
+    damage(source)
     for name, workers, processes_from in (("alone", 1, 0), ("threads", 2, 99), ("processes", 2, 0)):
-        monkeypatch.setattr(module, "PROCESSES_FROM", processes_from)
-        prepare(source, tmp_path / name, size=size, workers=workers, max_bad=0.2)
+        monkeypatch.setattr(module, "MIN_IMAGES_FOR_PROCESSES", processes_from)
+        prepare(source, tmp_path / name, size=size, workers=workers, max_skipped=0.2)
         assert content(tmp_path / name) == content(tmp_path / "alone")
 
 
-def test_without_a_compiler_it_is_the_same_store(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_store_is_the_same_without_a_compiler(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for compiled in ("", "off"):
         monkeypatch.setenv("ALEXNET_KERNELS", compiled)
         prepare(source, tmp_path / f"store {compiled}", size=130, workers=2)
     assert content(tmp_path / "store ") == content(tmp_path / "store off")
 
 
-@pytest.mark.parametrize("chunk", [0, 1, 2, 3, 5, 7, 8, 9])
-def test_interrupted_anywhere_it_goes_on_to_the_same_store(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
+@pytest.mark.parametrize("number", [0, 1, 2, 3, 5, 7, 8, 9])
+def test_interrupted_anywhere_it_resumes_to_the_same_store(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    spoil(source)
-    options = {"size": 16, "workers": 1, "max_bad": 0.2}
+    damage(source)
+    options = {"size": 16, "workers": 1, "max_skipped": 0.2}
     prepare(source, tmp_path / "whole", **options)
     store = tmp_path / "store"
-    worked = interrupt_at(monkeypatch, chunk, KeyboardInterrupt())
-    with pytest.raises(KeyboardInterrupt, match="the same command goes on where it was"):
+    worked = interrupt_at(monkeypatch, number, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt, match="the same command resumes"):
         prepare(source, store, **options)
     assert not store.exists()
     before = set(worked)
     worked.clear()
     summary = prepare(source, store, **options)
-    assert len(before & set(worked)) in ((0,) if chunk in (0, 2, 9) else (3,))  # of the shard it was at
+    assert len(before & set(worked)) in ((0,) if number in (0, 2, 9) else (3,))  # of the shard it was at
     assert summary["splits"]["train"] == {"images": 19, "skipped": 2}
     assert content(store) == content(tmp_path / "whole")
     assert sorted(tmp_path.iterdir()) == [source, store, tmp_path / "whole"]
 
 
-def test_a_full_disk_and_a_killed_worker_are_said_in_a_sentence(
+def test_a_full_disk_and_a_killed_worker_are_explained(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare(source, tmp_path / "whole", size=16, workers=1)
@@ -172,7 +176,7 @@ def test_a_full_disk_and_a_killed_worker_are_said_in_a_sentence(
             interrupt_at(patched, 4, error)
             with pytest.raises(ValueError, match=message) as caught:
                 prepare(source, tmp_path / "store", size=16, workers=1)
-        assert "the same command goes on" in str(caught.value).lower()
+        assert re.search("same command.* resumes", str(caught.value))
     prepare(source, tmp_path / "store", size=16, workers=1)
     assert content(tmp_path / "store") == content(tmp_path / "whole")
 
@@ -196,19 +200,19 @@ def test_a_shard_that_could_not_be_written_is_not_counted(
     assert verify_store(tmp_path / "store")["splits"] == {"train": 21, "val": 9}
 
 
-def test_bad_images_are_left_out_and_listed(source: Path, tmp_path: Path) -> None:
-    spoil(source)
-    summary = prepare(source, tmp_path / "store", size=16, workers=1, max_bad=0.1)
+def test_unreadable_images_are_skipped_and_listed(source: Path, tmp_path: Path) -> None:
+    damage(source)
+    summary = prepare(source, tmp_path / "store", size=16, workers=1, max_skipped=0.1)
     assert summary["splits"] == {
         "train": {"images": 19, "skipped": 2},
         "val": {"images": 8, "skipped": 1},
     }
     skipped = json.loads((tmp_path / "store" / "store.json").read_text())["skipped"]
-    assert [(each["split"], each["key"]) for each in skipped] == [(key.split("/")[0], key) for key in BAD]
+    assert [(each["split"], each["key"]) for each in skipped] == [(key.split("/")[0], key) for key in UNREADABLE]
     assert {each["reason"] for each in skipped} == {"it is no JPEG, PNG, WebP, GIF or BMP image"}
     assert summary["skipped_reasons"] == skipped
     keys = {Store(tmp_path / "store").split(name).key(i) for name, n in (("train", 19), ("val", 8)) for i in range(n)}
-    assert keys.isdisjoint(BAD)
+    assert keys.isdisjoint(UNREADABLE)
     verify_store(tmp_path / "store")
 
 
@@ -226,7 +230,7 @@ def claiming(height: int, width: int) -> bytes:
 def test_whatever_lies_among_the_images_is_listed_with_its_reason(source: Path, tmp_path: Path) -> None:
     ant = source / "train" / "ant"
     whole = (ant / "00.png").read_bytes()
-    bad = {
+    unreadable = {
         "empty.png": (b"", "the file is empty"),
         "cut.png": (whole[: len(whole) // 2], "it cannot be decoded: .*truncated"),
         "text.jpg": (b"no image", "it is no JPEG, PNG, WebP, GIF or BMP image"),
@@ -237,14 +241,14 @@ def test_whatever_lies_among_the_images_is_listed_with_its_reason(source: Path, 
         "page.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "it is no JPEG"),
         "print.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "it is no JPEG"),
     }
-    for name, (data, _) in bad.items():
+    for name, (data, _) in unreadable.items():
         (ant / name).write_bytes(data)
     (ant / "gone.png").symlink_to(ant / "nowhere.png")
     (ant / "png-in-truth.jpg").write_bytes(whole)
-    summary = prepare(source, tmp_path / "store", size=16, workers=1, max_bad=1)
+    summary = prepare(source, tmp_path / "store", size=16, workers=1, max_skipped=1)
     reasons = {Path(each["key"]).name: each["reason"] for each in Store(tmp_path / "store").info["skipped"]}
-    assert reasons.keys() == bad.keys() | {"gone.png"}
-    for name, (_, reason) in bad.items():
+    assert reasons.keys() == unreadable.keys() | {"gone.png"}
+    for name, (_, reason) in unreadable.items():
         assert re.search(reason, reasons[name]), (name, reasons[name])
     assert "No such file" in reasons["gone.png"]
     assert summary["splits"]["train"] == {"images": 22, "skipped": 10}
@@ -259,23 +263,23 @@ def test_a_class_without_an_image_is_named(source: Path, tmp_path: Path) -> None
     console = Console(width=200)
     with console.capture() as captured:
         console.print(render(summary))
-    assert "No image to train on in bee" in captured.get()
+    assert "No training image in bee" in captured.get()
 
 
-def test_too_many_bad_images_stop_it_with_the_list_and_the_way_on(
+def test_too_many_unreadable_images_stop_it_with_a_list_and_what_to_do(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bad = [*BAD, *(f"train/bee/{number:02}.png" for number in range(7)), "val/cat/01.png"]
-    spoil(source, bad)
-    with pytest.raises(ValueError, match="11 images cannot be read, and --max-bad allows 10") as caught:
-        prepare(source, tmp_path / "store", size=16, workers=1, max_bad=10.9 / 30)
+    unreadable = [*UNREADABLE, *(f"train/bee/{number:02}.png" for number in range(7)), "val/cat/01.png"]
+    damage(source, unreadable)
+    with pytest.raises(ValueError, match="11 images cannot be read, and --max-skipped allows 10") as caught:
+        prepare(source, tmp_path / "store", size=16, workers=1, max_skipped=10.9 / 30)
     message = str(caught.value)
-    assert [key in message for key in sorted(bad)] == [True] * 10 + [False]
+    assert [key in message for key in sorted(unreadable)] == [True] * 10 + [False]
     listed = tmp_path / "store.partial" / "skipped.txt"
     assert f"1 more, listed in {listed}" in message
-    assert [line.split(":")[0] for line in listed.read_text().splitlines()] == sorted(bad)
+    assert [line.split(":")[0] for line in listed.read_text().splitlines()] == sorted(unreadable)
     worked = interrupt_at(monkeypatch, -1, KeyboardInterrupt())
-    summary = prepare(source, tmp_path / "store", size=16, workers=1, max_bad=11 / 30)
+    summary = prepare(source, tmp_path / "store", size=16, workers=1, max_skipped=11 / 30)
     assert worked == []  # all of it was done
     assert summary["splits"]["train"]["skipped"] == 9
     assert not (tmp_path / "store" / "skipped.txt").exists()
@@ -284,21 +288,21 @@ def test_too_many_bad_images_stop_it_with_the_list_and_the_way_on(
 def test_it_stops_as_soon_as_too_many_are_certain(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spoil(source, [f"train/ant/{number:02}.png" for number in range(7)])
-    monkeypatch.setattr(module, "SEEN_BEFORE_STOPPING", 9)
+    damage(source, [f"train/ant/{number:02}.png" for number in range(7)])
+    monkeypatch.setattr(module, "MIN_IMAGES_BEFORE_STOPPING", 9)
     worked = interrupt_at(monkeypatch, -1, KeyboardInterrupt())
-    with pytest.raises(ValueError, match="7 images cannot be read, and --max-bad allows 3"):
-        prepare(source, tmp_path / "store", size=16, workers=1, max_bad=0.1)
+    with pytest.raises(ValueError, match="7 images cannot be read, and --max-skipped allows 3"):
+        prepare(source, tmp_path / "store", size=16, workers=1, max_skipped=0.1)
     assert len(worked) == 9
 
 
 def test_a_split_of_which_nothing_can_be_read(source: Path, tmp_path: Path) -> None:
-    spoil(source, [f"val/{wnid}/{number:02}.png" for wnid in ("ant", "bee", "cat") for number in range(3)])
+    damage(source, [f"val/{wnid}/{number:02}.png" for wnid in ("ant", "bee", "cat") for number in range(3)])
     with pytest.raises(ValueError, match=r"No image of the val split of .*images can be read"):
-        prepare(source, tmp_path / "store", size=16, workers=1, max_bad=1)
+        prepare(source, tmp_path / "store", size=16, workers=1, max_skipped=1)
 
 
-def test_done_already_it_does_nothing(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_existing_store_is_left_alone(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = prepare(source, tmp_path / "store", size=16, workers=1)
     before = content(tmp_path / "store")
     monkeypatch.setattr(module, "open_source", None)
@@ -340,14 +344,14 @@ def test_an_empty_folder_may_become_the_store(source: Path, tmp_path: Path) -> N
         ({"seed": 1}, "seed 0, not 1"),
     ],
 )
-def test_half_a_store_is_not_finished_with_other_options(
+def test_a_partial_store_is_not_resumed_with_other_options(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], message: str
 ) -> None:
     interrupt_at(monkeypatch, 4, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         prepare(source, tmp_path / "store", size=16, workers=1)
     before = content(tmp_path / "store.partial")
-    with pytest.raises(ValueError, match=f"store.partial is half of a store with {message}: .* or delete it"):
+    with pytest.raises(ValueError, match=f"store.partial was started with {message}: .* or delete it"):
         prepare(source, tmp_path / "store", **{"size": 16, "workers": 1, **change})
     assert content(tmp_path / "store.partial") == before
 
@@ -396,7 +400,7 @@ def test_half_a_store_is_not_finished_from_changed_images(
 
 def test_two_do_not_write_one_store(source: Path, tmp_path: Path) -> None:
     with (
-        Partial(tmp_path / "store", 16, {}),
+        PartialStore(tmp_path / "store", 16, {}),
         pytest.raises(ValueError, match=r"Another alexnet prepare is writing .*store.partial"),
     ):
         prepare(source, tmp_path / "store", size=16, workers=1)
@@ -404,13 +408,13 @@ def test_two_do_not_write_one_store(source: Path, tmp_path: Path) -> None:
 
 
 def test_a_store_is_not_put_among_the_images(source: Path) -> None:
-    with pytest.raises(ValueError, match=r"lies in .*images, where it would be taken for a class"):
+    with pytest.raises(ValueError, match=r"is inside .*images, where it would be taken for a class"):
         prepare(source, source / "store", size=16, workers=1)
 
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("size", 0), ("workers", -1), ("max_bad", 1.5), ("max_bad", -0.1), ("quality", 0), ("quality", 101)],
+    [("size", 0), ("workers", -1), ("max_skipped", 1.5), ("max_skipped", -0.1), ("quality", 0), ("quality", 101)],
 )
 def test_impossible_options_are_named(source: Path, tmp_path: Path, option: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"--{option.replace('_', '-')} is {value}"):
@@ -435,10 +439,10 @@ def test_a_validation_split_is_held_out_where_there_is_none(source: Path, tmp_pa
 
 
 def test_the_summary_is_json_and_reads_well(source: Path, tmp_path: Path) -> None:
-    spoil(source)
+    damage(source)
     console = Console(width=200)
-    for expected in ("3 classes", "is there already"):
-        summary = prepare(source, tmp_path / "store", size=16, workers=1, max_bad=0.2)
+    for expected in ("3 classes", "already exists"):
+        summary = prepare(source, tmp_path / "store", size=16, workers=1, max_skipped=0.2)
         assert json.loads(json.dumps(summary)) == summary
         with console.capture() as captured:
             console.print(render(summary))

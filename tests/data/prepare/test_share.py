@@ -1,4 +1,4 @@
-"""Several processes prepare one store: the bytes that one makes, whatever their number."""
+"""However many processes prepare a store, it is byte for byte what one process makes."""
 
 import os
 import subprocess
@@ -16,15 +16,16 @@ from alexnet.data.store.verify import verify_store
 SMALL_SHARDS = """
 import sys
 from pathlib import Path
-from alexnet.data.prepare import prepare
-prepare.CHUNK, prepare.CHUNKS_PER_SHARD = 3, 2
-prepare.prepare(Path(sys.argv[1]), Path(sys.argv[2]), size=8, workers=1, max_bad=1.0)
+from alexnet.data.prepare import chunk
+from alexnet.data.prepare.prepare import prepare
+chunk.IMAGES_PER_CHUNK, chunk.CHUNKS_PER_SHARD = 3, 2
+prepare(Path(sys.argv[1]), Path(sys.argv[2]), size=8, workers=1, max_skipped=1.0)
 """
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """40 training images, of which one fails, and then a whole shard of them; 8 validation images."""
+    """40 training images, of which one and later a whole shard cannot be read; 8 validation images."""
     folder, random = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
     for split, count in (("train", 20), ("val", 4)):
         for name in ("a", "b"):
@@ -32,8 +33,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for i in range(count):
                 image = Image.fromarray(random.integers(0, 256, (9, 10, 3), dtype=np.uint8))
                 image.save(folder / split / name / f"{i:02}.png")
-    for bad in (3, *range(6, 12)):  # the second shard is left with nothing
-        (folder / "train" / "a" / f"{bad:02}.png").write_text("no image")
+    for number in (3, *range(6, 12)):  # nothing is left of the second shard
+        (folder / "train" / "a" / f"{number:02}.png").write_text("no image")
     return folder
 
 
@@ -46,7 +47,7 @@ def content(store: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in store.iterdir()}
 
 
-def test_the_store_is_that_of_one_process(source: Path, tmp_path: Path):
+def test_the_store_is_what_one_process_makes(source: Path, tmp_path: Path):
     assert start(source, tmp_path / "alone", 0, 1).wait(60) == 0
     expected = content(tmp_path / "alone")
     assert len([name for name in expected if name.startswith("train-")]) == 6
@@ -57,8 +58,8 @@ def test_the_store_is_that_of_one_process(source: Path, tmp_path: Path):
     verify_store(tmp_path / "shared")
 
 
-def test_a_rank_that_died_goes_on(source: Path, tmp_path: Path):
-    """The first rank waits; the second comes late, when the first has been killed and started again."""
+def test_a_killed_rank_resumes(source: Path, tmp_path: Path):
+    """Rank 0 waits and is killed; then both ranks start."""
     first = start(source, tmp_path / "store", 0, 2)
     with pytest.raises(subprocess.TimeoutExpired):
         first.wait(3)
@@ -69,7 +70,7 @@ def test_a_rank_that_died_goes_on(source: Path, tmp_path: Path):
     assert verify_store(tmp_path / "store")["splits"]["train"] == 33
 
 
-def test_shares_cover_a_split_once_and_shard_by_shard():
+def test_shares_cover_a_split_once_shard_by_shard():
     images = [LabelledImage(str(i), 0, FileAt("")) for i in range(23)]
     split = Split(lambda: iter(images), lambda: len(images))
     shares = [Share(rank, 3, 1).of(split, 5) for rank in range(3)]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from stores import edit, flip_byte, replace_array
 
-from alexnet.data.prepare.partial import Partial
+from alexnet.data.prepare.partial import PartialStore
 from alexnet.data.store.reader import Store
 
 
@@ -81,7 +81,7 @@ def test_a_missing_store_is_refused(store: Path) -> None:
 
 
 def test_a_store_that_is_being_written_is_refused(tmp_path: Path) -> None:
-    with Partial(tmp_path / "store", 16, {}):
+    with PartialStore(tmp_path / "store", 16, {}):
         for path in (tmp_path / "store", tmp_path / "store.partial"):
             with pytest.raises(ValueError, match=rf"{path} is still being written by alexnet prepare: wait"):
                 Store(path)

@@ -16,7 +16,7 @@ def prepare(
     workers: int = 0,
     val_fraction: float | None = None,
     seed: int = 0,
-    max_bad: float = 0.01,
+    max_skipped: float = 0.01,
     quality: int = 95,
     honour_exif: Flag = False,
 ) -> Answer:
@@ -35,11 +35,12 @@ def prepare(
         workers: Processes that decode and rescale; 0: one per processor core.
         val_fraction: Fraction of each class for the validation split, where the source has none; without it, 0.1.
         seed: Seed of the choice of the validation images.
-        max_bad: Stop when more than this fraction of the images cannot be read.
+        max_skipped: Stop when more than this fraction of the images cannot be read.
         quality: JPEG quality of the stored images, 1 to 100.
         honour_exif: Rotate images as their EXIF data says. (AlexNet's authors did not.)
     """
     from alexnet.data.prepare import prepare as room
+    from alexnet.data.prepare.summary import render
 
     summary = room.prepare(
         source,
@@ -48,8 +49,8 @@ def prepare(
         workers=workers,
         val_fraction=val_fraction,
         seed=seed,
-        max_bad=max_bad,
+        max_skipped=max_skipped,
         quality=quality,
         honour_exif=honour_exif,
     )
-    return summary, room.render
+    return summary, render

@@ -1,8 +1,7 @@
-"""What one worker does with some images of a source: read, rescale, sum, and encode.
+"""What one worker does with a chunk of images: read, rescale, sum, encode.
 
-The sums are whole numbers, so that the mean image and the colour covariance are exact and do not depend on
-how the images were dealt out. They are taken over the rescaled images before they are encoded: decoding each
-again costs a quarter of what all the rest does, and changes next to nothing (`docs/data.md` says what was measured).
+Sums for the mean image and the colour covariance are taken over the rescaled images, before they are encoded. Decoding
+each image again would cost a quarter of all other work and change next to nothing (docs/data.md has the measurements).
 """
 
 from collections.abc import Sequence
@@ -16,8 +15,12 @@ from alexnet.data.sources.source import LabelledImage
 from alexnet.data.store.shard import Row
 from alexnet.data.store.statistics import Sums
 
+IMAGES_PER_CHUNK = 32
+CHUNKS_PER_SHARD = 64
+"""2048 images: what an interruption costs at most, except for those that are being written to the disk."""
 
-class Form(NamedTuple):
+
+class ImageOptions(NamedTuple):
     """How images are stored."""
 
     size: int = 256
@@ -25,33 +28,40 @@ class Form(NamedTuple):
     honour_exif: bool = False
 
 
-class Bad(NamedTuple):
+class Skipped(NamedTuple):
     """An image that is left out, and why."""
 
     key: str
     reason: str
 
 
+class Chunk(NamedTuple):
+    """Images of one split, for one worker."""
+
+    split: str
+    images: Sequence[LabelledImage]
+
+
 class Prepared(NamedTuple):
-    """What became of a chunk of images, in their order. `sums` is None where they were not asked for."""
+    """The result of a chunk, in the order of its images; `sums` only for training images."""
 
     rows: list[Row]
-    bad: list[Bad]
+    skipped: list[Skipped]
     sums: Sums | None
 
 
-def prepare_chunk(images: Sequence[LabelledImage], form: Form, summed: bool) -> Prepared:
-    """Reads, rescales and encodes `images`, at most `MAX_IMAGES_16BIT`, and sums them if `summed`."""
-    rows, bad = [], []
-    sums = Sums.zeros_16bit(form.size) if summed else None
-    for key, label, location in images:
+def prepare_chunk(chunk: Chunk, options: ImageOptions) -> Prepared:
+    """Reads, rescales and encodes the images of a chunk, at most `MAX_IMAGES_16BIT`."""
+    rows, skipped = [], []
+    sums = Sums.zeros_16bit(options.size) if chunk.split == "train" else None
+    for key, label, location in chunk.images:
         try:
-            image = decode(read_bytes(location), form.size, form.honour_exif)
+            image = decode(read_bytes(location), options.size, options.honour_exif)
         except ValueError as error:
-            bad.append(Bad(key, str(error)))
+            skipped.append(Skipped(key, str(error)))
             continue
-        square = rescale(image, form.size)
+        square = rescale(image, options.size)
         if sums is not None:
             sums.add_image(square)
-        rows.append(Row(encode(square, form.quality), label, key))
-    return Prepared(rows, bad, sums)
+        rows.append(Row(encode(square, options.quality), label, key))
+    return Prepared(rows, skipped, sums)

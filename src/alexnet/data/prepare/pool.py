@@ -1,8 +1,8 @@
-"""Work on many parts by threads or worker processes, the results in the order of the parts.
+"""Threads or worker processes that do many tasks, with results in the order of the tasks.
 
-Threads start at once, and take turns where the work is Python's own. Processes do not, but each first imports what it
-needs, the calling script too. They are spawned and not forked, on Linux as on macOS: a fork of a process that has
-threads may hang.
+Threads start at once, but take turns wherever the work is done by Python itself. Processes do not take turns, but each
+must first import what it needs, and the calling script. They are spawned and not forked, on Linux as on macOS: forking
+a process that has threads may hang.
 """
 
 import os
@@ -15,12 +15,12 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from multiprocessing import connection, get_context, parent_process
 from typing import TypeVar
 
-Part = TypeVar("Part")
+Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
 class Pool:
-    """`workers` processes, or threads; one is this thread itself. A context manager."""
+    """`workers` processes, or threads; a single worker is the calling thread. A context manager."""
 
     def __init__(self, workers: int, threads: bool = False) -> None:
         self.workers = workers
@@ -28,7 +28,7 @@ class Pool:
         if workers > 1 and threads:
             self._pool = ThreadPoolExecutor(workers, "pool")
         elif workers > 1:
-            self._pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin)
+            self._pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker)
 
     def __enter__(self) -> "Pool":
         return self
@@ -37,17 +37,17 @@ class Pool:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def map(self, work: Callable[[Part], Result], parts: Iterable[Part]) -> Iterator[tuple[Part, Result]]:
-        """Each part and `work` of it, in order. At most two parts per worker wait, so memory is bounded.
+    def map(self, work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[tuple[Task, Result]]:
+        """Each task with `work` of it, in order. At most two tasks per worker wait, so that memory is bounded.
 
         Raises BrokenProcessPool where a process was killed.
         """
         if self._pool is None:
-            yield from ((part, work(part)) for part in parts)
+            yield from ((task, work(task)) for task in tasks)
             return
-        waiting: deque[tuple[Part, Future[Result]]] = deque()
-        for part in parts:
-            waiting.append((part, self._pool.submit(work, part)))
+        waiting: deque[tuple[Task, Future[Result]]] = deque()
+        for task in tasks:
+            waiting.append((task, self._pool.submit(work, task)))
             if len(waiting) > 2 * self.workers:
                 oldest, future = waiting.popleft()
                 yield oldest, future.result()
@@ -55,9 +55,8 @@ class Pool:
             yield oldest, future.result()
 
 
-def _begin() -> None:
-    """Ctrl-C is for the first process to handle; and when that one is killed, its workers end too. What this package
-    warns of, that one has said."""
+def _start_worker() -> None:
+    """Leaves Ctrl-C and the package's warnings to the first process, and ends with it if that is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.filterwarnings("ignore", category=RuntimeWarning, module="alexnet")
     parent = parent_process()

@@ -1,0 +1,72 @@
+"""What stops a preparation: impossible options, a name that is taken, too many unreadable images.
+
+Each message names the file or the option, and what to do.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from alexnet.data.prepare.chunk import Skipped
+from alexnet.data.prepare.partial import TOO_MANY_SKIPPED, PartialStore
+from alexnet.data.prepare.summary import MAX_LISTED
+from alexnet.data.sources.source import Source
+from alexnet.data.store.info import StoreInfo, read_info
+
+
+def check_options(size: int, workers: int, max_skipped: float, quality: int) -> None:
+    if not 1 <= size <= 4096:
+        raise ValueError(f"--size is {size}: give a number of pixels from 1 to 4096.")
+    if workers < 0:
+        raise ValueError(f"--workers is {workers}: give a number of processes, or 0 for one per core.")
+    if not 0 <= max_skipped <= 1:
+        raise ValueError(f"--max-skipped is {max_skipped}: give a fraction of the images, from 0 to 1.")
+    if not 1 <= quality <= 100:
+        raise ValueError(f"--quality is {quality}: give a JPEG quality from 1 to 100.")
+
+
+def find_existing(source: Path, store: Path, options: dict[str, Any]) -> StoreInfo | None:
+    """The existing store, made from the same source with the same options; None where the name is free.
+
+    Raises ValueError where it is taken by anything else.
+    """
+    if not store.exists() or (store.is_dir() and not any(store.iterdir())):
+        return None
+    if not (store / "store.json").is_file():
+        raise ValueError(f"{store} exists and is not a store: choose another name.")
+    info = read_info(store)
+    if info["source"]["path"] == str(source.resolve()) and info["options"] == options:
+        return info
+    given = [f"{name.replace('_', ' ')} {value}" for name, value in info["options"].items() if value is not None]
+    raise ValueError(
+        f"{store} exists, made from {info['source']['path']} with {', '.join(given)}: "
+        "choose another name, or delete it."
+    )
+
+
+def check_place(store: Path, source: Source) -> None:
+    """ValueError where the store would be among the images of the source."""
+    if source.takes_every_file and store.resolve().is_relative_to(source.path.resolve()):
+        raise ValueError(f"{store} is inside {source.path}, where it would be taken for a class: choose another place.")
+
+
+def check_skipped(skipped: list[Skipped], allowed: float, store: PartialStore) -> None:
+    """ValueError where more than `allowed` images cannot be read. It lists them, and so does a file."""
+    if len(skipped) <= allowed:
+        return
+    file = store.folder / TOO_MANY_SKIPPED
+    lines = [f"{each.key}: {each.reason}" for each in skipped]
+    file.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    more = [f"... and {len(lines) - MAX_LISTED:,} more, listed in {file}"] if len(lines) > MAX_LISTED else []
+    raise ValueError(
+        f"{len(skipped):,} images cannot be read, and --max-skipped allows {int(allowed):,}. Repair them and delete "
+        f"{store.folder}, or do without them: run the same command with a larger --max-skipped.\n"
+        + "\n".join(f"  {line}" for line in lines[:MAX_LISTED] + more)
+    )
+
+
+def check_splits(store: PartialStore, source: Source) -> None:
+    """ValueError for a split of which no image can be read."""
+    stored = {shard["split"] for _, shard in store.shards}
+    for name in source.splits:
+        if name not in stored:
+            raise ValueError(f"No image of the {name} split of {source.path} can be read.")
