@@ -104,7 +104,7 @@ def test_training_is_also_measured_with_the_loader_that_feeds_it(
     result = bench("train", batch_size=8, dtype="float32", rounds=1, store=tmp_path / "store")
     ratio = result["fed_images_per_second"] / result["repeated_images_per_second"]
     assert result["fed_fraction"] == pytest.approx(ratio)
-    assert "fed by the loader" in shown(result)
+    assert "fed from the store" in shown(result)
     with pytest.raises(ValueError, match="cannot feed"):
         bench("train", batch_size=25, dtype="float32", rounds=1, store=tmp_path / "store")
 

@@ -51,6 +51,20 @@ def render(result: dict[str, Any]) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     table.add_column()
     table.add_column(justify="right")
+    for name, value in _rows(result):
+        table.add_row(Text(name), Text(value))
+    parts: list[RenderableType] = [Text(_title(result), style="bold"), table]
+    if "kernels" in result:
+        parts.append(_kernel_table(result["kernels"]))
+    machine = result["machine"]
+    parts.append(Text(f"Limit: {result['limit']}.", style="dim"))
+    where = machine["processor"] if machine["device"] == "cpu" else machine["device"]
+    parts.append(Text(f"{where}, {machine['threads']} threads, PyTorch {machine['torch']}.", style="dim"))
+    return Group(*parts)
+
+
+def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """What was measured, and its value."""
     rate = f"{result['images_per_second']:,.1f}"
     spread = f"  ({result['slowest']:,.1f} to {result['fastest']:,.1f})" if "slowest" in result else ""
     rows = [
@@ -70,21 +84,12 @@ def render(result: dict[str, Any]) -> RenderableType:
         rows.append(("one image, one view", f"{one:.1f} ms"))
         rows.append(("one image, ten views", f"{ten:.1f} ms, {ten / one:.1f} times one"))
     if "fed_fraction" in result:
-        rate, part = result["fed_images_per_second"], result["fed_fraction"]
-        rows.append(("fed by the loader", f"{rate:,.1f} images/s, {part:.1%} of the rate on one repeated batch"))
+        rows.append(("fed from the store", f"{result['fed_images_per_second']:,.1f} images/s"))
+        rows.append(("fraction of the rate on one repeated batch", f"{result['fed_fraction']:.1%}"))
     if "days_for_90_epochs_of_imagenet" in result:
         days = result["days_for_90_epochs_of_imagenet"]
-        rows.append(("90 epochs of ImageNet", f"{days:,.1f} days; {network.DAYS_THEN}"))
-    for name, value in rows:
-        table.add_row(Text(name), Text(value))
-    parts: list[RenderableType] = [Text(_title(result), style="bold"), table]
-    if "kernels" in result:
-        parts.append(_kernel_table(result["kernels"]))
-    machine = result["machine"]
-    parts.append(Text(f"Limit: {result['limit']}.", style="dim"))
-    where = machine["processor"] if machine["device"] == "cpu" else machine["device"]
-    parts.append(Text(f"{where}, {machine['threads']} threads, PyTorch {machine['torch']}.", style="dim"))
-    return Group(*parts)
+        rows += [("90 epochs of ImageNet", f"{days:,.1f} days"), ("the same in 2012", network.DAYS_THEN)]
+    return rows
 
 
 def _title(result: dict[str, Any]) -> str:

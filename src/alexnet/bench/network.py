@@ -22,7 +22,7 @@ from alexnet.training.metrics import top_k_credit
 from alexnet.training.update import MomentumSGD
 
 EPOCHS, IMAGES = 90, 1_281_167  # of the paper's training: ILSVRC-2012
-DAYS_THEN = "5 to 6 days on two GTX 580 in 2012"
+DAYS_THEN = "5 to 6 days, two GTX 580"
 
 
 def train(
