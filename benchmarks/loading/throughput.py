@@ -88,7 +88,7 @@ def all_of(batches: Callable[[], Iterable[object]]) -> Callable[[], None]:
     return work
 
 
-def ours(split: StoreSplit, draws: augment.Draws, count: int) -> Iterator[loader.Batch]:
+def ours(split: StoreSplit, draws: augment.Draws, count: int) -> Iterator[loader.TrainingBatch]:
     return itertools.islice(loader.training_batches(split, draws, BATCH, CROP), count // BATCH)
 
 

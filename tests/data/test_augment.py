@@ -1,4 +1,4 @@
-"""Crops, mirrors, views and colours, against torchvision and scikit-learn."""
+"""Crops, mirroring and colours, against torchvision and scikit-learn."""
 
 import numpy as np
 import pytest
@@ -22,10 +22,10 @@ def test_crop_and_mirror_equal_torchvision(images):
     draws = augment.draw_epoch(AugmentConfig(), 6, SIZE, CROP, seed=3, epoch=0)
     assert draws.mirrored.any() and not draws.mirrored.all()
     for image, offset, mirrored in zip(images, draws.offsets, draws.mirrored, strict=True):
-        patch = pixels.crop_and_mirror(image, offset, mirrored, CROP)
+        crop = pixels.crop_and_mirror(image, offset, mirrored, CROP)
         theirs = tv.crop(torch.from_numpy(image).permute(2, 0, 1), int(offset[0]), int(offset[1]), CROP, CROP)
         theirs = tv.hflip(theirs) if mirrored else theirs
-        assert torch.equal(torch.from_numpy(patch.copy()).permute(2, 0, 1), theirs)
+        assert torch.equal(torch.from_numpy(crop.copy()).permute(2, 0, 1), theirs)
 
 
 def test_colour_axes_are_the_principal_components():
@@ -42,7 +42,7 @@ def test_colour_shift_has_the_formulas_covariance():
     """alpha ~ N(0, 0.1) along each axis times lambda, with lambda for intensities from 0 to 1."""
     covariance = np.array([[5000.0, 4000, 3500], [4000, 4800, 3900], [3500, 3900, 5200]])
     draws = augment.draw_epoch(AugmentConfig(), 100_000, SIZE, CROP, seed=0, epoch=0)
-    shift = augment.colour_shift(draws.colour, covariance)
+    shift = augment.colour_shift(draws.colour_alphas, covariance)
     eigenvalues, axes = augment.colour_axes(covariance)
     along = shift @ axes / 255  # intensities from 0 to 1
     np.testing.assert_allclose(along.std(0), 0.1 * eigenvalues / 255**2, rtol=0.02)
@@ -61,9 +61,9 @@ def test_draws_depend_on_seed_and_epoch_alone():
     assert first.offsets.min() == 0 and first.offsets.max() == SIZE - CROP - 1
 
 
-def test_what_is_turned_off_does_not_happen():
+def test_each_augmentation_can_be_turned_off():
     draws = augment.draw_epoch(AugmentConfig(random_crop=False, mirror=False, colour_noise=0), 50, SIZE, CROP, 0, 0)
-    assert (draws.offsets == (SIZE - CROP) // 2).all() and not draws.mirrored.any() and not draws.colour.any()
+    assert (draws.offsets == (SIZE - CROP) // 2).all() and not draws.mirrored.any() and not draws.colour_alphas.any()
 
 
 def test_an_image_of_the_networks_size_has_one_crop():
@@ -88,23 +88,23 @@ def test_the_originals_order_never_changes_and_32_images_share_a_crop():
     for start in range(0, 500, 32):
         assert len(np.unique(draws[0].offsets[start : start + 32], axis=0)) == 1
         assert len(np.unique(draws[0].mirrored[start : start + 32])) == 1
-    assert len(np.unique(draws[0].colour, axis=0)) == 500  # each image has its own colour
+    assert len(np.unique(draws[0].colour_alphas, axis=0)) == 500  # each image has its own colour
 
 
-def test_the_original_counts_33_places_where_the_paper_counts_32():
-    places = {config.include_last_offset: [] for config in (ORIGINAL, AugmentConfig())}
+def test_the_original_has_33_offsets_where_the_paper_has_32():
+    offsets = {config.include_last_offset: [] for config in (ORIGINAL, AugmentConfig())}
     for config in (ORIGINAL, AugmentConfig()):
         draws = augment.draw_epoch(config, 32 * 20_000, 256, 224, 0, 0)
-        places[config.include_last_offset] = np.unique(draws.offsets, axis=0).tolist()
-    assert len(places[True]) == 33 * 33 and len(places[False]) == 32 * 32
+        offsets[config.include_last_offset] = np.unique(draws.offsets, axis=0).tolist()
+    assert len(offsets[True]) == 33 * 33 and len(offsets[False]) == 32 * 32
 
 
-def test_the_originals_colour_rule():
+def test_the_originals_colour_scale():
     """docs/specification.md, "The images": x <- (x + 0.1 P (sigma N(0, I))) / 1.1 with ImageNet's sigma. The division
     is `network_input`'s."""
     sigma = np.array([19.72, 37.09, 121.78])
     axes = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
     covariance = (axes * sigma**2) @ axes.T
     draws = augment.draw_epoch(ORIGINAL, 100_000, SIZE, CROP, seed=0, epoch=0)
-    shift = augment.colour_shift(draws.colour, covariance, ORIGINAL.colour_scale)
+    shift = augment.colour_shift(draws.colour_alphas, covariance, ORIGINAL.colour_scale)
     np.testing.assert_allclose((shift @ axes).std(0), 0.1 * sigma, rtol=0.02)

@@ -1,4 +1,4 @@
-"""Background batches: the right images, whatever the number of threads; errors where they belong."""
+"""Batches hold the right images, whatever the number of threads; an error is raised at its batch."""
 
 from collections.abc import Generator
 from pathlib import Path
@@ -48,26 +48,26 @@ THREADS = [
 ]
 
 
-@pytest.mark.parametrize("threads", THREADS, ids=["beside", "when asked"])
+@pytest.mark.parametrize("threads", THREADS, ids=["own threads", "caller's threads"])
 @pytest.mark.parametrize("workers", [1, 3])
-def test_batches_hold_the_drawn_patches(split, workers, threads):
+def test_batches_hold_the_drawn_crops(split, workers, threads):
     draws = draw()
     batches = list(loader.training_batches(split, draws, 8, CROP, workers=workers, threads=threads))
     assert len(batches) == IMAGES // 8
     position = 0
     for batch in batches:
-        for patch, label in zip(batch.patches, batch.labels, strict=True):
+        for crop, label in zip(batch.crops, batch.labels, strict=True):
             row = int(draws.order[position])
             image = split.image(row)
             expected = pixels.crop_and_mirror(image, draws.offsets[position], draws.mirrored[position], CROP)
-            assert np.array_equal(patch.numpy(), expected)
+            assert np.array_equal(crop.numpy(), expected)
             assert label == split.labels[row]
             position += 1
 
 
-@pytest.mark.parametrize("threads", THREADS, ids=["beside", "when asked"])
+@pytest.mark.parametrize("threads", THREADS, ids=["own threads", "caller's threads"])
 @pytest.mark.parametrize("on", ["", "off"])
-def test_patches_of_jpeg_images_are_cut_out_of_what_libjpeg_turbo_decodes(
+def test_crops_of_jpeg_images_are_those_of_libjpeg_turbo(
     tmp_path: Path, on: str, threads: Threads | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALEXNET_KERNELS", on)
@@ -75,19 +75,19 @@ def test_patches_of_jpeg_images_are_cut_out_of_what_libjpeg_turbo_decodes(
     draws = augment.draw_epoch(AugmentConfig(), 8, 136, 112, seed=0, epoch=0)
     (batch,) = loader.training_batches(split, draws, 8, 112, threads=threads)
     whole = [simplejpeg.decode_jpeg(split.encoded(row)) for row in range(8)]
-    patches = zip(draws.order, draws.offsets, draws.mirrored, strict=True)
-    expected = [pixels.crop_and_mirror(whole[row], offset, mirrored, 112) for row, offset, mirrored in patches]
-    assert np.array_equal(batch.patches.numpy(), expected)
+    drawn = zip(draws.order, draws.offsets, draws.mirrored, strict=True)
+    expected = [pixels.crop_and_mirror(whole[row], offset, mirrored, 112) for row, offset, mirrored in drawn]
+    assert np.array_equal(batch.crops.numpy(), expected)
     ((images, _, _),) = loader.in_order(split, 8, threads=threads)
     assert np.array_equal(images.numpy(), whole)
 
 
-def test_starting_late_gives_the_rest_of_the_epoch(split):
+def test_a_later_start_gives_the_rest_of_the_epoch(split):
     whole = list(loader.training_batches(split, draw(), 8, CROP, workers=2))
     rest = list(loader.training_batches(split, draw(), 8, CROP, start=2, workers=2))
     assert len(rest) == len(whole) - 2
-    assert torch.equal(rest[0].patches, whole[2].patches)
-    assert np.array_equal(rest[0].colour, whole[2].colour)
+    assert torch.equal(rest[0].crops, whole[2].crops)
+    assert np.array_equal(rest[0].colour_alphas, whole[2].colour_alphas)
 
 
 def test_in_order_shows_every_image_once(split):
@@ -99,7 +99,7 @@ def test_in_order_shows_every_image_once(split):
     assert torch.equal(torch.cat([labels for _, labels, _ in seen]), torch.tensor(split.labels))
 
 
-@pytest.mark.parametrize("threads", THREADS, ids=["beside", "when asked"])
+@pytest.mark.parametrize("threads", THREADS, ids=["own threads", "caller's threads"])
 @pytest.mark.parametrize("what", ["encoded", "decode"])
 def test_an_error_in_a_thread_reaches_the_caller(split, monkeypatch, what, threads):
     def broken(self, row, *_):
@@ -110,7 +110,7 @@ def test_an_error_in_a_thread_reaches_the_caller(split, monkeypatch, what, threa
         list(loader.in_order(split, 7, workers=2, threads=threads))
 
 
-def test_leaving_early_stops_the_threads(split):
+def test_closing_the_batches_stops_the_threads(split):
     batches = loader.in_order(split, 2, workers=2)
     next(batches)
     assert isinstance(batches, Generator)

@@ -1,7 +1,7 @@
-"""What happens to an image between the store and the network (paper, sections 2 and 4.1).
+"""The random choices of an epoch: order, crops, mirroring and colours (paper, section 4.1).
 
-All images are RGB on the 0-255 scale, height x width x 3. Random numbers are a pure function of (seed, epoch,
-position in the epoch): they do not depend on the number of workers.
+They are a function of seed, epoch and position in the epoch alone, never of the number of workers. Images are RGB on
+the 0-255 scale.
 """
 
 from typing import NamedTuple
@@ -12,38 +12,38 @@ from alexnet.config import AugmentConfig
 
 
 class Draws(NamedTuple):
-    """The random choices of one epoch, one row for each position in it."""
+    """The random choices of one epoch, a row for each position in it."""
 
     order: np.ndarray
-    """int64 [N]: which image stands at each position, a permutation."""
+    """int64 [N]: the index of the image at each position, a permutation."""
     offsets: np.ndarray
-    """int64 [N, 2]: top and left of the patch."""
+    """int64 [N, 2]: top and left of the crop."""
     mirrored: np.ndarray
     """bool [N]."""
-    colour: np.ndarray
-    """float32 [N, 3]: multiples of the three principal components."""
+    colour_alphas: np.ndarray
+    """float32 [N, 3]: the paper's alpha, multiples of the three principal components of colour."""
 
 
 def draw_epoch(config: AugmentConfig, images: int, size: int, crop: int, seed: int, epoch: int) -> Draws:
-    """Everything random about the data of one epoch, for images of `size` cut to `crop` pixels.
+    """Everything random about one epoch of `images` images of `size` pixels, cropped to `crop` pixels.
 
-    The paper counts 32 x 32 offsets for 256 and 224 pixels; this is `size - crop` for each axis, and one more with
+    The paper counts 32 x 32 offsets for 256 and 224 pixels. That is `size - crop` along each axis, and one more with
     `config.include_last_offset`. `config.images_per_crop` consecutive positions share an offset and mirroring.
     """
     random = _generator(seed, epoch)
     order = random.permutation(images)
     if config.shuffle == "once":
         order = _generator(seed, 0).permutation(images)
-    draws = -(-images // config.images_per_crop)
-    places = size - crop + 1 if config.include_last_offset else max(1, size - crop)
-    offsets = random.integers(0, places, (draws, 2)).repeat(config.images_per_crop, axis=0)[:images]
-    mirrored = (random.random(draws) < 0.5).repeat(config.images_per_crop)[:images]
-    colour = random.standard_normal((images, 3), dtype=np.float32) * np.float32(config.colour_noise)
+    crops = -(-images // config.images_per_crop)
+    offset_count = size - crop + 1 if config.include_last_offset else max(1, size - crop)
+    offsets = random.integers(0, offset_count, (crops, 2)).repeat(config.images_per_crop, axis=0)[:images]
+    mirrored = (random.random(crops) < 0.5).repeat(config.images_per_crop)[:images]
+    colour_alphas = random.standard_normal((images, 3), dtype=np.float32) * np.float32(config.colour_noise)
     if not config.random_crop:
         offsets[:] = (size - crop) // 2
     if not config.mirror:
         mirrored[:] = False
-    return Draws(order, offsets, mirrored, colour)
+    return Draws(order, offsets, mirrored, colour_alphas)
 
 
 def _generator(seed: int, epoch: int) -> np.random.Generator:
@@ -51,17 +51,17 @@ def _generator(seed: int, epoch: int) -> np.random.Generator:
 
 
 def colour_axes(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues [3], ascending, and eigenvectors [3, 3], in columns, of the RGB covariance (section 4.1)."""
+    """The principal components of colour: eigenvalues [3], ascending, and eigenvectors [3, 3], in columns."""
     return np.linalg.eigh(np.asarray(covariance, dtype=np.float64))
 
 
-def colour_shift(multiples: np.ndarray, covariance: np.ndarray, rule: str = "eigenvalues") -> np.ndarray:
-    """What is added to every pixel of each image: P (alpha * lambda), float32 [B, 3] on the 0-255 scale.
+def colour_shift(alphas: np.ndarray, covariance: np.ndarray, scale: str = "eigenvalues") -> np.ndarray:
+    """What is added to every pixel of each image, P (alpha * lambda): float32 [B, 3] on the 0-255 scale.
 
-    The paper's formula is for intensities between 0 and 1, which it does not say: taken on the 0-255 scale, one
-    standard deviation along the first axis would be some 1,500 grey levels. lambda is therefore divided by 255.
-    With `rule` "standard-deviations" their roots stand for the eigenvalues, as in the original program.
+    The paper's formula holds for intensities between 0 and 1, which the paper does not say. On the 0-255 scale, one
+    standard deviation along the first axis would be some 1,500 grey levels; so lambda is divided by 255. With `scale`
+    "standard-deviations", the square roots of the eigenvalues take their place, as in the original program.
     """
     eigenvalues, axes = colour_axes(covariance)
-    lengths = np.sqrt(eigenvalues.clip(min=0)) if rule == "standard-deviations" else eigenvalues / 255.0
-    return ((multiples * lengths) @ axes.T).astype(np.float32)
+    lengths = np.sqrt(eigenvalues.clip(min=0)) if scale == "standard-deviations" else eigenvalues / 255.0
+    return ((alphas * lengths) @ axes.T).astype(np.float32)

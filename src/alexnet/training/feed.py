@@ -6,20 +6,25 @@ from torch import Tensor
 
 from alexnet.config import AugmentConfig
 from alexnet.data import augment
-from alexnet.data.loader import Batch
+from alexnet.data.loader import TrainingBatch
 from alexnet.model.input import network_input
 
 
 def finish(
-    batch: Batch, mean: Tensor, covariance: np.ndarray, config: AugmentConfig, device: torch.device, dtype: torch.dtype
+    batch: TrainingBatch,
+    mean: Tensor,
+    covariance: np.ndarray,
+    config: AugmentConfig,
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
     """Bring a batch to the device as bytes and finish it there: [B, 3, crop, crop] of `dtype`, labels [B].
 
     `mean`, float32 [S, S, 3], is on the device.
     """
-    shift = torch.from_numpy(augment.colour_shift(batch.colour, covariance, config.colour_scale)).to(device)
+    shift = torch.from_numpy(augment.colour_shift(batch.colour_alphas, covariance, config.colour_scale)).to(device)
     x = network_input(
-        batch.patches.to(device, non_blocking=True),
+        batch.crops.to(device, non_blocking=True),
         mean,
         torch.from_numpy(batch.offsets),
         torch.from_numpy(batch.mirrored),
