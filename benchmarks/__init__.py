@@ -1,1 +1,1 @@
-"""Measured comparisons with other software; README.md lists them."""
+"""Measured comparisons with other software, a folder per subject; README.md lists the scripts."""

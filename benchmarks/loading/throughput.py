@@ -1,14 +1,19 @@
-"""Batches of a store's images for training: ours beside torchvision with PyTorch's DataLoader, WebDataset, tf.data
-and FFCV.
+"""Batches of training images: this package, PyTorch's DataLoader with torchvision, WebDataset, tf.data and FFCV.
 
     python -m benchmarks.loading.throughput stores/imagenette --ffcv ffcv-venv/bin/python --out results.json
 
-All deliver batches of 128 patches of 224 pixels as bytes, cut out at random places of the same 256x256 JPEG images
-and mirrored at random, with labels, on all cores. torchvision reads a folder of class folders, WebDataset tar files,
-both as their manuals say. The limit is libjpeg-turbo decoding the same bytes on all cores and nothing else. tf.data and
-FFCV run in processes of their own, FFCV in a virtual environment of its own: it is built from source against OpenCV
-and libjpeg-turbo (`apt install libopencv-dev libturbojpeg0-dev; pip install ffcv pillow`), and encodes the pixels again
-for its own file. One that is not there is listed with the reason. Needs `pip install -e .[bench]`.
+All deliver batches of 128 crops of 224x224 bytes, at random offsets of the same 256x256 JPEG images and mirrored at
+random, with labels, on all cores.
+
+- alexnet: from the store, as `alexnet train` reads it
+- PyTorch DataLoader, torchvision: `ImageFolder` on a folder of class folders
+- WebDataset: tar files, as its manual says
+- tf.data: the folder, in a process of its own (`worker_tf_data.py`)
+- FFCV: its own file, in a process and a virtual environment of its own (`worker_ffcv.py`)
+- libjpeg-turbo alone: decodes the same bytes on all cores and does nothing else
+
+Prints images per second: the median, and the slowest and fastest round. A library that is not installed is listed with
+the reason; `pip install -e .[bench]` installs all but FFCV.
 """
 
 import contextlib
@@ -21,10 +26,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
-from torch.utils.data import DataLoader
-from torchvision import datasets
-from torchvision.transforms import v2
-from webdataset import WebDataset, WebLoader  # type: ignore[attr-defined]
 
 from alexnet.bench import limits
 from alexnet.config import AugmentConfig
@@ -32,10 +33,13 @@ from alexnet.data import augment, loader
 from alexnet.data.store.reader import Store, StoreSplit
 from alexnet.model.cpu import kernels
 from alexnet.native.processor import cores
-from benchmarks.comparison import Form, compare, keep, options
-from benchmarks.separate_process import Elsewhere, Unavailable
+from benchmarks.comparison import OURS, Contender, Section, add_results, compare, options
+from benchmarks.loading.pytorch_loaders import LOADERS
+from benchmarks.separate_process import SeparateProcess, UnavailableError
 
 BATCH, CROP = 128, 224
+REFERENCE = "libjpeg-turbo alone"
+TARS_PER_CORE = 8
 
 
 def main() -> None:
@@ -44,43 +48,48 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=4096, help="images in each round")
     parser.add_argument("--ffcv", default=sys.executable, help="Python of a virtual environment that has FFCV")
     arguments = parser.parse_args()
-    kernels.reuse_memory()
+    kernels.reuse_memory()  # as `alexnet train` does
     store = Store(arguments.store)
     split = store.split("train")
     count = min(arguments.images, len(split)) // BATCH * BATCH
     draws = augment.draw_epoch(AugmentConfig(), len(split), store.size, CROP, seed=0, epoch=0)
     chosen = [int(index) for index in draws.order[:count]]
-    with tempfile.TemporaryDirectory() as name:
+    missing, versions = {}, {}
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         write_files(split, chosen, folder)
-        transform = v2.Compose([v2.PILToTensor(), v2.RandomCrop(CROP), v2.RandomHorizontalFlip()])
-        forms: dict[str, Form] = {
-            "limit": limits.decoding([split.encoded(index) for index in chosen], store.size),
-            "ours": (all_of(lambda: ours(split, draws, count)), count),
-            "torchvision, DataLoader": (all_of(lambda: torchvision_batches(folder, transform)), count),
-            "WebDataset": (all_of(lambda: webdataset_batches(folder, transform)), count),
+        contenders: dict[str, Contender] = {
+            REFERENCE: limits.decoding([split.encoded(index) for index in chosen], store.size),
+            OURS: (exhausting(lambda: our_batches(split, draws, count)), count),
         }
-        missing, versions = {}, {}
-        with contextlib.ExitStack() as stack:
-            for framework, script, python in (
-                ("tf.data", "benchmarks.loading.worker_tf_data", sys.executable),
-                ("FFCV", "benchmarks.loading.worker_ffcv", arguments.ffcv),
-            ):
-                try:
-                    other = stack.enter_context(Elsewhere(script, folder / "files", BATCH, CROP, python=python))
-                    other.work()  # what it cannot do shows here
-                except Unavailable as reason:
-                    missing[framework] = str(reason)
-                    print(f"{framework}: {reason}", flush=True)
-                    continue
-                forms[framework] = (other.work, count)
-                versions[framework] = other.said["version"]
-            results = {f"{count} images": compare(f"loading {count} images", forms, arguments.rounds)}
+        for library, batches in LOADERS.items():
+            try:
+                contenders[library] = (exhausting(batches(folder, BATCH, CROP)), count)
+            except ImportError as reason:
+                missing[library] = str(reason)
+        for library, module, python in (
+            ("tf.data", "worker_tf_data", sys.executable),
+            ("FFCV", "worker_ffcv", arguments.ffcv),
+        ):
+            try:
+                worker = SeparateProcess(f"benchmarks.loading.{module}", folder / "files", BATCH, CROP, python=python)
+                stack.enter_context(worker).run()  # shows what it cannot do
+            except UnavailableError as reason:
+                missing[library] = str(reason)
+                continue
+            contenders[library] = (worker.run, count)
+            versions[library] = worker.description["version"]
+        for library, reason in missing.items():
+            print(f"{library}: {reason}", flush=True)
+        results = {f"{count} images": compare(f"loading {count} images", contenders, arguments.rounds, REFERENCE)}
     packages = ["torch", "torchvision", "webdataset", "simplejpeg"]
-    keep(arguments.out, "loading", arguments.rounds, results, packages, missing, versions)
+    section = Section("loading", arguments.rounds, results, packages, REFERENCE, versions, missing)
+    add_results(arguments.out, section)
 
 
-def all_of(batches: Callable[[], Iterable[object]]) -> Callable[[], None]:
+def exhausting(batches: Callable[[], Iterable[object]]) -> Callable[[], None]:
+    """Work that takes every batch."""
+
     def work() -> None:
         for _ in batches():
             pass
@@ -88,40 +97,24 @@ def all_of(batches: Callable[[], Iterable[object]]) -> Callable[[], None]:
     return work
 
 
-def ours(split: StoreSplit, draws: augment.Draws, count: int) -> Iterator[loader.TrainingBatch]:
+def our_batches(split: StoreSplit, draws: augment.Draws, count: int) -> Iterator[loader.TrainingBatch]:
     return itertools.islice(loader.training_batches(split, draws, BATCH, CROP), count // BATCH)
 
 
-def torchvision_batches(folder: Path, transform: Callable) -> Iterable[object]:
-    images = datasets.ImageFolder(str(folder / "files"), transform)
-    return DataLoader(images, BATCH, shuffle=True, num_workers=cores(), drop_last=True)
-
-
-def webdataset_batches(folder: Path, transform: Callable) -> Iterable[object]:
-    parts = [str(path) for path in sorted(folder.glob("*.tar"))]
-    images = WebDataset(parts, shardshuffle=100, nodesplitter=None)
-    images = images.shuffle(1000).decode("pil").to_tuple("jpg", "cls").map_tuple(transform, lambda label: label)
-    return WebLoader(images.batched(BATCH, partial=False), batch_size=None, num_workers=cores())
-
-
 def write_files(split: StoreSplit, chosen: list[int], folder: Path) -> None:
-    """The same bytes as class folders and as tar files, eight for each core."""
+    """Write the same bytes as class folders below `files`, and as tar files."""
     with contextlib.ExitStack() as stack:
-        parts = [folder / f"part-{number:03}.tar" for number in range(8 * cores())]
-        tars = [stack.enter_context(tarfile.open(part, "w")) for part in parts]
-        _write(split, chosen, folder, tars)
-
-
-def _write(split: StoreSplit, chosen: list[int], folder: Path, tars: list[tarfile.TarFile]) -> None:
-    for position, index in enumerate(chosen):
-        data, label = bytes(split.encoded(index)), int(split.labels[index])
-        file = folder / "files" / f"{label:04}" / f"{position}.jpg"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(data)
-        for suffix, content in (("jpg", data), ("cls", str(label).encode())):
-            member = tarfile.TarInfo(f"{position:06}.{suffix}")
-            member.size = len(content)
-            tars[position % len(tars)].addfile(member, io.BytesIO(content))
+        paths = [folder / f"shard-{number:03}.tar" for number in range(TARS_PER_CORE * cores())]
+        tars = [stack.enter_context(tarfile.open(path, "w")) for path in paths]
+        for position, index in enumerate(chosen):
+            data, label = bytes(split.encoded(index)), int(split.labels[index])
+            file = folder / "files" / f"{label:04}" / f"{position}.jpg"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+            for suffix, content in (("jpg", data), ("cls", str(label).encode())):
+                member = tarfile.TarInfo(f"{position:06}.{suffix}")
+                member.size = len(content)
+                tars[position % len(tars)].addfile(member, io.BytesIO(content))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""Batches from one of our stores, in a process of its own (see `separate_process.py`): times and memory.
+"""Batches from a store, in a process of its own: how long opening takes, and how much memory.
 
-python -m benchmarks.loading.worker_alexnet STORE 128 224 4096
+    python -m benchmarks.loading.worker_alexnet STORE 128 224 4096
+
+Arguments: the store, the batch size, the size of crops, and the images of a round.
 """
 
 import sys
@@ -17,8 +19,8 @@ from alexnet.model.cpu import kernels
 from benchmarks.separate_process import serve
 
 
-def held() -> dict[str, int]:
-    """Bytes of this process: its own, and those of files that are mapped, which the system can drop."""
+def resident() -> dict[str, int]:
+    """Bytes of this process: its own, and those of mapped files, which the system can drop."""
     lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return {kind: int(lines[key].split()[0]) * 1024 for kind, key in (("own", "RssAnon"), ("mapped", "RssFile"))}
 
@@ -26,7 +28,7 @@ def held() -> dict[str, int]:
 def prepare() -> tuple[dict[str, Any], Callable[[], object]]:
     path, batch, crop, images = sys.argv[1], *map(int, sys.argv[2:])
     kernels.reuse_memory()
-    before, began = held(), time.perf_counter()
+    before, began = resident(), time.perf_counter()
     store = Store(path)
     split = store.split("train")
     opened = time.perf_counter()
@@ -41,13 +43,10 @@ def prepare() -> tuple[dict[str, Any], Callable[[], object]]:
                 pass
 
     work()
-    times = {"opening": opened - began, "drawing an epoch": drawn - opened, "first batch": first - drawn}
-    after = held()
-    return {
-        "rows": len(split),
-        "seconds": times,
-        "bytes": {kind: after[kind] - before[kind] for kind in after},
-    }, work
+    seconds = {"opening": opened - began, "drawing an epoch": drawn - opened, "first batch": first - drawn}
+    after = resident()
+    grown = {kind: after[kind] - before[kind] for kind in after}
+    return {"rows": len(split), "seconds": seconds, "bytes": grown}, work
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
-"""Batches with FFCV, in a process of its own and, since it wants other packages, another virtual environment.
+"""Batches with FFCV, in a process of its own (`separate_process.py`).
 
-python -m benchmarks.loading.worker_ffcv FOLDER 128 224
+    python -m benchmarks.loading.worker_ffcv FOLDER 128 224
 
-FFCV writes its own file: it encodes the pixels again, with the same JPEG quality.
+Arguments: the folder of class folders, the batch size, the size of crops. FFCV writes a file of its own first, and
+encodes the pixels again for it, with the same JPEG quality. It wants other package versions, and so another virtual
+environment, and is built from source against OpenCV and libjpeg-turbo:
+`apt install libopencv-dev libturbojpeg0-dev; pip install ffcv pillow`.
 """
 
 import importlib.metadata
@@ -45,17 +48,17 @@ def prepare() -> tuple[dict[str, Any], Callable[[], object]]:
     file = tempfile.NamedTemporaryFile(suffix=".beton", dir=folder.parent)  # noqa: SIM115 (needed to the end)
     fields = {"image": RGBImageField(write_mode="jpg", jpeg_quality=95), "label": IntField()}
     DatasetWriter(file.name, fields, num_workers=cores).from_indexed_dataset(images)
-    part = (crop / images[0][0].shape[0]) ** 2  # of the image's area: cut out, not rescaled
-    cut = RandomResizedCropRGBImageDecoder((crop, crop), scale=(part, part), ratio=(1, 1))
-    pipelines = {"image": [cut, RandomHorizontalFlip(), ToTensor()], "label": [IntDecoder(), ToTensor()]}
+    share = (crop / images[0][0].shape[0]) ** 2  # of the image's area: cropped, not rescaled
+    random_crop = RandomResizedCropRGBImageDecoder((crop, crop), scale=(share, share), ratio=(1, 1))
+    pipelines = {"image": [random_crop, RandomHorizontalFlip(), ToTensor()], "label": [IntDecoder(), ToTensor()]}
     order = OrderOption.RANDOM
     loader = Loader(
         file.name, batch, num_workers=cores, os_cache=True, order=order, drop_last=True, pipelines=pipelines
     )
 
     def work(_: Any = file) -> None:
-        for patches, _labels in loader:
-            assert tuple(patches.shape) == (batch, crop, crop, 3)
+        for crops, _labels in loader:
+            assert tuple(crops.shape) == (batch, crop, crop, 3)
 
     return {"version": importlib.metadata.version("ffcv")}, work
 

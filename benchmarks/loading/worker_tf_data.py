@@ -1,6 +1,8 @@
-"""Batches from a folder of class folders with `tf.data`, in a process of its own (see `separate_process.py`).
+"""Batches from a folder of class folders with `tf.data`, in a process of its own (`separate_process.py`).
 
-python -m benchmarks.loading.worker_tf_data FOLDER 128 224
+    python -m benchmarks.loading.worker_tf_data FOLDER 128 224
+
+Arguments: the folder, the batch size, the size of crops.
 """
 
 import os
@@ -21,17 +23,17 @@ def prepare() -> tuple[dict[str, Any], Callable[[], object]]:
     paths = sorted(str(path) for path in Path(folder).glob("*/*.jpg"))
     labels = [int(Path(path).parent.name) for path in paths]
 
-    def patch(path: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def random_crop(path: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image = tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
         return tf.image.random_flip_left_right(tf.image.random_crop(image, (crop, crop, 3))), label
 
     batches = tf.data.Dataset.from_tensor_slices((paths, labels)).shuffle(len(paths))
-    batches = batches.map(patch, tf.data.AUTOTUNE, deterministic=False)
+    batches = batches.map(random_crop, tf.data.AUTOTUNE, deterministic=False)
     batches = batches.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
     def work() -> None:
-        for patches, _ in batches:
-            assert patches.shape == (batch, crop, crop, 3)
+        for crops, _ in batches:
+            assert crops.shape == (batch, crop, crop, 3)
 
     return {"version": tf.__version__}, work
 

@@ -1,4 +1,4 @@
-"""The network of the paper as a graph of ONNX's own operators."""
+"""The paper's network as a graph of ONNX's own operators."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,10 @@ from benchmarks.network.torch_nn import CLASSES
 
 
 def write_onnx(network: AlexNet, path: Path) -> None:
-    """The graph with ONNX's own operators: Conv, Relu, LRN on each tower, MaxPool, Gemm."""
+    """Write the network with its weights (opset 18): Conv, Relu, LRN on each tower, MaxPool, Gemm.
+
+    Input `images` float32 [batch, 3, 224, 224], output logits [batch, 1000].
+    """
     nodes, weights = [], []
     at = "images"
 
@@ -31,7 +34,7 @@ def write_onnx(network: AlexNet, path: Path) -> None:
     convolutions = {"conv1": (4, 0, 1), "conv2": (1, 2, 2), "conv3": (1, 1, 1), "conv4": (1, 1, 2), "conv5": (1, 1, 2)}
     for name, (stride, padding, groups) in convolutions.items():
         inputs = [at, *(constant(f"{name}.{part}", values(f"{name}.{part}")) for part in ("weight", "bias"))]
-        end = 3 if name == "conv1" else padding  # conv1 reaches past the right and lower edge
+        end = 3 if name == "conv1" else padding  # conv1 pads right and bottom only
         pads = [padding, padding, end, end]
         (at,) = add("Conv", inputs, strides=[stride] * 2, pads=pads, group=groups)
         (at,) = add("Relu", [at])

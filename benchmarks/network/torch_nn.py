@@ -1,4 +1,4 @@
-"""The network of the paper as one would write it with torch.nn."""
+"""The paper's network from torch.nn, as a user of PyTorch would write it. Imports nothing of this package."""
 
 from collections.abc import Iterable
 
@@ -9,8 +9,8 @@ from torch.nn import functional as F
 CLASSES = 1000
 
 
-class TwoTowerNorm(nn.Module):
-    """`nn.LocalResponseNorm` on each tower; it divides alpha by its window of 5, the paper does not."""
+class PerTowerNorm(nn.Module):
+    """`nn.LocalResponseNorm` on each tower. It divides alpha by its window of 5, the paper does not."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -20,8 +20,8 @@ class TwoTowerNorm(nn.Module):
         return torch.cat([self.norm(half) for half in x.chunk(2, 1)], 1)
 
 
-class BandedNorm(nn.Module):
-    """The same sums of squares as a 1x1 convolution, which compilers like better."""
+class NormByConvolution(nn.Module):
+    """The same normalisation with its sums of squares as a 1x1 convolution, which torch.compile makes faster."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -31,24 +31,24 @@ class BandedNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         s = F.conv2d(x.square(), self.get_buffer("band").to(x.dtype)) + 2
-        return x * (s.rsqrt() * s.rsqrt().sqrt())
+        return x * (s.rsqrt() * s.rsqrt().sqrt())  # s ** -0.75
 
 
-class HalvedDropout(nn.Module):
-    """The paper's dropout while testing; while training a mask without rescaling."""
+class PaperDropout(nn.Module):
+    """Dropout that scales in evaluation and not in training (paper, section 4.2)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x * torch.empty_like(x).bernoulli_(0.5) if self.training else x * 0.5
 
 
-def as_written(banded: bool = False) -> nn.Sequential:
-    """The layers from torch.nn."""
+def torch_nn_network(norm_by_convolution: bool = False) -> nn.Sequential:
+    """The paper's network for images [B, 3, 224, 224]; returns logits [B, 1000]."""
 
     def pool() -> nn.Module:
         return nn.MaxPool2d(3, 2, ceil_mode=True)
 
     def norm(channels: int) -> nn.Module:
-        return BandedNorm(channels) if banded else TwoTowerNorm()
+        return NormByConvolution(channels) if norm_by_convolution else PerTowerNorm()
 
     return nn.Sequential(
         nn.ZeroPad2d((0, 3, 0, 3)),
@@ -57,15 +57,15 @@ def as_written(banded: bool = False) -> nn.Sequential:
         *(nn.Conv2d(256, 384, 3, padding=1), nn.ReLU()),
         *(nn.Conv2d(384, 384, 3, padding=1, groups=2), nn.ReLU()),
         *(nn.Conv2d(384, 256, 3, padding=1, groups=2), nn.ReLU(), pool(), nn.Flatten()),
-        *(nn.Linear(9216, 4096), nn.ReLU(), HalvedDropout()),
-        *(nn.Linear(4096, 4096), nn.ReLU(), HalvedDropout()),
+        *(nn.Linear(9216, 4096), nn.ReLU(), PaperDropout()),
+        *(nn.Linear(4096, 4096), nn.ReLU(), PaperDropout()),
         nn.Linear(4096, CLASSES),
     )
 
 
 @torch.no_grad()
-def with_weights(network: nn.Sequential, weights: Iterable[Tensor]) -> nn.Sequential:
-    """`network` with the weights and biases of another, first to last."""
-    for mine, other in zip(network.parameters(), weights, strict=True):
+def copy_parameters(network: nn.Sequential, parameters: Iterable[Tensor]) -> nn.Sequential:
+    """Copy weights and biases, first layer to last, into `network`. Returns it."""
+    for mine, other in zip(network.parameters(), parameters, strict=True):
         mine.copy_(other)
     return network

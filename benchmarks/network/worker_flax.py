@@ -1,8 +1,8 @@
-"""The paper's network as one writes it with Flax and Optax, in a process of its own (see `separate_process.py`).
+"""The paper's network in JAX, with Flax and Optax, in a process of its own (`separate_process.py`).
 
     python -m benchmarks.network.worker_flax training float32 2 grouped FOLDER
 
-Reads and writes what `with_tensorflow.py` does. XLA takes all cores that the process may use.
+Takes the arguments of `worker_keras.py`. The number of threads is ignored: XLA uses all cores.
 """
 
 import functools
@@ -30,7 +30,9 @@ def pool(x: jax.Array) -> jax.Array:
     return nn.max_pool(x, (3, 3), (2, 2))
 
 
-class Paper(nn.Module):
+class PaperNetwork(nn.Module):
+    """The paper's network for images [B, 224, 224, 3]; returns logits [B, 1000] in float32."""
+
     dtype: Any
     groups: int
 
@@ -52,21 +54,21 @@ class Paper(nn.Module):
 
 
 def prepare() -> tuple[dict[str, Any], Any]:
-    what, dtype, _, form, folder = sys.argv[1:]
-    network = Paper(jnp.dtype(dtype), {"grouped": 2, "ungrouped": 1}[form])
-    images = jnp.asarray(np.load(Path(folder, "images.npy")))
-    labels = jnp.asarray(np.load(Path(folder, "labels.npy")))
+    task, dtype, _, variant, name = sys.argv[1:]
+    folder = Path(name)
+    network = PaperNetwork(jnp.dtype(dtype), {"grouped": 2, "ungrouped": 1}[variant])
+    images, labels = (jnp.asarray(np.load(folder / f"{name}.npy")) for name in ("images", "labels"))
     weights = {}
-    with np.load(Path(folder, f"{form}.npz")) as loaded:
+    with np.load(folder / f"{variant}.npz") as loaded:
         for name in loaded:
             layer, part = name.split(".")
             weights.setdefault(layer, {})["kernel" if part == "weight" else part] = jnp.asarray(loaded[name])
     optimizer = optax.chain(optax.add_decayed_weights(5e-4), optax.sgd(1e-6, momentum=0.9))
-    answer = jax.jit(functools.partial(network.apply, training=False))
-    np.save(Path(folder, "logits.npy"), answer({"params": weights}, images))
+    logits = jax.jit(functools.partial(network.apply, training=False))
+    np.save(folder / "logits.npy", logits({"params": weights}, images))
 
     @functools.partial(jax.jit, donate_argnums=(0, 1))
-    def step(weights: Any, state: Any, key: jax.Array, x: jax.Array, y: jax.Array) -> tuple[Any, Any, jax.Array]:
+    def update(weights: Any, state: Any, key: jax.Array, x: jax.Array, y: jax.Array) -> tuple[Any, Any, jax.Array]:
         def loss_of(weights: Any) -> jax.Array:
             logits = network.apply({"params": weights}, x, training=True, rngs={"dropout": key})
             return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
@@ -75,18 +77,18 @@ def prepare() -> tuple[dict[str, Any], Any]:
         updates, state = optimizer.update(gradients, state, weights)
         return optax.apply_updates(weights, updates), state, loss
 
-    now = [weights, optimizer.init(weights), jax.random.key(0)]
+    current = [weights, optimizer.init(weights), jax.random.key(0)]
 
-    def train() -> float:
-        key, now[2] = jax.random.split(now[2])
-        now[0], now[1], loss = step(now[0], now[1], key, images, labels)
+    def step() -> float:
+        key, current[2] = jax.random.split(current[2])
+        current[0], current[1], loss = update(current[0], current[1], key, images, labels)
         return float(loss)
 
-    def test() -> np.ndarray:
-        return np.asarray(answer({"params": weights}, images))
+    def infer() -> np.ndarray:
+        return np.asarray(logits({"params": weights}, images))
 
     count = sum(w.size for w in jax.tree.leaves(weights))
-    return {"version": jax.__version__, "parameters": count}, train if what == "training" else test
+    return {"version": jax.__version__, "parameters": count}, step if task == "training" else infer
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""The paper's network as one writes it with Keras, in a process of its own (see `separate_process.py`).
+"""The paper's network in TensorFlow, with Keras, in a process of its own (`separate_process.py`).
 
     python -m benchmarks.network.worker_keras training float32 2 grouped FOLDER
 
-FOLDER holds `grouped.npz` or `ungrouped.npz`, `images.npy` and `labels.npy`; the logits without dropout go to
-`logits.npy` there. TensorFlow has no LRN in bfloat16 on CPUs, so that layer runs in float32 there.
+Arguments: `training` or `inference`, the dtype, the number of threads, `grouped` or `ungrouped` convolutions in conv2,
+conv4 and conv5, and a folder with `grouped.npz` or `ungrouped.npz`, `images.npy` and `labels.npy` (`frameworks.py`
+writes them). The logits without dropout go to `logits.npy` in the folder. TensorFlow has no LRN in bfloat16 on CPUs:
+that layer runs in float32.
 """
 
 import os
@@ -22,7 +24,7 @@ from benchmarks.separate_process import serve
 
 
 @keras.saving.register_keras_serializable()
-class TwoTowerNorm(layers.Layer):
+class PerTowerNorm(layers.Layer):
     """`tf.nn.local_response_normalization` on each tower."""
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
@@ -31,7 +33,9 @@ class TwoTowerNorm(layers.Layer):
         )
 
 
-def paper(groups: int) -> keras.Model:
+def paper_network(groups: int) -> keras.Model:
+    """The paper's network for images [B, 224, 224, 3]; returns logits [B, 1000] in float32."""
+
     def pool() -> layers.Layer:
         return layers.MaxPool2D(3, 2)
 
@@ -40,9 +44,9 @@ def paper(groups: int) -> keras.Model:
             keras.Input((224, 224, 3)),
             layers.ZeroPadding2D(((0, 3), (0, 3))),
             layers.Conv2D(96, 11, 4, activation="relu", name="conv1"),
-            *(TwoTowerNorm(dtype="float32"), pool()),
+            *(PerTowerNorm(dtype="float32"), pool()),
             layers.Conv2D(256, 5, padding="same", groups=groups, activation="relu", name="conv2"),
-            *(TwoTowerNorm(dtype="float32"), pool()),
+            *(PerTowerNorm(dtype="float32"), pool()),
             layers.Conv2D(384, 3, padding="same", activation="relu", name="conv3"),
             layers.Conv2D(384, 3, padding="same", groups=groups, activation="relu", name="conv4"),
             layers.Conv2D(256, 3, padding="same", groups=groups, activation="relu", name="conv5"),
@@ -55,24 +59,24 @@ def paper(groups: int) -> keras.Model:
 
 
 def prepare() -> tuple[dict[str, Any], Any]:
-    what, dtype, threads, form, folder = sys.argv[1:]
+    task, dtype, threads, variant, name = sys.argv[1:]
+    folder = Path(name)
     tf.config.threading.set_intra_op_parallelism_threads(int(threads))
     tf.config.threading.set_inter_op_parallelism_threads(int(threads))
     keras.mixed_precision.set_global_policy({"float32": "float32", "bfloat16": "mixed_bfloat16"}[dtype])
-    network = paper({"grouped": 2, "ungrouped": 1}[form])
-    with np.load(Path(folder, f"{form}.npz")) as weights:
+    network = paper_network({"grouped": 2, "ungrouped": 1}[variant])
+    with np.load(folder / f"{variant}.npz") as weights:
         for layer in network.layers:
             if layer.weights:
                 layer.set_weights([weights[f"{layer.name}.weight"], weights[f"{layer.name}.bias"]])
-    images = tf.constant(np.load(Path(folder, "images.npy")))
-    labels = tf.constant(np.load(Path(folder, "labels.npy")))
-    np.save(Path(folder, "logits.npy"), network(images, training=False).numpy())
+    images, labels = (tf.constant(np.load(folder / f"{name}.npy")) for name in ("images", "labels"))
+    np.save(folder / "logits.npy", network(images, training=False).numpy())
     loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     optimizer = keras.optimizers.SGD(1e-6, momentum=0.9, weight_decay=5e-4)
     optimizer.build(network.trainable_variables)
 
     @tf.function
-    def step(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    def update(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             loss = loss_of(y, network(x, training=True))
         gradients = tape.gradient(loss, network.trainable_variables)
@@ -80,13 +84,17 @@ def prepare() -> tuple[dict[str, Any], Any]:
         return loss
 
     @tf.function
-    def answer(x: tf.Tensor) -> tf.Tensor:
+    def logits(x: tf.Tensor) -> tf.Tensor:
         return network(x, training=False)
 
-    def work() -> np.ndarray:
-        return step(images, labels).numpy() if what == "training" else answer(images).numpy()
+    def step() -> np.ndarray:
+        return update(images, labels).numpy()
 
-    return {"version": tf.__version__, "parameters": network.count_params()}, work
+    def infer() -> np.ndarray:
+        return logits(images).numpy()
+
+    description = {"version": tf.__version__, "parameters": network.count_params()}
+    return description, step if task == "training" else infer
 
 
 if __name__ == "__main__":

@@ -1,20 +1,21 @@
-"""Rescaling photographs to 256x256 JPEG files: ours beside img2dataset and scripts with Pillow and OpenCV; quality.
+"""Rescaling photographs to 256x256 JPEG files: this package, scripts with Pillow and OpenCV, and img2dataset.
 
     python -m benchmarks.preparing.throughput photographs --img2dataset venv/bin/python --out results.json
 
-`photographs` is a folder of JPEG files; each is taken as often as it takes to have 1,000. All use as many processes
-as there are cores, cut out the central square of the image rescaled to a shorter side of 256, and write JPEG of
-quality 95 with 4:2:0 colour. Pillow resizes with BICUBIC, which antialiases; OpenCV with INTER_AREA, the way of
-img2dataset. Ours also sums for the mean image and the colour covariance and writes the store's checksums. The limit
-is libjpeg-turbo decoding and encoding alone. PSNR is that of the rescaled pixels, before encoding, against Pillow's
-BICUBIC result on the image decoded at full size. img2dataset runs in a process of its own, in a virtual environment
-of its own (it wants older versions of OpenCV and WebDataset than others: `pip install img2dataset`); where it is not
-there, the reason is listed. Needs `pip install -e .[bench]`.
+`photographs` is a folder of JPEG files, which are repeated until there are 1,000. All use as many processes as there
+are cores, rescale to a shorter side of 256, crop the central square, and write JPEG of quality 95 with 4:2:0 chroma.
+
+- alexnet: `alexnet prepare`, which also sums for the mean image and the colour covariance and writes checksums
+- Pillow script, OpenCV script: `scripts.py`
+- img2dataset: in a process and a virtual environment of its own (`worker_img2dataset.py`)
+- libjpeg-turbo alone: decodes and encodes on all cores, and does nothing between
+
+Prints images per second (the median, and the slowest and fastest round) and the PSNR of the rescaled pixels against
+Pillow's. A library that is not installed is listed with the reason.
 """
 
 import contextlib
 import functools
-import math
 import shutil
 import sys
 import tempfile
@@ -22,126 +23,93 @@ from collections.abc import Callable
 from itertools import cycle, islice
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
-import cv2
-import numpy as np
 from PIL import Image
 
 from alexnet.bench import limits
-from alexnet.data.image.decode import decode
-from alexnet.data.image.resize import rescale
 from alexnet.data.prepare.prepare import prepare
 from alexnet.native.processor import cores
-from benchmarks.comparison import Form, compare, keep, options
-from benchmarks.separate_process import Elsewhere, Unavailable
+from benchmarks.comparison import OURS, Contender, Section, add_results, compare, options
+from benchmarks.preparing.psnr import compare_pixels
+from benchmarks.preparing.scripts import QUALITY, SIZE, prepare_with_opencv, prepare_with_pillow
+from benchmarks.separate_process import SeparateProcess, UnavailableError
 
-SIZE, IMAGES = 256, 1000
+REFERENCE = "libjpeg-turbo alone"
 
 
 def main() -> None:
     parser = options(__doc__, rounds=5)
     parser.add_argument("photographs", type=Path)
+    parser.add_argument("--images", type=int, default=1000, help="images in each round, at least")
     parser.add_argument("--img2dataset", default=sys.executable, help="Python of a virtual environment that has it")
     arguments = parser.parse_args()
-    files = sorted(path for path in arguments.photographs.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
-    files = [path for path in files if Image.open(path).mode in ("RGB", "L")]  # what all can read
-    with tempfile.TemporaryDirectory() as name:
+    paths = sorted(path for path in arguments.photographs.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
+    files = [path for path in paths if readable_by_all(path)]
+    missing, versions = {}, {}
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         source, out = Path(name, "source"), Path(name, "out")
-        copies = []
-        for number, file in enumerate(islice(cycle(files), max(IMAGES, len(files)))):
-            copies.append(source / "train" / f"class-{number % 2}" / f"{number:05}.jpg")
-            copies[-1].parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(file, copies[-1])
+        copies = copy_files(files, max(arguments.images, len(files)), source)
+        count = float(len(copies))
 
         def ours() -> None:
             shutil.rmtree(out, ignore_errors=True)
             prepare(source, out, size=SIZE)
 
-        def script(convert: Callable[..., None]) -> Callable[[], None]:
-            def work() -> None:
-                shutil.rmtree(out, ignore_errors=True)
-                out.mkdir()
-                with get_context("fork").Pool(cores()) as pool:
-                    pool.map(functools.partial(convert, out=out), copies, chunksize=16)
-
-            return work
-
-        count = len(copies)
-        forms: dict[str, Form] = {
-            "limit": limits.recoding([file.read_bytes() for file in copies], SIZE, 95),
-            "ours": (ours, count),
-            "Pillow script": (script(with_pillow), count),
-            "OpenCV script": (script(with_opencv), count),
+        contenders: dict[str, Contender] = {
+            REFERENCE: limits.recoding([file.read_bytes() for file in copies], SIZE, QUALITY),
+            OURS: (ours, count),
+            "Pillow script": (in_processes(prepare_with_pillow, copies, out), count),
         }
-        missing, versions = {}, {}
-        with contextlib.ExitStack() as stack:
-            try:
-                script_ = "benchmarks.preparing.worker_img2dataset"
-                other = stack.enter_context(Elsewhere(script_, source, SIZE, python=arguments.img2dataset))
-                other.work()  # what it cannot do shows here
-                forms["img2dataset"] = (other.work, count * other.said["times"])
-                versions["img2dataset"] = other.said["version"]
-            except Unavailable as reason:
-                missing["img2dataset"] = str(reason)
-                print(f"img2dataset: {reason}", flush=True)
-            results: dict = {f"{count} images": compare(f"preparing {count} images", forms, arguments.rounds)}
-    results["psnr"] = quality(files)
+        try:
+            import cv2  # noqa: F401
+
+            contenders["OpenCV script"] = (in_processes(prepare_with_opencv, copies, out), count)
+        except ImportError as reason:
+            missing["OpenCV script"] = str(reason)
+        try:
+            module = "benchmarks.preparing.worker_img2dataset"
+            worker = stack.enter_context(SeparateProcess(module, source, SIZE, python=arguments.img2dataset))
+            worker.run()  # shows what it cannot do
+            contenders["img2dataset"] = (worker.run, count * worker.description["times"])
+            versions["img2dataset"] = worker.description["version"]
+        except UnavailableError as reason:
+            missing["img2dataset"] = str(reason)
+        for library, reason in missing.items():
+            print(f"{library}: {reason}", flush=True)
+        title = f"{len(copies)} images"
+        results: dict[str, Any] = {title: compare(f"preparing {title}", contenders, arguments.rounds, REFERENCE)}
+    results["psnr"] = compare_pixels(files, missing)
     packages = ["pillow", "opencv-python-headless", "simplejpeg"]
-    keep(arguments.out, "preparing", arguments.rounds, results, packages, missing, versions)
+    section = Section("preparing", arguments.rounds, results, packages, REFERENCE, versions, missing)
+    add_results(arguments.out, section)
 
 
-def with_pillow(path: Path, out: Path) -> None:
+def readable_by_all(path: Path) -> bool:
     with Image.open(path) as image:
-        pillow_square(image).save(out / path.name, quality=95, subsampling="4:2:0")
+        return image.mode in ("RGB", "L")
 
 
-def pillow_square(image: Image.Image) -> Image.Image:
-    image = image.convert("RGB")
-    side = min(image.size)
-    width, height = (round(length * SIZE / side) for length in image.size)
-    image = image.resize((width, height), Image.Resampling.BICUBIC)
-    left, top = (width - SIZE) // 2, (height - SIZE) // 2
-    return image.crop((left, top, left + SIZE, top + SIZE))
+def copy_files(files: list[Path], count: int, source: Path) -> list[Path]:
+    """Copy `files` again and again, until there are `count`, into two class folders."""
+    copies = []
+    for number, file in enumerate(islice(cycle(files), count)):
+        copies.append(source / "train" / f"class-{number % 2}" / f"{number:05}.jpg")
+        copies[-1].parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, copies[-1])
+    return copies
 
 
-def with_opencv(path: Path, out: Path) -> None:
-    parameters = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
-    cv2.imwrite(str(out / path.name), opencv_square(path), parameters)
+def in_processes(convert: Callable[..., None], files: list[Path], out: Path) -> Callable[[], None]:
+    """Work that converts all `files` into the folder `out`, in a process per core."""
 
+    def work() -> None:
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir()
+        with get_context("fork").Pool(cores()) as pool:
+            pool.map(functools.partial(convert, out=out), files, chunksize=16)
 
-def opencv_square(path: Path) -> np.ndarray:
-    cv2.setNumThreads(1)
-    image = cv2.imread(str(path))
-    assert image is not None
-    height, width = image.shape[:2]
-    side = min(height, width)
-    shape = round(width * SIZE / side), round(height * SIZE / side)
-    image = cv2.resize(image, shape, interpolation=cv2.INTER_AREA)
-    top, left = (shape[1] - SIZE) // 2, (shape[0] - SIZE) // 2
-    return image[top : top + SIZE, left : left + SIZE]
-
-
-def quality(files: list[Path]) -> dict[str, dict[str, float]]:
-    """PSNR in decibels of each, over all images: median and least."""
-    found: dict[str, list[float]] = {"ours": [], "OpenCV script": []}
-    for path in files:
-        with Image.open(path) as image:
-            side = min(image.size)
-            left, top = ((length - side) / 2 for length in image.size)
-            box = (left, top, left + side, top + side)
-            reference = np.asarray(image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=box))
-        ours = rescale(decode(path.read_bytes(), SIZE), SIZE)
-        found["ours"].append(psnr(ours, reference))
-        found["OpenCV script"].append(psnr(opencv_square(path)[:, :, ::-1], reference))
-    result = {whose: {"median": float(np.median(all_)), "least": float(min(all_))} for whose, all_ in found.items()}
-    for whose, values in result.items():
-        print(f"  PSNR {whose:20} median {values['median']:.1f} dB, least {values['least']:.1f} dB")
-    return result
-
-
-def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    error = float(np.mean((a.astype(float) - b) ** 2))
-    return 99.0 if error == 0 else min(99.0, 10 * math.log10(255**2 / error))  # 99: the same
+    return work
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""The same rescaling with img2dataset, in a process of its own and, since it wants other packages, another virtual
-environment.
+"""Rescaling with img2dataset, in a process of its own (`separate_process.py`).
 
-python -m benchmarks.preparing.worker_img2dataset FOLDER 256
+    python -m benchmarks.preparing.worker_img2dataset FOLDER 256
 
-It fetches by address; here the addresses are those of files on the disk, so that nothing is downloaded. It takes every
-image `TIMES` times in one round, so that starting its processes, which takes two seconds, does not decide.
+Arguments: a folder of JPEG files, and the size. img2dataset fetches by URL; these are `file:` URLs, and nothing is
+downloaded. It takes every image `TIMES` times in a round, since starting its processes takes two seconds. It wants
+older versions of OpenCV and WebDataset than others do, and so another virtual environment: `pip install img2dataset`.
 """
 
 import importlib.metadata
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would ask the network
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # which would ask the network
 
 from img2dataset import download
 
@@ -31,10 +31,10 @@ def prepare() -> tuple[dict[str, Any], Callable[[], object]]:
 
     def work() -> None:
         with tempfile.TemporaryDirectory() as name:
-            addresses, out = Path(name, "addresses.txt"), Path(name, "out")
-            addresses.write_text("".join(f"{path.absolute().as_uri()}\n" for path in images))
+            urls, out = Path(name, "urls.txt"), Path(name, "out")
+            urls.write_text("".join(f"{path.absolute().as_uri()}\n" for path in images))
             download(
-                url_list=str(addresses),
+                url_list=str(urls),
                 output_folder=str(out),
                 output_format="files",
                 image_size=size,

@@ -1,0 +1,78 @@
+"""Training steps of one rank, timed, with the bytes that all ranks sent; `communication.py` starts it with torchrun.
+
+    python -m torch.distributed.run --nproc-per-node 2 -m benchmarks.network.worker_ranks towers 32 6 bfloat16 OUT.json
+
+Arguments: how the ranks share the work (`none`, `data`, `towers` or `both`), the batch size, the number of steps, the
+dtype, and the file that the first rank writes.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+
+from alexnet.config import OptimConfig, TrainConfig
+from alexnet.model.cpu import kernels
+from alexnet.model.towers import bytes_exchanged
+from alexnet.training import ranks
+from alexnet.training.device import precision
+from alexnet.training.start import build
+from alexnet.training.update import MomentumSGD
+
+SENT = Path("/sys/class/net/lo/statistics/tx_bytes")
+"""Bytes sent over the loopback device, as the Linux kernel counts them: TCP's own included."""
+CPU = torch.device("cpu")
+WARM_UP = 2  # steps that are not counted
+
+
+def main() -> None:
+    way, batch, steps, dtype_name, out = sys.argv[1:]
+    kernels.reuse_memory()
+    config = TrainConfig(batch_size=int(batch), optim=OptimConfig(lr=1e-6))
+    dtype = getattr(torch, dtype_name)
+    with ranks.joined(way, CPU, config.batch_size) as here:
+        network, exchange = build(here, config, CPU)
+        network.train()
+        forward = network if here.copies is None else DistributedDataParallel(network, process_group=here.copies)
+        optimizer = MomentumSGD(network.named_parameters(), config.optim)
+        rows = here.part(config.batch_size)
+        count = rows.stop - rows.start
+        x = torch.randn(count, 3, 224, 224).to(dtype).contiguous(memory_format=torch.channels_last)
+        y = torch.randint(0, 1000, (count,))
+
+        def step() -> None:
+            with precision(CPU, dtype):
+                loss = F.cross_entropy(forward(x).float(), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+        for _ in range(WARM_UP):
+            step()
+        here.mean([0.0])  # waits for the others
+        before, began = int(SENT.read_text()), time.perf_counter()
+        for _ in range(int(steps)):
+            step()
+        here.mean([0.0])
+        seconds, after = time.perf_counter() - began, int(SENT.read_text())
+        if here.is_first:
+            gradients = 4 * sum(p.numel() for p in network.parameters()) * 2 * (here.replicas - 1) / here.replicas
+            activations = bytes_exchanged(network, count, dtype.itemsize) if exchange else 0
+            found = {
+                "ranks": here.count,
+                "threads": torch.get_num_threads(),
+                "dtype": dtype_name,
+                "batch": config.batch_size,
+                "images_per_second": int(steps) * config.batch_size / seconds,
+                "sent_bytes": (after - before) / int(steps) / here.count,
+                "computed_bytes": gradients + activations,
+            }
+            Path(out).write_text(json.dumps(found), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

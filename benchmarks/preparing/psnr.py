@@ -1,0 +1,50 @@
+"""How near the rescaled pixels are to those of Pillow."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from alexnet.data.image.decode import decode
+from alexnet.data.image.resize import rescale
+from benchmarks.comparison import OURS
+from benchmarks.preparing.scripts import SIZE, opencv_square
+
+IDENTICAL = 99.0  # decibels that stand for equal pixels, whose PSNR is infinite
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in decibels, of uint8 pixels."""
+    error = float(np.mean((a.astype(float) - b) ** 2))
+    return IDENTICAL if error == 0 else min(IDENTICAL, 10 * math.log10(255**2 / error))
+
+
+def reference_square(path: Path) -> np.ndarray:
+    """Pillow's BICUBIC result on the central square of the image decoded at full size: uint8 [SIZE, SIZE, 3]."""
+    with Image.open(path) as image:
+        side = min(image.size)
+        left, top = ((length - side) / 2 for length in image.size)
+        box = (left, top, left + side, top + side)
+        return np.asarray(image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=box))
+
+
+RESCALERS: dict[str, Callable[[Path], np.ndarray]] = {
+    OURS: lambda path: rescale(decode(path.read_bytes(), SIZE), SIZE),
+    "OpenCV script": lambda path: opencv_square(path)[:, :, ::-1],
+}
+
+
+def compare_pixels(files: list[Path], missing: dict[str, str]) -> dict[str, dict[str, float]]:
+    """PSNR before encoding, over all `files`: the median and the least. `missing` receives what is not installed."""
+    results = {}
+    for name, rescaled in RESCALERS.items():
+        try:
+            found = [psnr(rescaled(path), reference_square(path)) for path in files]
+        except ImportError as reason:
+            missing[name] = str(reason)
+            continue
+        results[name] = {"median": float(np.median(found)), "least": min(found)}
+        print(f"  PSNR {name:20} median {results[name]['median']:.1f} dB, least {results[name]['least']:.1f} dB")
+    return results

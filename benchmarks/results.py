@@ -1,0 +1,18 @@
+"""Reads the dated results that lie beside the scripts: `SUBJECT/results/NAME.json`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+SUBJECTS = ("network", "loading", "preparing")
+LATEST = "2026-11-25-epyc"
+"""The results that the documentation shows: date and machine."""
+
+
+def load_results(name: str = LATEST) -> dict[str, dict[str, Any]]:
+    """The sections of all subjects, by their names; see `comparison.Section` for what each holds."""
+    sections: dict[str, dict[str, Any]] = {}
+    for subject in SUBJECTS:
+        sections |= json.loads((FOLDER / subject / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    return sections
