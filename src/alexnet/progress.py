@@ -13,10 +13,10 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress:
-    """Counts work done; use as a context manager.
+    """Counts work done. A context manager.
 
-    On a terminal it draws a bar with rate and time left; elsewhere it writes a line every ten seconds and one at
-    the end. `total` may be None when it is not known. `silent` ones say nothing (all but one of several processes).
+    On a terminal it draws a bar with rate and time left; elsewhere it prints a line every ten seconds and one at the
+    end. `total` is None where it is unknown. `silent` prints nothing, for all but one of several processes.
     """
 
     def __init__(
@@ -25,7 +25,7 @@ class Progress:
         self.silent = silent
         self.description, self.total, self.unit = description, total, unit
         self.done, self.start, self.fields = start, start, {}
-        self.began = self.spoke = time.monotonic()
+        self.start_time = self.last_line = time.monotonic()
         self.bar: RichProgress | None = None
 
     def __enter__(self) -> Self:
@@ -55,20 +55,20 @@ class Progress:
     @property
     def rate(self) -> float:
         """Units per second since the start."""
-        return (self.done - self.start) / max(time.monotonic() - self.began, 1e-9)
+        return (self.done - self.start) / max(time.monotonic() - self.start_time, 1e-9)
 
     def advance(self, count: int = 1, **fields: object) -> None:
-        """Count `count` more units done and show `fields` beside them."""
+        """Count `count` more units as done and show `fields` beside them."""
         self.done += count
         self.fields.update(fields)
         if self.bar is not None:
             extra = " ".join(f"{key} {value}" for key, value in self.fields.items())
             self.bar.update(self.task, completed=self.done, rate=f"{self.rate:.0f} {self.unit}/s", extra=extra)
-        elif time.monotonic() - self.spoke > SECONDS_BETWEEN_LINES:
+        elif time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES:
             self._line()
 
     def _line(self) -> None:
-        self.spoke = time.monotonic()
+        self.last_line = time.monotonic()
         if self.silent:
             return
         of = f" of {self.total}" if self.total is not None else ""

@@ -1,4 +1,4 @@
-"""Builders of miniature data sets in every layout that the package reads, with a few bad images.
+"""Builders of miniature data sets in every layout that the package reads, with a few unreadable images.
 
 Plain functions. Those that write take the folder or file to write, which need not exist, and return it.
 """
@@ -53,7 +53,7 @@ def labels_by_key(source: Source) -> dict[str, str]:
 
 
 def odd_images() -> dict[str, bytes]:
-    """What ILSVRC-2012 holds beside colour JPEGs, by a word for it; only "truncated" is no whole image."""
+    """What ILSVRC-2012 holds besides colour JPEGs, by name; only "truncated" is not a whole image."""
     return {
         "grey": image(1, mode="L"),
         "cmyk": image(2, mode="CMYK"),
@@ -74,7 +74,7 @@ def tar_bytes(files: Iterable[tuple[str, bytes]]) -> bytes:
 
 
 def folder(root: Path, images: Mapping[str, int], seed: int = 0) -> Path:
-    """Class folders with so many images each: {"train/a": 3, "val/a": 1}; named 000.jpg and so on."""
+    """Class folders with the given number of images each: {"train/a": 3, "val/a": 1}; named 000.jpg and so on."""
     for index, (name, count) in enumerate(images.items()):
         (root / name).mkdir(parents=True, exist_ok=True)
         for number in range(count):
@@ -132,7 +132,7 @@ def devkit(file: Path, meta: bytes | None = None, truth: Sequence[int] = TRUTH) 
 
 
 def ilsvrc2012(root: Path) -> Path:
-    """ILSVRC-2012 as published, in the small: a tar of tars, a tar, and the development kit."""
+    """A miniature of ILSVRC-2012 as published: a tar of tars, a tar, and the development kit."""
     root.mkdir(parents=True, exist_ok=True)
     train = {f"{wnid}.tar": tar_bytes(files.items()) for wnid, files in train_files().items()}
     (root / "ILSVRC2012_img_train.tar").write_bytes(tar_bytes(train.items()))

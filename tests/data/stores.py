@@ -56,7 +56,7 @@ def write_store(store: Path, train: Sequence[list[Row]], val: Sequence[list[Row]
 
 
 def edit(path: Path, change: Callable[[dict], object]) -> None:
-    """Changes store.json and its checksum."""
+    """Change store.json and its checksum."""
     info = json.loads((path / "store.json").read_text())
     change(info)
     (path / "store.json").write_text(json.dumps(seal(info)))
@@ -69,7 +69,7 @@ def flip_byte(file: Path, at: int) -> None:
 
 
 def replace_array(path: Path, name: str, array: np.ndarray) -> None:
-    """Changes an array and its checksum."""
+    """Change an array and its checksum."""
     np.save(path / name, array)
     edit(path, lambda info: info["arrays"].update({name: checksum(path / name)}))
 

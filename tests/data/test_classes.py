@@ -15,14 +15,14 @@ def test_there_are_a_thousand_wnids_in_order() -> None:
     assert all(name.strip() == name != "" for name in ilsvrc2012().values())
 
 
-def test_the_names_are_those_that_torchvision_gives_the_same_places() -> None:
+def test_the_names_are_torchvisions() -> None:
     # torchvision changed a few to tell homonyms apart ("crane bird") and shortened others.
     pairs = zip(ilsvrc2012().values(), _meta._IMAGENET_CATEGORIES, strict=True)
     differing = [(ours, theirs) for ours, theirs in pairs if theirs not in ours.split(", ")]
     assert len(differing) < 30
 
 
-def test_what_is_no_wnid_is_its_own_name() -> None:
+def test_an_unknown_wnid_is_its_own_name() -> None:
     assert known_name("n01440764") == "tench, Tinca tinca"
     assert known_name("n99999999") == "n99999999"
     assert known_name("my cat") == "my cat"

@@ -90,7 +90,7 @@ def test_a_later_start_gives_the_rest_of_the_epoch(split):
     assert np.array_equal(rest[0].colour_alphas, whole[2].colour_alphas)
 
 
-def test_in_order_shows_every_image_once(split):
+def test_in_order_yields_every_image_once(split):
     seen = list(loader.in_order(split, 7, workers=2))
     assert [first for _, _, first in seen] == [0, 7, 14, 21, 28]
     images = torch.cat([images for images, _, _ in seen])

@@ -1,4 +1,4 @@
-"""Arrays from files: what was written, or a reason."""
+"""Arrays are read from files as they were written, or refused with the reason."""
 
 import pickle
 from pathlib import Path
@@ -10,7 +10,7 @@ from alexnet.files.arrays import read_array
 
 
 class Evil:
-    """Unpickled, it writes a file."""
+    """Writes a file when it is unpickled."""
 
     def __reduce__(self):
         return (Path("executed").write_text, ("harm",))
@@ -38,7 +38,7 @@ def test_nothing_is_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert Path("executed").exists()
 
 
-def test_a_header_that_claims_too_much_asks_for_no_memory(tmp_path: Path) -> None:
+def test_a_header_that_claims_too_much_allocates_no_memory(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros(8))
     data = (tmp_path / "a.npy").read_bytes()
     (tmp_path / "a.npy").write_bytes(data.replace(b"(8,), }         ", b"(8888888888,), }"))
@@ -47,13 +47,13 @@ def test_a_header_that_claims_too_much_asks_for_no_memory(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("length", [0, 5, 60, 100, 150])
-def test_a_file_that_is_cut_off_is_refused(tmp_path: Path, length: int) -> None:
+def test_a_truncated_file_is_refused(tmp_path: Path, length: int) -> None:
     np.save(tmp_path / "a.npy", np.zeros(8))
     (tmp_path / "a.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:length])
     with pytest.raises(ValueError, match=r"\w"):
         read_array(tmp_path / "a.npy")
 
 
-def test_no_file_is_told_apart(tmp_path: Path) -> None:
+def test_a_missing_file_is_another_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_array(tmp_path / "a.npy")

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Files are written whole or not at all."""
 
 import errno
 import json
@@ -37,7 +37,7 @@ def test_json_is_written_whole(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "file.json"]
 
 
-def test_content_is_on_the_disk_before_the_name_and_the_name_at_the_end(tmp_path, monkeypatch):
+def test_content_is_synced_before_the_file_is_renamed_and_its_folder_after(tmp_path, monkeypatch):
     order, fsync = [], os.fsync
 
     def watch(handle):
@@ -52,7 +52,7 @@ def test_content_is_on_the_disk_before_the_name_and_the_name_at_the_end(tmp_path
     assert order == ["file", "name", "folder"]
 
 
-def test_a_full_disk_is_told_from_other_errors():
+def test_a_full_disk_is_recognised():
     assert durable.is_full(OSError(errno.ENOSPC, "full")) and durable.is_full(OSError(errno.EDQUOT, "quota"))
     assert durable.is_full(ValueError(f"I/O error: full (os error {errno.ENOSPC})"))
     assert not durable.is_full(OSError(errno.EIO, "broken")) and not durable.is_full(ValueError("os error 5"))

@@ -1,4 +1,4 @@
-"""One writer for one folder."""
+"""A folder has one writer at a time."""
 
 import multiprocessing
 import time
@@ -14,7 +14,7 @@ def keep(run) -> None:
         time.sleep(60)
 
 
-def test_held_by_another_process_it_is_refused_until_that_is_dead(tmp_path):
+def test_a_folder_held_by_another_process_is_refused_until_that_ends(tmp_path):
     run = tmp_path / "deep" / "run"
     other = multiprocessing.get_context("spawn").Process(target=keep, args=(run,))
     other.start()
@@ -36,13 +36,13 @@ def test_held_by_another_process_it_is_refused_until_that_is_dead(tmp_path):
         assert (run / "held").exists()
 
 
-def test_a_folder_in_which_nothing_was_written_is_taken_away_again(tmp_path):
+def test_a_folder_in_which_nothing_was_written_is_deleted(tmp_path):
     with lock.hold(tmp_path / "run", "alexnet train"):
         assert (tmp_path / "run").is_dir()
     assert not (tmp_path / "run").exists()
 
 
-def test_on_a_file_system_without_locks_nobody_is_refused(tmp_path, monkeypatch):
+def test_without_locks_in_the_file_system_every_process_is_admitted(tmp_path, monkeypatch):
     def fail(*args):
         raise OSError(95, "Operation not supported")
 

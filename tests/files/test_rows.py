@@ -1,4 +1,4 @@
-"""Rows of activations in a file: what NumPy reads and writes, and a sentence where it cannot be."""
+"""An array in a file, written and read in parts as NumPy writes and reads it."""
 
 import errno
 import os
@@ -32,24 +32,24 @@ def test_what_numpy_wrote_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("other", [ROWS.astype(np.float64), ROWS.T, np.float32(1), np.array(["x", {}], object)])
 def test_another_array_is_refused(tmp_path: Path, other: np.ndarray) -> None:
     np.save(tmp_path / "rows.npy", other)
-    with pytest.raises(ValueError, match=r"rows\.npy is no array of rows"):
+    with pytest.raises(ValueError, match=r"rows\.npy is not an array of rows"):
         RowFile(tmp_path / "rows.npy")
     (tmp_path / "rows.npy").write_bytes(b"no")
-    with pytest.raises(ValueError, match=r"rows\.npy is no array of rows"):
+    with pytest.raises(ValueError, match=r"rows\.npy is not an array of rows"):
         RowFile(tmp_path / "rows.npy")
 
 
-def test_a_file_that_is_cut_short_is_a_sentence_and_no_signal(tmp_path: Path) -> None:
+def test_a_truncated_file_is_an_error_and_no_signal(tmp_path: Path) -> None:
     np.save(tmp_path / "rows.npy", ROWS)
     rows = RowFile(tmp_path / "rows.npy")
     rows.read(0, 1)
     os.truncate(tmp_path / "rows.npy", 200)
     assert np.array_equal(rows.read(0, 2), ROWS[:2])
-    with pytest.raises(ValueError, match=r"rows\.npy is cut short"):
+    with pytest.raises(ValueError, match=r"rows\.npy is truncated"):
         rows.read(8, 9)
 
 
-def test_a_disk_that_fills_up_is_an_error_and_no_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_an_error_and_no_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_rows(tmp_path / "rows.npy", ROWS.shape)
 
     def full(*_: object) -> int:

@@ -129,7 +129,7 @@ def in_background(
     workers: int,
     finish: Callable[[np.ndarray, range, list[Any], Executor], None] | None = None,
 ) -> Iterator[tuple[Tensor, range]]:
-    """Yields (images, positions) for each range of positions: uint8 [B, size, size, 3].
+    """Yield (images, positions) for each range of positions: uint8 [B, size, size, 3].
 
     Threads prepare `BATCHES_AHEAD` batches ahead: `work` fills part of a batch, and is given that part and its
     positions. With `finish`, `work` only reads what is needed, and `finish` makes the batch from what `work` returned,

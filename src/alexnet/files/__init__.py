@@ -1,1 +1,1 @@
-"""Files on disk: written whole or not at all, locked, read by position, with checksums. Knows nothing of AlexNet."""
+"""Files on disk: atomic writes, locks, reads by position, checksums, arrays. Knows nothing of AlexNet."""

@@ -1,4 +1,4 @@
-"""Arrays from `.npy` files that nobody vouches for."""
+"""Reads arrays from untrusted `.npy` files."""
 
 import io
 import math
@@ -8,12 +8,12 @@ import numpy as np
 
 
 def read_array(file: Path) -> np.ndarray:
-    """The array in `file`. Nothing in it is unpickled: an array of objects is refused.
+    """The array in `file`. Nothing is unpickled: an array of objects is refused.
 
-    Raises ValueError with the reason where it is no whole array, OSError where it cannot be read (FileNotFoundError
-    where there is none).
+    Raises ValueError with the reason where it is not a whole array, OSError where it cannot be read (FileNotFoundError
+    where it does not exist).
     """
-    # Read and not mapped: a map whose file is cut short ends the process (SIGBUS).
+    # Read and not mapped: the system ends a process (SIGBUS) whose mapped file is truncated.
     data = file.read_bytes()
     try:
         header = io.BytesIO(data)
@@ -22,8 +22,8 @@ def read_array(file: Path) -> np.ndarray:
         shape, fortran_order, dtype = read(header)
         if dtype.hasobject:
             raise ValueError("it holds Python objects, which are not read")
-        # A header that claims more than the file has is found before any memory is asked for.
+        # A header that claims more than the file holds is refused before any memory is allocated for it.
         array = np.frombuffer(data, dtype, math.prod(shape), header.tell())
         return array.reshape(shape, order="F" if fortran_order else "C").copy()
-    except Exception as error:  # numpy raises whatever it stumbles over in a damaged header
+    except Exception as error:  # NumPy raises nearly anything for a damaged header
         raise ValueError(" ".join(str(error).split())) from None

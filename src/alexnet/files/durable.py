@@ -27,20 +27,20 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def put(temporary: Path, path: Path) -> None:
-    """Renames a complete file to `path` once its content is on the disk."""
+    """Rename a complete file to `path` once its content is on the disk."""
     sync(temporary)
     temporary.replace(path)
     sync(path.parent)
 
 
 def write_json(path: Path, content: object) -> None:
-    """Writes `content` as JSON, whole or not at all."""
+    """Write `content` as JSON, whole or not at all."""
     with whole(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         json.dump(content, file, ensure_ascii=False, indent=1)
 
 
 def sync(path: Path) -> None:
-    """Waits until a file's content, or the names in a folder, are on the disk."""
+    """Wait until a file's content, or the names in a folder, are on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""One writer for one folder: a lock that ends with its process, however that ends."""
+"""One writer per folder: a lock that ends with its process, however that ends."""
 
 import fcntl
 import os
@@ -9,9 +9,10 @@ from pathlib import Path
 
 @contextmanager
 def hold(folder: Path, command: str) -> Iterator[None]:
-    """Hold `folder`, which is made if it is not there, and taken away again if it is empty at the end.
+    """Hold the lock of `folder`. The folder is created, and deleted at the end if it is empty.
 
-    ValueError where another process, a `command`, holds it. On file systems without locks, nobody is refused.
+    Raises ValueError where another process, named `command` in the message, holds it. On file systems without locks
+    every process is admitted.
     """
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
@@ -22,7 +23,7 @@ def hold(folder: Path, command: str) -> Iterator[None]:
             raise ValueError(
                 f"Another {command} is writing {folder}: wait until it is done, or choose another name."
             ) from None
-        except OSError:
+        except OSError:  # no locks
             pass
         yield
     finally:
@@ -32,7 +33,7 @@ def hold(folder: Path, command: str) -> Iterator[None]:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether a process is writing the folder now."""
+    """Whether a process holds the lock of the folder."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:

@@ -1,4 +1,4 @@
-"""A file read by position: never mapped, since a map whose file is cut short ends the process (SIGBUS)."""
+"""Reads a file by position, without mapping it: the system ends a process (SIGBUS) whose mapped file is truncated."""
 
 import contextlib
 import os
@@ -6,8 +6,7 @@ from pathlib import Path
 
 
 class ReadAt:
-    """A file that is read at given positions, by any number of threads and also after a fork. It is closed with the
-    last reference to it."""
+    """A file, read at given positions by any number of threads, also after a fork. The last reference closes it."""
 
     def __init__(self, path: Path) -> None:
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115 (closed by __del__)
@@ -21,13 +20,15 @@ class ReadAt:
             with contextlib.suppress(OSError):  # its disk has disappeared
                 self._file.close()
 
-    def read(self, at: int, length: int) -> bytes:
-        """`length` bytes from position `at`. Raises OSError as the system does, and EOFError where the file ends
-        before. Releases the interpreter lock."""
-        data = os.pread(self._file.fileno(), length, at)
-        while len(data) < length:  # a signal, or the end of the file
-            more = os.pread(self._file.fileno(), length - len(data), at + len(data))
+    def read(self, position: int, length: int) -> bytes:
+        """`length` bytes from byte `position` on. Releases the interpreter lock.
+
+        Raises OSError as the system does, EOFError where the file ends before.
+        """
+        data = os.pread(self._file.fileno(), length, position)
+        while len(data) < length:  # interrupted by a signal, or at the end of the file
+            more = os.pread(self._file.fileno(), length - len(data), position + len(data))
             if not more:
-                raise EOFError(f"it ends before byte {at + length}")
+                raise EOFError(f"it ends before byte {position + length}")
             data += more
         return data

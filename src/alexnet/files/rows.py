@@ -1,7 +1,7 @@
-"""Rows of activations in a `.npy` file, read and written by position: there may be more than memory holds.
+"""A float32 array in a `.npy` file, written and read in parts: it may be larger than memory.
 
-A map of the file would do, but the system ends a process (SIGBUS) whose mapped file finds no room on its disk, is cut
-short or disappears. Here that is an error that can be told.
+The file is read and written by position and not mapped: the system ends a process (SIGBUS) whose mapped file finds no
+room on its disk, is truncated or disappears. Here those are ordinary errors.
 """
 
 import math
@@ -15,17 +15,17 @@ from alexnet.files.read_at import ReadAt
 
 
 def make_rows(path: Path, shape: tuple[int, ...]) -> None:
-    """A new file for a float32 array, zeros until they are written. ValueError where the disk has no room for it."""
+    """Create the file of a float32 array of zeros. Raises ValueError where the disk has no room for it."""
     needed = 4 * math.prod(shape)
     free = shutil.disk_usage(path.parent).free
     if needed > free:
         raise ValueError(
-            f"{path.with_suffix('.npy')} would take {needed / 1e9:.1f} GB and its disk has {free / 1e9:.1f} "
-            "GB free; choose another layer, fewer images or another disk."
+            f"{path.with_suffix('.npy')} would take {needed / 1e9:.1f} GB, and its disk has {free / 1e9:.1f} GB free: "
+            "choose another layer, fewer images or another disk."
         )
     with open(path, "wb") as file:
-        described = {"descr": "<f4", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, described)
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
         file.truncate(file.tell() + needed)
 
 
@@ -40,38 +40,39 @@ class RowFile:
         with open(path, "rb") as file:
             try:
                 if np.lib.format.read_magic(file) != (1, 0):
-                    raise ValueError("it is of another version")
+                    raise ValueError("its format version is not 1.0")
                 self.shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
                 if fortran_order or dtype != np.dtype("<f4") or not self.shape:
-                    raise ValueError("its numbers are others")
+                    raise ValueError("it is not float32 in C order")
             except ValueError as error:
-                raise ValueError(f"{path} is no array of rows ({error}): delete it, it is made again.") from None
+                raise ValueError(f"{path} is not an array of rows ({error}): delete it to make it again.") from None
             self._start = file.tell()
-        self._size = 4 * math.prod(self.shape[1:])
-        self._read: ReadAt | None = None
+        self._row_bytes = 4 * math.prod(self.shape[1:])
+        self._file: ReadAt | None = None
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def read(self, first: int, last: int) -> np.ndarray:
-        """Rows `first` to before `last`, as far as there are any: float32 [last - first, ...]."""
+        """Rows `first` to `last`, not included, as far as there are any: float32 [last - first, ...]."""
         last = min(last, len(self))
-        self._read = self._read or ReadAt(self.path)
+        self._file = self._file or ReadAt(self.path)
+        position, length = self._start + first * self._row_bytes, max(0, last - first) * self._row_bytes
         try:
-            data = self._read.read(self._start + first * self._size, max(0, last - first) * self._size)
+            data = self._file.read(position, length)
         except EOFError as error:
-            raise ValueError(f"{self.path} is cut short ({error}): delete it, it is made again.") from None
+            raise ValueError(f"{self.path} is truncated ({error}): delete it to make it again.") from None
         return np.frombuffer(bytearray(data), "<f4").reshape(-1, *self.shape[1:])
 
     def write(self, first: int, values: np.ndarray) -> None:
-        """`values` [n, ...], as float32, from row `first` on."""
+        """Write `values` [n, ...], as float32, from row `first` on."""
         assert first >= 0 and first + len(values) <= len(self) and values.shape[1:] == self.shape[1:]
         data = np.ascontiguousarray(values, "<f4").data.cast("B")
         handle = os.open(self.path, os.O_WRONLY)
         try:
-            at = self._start + first * self._size
+            position = self._start + first * self._row_bytes
             while data:
-                done = os.pwrite(handle, data, at)
-                at, data = at + done, data[done:]
+                written = os.pwrite(handle, data, position)
+                position, data = position + written, data[written:]
         finally:
             os.close(handle)

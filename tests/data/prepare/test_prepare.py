@@ -42,7 +42,7 @@ def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """Three classes, 7 images each to train and 3 to validate, of many shapes."""
+    """Three classes of images of many shapes, 7 each for training and 3 for validation."""
     folder = tmp_path / "images"
     rng = np.random.default_rng(0)
     for split, count in (("train", 7), ("val", 3)):
@@ -81,7 +81,7 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, number: int, error: BaseExcept
     return worked
 
 
-def test_every_image_arrives_in_the_order_of_the_source(source: Path, tmp_path: Path) -> None:
+def test_every_image_is_stored_in_the_order_of_the_source(source: Path, tmp_path: Path) -> None:
     summary = prepare(source, tmp_path / "store", size=16, workers=1)
     assert summary["splits"] == {
         "train": {"images": 21, "skipped": 0},
@@ -217,7 +217,7 @@ def test_unreadable_images_are_skipped_and_listed(source: Path, tmp_path: Path) 
 
 
 def claiming(height: int, width: int) -> bytes:
-    """A PNG whose header claims a size, and that holds next to nothing."""
+    """A PNG whose header claims a size that it does not hold."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -227,7 +227,7 @@ def claiming(height: int, width: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
 
 
-def test_whatever_lies_among_the_images_is_listed_with_its_reason(source: Path, tmp_path: Path) -> None:
+def test_every_kind_of_unreadable_file_is_listed_with_its_reason(source: Path, tmp_path: Path) -> None:
     ant = source / "train" / "ant"
     whole = (ant / "00.png").read_bytes()
     unreadable = {
@@ -285,7 +285,7 @@ def test_too_many_unreadable_images_stop_it_with_a_list_and_what_to_do(
     assert not (tmp_path / "store" / "skipped.txt").exists()
 
 
-def test_it_stops_as_soon_as_too_many_are_certain(
+def test_it_stops_as_soon_as_too_many_are_unreadable(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     damage(source, [f"train/ant/{number:02}.png" for number in range(7)])
@@ -296,7 +296,7 @@ def test_it_stops_as_soon_as_too_many_are_certain(
     assert len(worked) == 9
 
 
-def test_a_split_of_which_nothing_can_be_read(source: Path, tmp_path: Path) -> None:
+def test_a_split_without_a_readable_image_is_an_error(source: Path, tmp_path: Path) -> None:
     damage(source, [f"val/{wnid}/{number:02}.png" for wnid in ("ant", "bee", "cat") for number in range(3)])
     with pytest.raises(ValueError, match=r"No image of the val split of .*images can be read"):
         prepare(source, tmp_path / "store", size=16, workers=1, max_skipped=1)
@@ -312,7 +312,7 @@ def test_an_existing_store_is_left_alone(source: Path, tmp_path: Path, monkeypat
     assert content(tmp_path / "store") == before
 
 
-def test_what_is_there_is_never_overwritten(source: Path, tmp_path: Path) -> None:
+def test_existing_files_are_never_overwritten(source: Path, tmp_path: Path) -> None:
     store, folder, file = tmp_path / "store", tmp_path / "folder", tmp_path / "file"
     prepare(source, store, size=16, workers=1)
     folder.mkdir()
@@ -357,7 +357,7 @@ def test_a_partial_store_is_not_resumed_with_other_options(
 
 
 @pytest.mark.parametrize("damage", ["no sums", "cut sums", "pickled sums", "state", "shard"])
-def test_half_a_store_that_is_damaged_is_not_gone_on_with(
+def test_a_damaged_partial_store_is_not_resumed(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
     interrupt_at(monkeypatch, 4, KeyboardInterrupt())
@@ -381,7 +381,7 @@ def test_half_a_store_that_is_damaged_is_not_gone_on_with(
 
 
 @pytest.mark.parametrize("change", ["remove", "add", "class"])
-def test_half_a_store_is_not_finished_from_changed_images(
+def test_a_partial_store_is_not_resumed_from_changed_images(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     interrupt_at(monkeypatch, 4, KeyboardInterrupt())
@@ -398,7 +398,7 @@ def test_half_a_store_is_not_finished_from_changed_images(
         prepare(source, tmp_path / "store", size=16, workers=1)
 
 
-def test_two_do_not_write_one_store(source: Path, tmp_path: Path) -> None:
+def test_only_one_process_writes_a_store(source: Path, tmp_path: Path) -> None:
     with (
         PartialStore(tmp_path / "store", 16, {}),
         pytest.raises(ValueError, match=r"Another alexnet prepare is writing .*store.partial"),
@@ -407,7 +407,7 @@ def test_two_do_not_write_one_store(source: Path, tmp_path: Path) -> None:
     prepare(source, tmp_path / "store", size=16, workers=1)
 
 
-def test_a_store_is_not_put_among_the_images(source: Path) -> None:
+def test_a_store_among_the_images_is_refused(source: Path) -> None:
     with pytest.raises(ValueError, match=r"is inside .*images, where it would be taken for a class"):
         prepare(source, source / "store", size=16, workers=1)
 
@@ -423,7 +423,7 @@ def test_impossible_options_are_named(source: Path, tmp_path: Path, option: str,
 
 
 @pytest.mark.parametrize(("size", "encoding"), [(16, "png"), (130, "jpeg")])
-def test_the_store_says_what_it_is(source: Path, tmp_path: Path, size: int, encoding: str) -> None:
+def test_the_store_describes_itself(source: Path, tmp_path: Path, size: int, encoding: str) -> None:
     prepare(source, tmp_path / "store", size=size, workers=1, quality=90)
     info = Store(tmp_path / "store").info
     assert (info["version"], info["size"], info["encoding"], info["quality"]) == (1, size, encoding, 90)

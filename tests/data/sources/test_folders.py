@@ -26,7 +26,7 @@ def test_the_label_is_the_index_of_the_folder_among_the_sorted_folders(tmp_path:
 
 
 @pytest.mark.parametrize("name", ["val", "valid", "validation", "test", "Val"])
-def test_the_validation_folder_has_many_names(tmp_path: Path, name: str) -> None:
+def test_the_validation_folder_may_have_several_names(tmp_path: Path, name: str) -> None:
     source = open_source(miniature.folder(tmp_path, {"train/a": 2, "train/b": 2, f"{name}/a": 1, f"{name}/b": 1}))
     assert keys(source, "val") == {f"{name}/a/000.jpg", f"{name}/b/000.jpg"}
 
@@ -42,7 +42,7 @@ def test_val_takes_precedence_over_test_and_a_test_folder_without_classes_is_ign
 
 @pytest.mark.parametrize("fraction", [None, 0.25, 0.5])
 @pytest.mark.parametrize("inside", ["", "train/"])
-def test_a_part_of_every_class_is_held_out(tmp_path: Path, fraction: float | None, inside: str) -> None:
+def test_a_fraction_of_every_class_is_held_out(tmp_path: Path, fraction: float | None, inside: str) -> None:
     sizes = {"a": 20, "b": 8, "c": 1, "d": 2}
     miniature.folder(tmp_path, {inside + name: count for name, count in sizes.items()})
     source = open_source(tmp_path, fraction)
@@ -78,7 +78,7 @@ def test_only_hidden_files_are_left_out(tmp_path: Path) -> None:
     assert [each.wnid for each in source.classes] == ["a", "b"]
 
 
-def test_an_empty_class_stays_a_class(tmp_path: Path) -> None:
+def test_an_empty_folder_is_a_class(tmp_path: Path) -> None:
     source = open_source(
         miniature.folder(tmp_path, {"train/a": 2, "train/b": 0, "train/c": 1, "val/a": 1, "val/b": 0, "val/c": 1})
     )
@@ -86,7 +86,7 @@ def test_an_empty_class_stays_a_class(tmp_path: Path) -> None:
     assert {image.label for image in source.splits["train"]} == {0, 2}
 
 
-def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+def test_links_are_followed_without_endless_loops(tmp_path: Path) -> None:
     root = miniature.folder(tmp_path / "set", {"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1})
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "far.jpg").write_bytes(miniature.image(7))

@@ -10,7 +10,7 @@ from miniature import fingerprint, labels_by_key
 from alexnet.data.sources import open_source, read_bytes
 
 
-def test_kaggles_layout_holds_the_same_as_the_archives(tmp_path: Path) -> None:
+def test_kaggles_layout_holds_the_images_of_the_archives(tmp_path: Path) -> None:
     kaggle = open_source(miniature.kaggle(tmp_path / "kaggle"))
     archives = open_source(miniature.ilsvrc2012(tmp_path / "archives"))
     assert kaggle.classes == archives.classes
@@ -50,7 +50,7 @@ def test_kaggles_layout_needs_its_labels_but_not_its_names(tmp_path: Path) -> No
         ("ILSVRC2012_val_00000001", "line 10: ILSVRC2012_val_00000001 already has a label"),
     ],
 )
-def test_kaggles_labels_name_images_of_the_folder_once(tmp_path: Path, name: str, message: str) -> None:
+def test_labels_must_name_images_of_the_folder_and_only_once(tmp_path: Path, name: str, message: str) -> None:
     miniature.kaggle(tmp_path)
     with open(tmp_path / "LOC_val_solution.csv", "a") as file:
         file.write(f"{name},n02100735 1 2 3 4\n")
@@ -58,7 +58,7 @@ def test_kaggles_labels_name_images_of_the_folder_once(tmp_path: Path, name: str
         open_source(tmp_path)
 
 
-def test_kaggles_images_sorted_into_class_folders_need_no_labels(tmp_path: Path) -> None:
+def test_validation_images_sorted_into_class_folders_need_no_labels(tmp_path: Path) -> None:
     miniature.kaggle(tmp_path)
     expected = labels_by_key(open_source(tmp_path))
     images = tmp_path / "ILSVRC/Data/CLS-LOC"

@@ -1,4 +1,4 @@
-"""MATLAB files: what scipy writes comes back, what is damaged or strange is refused or passed over."""
+"""MATLAB files: what scipy writes is read back; damaged files are refused."""
 
 import io
 import zlib
@@ -58,7 +58,7 @@ def test_the_other_byte_order_is_read_too() -> None:
     assert read_structs(big, "synsets") == read_structs(little, "synsets") == [{"number": 7, "word": "ab"}]
 
 
-def test_what_is_neither_number_nor_text_is_passed_over() -> None:
+def test_anything_but_numbers_and_texts_is_skipped() -> None:
     data = saved([{"cell": np.array([{"a": 1}, "b"], object), "inner": {"x": 1}, "number": 3}])
     assert read_structs(data, "synsets") == [{"cell": None, "inner": None, "number": 3}]
 
@@ -74,7 +74,7 @@ def test_what_is_neither_number_nor_text_is_passed_over() -> None:
         (saved(do_compression=True)[:250], "ends beyond the end of the file"),
     ],
 )
-def test_what_is_damaged_is_refused_with_a_reason(data: bytes, message: str) -> None:
+def test_a_damaged_file_is_refused_with_the_reason(data: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_structs(data, "synsets")
 

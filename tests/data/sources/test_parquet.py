@@ -73,7 +73,7 @@ def test_the_thousand_classes_get_their_wnids(tmp_path: Path) -> None:
     assert [image.label for image in source.splits["train"]] == [0, 999, 500]
 
 
-def test_names_that_are_wnids_are_taken_as_such(tmp_path: Path) -> None:
+def test_names_that_are_wnids_become_the_wnids(tmp_path: Path) -> None:
     source = open_source(miniature.hub(tmp_path, ("n02119789", "n01440764")))
     assert source.classes == (("n01440764", "tench, Tinca tinca"), ("n02119789", ilsvrc2012()["n02119789"]))
     assert [p.label for p in source.splits["train"]][:4] == [1, 0, 1, 0]
@@ -87,7 +87,7 @@ def test_a_schema_without_names_gives_numbers(tmp_path: Path) -> None:
     assert [p.label for p in source.splits["train"]] == [1, 0, 1]
 
 
-def test_without_validation_files_some_of_every_class_are_held_out(tmp_path: Path) -> None:
+def test_without_validation_files_a_fraction_of_every_class_is_held_out(tmp_path: Path) -> None:
     for shard in range(2):
         written = [(b"x", label) for label in (0, 0, 0, 0, 0, 1, 1, 1, 1, 2)]
         miniature.parquet(tmp_path / f"train-{shard}.parquet", written, NAMES)
@@ -120,7 +120,7 @@ def test_labels_that_are_lists_are_refused(tmp_path: Path) -> None:
         open_source(tmp_path, val_fraction=0)
 
 
-def test_a_label_that_is_no_class_is_refused(tmp_path: Path) -> None:
+def test_a_label_that_is_not_a_class_is_refused(tmp_path: Path) -> None:
     miniature.hub(tmp_path)
     file = miniature.parquet(tmp_path / "data/train-00001-of-00002.parquet", [(b"x", 0), (b"x", 3)], "abc")
     with pytest.raises(ValueError, match=f"{file}, row 1: label 3 is not one of the 3 classes"):

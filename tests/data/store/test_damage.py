@@ -74,7 +74,7 @@ def test_a_changed_byte_names_shard_and_row(store: Path) -> None:
 
 
 @pytest.mark.parametrize("label", [-1, 3])
-def test_a_label_that_is_no_class_is_an_error_on_reading(tmp_path: Path, label: int) -> None:
+def test_a_label_that_is_not_a_class_is_an_error_on_reading(tmp_path: Path, label: int) -> None:
     write_store_with_row(tmp_path / "store", encode(TRAIN[10]), label)
     with pytest.raises(ValueError, match=f"train-00001.arrow, row 3, has label {label}, and there are 3 classes"):
         _ = Store(tmp_path / "store").split("train").labels
@@ -130,7 +130,7 @@ print("read on")
 
 @pytest.mark.parametrize("size", [5000, 0])
 def test_a_shard_truncated_while_it_is_open_is_an_error(tmp_path: Path, size: int) -> None:
-    """In a process of its own: a reader that maps the file is ended by the system."""
+    """In a process of its own: the system would end a reader that maps the file."""
     every = [Row(encode(image), 0, "key") for image in images(40, 32)]
     write_store(tmp_path / "store", [every], [every[:1]], images(40, 32))
     command = [sys.executable, "-c", SHRINK, str(tmp_path / "store"), str(size)]
@@ -140,7 +140,7 @@ def test_a_shard_truncated_while_it_is_open_is_an_error(tmp_path: Path, size: in
 
 
 def intercept_reads(monkeypatch: pytest.MonkeyPatch, answer: Callable[[bytes], bytes]) -> None:
-    """From now on, what the system reads goes through `answer`."""
+    """From now on, every read returns `answer` of what the system returned."""
     pread = os.pread
     monkeypatch.setattr("os.pread", lambda *where: answer(pread(*where)))
 
@@ -161,12 +161,12 @@ def test_a_disk_that_fails_is_an_error(store: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_read_that_returns_less_than_asked_for_is_continued(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a network disk may; never is a part taken for the whole."""
+    """A network disk may do so."""
     intercept_reads(monkeypatch, lambda data: data[: max(1, len(data) // 2)])
     assert [content for content, _, _ in read_all(store)][:17] == [image.tobytes() for image in TRAIN]
 
 
-def test_a_file_that_ends_early_is_an_error(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_ends_too_early_is_an_error(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     split = Store(store).split("train")
     split.image(0)
     intercept_reads(monkeypatch, lambda data: b"")

@@ -66,7 +66,7 @@ def test_the_number_of_open_files_is_limited(store: Path, monkeypatch: pytest.Mo
 
 
 def test_a_forked_process_can_go_on_reading(store: Path) -> None:
-    """From the same open files, at the same time, whatever the parent's threads were doing."""
+    """From the same open files, at the same time as the parent's threads."""
     split = Store(store).split("train")
     split.encoded(0)
     with ThreadPoolExecutor(4) as pool:
@@ -82,7 +82,7 @@ def test_a_forked_process_can_go_on_reading(store: Path) -> None:
 
 
 def test_an_opened_split_cannot_be_pickled(store: Path) -> None:
-    """Its open files would be other files in another process."""
+    """The numbers of its open files mean other files in another process."""
     split = Store(store).split("train")
     split.encoded(0)
     with pytest.raises(TypeError, match="pickle"):
@@ -95,7 +95,7 @@ def test_labels_cannot_be_written(store: Path) -> None:
         labels[0] = 1
 
 
-def test_many_threads_may_read_at_once(store: Path) -> None:
+def test_many_threads_can_read_at_once(store: Path) -> None:
     split = Store(store).split("train")
     order = np.random.default_rng(0).integers(0, len(split), 2000)
     with ThreadPoolExecutor(8) as pool:

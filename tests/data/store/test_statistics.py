@@ -28,7 +28,7 @@ def test_sums_are_exact() -> None:
 
 @pytest.mark.parametrize(("count", "size"), [(600, 5), (1, 256), (2, 17), (3, 16)])
 @pytest.mark.parametrize("grey", [255, 254])
-def test_sums_hold_for_the_brightest_images(count: int, size: int, grey: int) -> None:
+def test_sums_of_the_brightest_images_do_not_overflow(count: int, size: int, grey: int) -> None:
     images = np.full((count, size, size, 3), grey, np.uint8)
     images[-1, -1, -1] = (1, 2, 3)
     sums = Sums.zeros(size)
@@ -61,7 +61,7 @@ def test_mean_and_covariance_are_numpys() -> None:
     np.testing.assert_allclose(sums.covariance(), np.cov(images.reshape(-1, 3).T, bias=True), rtol=1e-13)
 
 
-def test_covariance_holds_for_more_images_than_64_bits_can_square() -> None:
+def test_the_covariance_is_exact_beyond_64_bits() -> None:
     few = sums_of(np.full((1, 12, 12, 3), 251, np.uint8) - noise(1) // 128)
     times = 10**10
     many = Sums(few.images * times, few.first * times, few.second * times)

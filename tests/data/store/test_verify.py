@@ -28,7 +28,7 @@ def test_verify_notices_one_changed_byte_anywhere(store: Path, name: str) -> Non
 
 
 @pytest.mark.parametrize("label", [-1, 3])
-def test_verify_notices_a_label_that_is_no_class(tmp_path: Path, label: int) -> None:
+def test_verify_notices_a_label_that_is_not_a_class(tmp_path: Path, label: int) -> None:
     write_store_with_row(tmp_path / "store", encode(TRAIN[10]), label)
     with pytest.raises(ValueError, match=f"train-00001.arrow, row 3, has label {label}, and there are 3 classes"):
         verify_store(tmp_path / "store")

@@ -51,7 +51,7 @@ class Prepared(NamedTuple):
 
 
 def prepare_chunk(chunk: Chunk, options: ImageOptions) -> Prepared:
-    """Reads, rescales and encodes the images of a chunk, at most `MAX_IMAGES_16BIT`."""
+    """Read, rescale and encode the images of a chunk, at most `MAX_IMAGES_16BIT`."""
     rows, skipped = [], []
     sums = Sums.zeros_16bit(options.size) if chunk.split == "train" else None
     for key, label, location in chunk.images:

@@ -83,7 +83,7 @@ class PartialStore:
     def commit(
         self, split: str, shard: Shard, skipped: Iterable[Skipped], sums: Sums | None, done: int, last: str
     ) -> None:
-        """Closes `shard` and records that `done` images of `split`, the last with key `last`, are done.
+        """Close `shard` and record that `done` images of `split`, the last with key `last`, are done.
 
         This happens in the background. The next `commit`, or `finish`, waits for it and raises its errors.
         """
@@ -95,7 +95,7 @@ class PartialStore:
         self._pending = self._writer.submit(self._commit, split, shard, list(skipped), sums, done, last)
 
     def wait(self) -> None:
-        """Waits until the last commit is on the disk."""
+        """Wait until the last commit is on the disk."""
         if self._pending is not None:
             self._pending.result()
             self._pending = None
@@ -136,7 +136,7 @@ class PartialStore:
                 file.unlink()
 
     def resume(self) -> None:
-        """Reads how far an earlier preparation got. ValueError where its plan was another one."""
+        """Read how far an earlier preparation got. ValueError where its plan was another one."""
         try:
             state = json.loads((self.folder / STATE).read_bytes())
             plan, shards, skipped = (state[name] for name in ("plan", "shards", "skipped"))
@@ -161,7 +161,7 @@ class PartialStore:
         self.done, self.last, self.sums, self._shard_counts = done, last, sums, counts
 
     def finish(self) -> StoreInfo:
-        """Writes the mean image, the covariance and `store.json`, and gives the folder its name."""
+        """Write the mean image, the covariance and `store.json`, and give the folder its name."""
         self.wait()
         images, skipped = Counter[str](), Counter(each["split"] for _, each in self.skipped)
         for _, shard in self.shards:

@@ -56,7 +56,7 @@ class Pool:
 
 
 def _start_worker() -> None:
-    """Leaves Ctrl-C and the package's warnings to the first process, and ends with it if that is killed."""
+    """Leave Ctrl-C and the package's warnings to the first process, and end with it if that is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.filterwarnings("ignore", category=RuntimeWarning, module="alexnet")
     parent = parent_process()

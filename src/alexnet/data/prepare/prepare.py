@@ -48,10 +48,10 @@ def prepare(
     quality: int = 95,
     honour_exif: bool = False,
 ) -> dict[str, Any]:
-    """Writes the images of `source` to a new store.
+    """Write the images of `source` to a new store.
 
-    Resumes where an earlier call was interrupted, and does nothing where the store exists, made from the same source
-    with the same options. Under torchrun every rank calls this, and each makes its share.
+    Resume where an earlier call was interrupted, and do nothing where the store exists, made from the same source with
+    the same options. Under torchrun every rank calls this, and each makes its share.
 
     Returns the counts per split (`splits`: `images`, `skipped`), the number of `classes`, the names of the
     `empty_classes` that have no training image, the first of the `skipped_reasons`, the path of the `store`, whether it
@@ -127,7 +127,7 @@ def _worker_count(asked: int, counts: Sequence[int | None], share: Share) -> int
 
 @contextmanager
 def _explained(store: Path) -> Iterator[None]:
-    """Turns what stops the work from outside into messages that say how to resume."""
+    """Turn what stops the work from outside into messages that say how to resume."""
     try:
         yield
     except KeyboardInterrupt:

@@ -60,12 +60,12 @@ class Share(NamedTuple):
 
 
 def mark_finished(share: PartialStore) -> None:
-    """Tells rank 0 that this share is complete."""
+    """Tell rank 0 that this share is complete."""
     (share.folder / FINISHED).touch()
 
 
 def merge(share: Share, store: Path, size: int, plan: dict[str, Any], splits: list[str]) -> PartialStore:
-    """Waits for all shares and links their shards into one unfinished store, in the order of the source.
+    """Wait for all shares and link their shards into one unfinished store, in the order of the source.
 
     Raises ValueError where a share was made from another source or with other options.
     """
@@ -104,13 +104,13 @@ def merge(share: Share, store: Path, size: int, plan: dict[str, Any], splits: li
 
 
 def delete_shares(share: Share, store: Path) -> None:
-    """Deletes the folders of all ranks, once the store is whole."""
+    """Delete the folders of all ranks, once the store is whole."""
     for rank in range(share.count):
         shutil.rmtree(PartialStore(share.store(store, rank), 1, {}).folder, ignore_errors=True)
 
 
 def wait_for(store: Path) -> None:
-    """Waits until rank 0 has given the store its name. (If rank 0 fails, torchrun ends the others.)"""
+    """Wait until rank 0 has given the store its name. (If rank 0 fails, torchrun ends the others.)"""
     while not (store / "store.json").exists():
         time.sleep(POLL_SECONDS)
 

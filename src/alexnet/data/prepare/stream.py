@@ -22,7 +22,7 @@ def write_shards(
     check: Callable[[list[Skipped], int], None],
     silent: bool,
 ) -> None:
-    """Writes the shards that `store` does not have yet. `check` gets all skipped images, and the number of images of
+    """Write the shards that `store` does not have yet. `check` gets all skipped images, and the number of images of
     this split that are done, and may raise.
 
     There is one stream of chunks for all splits: while the last ones of a split are in work, no worker is idle.
@@ -57,7 +57,7 @@ def pending_chunks(splits: Mapping[str, Split], store: PartialStore) -> Iterator
 
 
 def _skip_done(images: Iterator[LabelledImage], done: int, last: str | None, folder: Path) -> None:
-    """Skips the images that an earlier call has done, and checks that the last of them is still the same."""
+    """Skip the images that an earlier call has done, and check that the last of them is still the same."""
     if done:
         image = next(islice(images, done - 1, None), None)
         if image is None or image.key != last:

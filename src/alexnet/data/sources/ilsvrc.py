@@ -79,7 +79,7 @@ def _class_members(path: Path, wnid: str, start: int, size: int) -> Iterator[tup
 
 
 def _check_new(path: Path, name: str, seen: set[str]) -> None:
-    """Adds a name to those `seen`; ValueError where it is among them, since it is unknown which of the two counts."""
+    """Add a name to those `seen`; ValueError where it is among them, since it is unknown which of the two counts."""
     if name in seen:
         raise ValueError(f"{path} holds {name} twice: download it again, or pack it with one of them")
     seen.add(name)

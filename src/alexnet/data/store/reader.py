@@ -118,7 +118,7 @@ class StoreSplit:
         threads: Threads | None = None,
         executor: Executor | None = None,
     ) -> None:
-        """Decodes one crop of each image, given as `encoded` returns it, into `out`, uint8 [N, crop, crop, 3].
+        """Decode one crop of each image, given as `encoded` returns it, into `out`, uint8 [N, crop, crop, 3].
 
         `out` is contiguous. `crops`, int64 [N, 3], are top, left, and 1 for a crop to be mirrored. `threads` do the
         work, or the calling thread if there are none; `executor` decodes what `pixels.decode_crops` leaves out. Raises

@@ -63,7 +63,7 @@ class Shard:
                 self._write_batch()
 
     def close(self, split: str) -> ShardInfo:
-        """Writes the pending rows; returns only when the whole file is on the disk."""
+        """Write the pending rows and return only when the whole file is on the disk."""
         self._write_batch()
         self._writer.close()
         self._out.flush()
@@ -78,7 +78,7 @@ class Shard:
         }
 
     def abandon(self) -> None:
-        """Deletes the file."""
+        """Delete the file."""
         self._out.close()
         self.file.unlink(missing_ok=True)
 

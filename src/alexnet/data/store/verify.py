@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 
 
 def verify_store(path: Path | str) -> dict[str, Any]:
-    """Checks that every shard has its checksum, every label is a class, every image decodes to the right size, and mean
+    """Check that every shard has its checksum, every label is a class, every image decodes to the right size, and mean
     and covariance are those of the training images.
 
     (Of JPEG stores they are only roughly so: they were computed before the images were encoded.)
@@ -68,7 +68,7 @@ def _check_checksums(store: Store) -> None:
 
 
 def _sum_images(split: StoreSplit, name: str) -> Sums:
-    """Decodes every image and adds them up."""
+    """Decode every image and add them up."""
 
     def add(indices: range) -> Sums:
         sums = Sums.zeros_16bit(split.size)
