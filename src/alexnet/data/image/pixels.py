@@ -30,14 +30,15 @@ def load() -> native.Library:
 
 
 @functools.cache
-def _loaded() -> native.Library | None:
+def loaded() -> native.Library | None:
+    """The compiled library, opened once in a process; None, with a warning, if it cannot be built."""
     without = "Images are resized by Pillow and decoded by libjpeg-turbo, with the same result but slower"
     return native.load_or_warn(load, f"{without}: the compiled functions are not available")
 
 
 def library() -> native.Library | None:
-    """The compiled library; None if it is turned off or cannot be built (which one warning reports)."""
-    return None if native.is_off() else _loaded()
+    """The compiled library; None if it is turned off or cannot be built."""
+    return None if native.is_off() else loaded()
 
 
 def resize(image: np.ndarray, box: tuple[float, float, float, float], size: int) -> np.ndarray:
