@@ -1,6 +1,6 @@
-// The C++ library of this folder, built by pixels.py at first use: resampling (bicubic.h),
-// sums for the mean image and the colour covariance, and decoding of JPEG crops (jpeg.h). All results are exact: they
-// equal Pillow's, NumPy's and libjpeg-turbo's.
+// The library of this folder, built by pixels.py at first use: resampling (bicubic.h), decoding of JPEG crops (jpeg.h),
+// and sums for the mean image and the colour covariance. All results are exact: they equal Pillow's, libjpeg-turbo's
+// and NumPy's.
 //
 // Images are RGB, uint8 [height][width][3].
 
@@ -89,9 +89,9 @@ void add_moments(const uint8_t *image, int64_t pixels, uint16_t *first, int64_t 
 }
 
 // See Crops. On `threads` threads by `for_each`; on the calling thread if that is null.
-void decode(int64_t count, const uint8_t *const *data, const int64_t *lengths, int64_t height, int64_t width,
-            const int64_t (*crops)[3], int64_t rows, int64_t columns, uint8_t *out, uint8_t *done, ForEach for_each,
-            int threads) {
+void decode_crops(int64_t count, const uint8_t *const *data, const int64_t *lengths, int64_t height, int64_t width,
+                  const int64_t (*crops)[3], int64_t rows, int64_t columns, uint8_t *out, uint8_t *done,
+                  ForEach for_each, int threads) {
     Crops work{data, lengths, height, width, crops, rows, columns, out, done};
     if (for_each) return for_each(decode_crop, &work, count, threads);
     for (int64_t i = 0; i < count; i++) work.decode(i);
@@ -100,7 +100,9 @@ void decode(int64_t count, const uint8_t *const *data, const int64_t *lengths, i
 }  // namespace
 
 extern "C" const Export *alexnet_exports() {
-    static const Export all[] = {
-        exported("resize", resize_box), exported("add_moments", add_moments), exported("decode", decode), {}};
+    static const Export all[] = {exported("resize", resize_box),
+                                 exported("add_moments", add_moments),
+                                 exported("decode_crops", decode_crops),
+                                 {}};
     return all;
 }

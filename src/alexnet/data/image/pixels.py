@@ -122,7 +122,7 @@ def decode_crops(
     addresses = np.array([address(each) for each in arrays], np.uint64)
     lengths = np.array([len(each) for each in arrays], np.int64)
     inputs = len(arrays), address(addresses), address(lengths), height, width, address(crops), rows, columns
-    compiled.decode(*inputs, address(out), address(done), *(threads or (None, 1)))
+    compiled.decode_crops(*inputs, address(out), address(done), *(threads or (None, 1)))
     return done.astype(bool)
 
 
