@@ -182,7 +182,7 @@ def test_multiplications_alone_are_pytorchs_own_layers(network: str) -> None:
             "fc": torch.nn.Linear if layer.groups == 1 else GroupedLinear,
         }
         assert type(alone) is plain[layer.kind]
-        assert tuple(alone.weight.shape) == layer.weight_shape
+        assert tuple(alone.get_parameter("weight").shape) == layer.weight_shape
         outputs = alone(torch.zeros(1, *((math.prod(layer.inputs),) if layer.kind == "fc" else layer.inputs)))
         assert tuple(outputs.shape[1:]) == layer.outputs
 

@@ -22,7 +22,7 @@ SIZE, CROP = 56, 51
 HE = (0.02, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.3)
 
 
-def drawn(label: int, number: int, split: str) -> np.ndarray:
+def draw(label: int, number: int, split: str) -> np.ndarray:
     """Noisy stripes whose colour and period depend on the label: uint8 [H, W, 3]."""
     random = np.random.default_rng([label, number, split == "val"])
     height, width = random.integers(SIZE, 80, 2)
@@ -40,7 +40,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for label, wnid in enumerate(WNIDS):
             (folder / split / wnid).mkdir(parents=True)
             for number in range(count):
-                image = Image.fromarray(drawn(label, number, split))
+                image = Image.fromarray(draw(label, number, split))
                 image.save(folder / split / wnid / f"{wnid}_{number}.png")
     return folder
 

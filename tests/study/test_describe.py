@@ -1,4 +1,4 @@
-"""What is said of a network is what it is."""
+"""Descriptions of networks, recipes and runs."""
 
 import io
 import json
@@ -46,7 +46,7 @@ def test_a_run_is_described_with_reasons_for_what_it_took_over(tmp_path):
     assert found["parameters"] == sum(p.numel() for p in AlexNet(config.network).parameters())
 
 
-def test_what_has_no_such_name_is_said(tmp_path, capsys):
+def test_an_unknown_name_is_refused(tmp_path, capsys):
     for name, words in (("orignal", "did you mean 'original'"), (str(tmp_path), "is not a run folder")):
         assert main(["describe", name]) == 1
         assert words in capsys.readouterr().err

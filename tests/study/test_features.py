@@ -66,9 +66,9 @@ def test_torchvision_extracts_the_same_from_a_loaded_network(run: Path, source: 
 def test_store_source_folder_and_images_give_the_same_rows(
     run: Path, source: Path, store: Path, tmp_path: Path
 ) -> None:
-    def rows(place: Path, **options: Any) -> dict[str, np.ndarray]:
+    def rows(images: Path, **options: Any) -> dict[str, np.ndarray]:
         out = tmp_path / "rows.npy"
-        features(run, place, out, device="cpu", batch_size=7, **options)
+        features(run, images, out, device="cpu", batch_size=7, **options)
         keys = out.with_suffix(".keys.txt").read_text().splitlines()
         return {Path(key).name: row for key, row in zip(keys, np.load(out), strict=True)}
 
@@ -76,10 +76,10 @@ def test_store_source_folder_and_images_give_the_same_rows(
     assert len(everything) == 36  # names repeat: val comes after train
     val = rows(store, split="val")
     assert len(val) == 18
-    for place, options in ((source, {"split": "val"}), (source / "val", {}), (store, {})):
-        again = rows(place, **options)
+    for images, options in ((source, {"split": "val"}), (source / "val", {}), (store, {})):
+        again = rows(images, **options)
         for name, row in val.items():
-            assert np.allclose(again[name], row, rtol=1e-4, atol=1e-4), (place, name)
+            assert np.allclose(again[name], row, rtol=1e-4, atol=1e-4), (images, name)
     image = source / "val" / "n01440764" / "n01440764_2.png"
     assert np.allclose(rows(image)[image.name], val[image.name], rtol=1e-4, atol=1e-4)
     loose = rows(image.parent)

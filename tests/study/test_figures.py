@@ -87,7 +87,7 @@ def test_maps_of_any_shape_can_be_drawn(shape: tuple[int, ...], tmp_path: Path) 
         assert pixels(tmp_path / "maps.png").shape[1] == 900
 
 
-def test_drops_are_where_the_rate_falls_at_once() -> None:
+def test_drops_are_where_the_learning_rate_falls_at_once() -> None:
     rates = [0.001, 0.01, 0.01, 0.0099, 0.001, 0.001, 0.0001]
     steps = [{"epoch": i / 2, "learning_rate": rate, "loss": 1.0} for i, rate in enumerate(rates)]
     assert curves.drops(steps) == [(1.5, 0.001), (2.5, 0.0001)]
@@ -106,7 +106,7 @@ def test_smoothing_keeps_the_mean() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_curves_of_a_run_that_has_just_begun_can_be_drawn(count: int, tmp_path: Path) -> None:
+def test_curves_of_a_run_of_few_steps_can_be_drawn(count: int, tmp_path: Path) -> None:
     steps = [{"step": i, "epoch": i / 9, "loss": 2.0, "learning_rate": 0.01} for i in range(1, count + 1)]
     drawing.save(curves.learning_curves(steps, []), tmp_path / "curves.png")
     assert pixels(tmp_path / "curves.png").shape[1] == 900

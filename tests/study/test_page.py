@@ -1,4 +1,4 @@
-"""The report: one well-formed file that needs nothing else, and says what it was given."""
+"""The page: one well-formed file that needs no others and shows what it was given."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""What `load` gives: a network that answers fast where nobody learns or looks in between, and the same everywhere."""
+"""`load`: a network whose fast path, without gradients and hooks, gives the same outputs as the plain one."""
 
 import copy
 import pickle

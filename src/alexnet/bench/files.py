@@ -30,8 +30,8 @@ CPU = torch.device("cpu")
 def load(store: Path | None = None, batch: int = 128, rounds: int = 5, crop: int = 224) -> dict:
     """Measure batches as training gets them (decoded, cropped, mirrored) from `store`, or from synthetic images.
 
-    Returns what `alexnet.bench.bench.bench` says. Raises ValueError for a store without JPEG images or with fewer than
-    one batch.
+    The result is described at `alexnet.bench.bench.bench`. Raises ValueError for a store without JPEG images, or with
+    fewer of them than one batch.
     """
     with _folder() as name:
         folder = Path(name)
@@ -76,16 +76,16 @@ def prepare(source: Path | None = None, rounds: int = 3, size: int = 256) -> dic
     """Measure `alexnet prepare` on the JPEG files in and below `source`, or on synthetic images; if there are few, on
     several copies of each.
 
-    Returns what `alexnet.bench.bench.bench` says. Raises ValueError when there are no JPEG files.
+    The result is described at `alexnet.bench.bench.bench`. Raises ValueError when there are no JPEG files.
     """
     with _folder() as name:
         folder = Path(name)
         if source is None:
             source = folder / "images"
             draw_photos(source, DRAWN)
-            said = f"{DRAWN} synthetic images"
+            label = f"{DRAWN} synthetic images"
         else:
-            said = str(source)
+            label = str(source)
         paths = islice((path for path in sorted(source.rglob("*")) if path.is_file()), MOST)
         encoded = [data for data in (path.read_bytes() for path in paths) if is_jpeg(data)]
         if not encoded:
@@ -105,7 +105,7 @@ def prepare(source: Path | None = None, rounds: int = 3, size: int = 256) -> dic
         rates = alternate({"limit": limits.recoding(many, size, 95), "ours": (work, count)}, rounds)
         return {
             "what": "prepare",
-            "source": said,
+            "source": label,
             **_beside(rates["ours"], rates["limit"], "libjpeg-turbo decoding and encoding alone, all cores"),
             "batch": count,
             "rounds": rounds,

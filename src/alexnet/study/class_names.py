@@ -1,4 +1,4 @@
-"""What a class is called, and which class an image file says it shows."""
+"""Names of classes, and the true class of an image file, as far as its path tells."""
 
 import re
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ def short_name(name: str) -> str:
 
 
 def true_class(path: Path, classes: Sequence[Class]) -> int | None:
-    """Index of the class that an image file is of, None where its path does not say.
+    """Index of the true class of an image file; None when its path does not tell.
 
-    The folder says so, by a wnid or a class name, or else the file name, by a wnid in front as in ImageNet's own
-    (n01440764_10026.JPEG).
+    The name of its folder may be a wnid or a class name; or its own name may start with a wnid, as those of ImageNet
+    do (n01440764_10026.JPEG).
     """
     index = {short_name(entry.name).lower(): i for i, entry in enumerate(classes)}
     index |= {entry.name.lower(): i for i, entry in enumerate(classes)}

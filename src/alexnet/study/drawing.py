@@ -19,7 +19,7 @@ BLUE, SALMON, RED = "#8fb6e0", "#f2836b", "#c8391b"
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the figure as PNG (or as what the suffix says) on white, and make the folders on the way.
+    """Write the figure on white, as PNG or in the format of the suffix; missing folders are made.
 
     Raises ValueError for a suffix that matplotlib does not know.
     """

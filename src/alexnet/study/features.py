@@ -5,6 +5,7 @@ Images are seen as in testing with one view: rescaled, cut to the centre, mean r
 
 import contextlib
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from alexnet.files.rows import RowFile, make_rows
 from alexnet.model.cpu import kernels
 from alexnet.progress import Progress
 from alexnet.study.activations import activations, centre_views, parse_layers
-from alexnet.study.image_batches import open_images
-from alexnet.study.trained import load
+from alexnet.study.image_batches import ImageBatch, open_images
+from alexnet.study.trained import TrainedAlexNet, load
 from alexnet.training import ranks
 
 
@@ -62,15 +63,8 @@ def features(
             cleaning.callback(file.unlink, missing_ok=True)
         arrays = {name: RowFile(file) for name, file in partial.items()}
         mine = here.part(count)
-        keys: list[str] = []
-        wnids: list[str] = []
         with Progress(f"computing {', '.join(layers)}", mine.stop - mine.start, silent=not here.is_first) as bar:
-            for batch in batches:
-                for name, values in activations(net, centre_views(net, batch.images), layers).items():
-                    arrays[name].write(mine.start + len(keys), values)
-                keys += batch.keys
-                wnids += batch.wnids
-                bar.advance(len(batch.keys))
+            keys, wnids = write_rows(net, batches, arrays, mine.start, bar)
         keys, wnids = list(itertools.chain(*here.gather(keys))), list(itertools.chain(*here.gather(wnids)))
         here.once(lambda: [durable.put(partial[name], files[name]) for name in layers])
         beside = {"keys": out.with_suffix(".keys.txt"), "wnids": out.with_suffix(".wnids.txt")}
@@ -85,6 +79,21 @@ def features(
         "wnids": str(beside["wnids"]) if wnids else None,
         "files": {name: {"path": str(files[name]), "shape": list(shapes[name])} for name in layers},
     }
+
+
+def write_rows(
+    net: TrainedAlexNet, batches: Iterator[ImageBatch], arrays: dict[str, RowFile], first: int, bar: Progress
+) -> tuple[list[str], list[str]]:
+    """Write the activations of the layers in `arrays`, starting at row `first`; returns the images' keys and wnids."""
+    keys: list[str] = []
+    wnids: list[str] = []
+    for batch in batches:
+        for name, values in activations(net, centre_views(net, batch.images), list(arrays)).items():
+            arrays[name].write(first + len(keys), values)
+        keys += batch.keys
+        wnids += batch.wnids
+        bar.advance(len(batch.keys))
+    return keys, wnids
 
 
 def write_lines(path: Path, lines: list[str]) -> None:

@@ -12,7 +12,7 @@ from alexnet.study.trained import TrainedAlexNet
 
 
 def open_split(store: Store, split: str) -> StoreSplit:
-    """The split `split` of the store. ValueError when there is none of that name, or it is empty."""
+    """The split `split` of the store. ValueError when the store has no such split, or it is empty."""
     if not store.splits.get(split):
         raise ValueError(f"{store.path} has no images in '{split}'; it has: {', '.join(store.splits)}.")
     return store.split(split)

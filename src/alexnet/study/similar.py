@@ -53,14 +53,15 @@ def similar(
     check_size(net, data, run)
     vectors = torch.cat([embed(net, net.preprocess(path)[None], layer) for path in paths])
     index = open_index(net, run, data, split, layer)
+    found = nearest_images(index, vectors, count, searched, data.classes)
     queries = [
-        {"path": str(path)} | true_label(true_class(path, net.classes), net.classes) | {"nearest": found}
-        for path, found in zip(paths, nearest_images(index, vectors, count, searched, data.classes), strict=True)
+        {"path": str(path)} | true_label(true_class(path, net.classes), net.classes) | {"nearest": row}
+        for path, row in zip(paths, found, strict=True)
     ]
     result = {"run": str(run), "store": str(store), "split": split, "layer": layer, "queries": queries}
     if panel is not None:
         shown = [net.preprocess.pixels(path) for path in paths]
-        neighbours = [[searched.image(found["index"]) for found in query["nearest"]] for query in queries]
+        neighbours = [[searched.image(each["index"]) for each in row] for row in found]
         drawing.save(panels.similar(shown, neighbours, queries), panel)
         result["panel"] = str(panel)
     return result

@@ -1,4 +1,4 @@
-"""Nothing that comes from outside is unpickled or executed: planted files of each kind are refused and do nothing."""
+"""Untrusted files are never unpickled or executed: malicious files of each kind are refused and do nothing."""
 
 import ast
 import contextlib
@@ -35,26 +35,26 @@ FORBIDDEN_BUILTINS = {"eval", "exec", "compile", "__import__"}
 FORBIDDEN_METHODS = {"popen", "loadmat", "read_pickle", "load_module"}
 
 
-class Evil:
-    """Unpickled, it leaves a mark in the working directory."""
+class Malicious:
+    """Unpickled, it writes a file in the working directory."""
 
     def __reduce__(self):
         return (Path("executed").write_text, ("harm",))
 
 
 def pickled() -> bytes:
-    return pickle.dumps(Evil())
+    return pickle.dumps(Malicious())
 
 
 def pth() -> bytes:
     file = io.BytesIO()
-    torch.save({"conv1.weight": Evil()}, file)
+    torch.save({"conv1.weight": Malicious()}, file)
     return file.getvalue()
 
 
 def npy() -> bytes:
     file = io.BytesIO()
-    np.save(file, np.array([Evil()], dtype=object), allow_pickle=True)
+    np.save(file, np.array([Malicious()], dtype=object), allow_pickle=True)
     return file.getvalue()
 
 
@@ -87,7 +87,7 @@ def own(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_planted_files_would_do_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_the_malicious_files_would_do_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.chdir(tmp_path)
     data = io.BytesIO(KINDS[kind]())
     {"pickle": pickle.load, "npy": lambda f: np.load(f, allow_pickle=True)}.get(
@@ -96,8 +96,8 @@ def test_the_planted_files_would_do_harm(tmp_path: Path, monkeypatch: pytest.Mon
     assert Path("executed").read_text() == "harm"
 
 
-def vouch(store: Path, file: Path) -> None:
-    """Makes store.json say that `file` is as it should be."""
+def update_checksum(store: Path, file: Path) -> None:
+    """Give `file`, as it is now, the checksum that store.json keeps of it."""
     info = json.loads((store / "store.json").read_text())
     for shard in info["shards"]:
         if shard["file"] == file.name:
@@ -119,14 +119,16 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("place", READERS)
-@pytest.mark.parametrize("vouched", [True, False])
-def test_a_planted_file_is_refused_and_nothing_happens(own: Path, place: str, kind: str, vouched: bool) -> None:
-    pattern, read = READERS[place]
+@pytest.mark.parametrize("target", READERS)
+@pytest.mark.parametrize("with_checksums", [True, False])
+def test_a_malicious_file_is_refused_and_nothing_is_executed(
+    own: Path, target: str, kind: str, with_checksums: bool
+) -> None:
+    pattern, read = READERS[target]
     read(own)
     (file,) = own.glob(pattern)
     file.write_bytes(KINDS[kind]())
-    if not vouched:  # what wrote it left no checksums either
+    if not with_checksums:  # an attacker would leave none
         (file.parent / "SHA256SUMS").unlink(missing_ok=True)
     with pytest.raises(ValueError, match=r"\w"):
         read(own)
@@ -134,7 +136,7 @@ def test_a_planted_file_is_refused_and_nothing_happens(own: Path, place: str, ki
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_planted_image_is_no_image(own: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_malicious_image_is_refused(own: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     (own / "image.jpg").write_bytes(KINDS[kind]())
     assert main(["predict", "run", "image.jpg", "--device", "cpu"]) == 1
     assert "image.jpg is not an image that can be read" in capsys.readouterr().err
@@ -145,7 +147,7 @@ def test_a_planted_image_is_no_image(own: Path, kind: str, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_planted_matlab_file_is_refused(own: Path, kind: str) -> None:
+def test_a_malicious_matlab_file_is_refused(own: Path, kind: str) -> None:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as archive:
         for name, content in (("meta.mat", KINDS[kind]()), ("ILSVRC2012_validation_ground_truth.txt", b"1\n")):
@@ -165,25 +167,25 @@ EXTENSION = {
 
 
 def extended(table: pa.Table) -> pa.Table:
-    """The same, with a type of which every column says that it must be unpickled."""
+    """The same table, with a type in every column that asks to be unpickled."""
     return table.cast(pa.schema([field.with_metadata(EXTENSION) for field in table.schema]))
 
 
-def test_a_planted_arrow_type_in_a_shard_does_nothing(made: Path, own: Path) -> None:
+def test_a_malicious_arrow_type_in_a_shard_does_nothing(made: Path, own: Path) -> None:
     (file,) = own.glob("store/train-*.arrow")
     with pa.OSFile(str(file)) as opened:
         table = extended(pa.ipc.open_file(opened).read_all())
     with pa.ipc.new_file(str(file), table.schema) as out:
         out.write_table(table)
     assert EXTENSION[b"ARROW:extension:metadata"] in file.read_bytes()
-    vouch(own / "store", file)
+    update_checksum(own / "store", file)
     expected = Store(made / "store").split("train").image(0)
     with contextlib.suppress(ValueError):  # refused (by pyarrow 16), or bytes and numbers for us
         assert (Store(own / "store").split("train").image(0) == expected).all()
     assert not Path("executed").exists()
 
 
-def test_a_planted_arrow_type_in_a_parquet_file_does_nothing(own: Path) -> None:
+def test_a_malicious_arrow_type_in_a_parquet_file_does_nothing(own: Path) -> None:
     images = [file.read_bytes() for file in sorted(own.glob("images/*/*.png"))]
     table = pa.table({"image": pa.array(images, pa.binary()), "label": pa.array([0, 1] * (len(images) // 2))})
     (own / "parquet").mkdir()
