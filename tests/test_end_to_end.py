@@ -34,7 +34,7 @@ def metrics(run: Path) -> list[dict[str, Any]]:
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("images")
     draw_set(folder, train=TRAIN, val=VAL, workers=1)
-    (folder / "train" / CLASSES[0] / "not-a-image.jpg").write_text("these are words")
+    (folder / "train" / CLASSES[0] / "not-an-image.jpg").write_text("these are words")
     return folder
 
 
@@ -59,12 +59,10 @@ def test_images_become_a_store_and_bad_ones_are_listed(store: Path, images: Path
     assert summary["splits"]["val"] == {"images": VAL, "skipped": 0}
     assert summary["classes"] == len(CLASSES)
     assert tuple(c.wnid for c in Store(store).classes) == CLASSES
-    assert "not-a-image.jpg" in json.dumps(Store(store).info["skipped"])
+    assert "not-an-image.jpg" in json.dumps(Store(store).info["skipped"])
 
 
-def test_a_training_leaves_its_record_and_goes_on_where_it_stopped(
-    run: Path, store: Path, tmp_path: Path, capsys: Streams
-) -> None:
+def test_a_run_has_its_record_and_resumes(run: Path, store: Path, tmp_path: Path, capsys: Streams) -> None:
     steps = TRAIN // BATCH
     lines = metrics(run)
     assert [line["step"] for line in lines if "learning_rate" in line] == list(range(1, 2 * steps + 1))
@@ -81,7 +79,9 @@ def test_a_training_leaves_its_record_and_goes_on_where_it_stopped(
     assert [line["step"] for line in metrics(more) if "learning_rate" in line] == list(range(1, 3 * steps + 1))
 
 
-def test_a_stopped_training_ends_where_an_undisturbed_one_does(run: Path, store: Path, tmp_path: Path) -> None:
+def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
+    run: Path, store: Path, tmp_path: Path
+) -> None:
     for epochs in ("1", "2"):
         line = ["train", str(store), str(tmp_path / "run"), *SMALL.split(), "--seed", "7", "--epochs", epochs]
         assert main(line) == 0
@@ -90,7 +90,7 @@ def test_a_stopped_training_ends_where_an_undisturbed_one_does(run: Path, store:
         np.testing.assert_array_equal(value.numpy(), twice.state_dict()[name].numpy(), err_msg=name)
 
 
-def test_a_run_is_not_continued_as_another(run: Path, store: Path, capsys: Streams) -> None:
+def test_a_run_is_not_resumed_with_other_settings(run: Path, store: Path, capsys: Streams) -> None:
     assert main(["train", str(store), str(run), "--seed", "8"]) == 1
     assert str(run) in capsys.readouterr().err
 
@@ -106,7 +106,7 @@ def test_errors_are_measured(views: int, run: Path, store: Path, capsys: Streams
     assert sum(row["images"] for row in result["per_class"]) == VAL
 
 
-def test_a_run_with_itself_is_an_ensemble_that_errs_alike(run: Path, store: Path, capsys: Streams) -> None:
+def test_the_ensemble_of_a_run_with_itself_has_its_errors(run: Path, store: Path, capsys: Streams) -> None:
     alone = alexnet("evaluate", run, "--data", store, "--views", 1, capture=capsys)
     both = alexnet("evaluate", run, run, "--data", store, "--views", 1, "--weights", 1, 3, capture=capsys)
     assert len(both["members"]) == 2
@@ -119,11 +119,13 @@ def test_members_of_an_ensemble_may_be_different_networks(
 ) -> None:
     """Another form, another input size, and weights from the first."""
     settings = SMALL.replace(f"--network.input-size {CROP}", "--network.input-size 70").split()
-    other, tuned = tmp_path / "other", tmp_path / "tuned"
+    other, finetuned = tmp_path / "other", tmp_path / "finetuned"
     alexnet("train", store, other, "--network", "torchvision", *settings, "--epochs", 1, capture=capsys)
-    alexnet("train", store, tuned, *SMALL.split(), "--from", run, "--epochs", 1, "--optim.lr", 0.001, capture=capsys)
-    result = alexnet("evaluate", run, other, tuned, "--data", store, "--device", "cpu", capture=capsys)
-    assert [member["run"] for member in result["members"]] == [str(run), str(other), str(tuned)]
+    alexnet(
+        "train", store, finetuned, *SMALL.split(), "--from", run, "--epochs", 1, "--optim.lr", 0.001, capture=capsys
+    )
+    result = alexnet("evaluate", run, other, finetuned, "--data", store, "--device", "cpu", capture=capsys)
+    assert [member["run"] for member in result["members"]] == [str(run), str(other), str(finetuned)]
     assert result["images"] == VAL and len({member["weight"] for member in result["members"]}) == 1
     described = alexnet("describe", other, capture=capsys)
     assert described["input_size"] == 70 and described["layers"][-1]["output_shape"] == [len(CLASSES)]
@@ -181,7 +183,7 @@ def test_figures_are_drawn(run: Path, store: Path, capsys: Streams) -> None:
             assert np.asarray(image.convert("L")).std() > 0
 
 
-def test_what_is_whole_verifies_and_what_is_not_does_not(
+def test_complete_folders_verify_and_damaged_ones_do_not(
     run: Path, store: Path, tmp_path: Path, capsys: Streams
 ) -> None:
     for path in (run, store):
@@ -215,7 +217,7 @@ def test_results_are_shown_to_people_too(run: Path, store: Path, images: Path, c
 
 
 @pytest.mark.parametrize("command", ["predict RUN BAD", "similar RUN BAD --data STORE", "features RUN BAD fc7.npy"])
-def test_what_is_no_image_is_named(
+def test_a_file_that_is_no_image_is_named(
     command: str, run: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Streams
 ) -> None:
     monkeypatch.chdir(tmp_path)

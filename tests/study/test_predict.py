@@ -48,7 +48,7 @@ def test_a_folder_stands_for_the_images_in_it_whatever_they_are_called(run: Path
     assert predict(run, [folder / "b.png"], device="cpu")["predictions"][0]["true"] is None
 
 
-def test_what_is_no_image_is_named(run: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_no_image_is_named(run: Path, tmp_path: Path) -> None:
     text = tmp_path / "cat.jpg"
     text.write_text("not an image")
     with pytest.raises(ValueError, match=r"cat\.jpg"):
