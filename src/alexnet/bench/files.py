@@ -4,12 +4,11 @@ import shutil
 import tempfile
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from alexnet.bench import limits
-from alexnet.bench.measure import Rate, alternate, forget_peak, machine, peak_memory
+from alexnet.bench.measure import alternate, forget_peak, machine, peak_memory
 from alexnet.bench.synthetic_photos import draw_photos
 from alexnet.config import AugmentConfig
 from alexnet.data import augment, loader
@@ -63,7 +62,8 @@ def load(store: Path | None = None, batch: int = 128, rounds: int = 5, crop: int
         return {
             "what": "load",
             "source": source,
-            **_beside(rates["ours"], rates["limit"], "libjpeg-turbo alone, all cores, the same stored images"),
+            **rates["ours"].beside(rates["limit"], "libjpeg-turbo alone, all cores, the same stored images"),
+            "dtype": "uint8",
             "batch": batch,
             "rounds": rounds,
             "bytes_per_image": sum(map(len, chosen)) / len(chosen),
@@ -106,25 +106,14 @@ def prepare(source: Path | None = None, rounds: int = 3, size: int = 256) -> dic
         return {
             "what": "prepare",
             "source": label,
-            **_beside(rates["ours"], rates["limit"], "libjpeg-turbo decoding and encoding alone, all cores"),
+            **rates["ours"].beside(rates["limit"], "libjpeg-turbo decoding and encoding alone, all cores"),
+            "dtype": "uint8",
             "batch": count,
             "rounds": rounds,
             "bytes_per_image": sum(map(len, encoded)) / len(encoded),
             "peak_memory_bytes": peak_memory(CPU),
             "machine": machine(CPU),
         }
-
-
-def _beside(ours: Rate, limit: Rate, what: str) -> dict[str, Any]:
-    return {
-        "images_per_second": ours.median,
-        "slowest": ours.slowest,
-        "fastest": ours.fastest,
-        "limit_images_per_second": limit.median,
-        "fraction_of_limit": ours.median / limit.median,
-        "limit": what,
-        "dtype": "uint8",
-    }
 
 
 def _folder() -> tempfile.TemporaryDirectory[str]:

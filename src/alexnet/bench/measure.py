@@ -29,6 +29,17 @@ class Rate:
         """The same in units that are `factor` times smaller."""
         return Rate(self.median * factor, self.slowest * factor, self.fastest * factor)
 
+    def beside(self, limit: "Rate", what: str) -> dict[str, Any]:
+        """This rate of images, and the machine's limit, which `what` describes, as JSON values."""
+        return {
+            "images_per_second": self.median,
+            "slowest": self.slowest,
+            "fastest": self.fastest,
+            "limit_images_per_second": limit.median,
+            "fraction_of_limit": self.median / limit.median,
+            "limit": what,
+        }
+
 
 SECONDS = 0.5
 """How long short work is repeated in each round, so that a moment's disturbance does not decide."""
