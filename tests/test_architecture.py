@@ -31,7 +31,7 @@ NOT_FOR: dict[str, set[str]] = {
 """What a room may not import although it stands to its left."""
 DATA_ORDER = ("classes", "image", "sources", "store", "prepare")
 """The rooms in data, left to right; loader and augment come after the store."""
-WITH_TORCH = {"alexnet.data.loader", "alexnet.data.augment"}  # of the modules in data
+WITH_TORCH = {"alexnet.data.loader"}  # of the modules in data
 
 
 def name_of(path: Path) -> str:

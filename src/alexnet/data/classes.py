@@ -1,9 +1,9 @@
 """Classes, and the names of the 1000 classes of ILSVRC-2012.
 
-A class of ImageNet is a WordNet synset: its wnid is the letter n and WordNet 3.0's eight-digit offset of
-the noun, its name is the synset's words. `ilsvrc2012.tsv` holds the 1000 of ILSVRC-2012, one a line (wnid,
-tab, words), in the order of their wnids. Wnids and words come from WordNet 3.0 (Princeton University,
-https://wordnet.princeton.edu), by way of the lists in the package timm; which 1000 is the challenge's choice.
+A class of ImageNet is a WordNet synset. Its wnid is the letter n with WordNet 3.0's eight-digit offset of the noun; its
+name is the synset's words. `ilsvrc2012.tsv` lists the 1000 classes of ILSVRC-2012, sorted by wnid, one per line: wnid,
+tab, words. Wnids and words are from WordNet 3.0 (Princeton University, https://wordnet.princeton.edu), taken from the
+lists in the package timm; the challenge chose the 1000.
 """
 
 from functools import cache
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 
 class Class(NamedTuple):
-    """One class: for folders that are no wnids, both are the folder's name."""
+    """A class. Where a folder's name is not a wnid, both are that name."""
 
     wnid: str
     name: str
@@ -20,11 +20,11 @@ class Class(NamedTuple):
 
 @cache
 def ilsvrc2012() -> dict[str, str]:
-    """The 1000 classes of ILSVRC-2012: wnid to words ("tench, Tinca tinca"), in the order of the wnids."""
+    """The 1000 classes of ILSVRC-2012, sorted by wnid: wnid to words ("tench, Tinca tinca")."""
     table = files("alexnet.data").joinpath("ilsvrc2012.tsv").read_text(encoding="utf-8")
     return dict(line.split("\t") for line in table.splitlines())  # pyright: ignore[reportReturnType]
 
 
 def known_name(wnid: str) -> str:
-    """The words of a wnid of ILSVRC-2012; of anything else, the thing itself."""
+    """The words of a wnid of ILSVRC-2012; any other name is returned as it is."""
     return ilsvrc2012().get(wnid, wnid)
