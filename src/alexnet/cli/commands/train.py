@@ -17,10 +17,10 @@ def train(store: Path, run: Path, /, *, config: Annotated[TrainConfig, arg(name=
     Every setting of a training is an option, such as --optim.lr 0.005. A recipe gives the defaults. If the run exists,
     its own settings are the defaults, so that alexnet train STORE RUN alone resumes it. Short options:
 
-      --recipe NAME           the recipe that gives the defaults
-      --network NAME          another network for the recipe (alexnet describe --help lists them)
-      --from RUN              start from the weights of a trained run, all but those of the last layer
-      --checkpoint-every 500  also write a checkpoint every 500 steps (10m: every 10 minutes)
+      --recipe NAME           recipe that gives the defaults
+      --network NAME          another network (alexnet describe --help lists all)
+      --from RUN              start from the weights of a trained run
+      --checkpoint-every 500  steps between checkpoints (10m: ten minutes)
 
     Under torchrun, --parallel says how the processes share the work.
 
