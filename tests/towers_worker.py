@@ -10,14 +10,13 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from torch.nn import functional as F
-from torch.nn.parallel import DistributedDataParallel
 
 from alexnet.config import OptimConfig, TrainConfig
 from alexnet.model.towers import bytes_exchanged, whole_values
 from alexnet.networks import network
 from alexnet.training import ranks
-from alexnet.training.start import build
+from alexnet.training.state import build, parallel_model
+from alexnet.training.step import update
 from alexnet.training.update import MomentumSGD
 
 BATCH, SIZE, CLASSES, STEPS = 8, 67, 7, 20
@@ -43,23 +42,19 @@ def train(here: ranks.Ranks, name: str, dtype_name: str) -> tuple[dict, dict[str
     start = {"initial_std": (0.02, *[0.1] * 7), "initial_bias": (0, 1, 0, 1, 1, 1, 1, 0)}
     narrow = dataclasses.replace(network(name).config, input_size=SIZE, classes=CLASSES, width=1 / 12, **start)
     config = TrainConfig(batch_size=BATCH, network=narrow, optim=OptimConfig(lr=0.0005, bias_lr_factor=2))
-    net, exchange = build(here, config, CPU)
-    net.to(dtype).train()
-    forward = net if here.copies is None else DistributedDataParallel(net, process_group=here.copies)
+    net, exchange = build(config, CPU, here)
+    model = parallel_model(net.to(dtype), config, here)
     optimizer = MomentumSGD(net.named_parameters(), config.optim)
     rows, losses = here.part(BATCH), []
     for step in range(STEPS):
         generator = torch.Generator().manual_seed(step)
         x = (torch.randn(BATCH, 3, SIZE, SIZE, generator=generator) * 60).to(dtype)
         y = torch.randint(0, CLASSES, (BATCH,), generator=generator)
-        # Dropout masks. With some seeds rounding moves a maximum of pooling to another place in float32, after which
-        # conv1 and conv2 are trained by another pixel; not with this one.
+        # Dropout masks. With some seeds float32 rounding moves the maximum of a pooling window to another pixel, which
+        # then trains conv1 and conv2; not with these.
         torch.manual_seed(2000 + step)
-        loss = F.cross_entropy(forward(x[rows].contiguous(memory_format=torch.channels_last)), y[rows])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses += here.mean([loss.item()])
+        loss, _ = update(model, optimizer, x[rows].contiguous(memory_format=torch.channels_last), y[rows], dtype)
+        losses += here.mean([loss])
     expected = STEPS * bytes_exchanged(net, BATCH // here.replicas, dtype.itemsize)
     found = {"losses": losses, "sent": exchange.sent if exchange else 0, "expected": expected}
     tensors = whole_values(net, net.state_dict().items(), exchange)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from alexnet.bench.feeding import feeding
-from alexnet.bench.network import step_of, training_step
+from alexnet.bench.network import new_state, step_of, training_step
 from alexnet.model.cpu import kernels
 from alexnet.networks import NETWORKS
 from benchmarks.comparison import Contender, Section, add_results, compare, options, print_flatness
@@ -66,7 +66,7 @@ def repeated(work: Callable[[], object], times: int) -> Callable[[], None]:
 
 def fed_by_the_loader(name: str, dtype: torch.dtype, arguments: argparse.Namespace) -> dict[str, Any]:
     config = NETWORKS["paper"].config
-    step = step_of(config, dtype, CPU)
+    step = step_of(new_state(config, CPU), dtype)
     result = feeding(step, arguments.store, config, FED_BATCH, dtype, CPU, arguments.rounds)
     fed, repeated = result["fed_images_per_second"], result["repeated_images_per_second"]
     print(f"\nfed by the loader, {name}: {fed:.1f} /s, one batch repeated {repeated:.1f} /s: {fed / repeated:.1%}")

@@ -12,16 +12,13 @@ import time
 from pathlib import Path
 
 import torch
-from torch.nn import functional as F
-from torch.nn.parallel import DistributedDataParallel
 
 from alexnet.config import OptimConfig, TrainConfig
 from alexnet.model.cpu import kernels
 from alexnet.model.towers import bytes_exchanged
 from alexnet.training import ranks
-from alexnet.training.device import precision
-from alexnet.training.start import build
-from alexnet.training.update import MomentumSGD
+from alexnet.training.state import start
+from alexnet.training.step import update
 
 SENT = Path("/sys/class/net/lo/statistics/tx_bytes")
 """Bytes sent over the loopback device, as the Linux kernel counts them: TCP's own included."""
@@ -35,33 +32,23 @@ def main() -> None:
     config = TrainConfig(batch_size=int(batch), optim=OptimConfig(lr=1e-6))
     dtype = getattr(torch, dtype_name)
     with ranks.joined(way, CPU, config.batch_size) as here:
-        network, exchange = build(here, config, CPU)
-        network.train()
-        forward = network if here.copies is None else DistributedDataParallel(network, process_group=here.copies)
-        optimizer = MomentumSGD(network.named_parameters(), config.optim)
+        state = start(config, CPU, here)
         rows = here.part(config.batch_size)
         count = rows.stop - rows.start
         x = torch.randn(count, 3, 224, 224).to(dtype).contiguous(memory_format=torch.channels_last)
         y = torch.randint(0, 1000, (count,))
 
-        def step() -> None:
-            with precision(CPU, dtype):
-                loss = F.cross_entropy(forward(x).float(), y)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-
         for _ in range(WARM_UP):
-            step()
+            update(state.model, state.optimizer, x, y, dtype)
         here.mean([0.0])  # waits for the others
         before, began = int(SENT.read_text()), time.perf_counter()
         for _ in range(int(steps)):
-            step()
+            update(state.model, state.optimizer, x, y, dtype)
         here.mean([0.0])
         seconds, after = time.perf_counter() - began, int(SENT.read_text())
         if here.is_first:
-            gradients = 4 * sum(p.numel() for p in network.parameters()) * 2 * (here.replicas - 1) / here.replicas
-            activations = bytes_exchanged(network, count, dtype.itemsize) if exchange else 0
+            gradients = 4 * sum(p.numel() for p in state.network.parameters()) * 2 * (here.replicas - 1) / here.replicas
+            activations = bytes_exchanged(state.network, count, dtype.itemsize) if state.exchange else 0
             found = {
                 "ranks": here.count,
                 "threads": torch.get_num_threads(),

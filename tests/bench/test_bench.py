@@ -16,12 +16,10 @@ from alexnet.bench import feeding, files, limits, measure, network
 from alexnet.bench.bench import bench, render
 from alexnet.bench.synthetic_photos import draw_photos
 from alexnet.cli import main
-from alexnet.config import OptimConfig
 from alexnet.data.prepare.prepare import prepare
 from alexnet.demo.synthetic import CLASSES
 from alexnet.model.cpu import kernels
 from alexnet.model.layers import layers_of
-from alexnet.model.network import AlexNet
 from alexnet.model.unshared import GroupedLinear, Local2d
 from alexnet.networks import NETWORKS
 
@@ -77,21 +75,13 @@ def test_days_for_imagenet_follow_from_the_rate() -> None:
     assert "5 to 6 days" in shown(result)
 
 
-def test_the_step_that_is_measured_trains(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "OptimConfig", lambda lr: OptimConfig(lr=0.01))
-    made: list[torch.nn.Module] = []
-
-    class Kept(AlexNet):
-        def __init__(self, *arguments: object) -> None:
-            super().__init__(*arguments)  # type: ignore[arg-type]
-            made.append(self)
-
-    monkeypatch.setattr(network, "AlexNet", Kept)
-    step = network.training_step(NETWORKS["paper"].config, 4, torch.float32, CPU)
-    before = [p.detach().clone() for p in made[0].parameters()]
-    step()
-    assert made[0].training
-    assert all(not torch.equal(old, new) for old, new in zip(before, made[0].parameters(), strict=True))
+def test_the_step_that_is_measured_trains() -> None:
+    config = NETWORKS["paper"].config
+    state = network.new_state(config, CPU, lr=0.01)
+    before = [p.detach().clone() for p in state.network.parameters()]
+    network.repeated(network.step_of(state, torch.float32), config, 4, torch.float32, CPU)()
+    assert state.network.training
+    assert all(not torch.equal(old, new) for old, new in zip(before, state.network.parameters(), strict=True))
 
 
 def test_training_is_also_measured_with_the_loader_that_feeds_it(

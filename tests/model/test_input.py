@@ -30,7 +30,8 @@ def _kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv("ALEXNET_KERNELS", "off")
 
 
-def cropped(image: np.ndarray, top: int, left: int, mirrored: bool) -> np.ndarray:
+def cropped(image: np.ndarray, offset: np.ndarray, mirrored: bool) -> np.ndarray:
+    top, left = offset
     crop = image[top : top + CROP, left : left + CROP]
     return crop[:, ::-1] if mirrored else crop
 
@@ -48,11 +49,11 @@ def test_a_crop_loses_the_mean_of_its_own_pixels_or_the_central_one(images, mean
     shift = random.normal(0, 20, (6, 3)).astype(np.float32)
     pixels, average = images.numpy().astype(np.float64), mean.numpy().astype(np.float64)
     whole = pixels if central else pixels - average
-    expected = np.stack([cropped(w, *o, m) for w, o, m in zip(whole, offsets, mirrored, strict=True)])
+    expected = np.stack([cropped(w, o, m) for w, o, m in zip(whole, offsets, mirrored, strict=True)])
     if central:
-        expected = expected - cropped(average, CENTRE, CENTRE, mirrored=False)
+        expected = expected - cropped(average, np.array([CENTRE, CENTRE]), mirrored=False)
     expected = (expected + shift[:, None, None]) / divisor
-    crops = np.stack([cropped(i, *o, m) for i, o, m in zip(images.numpy(), offsets, mirrored, strict=True)])
+    crops = np.stack([cropped(i, o, m) for i, o, m in zip(images.numpy(), offsets, mirrored, strict=True)])
     x = network_input(
         *(torch.from_numpy(crops), mean, torch.from_numpy(offsets), torch.from_numpy(mirrored)),
         shift=torch.from_numpy(shift),

@@ -9,16 +9,16 @@ import torch
 from reference import network as reference
 from reference.network import Settings, Step, forward, train_steps
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from alexnet import recipes
 from alexnet.model.network import AlexNet
+from alexnet.training.step import update
 from alexnet.training.update import MomentumSGD
 
 VARIANTS: dict[str, Callable[..., Settings]] = {"paper": reference.paper, "original": reference.original}
 """By the name of network and recipe, what the reference calls the same."""
 
-RATES = [(0.01, 0.01), (0.01, 0.01), (0.001, 0.0)]
+LEARNING_RATES = [(0.01, 0.01), (0.01, 0.01), (0.001, 0.0)]
 """Of all layers but conv1, and of conv1, in each step: a drop, and a layer that freezes."""
 
 CLASSES, IMAGES, SIZE = 5, 6, 69  # 69 pixels: conv1 hangs over, and the windows of all pools are clipped
@@ -52,19 +52,17 @@ def trained(variant: str) -> tuple[dict[str, np.ndarray], list[tuple[np.ndarray,
 
     start, batches, steps = arrays(net), [], []
     torch.manual_seed(3)  # dropout
-    for rate, rate_of_conv1 in RATES:
+    for common, of_conv1 in LEARNING_RATES:
         images = drawn(random)
         labels = torch.randint(CLASSES, (IMAGES,), generator=random)
-        optimizer.set_rates(lambda layer, rate=rate, conv1=rate_of_conv1: conv1 if layer == "conv1" else rate)
-        loss = F.cross_entropy(net(images), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        rates = {"conv1": of_conv1}
+        optimizer.set_learning_rates(lambda layer, common=common, rates=rates: rates.get(layer, common))
+        loss, _ = update(net, optimizer, images, labels, torch.float64)
         batches.append((images.numpy(), labels.numpy()))
         steps.append(
             Step(
                 stages=dict(seen),
-                loss=loss.item(),
+                loss=loss,
                 gradients={name: w.grad.numpy().copy() for name, w in net.named_parameters() if w.grad is not None},
                 velocities={name: optimizer.state[w]["velocity"].numpy().copy() for name, w in net.named_parameters()},
                 weights=arrays(net),
@@ -82,7 +80,7 @@ def test_three_training_steps_equal_the_reference(variant: str):
     start, batches, ours = trained(variant)
     # Where a unit is 0 anyway its mask may be anything.
     masks = [{name: step.stages[name] != 0 for name in ("drop6", "drop7")} for step in ours]
-    settings = [VARIANTS[variant](rate=rate, rates={"conv1": conv1}) for rate, conv1 in RATES]
+    settings = [VARIANTS[variant](rate=rate, rates={"conv1": conv1}) for rate, conv1 in LEARNING_RATES]
     theirs = train_steps(start, batches, masks, settings)
     for number, (our, their) in enumerate(zip(ours, theirs, strict=True), 1):
         for name, mask in masks[number - 1].items():

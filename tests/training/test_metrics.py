@@ -42,16 +42,14 @@ def test_a_broken_output_earns_nothing():
     assert not top_k_credit(scores, torch.tensor([0, 1]), 5).any()
 
 
-def test_a_continued_log_drops_what_will_be_made_again(tmp_path):
-    log = MetricsLog(tmp_path, 0)
-    for step in range(1, 6):
-        log.write(step, step / 2, {"loss": 1 / step})
-    log.close()
+def test_a_resumed_log_drops_the_lines_of_steps_that_will_be_done_again(tmp_path):
+    with MetricsLog(tmp_path, 0) as log:
+        for step in range(1, 6):
+            log.write(step, step / 2, {"loss": 1 / step})
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 6, "lo')  # cut off by a crash
-    log = MetricsLog(tmp_path, 3)
-    log.write(4, 2, {"evaluation": "val", "top1_error": 0.5})
-    log.close()
+    with MetricsLog(tmp_path, 3) as log:
+        log.write(4, 2, {"evaluation": "val", "top1_error": 0.5})
     lines = read_lines(tmp_path / "metrics.jsonl")
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
     assert lines[-1] == {"step": 4, "epoch": 2, "evaluation": "val", "top1_error": 0.5}
@@ -59,8 +57,23 @@ def test_a_continued_log_drops_what_will_be_made_again(tmp_path):
     assert list((tmp_path / "tensorboard").iterdir())
 
 
+def test_warnings_are_printed_and_kept(tmp_path, capsys):
+    with MetricsLog(tmp_path, 0) as log:
+        for sentence in ("it burns", None):
+            log.warn(sentence)
+    assert log.warnings == ["it burns"] and capsys.readouterr().err == "warning: it burns\n"
+
+
+def test_a_silent_log_leaves_no_trace(tmp_path, capsys):
+    with MetricsLog(tmp_path, 0, silent=True) as log:
+        log.write(1, 1, {"loss": 1.0})
+        log.warn("it burns")
+        log.flush()
+    assert not list(tmp_path.iterdir()) and capsys.readouterr().err == "" and log.warnings == []
+
+
 @pytest.mark.parametrize("damage", [b"\xff\xfe", b"{", b"[1, 2]", b'{"step": "four"}', b"7"])
-def test_a_damaged_line_is_named_and_costs_no_other(tmp_path, capsys, damage):
+def test_a_damaged_line_is_named_and_the_others_are_read(tmp_path, capsys, damage):
     file = tmp_path / "metrics.jsonl"
     file.write_bytes(b"".join(b'{"step": %d}\n' % step if step != 3 else damage + b"\n" for step in range(1, 6)))
     assert [line["step"] for line in read_lines(file)] == [1, 2, 4, 5]

@@ -1,4 +1,4 @@
-"""The commands under torchrun: the same run, the same numbers, the same files, whoever shares the work."""
+"""The commands under torchrun give the same run, numbers and files for any number of ranks."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def alone(store: Path) -> Path:
-    """Two epochs by one process."""
+    """Two epochs by one rank."""
     assert main(["train", str(store), str(store.parent / "alone"), *SETTINGS, "--epochs", "2"]) == 0
     return store.parent / "alone"
 
@@ -58,8 +58,8 @@ def assert_alike(ours: Path, theirs: Path) -> None:
 
 
 @pytest.mark.parametrize(("parallel", "count"), [("towers", 2), ("data", 2), ("both", 4)])
-def test_a_run_begun_by_several_is_continued_by_one(parallel, count, store, alone, tmp_path):
-    """The first epoch by several ranks, the second by one process: the run of one process."""
+def test_a_run_started_by_several_ranks_is_resumed_by_one(parallel, count, store, alone, tmp_path):
+    """The first epoch by several ranks, the second by one: the same as both by one."""
     run = tmp_path / "run"
     done = torchrun(
         count, "-m", "alexnet", "train", store, run, *SETTINGS, "--epochs", 1, "--parallel", parallel, "--json"
@@ -70,7 +70,7 @@ def test_a_run_begun_by_several_is_continued_by_one(parallel, count, store, alon
     assert_alike(run, alone)
 
 
-def test_a_run_begun_by_one_is_continued_by_two_towers(store, alone, tmp_path):
+def test_a_run_started_by_one_rank_is_resumed_by_two_towers(store, alone, tmp_path):
     run = tmp_path / "run"
     assert main(["train", str(store), str(run), *SETTINGS, "--epochs", "1"]) == 0
     torchrun(2, "-m", "alexnet", "train", store, run, "--epochs", 2, "--parallel", "towers")
@@ -85,7 +85,7 @@ def test_ranks_that_disagree_say_so(store, tmp_path):
     assert not (tmp_path / "run" / "config.json").exists()
 
 
-def test_testing_and_features_are_shared_without_counting_an_image_twice(store, alone, tmp_path, capsys):
+def test_evaluation_and_features_are_shared_and_no_image_counts_twice(store, alone, tmp_path, capsys):
     capsys.readouterr()
     commands = {
         "evaluate": ["evaluate", str(alone), "--data", str(store), "--batch-size", "4", "--json"],

@@ -1,4 +1,4 @@
-"""Being asked to stop."""
+"""Ctrl-C and SIGTERM: the first one requests a stop, the second one ends the process."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ with stop.requests() as asked:
 
 
 @pytest.mark.parametrize(("first", "second"), [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM, signal.SIGINT)])
-def test_the_first_is_a_request_and_the_second_ends_at_once(first, second):
+def test_the_first_signal_is_a_request_and_the_second_ends_the_process(first, second):
     with subprocess.Popen([sys.executable, "-c", ENDLESS], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout and process.stderr
         assert process.stdout.readline() == b"working\n"
@@ -39,7 +39,7 @@ def test_the_first_is_a_request_and_the_second_ends_at_once(first, second):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_what_asked_is_remembered_and_the_handlers_come_back(number):
+def test_the_signal_is_remembered_and_the_handlers_are_restored(number):
     before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     with stop.requests() as asked:
         assert not asked.is_set()
@@ -58,7 +58,7 @@ def test_an_interactive_python_survives_the_second(monkeypatch):
             signal.raise_signal(signal.SIGINT)
 
 
-def test_outside_the_main_thread_nobody_listens():
+def test_outside_the_main_thread_signals_are_left_alone():
     before, found = signal.getsignal(signal.SIGINT), []
 
     def work():

@@ -1,4 +1,4 @@
-"""Two towers, parts of batches and both, on processes of their own: the same training as one process's."""
+"""Towers, data parallelism and both: several processes train as one does."""
 
 import functools
 import json
@@ -38,7 +38,7 @@ def torchrun(count: int, *words: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory):
-    """The folder that the ranks wrote, by way of sharing; every way runs once."""
+    """The folder that the ranks wrote, by kind of parallelism; each kind runs once."""
 
     @functools.cache
     def run(parallel: str, count: int) -> Path:
@@ -79,7 +79,7 @@ def test_towers_exchange_as_many_bytes_as_the_shapes_say(parallel, count, case, 
 
 
 def test_the_papers_exchange_in_numbers():
-    """Half of pool2, pool5, fc6 and fc7 there, and of the gradients of the first three back; 2 bytes each."""
+    """Half of pool2, pool5, fc6 and fc7, and half of the gradients of the first three; 2 bytes each."""
     half = 128 * 13 * 13, 128 * 6 * 6, 2048, 2048
     with torch.device("meta"):
         paper, apart = AlexNet("paper"), AlexNet("no-exchange")
@@ -90,12 +90,12 @@ def test_the_papers_exchange_in_numbers():
 @pytest.mark.parametrize(
     ("name", "sentence"), [("half", "one tower"), ("torchvision", "one tower"), ("caffe", "crosses the towers")]
 )
-def test_what_has_no_two_towers_is_not_split(name, sentence):
+def test_a_network_without_two_towers_is_not_split(name, sentence):
     with pytest.raises(ValueError, match=sentence):
         check_divisible(AlexNet(name, width=1 / 16))
 
 
-def test_parts_of_a_batch_cover_it_once():
+def test_the_parts_of_a_batch_cover_it_once():
     for count, replicas in ((128, 4), (7, 3), (2, 5)):
         parts = [Ranks(replica=r, replicas=replicas).part(count) for r in range(replicas)]
         assert [i for part in parts for i in range(count)[part]] == list(range(count))
@@ -110,13 +110,13 @@ def test_parts_of_a_batch_cover_it_once():
         ("data", 3, 8, "cannot be shared by 3"),
     ],
 )
-def test_ranks_that_do_not_fit_are_said(parallel, count, batch, sentence, monkeypatch):
+def test_a_number_of_ranks_that_does_not_fit_is_refused(parallel, count, batch, sentence, monkeypatch):
     monkeypatch.setenv("RANK", "0")
     with pytest.raises(ValueError, match=sentence):
         check_count(parallel, count, batch)
 
 
-def test_without_torchrun_its_command_is_said(monkeypatch):
+def test_without_torchrun_its_command_is_given(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     with pytest.raises(ValueError, match="torchrun --nproc-per-node 2 -m alexnet train"):
         check_count("towers", 1, 8)

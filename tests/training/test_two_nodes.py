@@ -1,4 +1,4 @@
-"""Two machines, as two network namespaces: one is killed and brought back, and the run goes on to its end."""
+"""Two machines, as two network namespaces: one is killed and restarted, and the run resumes to its end."""
 
 import contextlib
 import os
@@ -26,7 +26,7 @@ EPOCHS = 100
 
 @pytest.fixture
 def nodes() -> Iterator[list[str]]:
-    """The names of two namespaces that see each other over a cable (a veth pair), and nothing else."""
+    """The names of two namespaces connected by a cable (a veth pair), and to nothing else."""
     names = [f"alexnet-{os.getpid()}-{i}" for i in range(2)]
     cable = [f"axn{os.getpid() % 100_000}{end}" for end in "ab"]
 
@@ -64,7 +64,7 @@ def start(node: str, store: Path, run: Path, log: Path) -> subprocess.Popen[byte
         *("-m", "alexnet", "train", str(store), str(run), *SETTINGS, "--epochs", str(EPOCHS), "--parallel", "towers"),
         *("--evaluate-every", "20"),
     ]
-    # A node that comes back would wait in vain for an address that the other one's shared store has given out before.
+    # Otherwise a restarted node waits for an address that the other's shared store gave out before.
     fresh = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "net0"} | fresh
     with log.open("ab") as out:
@@ -72,7 +72,7 @@ def start(node: str, store: Path, run: Path, log: Path) -> subprocess.Popen[byte
 
 
 def kill(node: str, process: subprocess.Popen[bytes]) -> None:
-    """Ends all that runs on the node: torchrun and its rank, which some versions give a session of its own."""
+    """Kill all processes of the node: torchrun and its rank, which some versions give a session of its own."""
     inside = subprocess.run(["ip", "netns", "pids", node], capture_output=True, text=True, check=True)
     for number in map(int, inside.stdout.split()):
         with contextlib.suppress(ProcessLookupError):
@@ -87,7 +87,7 @@ def wait_until(happened: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.1)
 
 
-def test_a_node_is_killed_and_brought_back_and_the_run_continues(nodes, tmp_path):
+def test_a_node_is_killed_and_restarted_and_the_run_resumes(nodes, tmp_path):
     store, run = noise_store(tmp_path), tmp_path / "run"
     logs = [tmp_path / f"{i}.log" for i in range(2)]
     running = [start(node, store, run, log) for node, log in zip(nodes, logs, strict=True)]
@@ -95,7 +95,7 @@ def test_a_node_is_killed_and_brought_back_and_the_run_continues(nodes, tmp_path
         wait_until(lambda: len(checkpoints(run)) >= 2, 90)
         kill(nodes[1], running[1])
         reached = find(run, "last").step
-        assert reached < 4 * EPOCHS, "it was done before it could be killed"
+        assert reached < 4 * EPOCHS, "it finished before it could be killed"
         running[1] = start(nodes[1], store, run, logs[1])
         assert [process.wait(120) for process in running] == [0, 0], logs[0].read_text() + logs[1].read_text()
     finally:

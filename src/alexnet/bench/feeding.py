@@ -1,4 +1,4 @@
-"""`alexnet bench train --store`: steps that the loader feeds, beside the same steps on one batch that is repeated."""
+"""`alexnet bench train --store`: training steps fed by the loader, beside the same steps on one repeated batch."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -9,45 +9,44 @@ import torch
 from torch import Tensor
 
 from alexnet.bench.measure import alternate, waiting
-from alexnet.config import AugmentConfig, NetworkConfig
-from alexnet.data import augment, loader
+from alexnet.config import NetworkConfig, TrainConfig
 from alexnet.data.store.reader import Store
-from alexnet.model.cpu import kernels
-from alexnet.training.feed import finish
+from alexnet.training.loop import epoch_batches
+from alexnet.training.ranks import Ranks
+from alexnet.training.state import Setup
+from alexnet.training.step import batch_input
 
-STEPS = 8  # of each in a round
+STEPS = 8
+"""Steps of each kind in a round."""
 Step = Callable[[Tensor, Tensor], None]
-"""One training step: takes images [B, 3, S, S] on the device and labels [B] in main memory."""
+"""One training step: takes inputs [B, 3, S, S] on the device and labels int64 [B] on the CPU."""
 
 
 def feeding(
     step: Step, path: Path, config: NetworkConfig, batch: int, dtype: torch.dtype, device: torch.device, rounds: int
 ) -> dict[str, Any]:
-    """What `step` does in a second with batches from the store at `path`, and with one of them again and again.
+    """The throughput of `step` with batches from the store at `path`, and with one of them repeated.
 
-    Each round's batches are all read and decoded within its time, from the first on, while nothing is computed yet, to
-    the last: nothing is made ahead while the other form runs. Returns `fed_images_per_second`,
-    `repeated_images_per_second` and `fed_fraction`, the one over the other.
+    All batches of a round are read and decoded within its time, including the first one, which nothing overlaps: none
+    is made ahead while the other kind of step runs. Returns `fed_images_per_second`, `repeated_images_per_second` and
+    `fed_fraction`, the first over the second.
 
-    Raises ValueError for a store that does not fit the network or has fewer than one batch.
+    Raises ValueError for a store that does not fit the network or has fewer images than one batch.
     """
     store = Store(path)
-    split, crop = store.split("train"), config.input_size
-    if len(split) < batch or crop > store.size or len(store.classes) > config.classes:
+    images, crop = len(store.split("train")), config.input_size
+    if images < batch or crop > store.size or len(store.classes) > config.classes:
         raise ValueError(
             f"{path} cannot feed this network: that needs {batch} training images (or a smaller --batch-size) of "
             f"{crop} pixels or more, and {config.classes} classes at most."
         )
-    mean, augmented = torch.from_numpy(store.mean).to(device), AugmentConfig()
-    draws = augment.draw_epoch(augmented, len(split), store.size, crop, seed=0, epoch=0)
-    last = len(split) // batch
-    steps = min(STEPS, last)
+    setup = Setup.of(TrainConfig(network=config, batch_size=batch), store, device, dtype)
+    steps = min(STEPS, setup.steps_per_epoch)
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        start = last - steps  # so that no others are made ahead
-        threads = kernels.threads(device)
-        for made in loader.training_batches(split, draws, batch, crop, start=start, threads=threads):
-            yield finish(made, mean, store.covariance, augmented, device, dtype)[0], made.labels
+        start = setup.steps_per_epoch - steps  # to the end of the epoch, so that no further batch is made ahead
+        for made in epoch_batches(setup, store, Ranks(), epoch=0, start=start):
+            yield batch_input(made, setup, epoch=0), made.labels
 
     def fed() -> None:
         for x, labels in batches():
@@ -59,9 +58,11 @@ def feeding(
         for _ in range(steps):
             step(*same)
 
-    images = float(steps * batch)
-    forms = {"fed": (waiting(fed, device), images), "repeated": (waiting(repeated, device), images)}
-    rates = alternate(forms, rounds)
+    count = float(steps * batch)
+    rates = alternate(
+        {"fed": (waiting(fed, device), count), "repeated": (waiting(repeated, device), count)},
+        rounds,
+    )
     return {
         "store": str(path),
         "fed_images_per_second": rates["fed"].median,

@@ -6,20 +6,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from alexnet.bench import limits
 from alexnet.bench.feeding import Step, feeding
 from alexnet.bench.measure import alternate, forget_peak, machine, peak_memory, waiting
-from alexnet.config import NetworkConfig, OptimConfig
+from alexnet.config import NetworkConfig, OptimConfig, TrainConfig
 from alexnet.model.cpu import kernels
-from alexnet.model.linear import keep_factors
-from alexnet.model.network import AlexNet
 from alexnet.networks import network as named
 from alexnet.study.trained import TrainedAlexNet
 from alexnet.training.device import choose_device, choose_dtype, precision
-from alexnet.training.metrics import top_k_credit
-from alexnet.training.update import MomentumSGD
+from alexnet.training.ranks import Ranks
+from alexnet.training.state import TrainState, start
+from alexnet.training.step import update
 
 EPOCHS, IMAGES = 90, 1_281_167  # of the paper's training: ILSVRC-2012
 DAYS_THEN = "5 to 6 days, two GTX 580"
@@ -43,7 +41,7 @@ def train(
     if where.type == "cpu":
         kernels.reuse_memory()
     forget_peak(where)
-    step = step_of(config, form, where)
+    step = step_of(new_state(config, where), form)
     work = repeated(step, config, batch, form, where)
     for _ in range(2):
         work()
@@ -60,24 +58,17 @@ def train(
     }
 
 
-def step_of(config: NetworkConfig, dtype: torch.dtype, device: torch.device) -> Step:
-    """One step of `alexnet train`, of a network of its own."""
-    network = AlexNet(config).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = MomentumSGD(network.named_parameters(), OptimConfig(lr=1e-6))
-    keep_factors(network)
+def new_state(config: NetworkConfig, device: torch.device, lr: float = 1e-6) -> TrainState:
+    """The state of a training at step 0."""
+    return start(TrainConfig(network=config, optim=OptimConfig(lr=lr)), device, Ranks())
 
-    def step(x: Tensor, truth: Tensor) -> None:  # as in alexnet.training.loop
-        labels = truth.to(device, non_blocking=True)
-        torch.manual_seed(0)
-        network.train()
-        with precision(device, dtype):
-            logits = network(x)
-        loss = F.cross_entropy(logits.float(), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        top_k_credit(logits.detach().float().cpu(), truth, 1).mean().item()
-        loss.item()
+
+def step_of(state: TrainState, dtype: torch.dtype) -> Step:
+    """The training step of `alexnet train`, on inputs and labels that the caller has."""
+
+    def step(x: Tensor, labels: Tensor) -> None:
+        torch.manual_seed(0)  # dropout masks
+        update(state.model, state.optimizer, x, labels, dtype)
 
     return step
 
@@ -85,14 +76,14 @@ def step_of(config: NetworkConfig, dtype: torch.dtype, device: torch.device) -> 
 def repeated(
     step: Step, config: NetworkConfig, batch: int, dtype: torch.dtype, device: torch.device
 ) -> Callable[[], None]:
-    """`step` on a batch that is there already."""
-    x, truth = images(batch, config, device).to(dtype), torch.randint(0, config.classes, (batch,))
-    return lambda: step(x, truth)
+    """`step` on one batch of noise, the same each time."""
+    x, labels = images(batch, config, device).to(dtype), torch.randint(0, config.classes, (batch,))
+    return lambda: step(x, labels)
 
 
 def training_step(config: NetworkConfig, batch: int, dtype: torch.dtype, device: torch.device) -> Callable[[], None]:
-    """One step of `alexnet train` on a batch that is there already, as a function."""
-    return repeated(step_of(config, dtype, device), config, batch, dtype, device)
+    """The training step of `alexnet train` on one batch of noise, the same each time."""
+    return repeated(step_of(new_state(config, device), dtype), config, batch, dtype, device)
 
 
 def infer(network: str = "paper", batch: int = 64, dtype: str = "auto", rounds: int = 5, device: str = "auto") -> dict:

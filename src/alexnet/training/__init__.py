@@ -1,1 +1,1 @@
-"""The loop, the update rule, schedules, checkpoints, metrics and the signs of a training that goes wrong."""
+"""Training: the loop, one step, the update, the learning rate, checkpoints and metrics."""

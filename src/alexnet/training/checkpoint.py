@@ -1,9 +1,9 @@
-"""Checkpoints of a run: folders `checkpoints/step-00001234`, written whole or not at all.
+"""Checkpoints on disk: folders `checkpoints/step-00001234` of a run, written whole or not at all.
 
-Each holds `weights.safetensors` (the network under plain names), `velocity.safetensors` (the momentum, under the
-same names), `state.json` (where the training stands) and `SHA256SUMS` (their checksums, as `sha256sum --check` reads
-them). The last two are kept, so that one that is damaged later is never the only one, and the best one of each.
-Whoever writes holds the run (`alexnet.files.lock`).
+Each holds `weights.safetensors`, `velocity.safetensors` and `state.json` (what they hold: `alexnet.training.state`),
+and `SHA256SUMS`, their checksums as `sha256sum --check` reads them. The last two checkpoints are kept, so that a
+damaged one is never the only one, and the best one as of each. Only a process that holds the run's lock
+(`alexnet.files.lock`) writes.
 """
 
 import errno
@@ -30,21 +30,21 @@ from alexnet.files.checksums import checksum
 
 WEIGHTS, VELOCITY, STATE, SUMS = "weights.safetensors", "velocity.safetensors", "state.json", "SHA256SUMS"
 OURS = re.compile(r"step-(\d+)(\.\w+)?")
-ASIDE = ".replaced"
-"""Suffix of a checkpoint that another one of the same step is about to replace; it counts until that is there."""
+REPLACED = ".replaced"
+"""Suffix of a checkpoint while a new one of the same step takes its place. It counts until the new one is there."""
 
 
 class DamagedError(ValueError):
-    """A checkpoint that cannot be used; `what` is the text without the way out."""
+    """A checkpoint that cannot be used. `what` is the message without the advice."""
 
     def __init__(self, file: Path, reason: str) -> None:
         self.what = f"{file} cannot be read ({reason})"
-        super().__init__(f"{self.what}; delete its folder to go on with another checkpoint.")
+        super().__init__(f"{self.what}; delete its folder to resume from another checkpoint.")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One checkpoint on disk. Everything that reads from it raises DamagedError (a ValueError) naming the file."""
+    """One checkpoint on disk. Every method that reads raises DamagedError (a ValueError) naming the damaged file."""
 
     path: Path
 
@@ -56,13 +56,13 @@ class Checkpoint:
         return int(match[1])
 
     def state(self) -> dict:
-        """What `save` was given as state."""
+        """The state that `save` was given."""
         try:
             state = json.loads(self._content(STATE).decode("utf-8"))
         except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
             raise DamagedError(self.path / STATE, str(error)) from None
         if not isinstance(state, dict):
-            raise DamagedError(self.path / STATE, "it holds no object")
+            raise DamagedError(self.path / STATE, "it is no JSON object")
         return state
 
     def weights(self) -> dict[str, Tensor]:
@@ -74,7 +74,7 @@ class Checkpoint:
         return self._tensors(VELOCITY)
 
     def check(self) -> None:
-        """Read every file; DamagedError for the first that is not what was written."""
+        """Read every file. DamagedError for the first one that has changed since it was written."""
         for name in (WEIGHTS, VELOCITY):
             with self._named(name):
                 self._compare(name, checksum(self.path / name))
@@ -82,30 +82,30 @@ class Checkpoint:
 
     def _tensors(self, name: str) -> dict[str, Tensor]:
         try:
-            # Read and not mapped: a map whose file is cut short or whose disk fails ends the process (SIGBUS).
+            # Read, not memory-mapped: where a mapped file is cut short or its disk fails, the process dies (SIGBUS).
             return load(self._content(name))
         except SafetensorError as error:
             raise DamagedError(self.path / name, " ".join(str(error).split())) from None
 
     def _content(self, name: str) -> bytes:
-        """The file, if it has its checksum."""
+        """The file's bytes. DamagedError unless they match the checksum."""
         with self._named(name):
             content = (self.path / name).read_bytes()
             self._compare(name, hashlib.sha256(content).hexdigest())
         return content
 
     def _compare(self, name: str, found: str) -> None:
-        """A folder without `SHA256SUMS`, of an earlier version, is trusted."""
+        """DamagedError unless `found` is the checksum that SHA256SUMS lists for the file."""
         try:
             listed = (self.path / SUMS).read_text(encoding="ascii", errors="replace")
-        except FileNotFoundError:
-            return
+        except OSError as error:
+            raise DamagedError(self.path / SUMS, error.strerror or str(error)) from None
         if f"{found}  {name}" not in listed.splitlines():
             raise DamagedError(self.path / name, f"its checksum is not the one in {SUMS}")
 
     @contextmanager
     def _named(self, name: str) -> Iterator[None]:
-        """Names the file that the system cannot read."""
+        """Turn an OSError into a DamagedError that names the file."""
         try:
             yield
         except OSError as error:
@@ -113,13 +113,14 @@ class Checkpoint:
 
 
 def save(run: Path, step: int, weights: dict[str, Tensor], velocity: dict[str, Tensor], state: dict) -> Checkpoint:
-    """Write the checkpoint of `step`; then delete all but it, the last whole one before, and the `best_step` of both.
+    """Write the checkpoint of `step`. Then delete all but it, the last undamaged one before, and the best of each.
 
-    Whatever stops it, the checkpoints that were there stay. OSError where the disk is full.
+    The best one is that of `best_step` in a state. If writing fails, for whatever reason, the existing checkpoints
+    stay. OSError where the disk is full.
     """
     folder = run / "checkpoints"
     final = folder / f"step-{step:08d}"
-    temporary, aside = (final.with_name(final.name + suffix) for suffix in (".partial", ASIDE))
+    temporary, aside = (final.with_name(final.name + suffix) for suffix in (".partial", REPLACED))
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
@@ -135,7 +136,7 @@ def save(run: Path, step: int, weights: dict[str, Tensor], velocity: dict[str, T
         if isinstance(error, SafetensorError) and durable.is_full(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(temporary)) from None
         raise
-    if final.exists():  # at no moment is there neither the old one nor the new one
+    if final.exists():  # at every moment either the old one or the new one is there
         shutil.rmtree(aside, ignore_errors=True)
         final.rename(aside)
     temporary.rename(final)
@@ -146,11 +147,11 @@ def save(run: Path, step: int, weights: dict[str, Tensor], velocity: dict[str, T
 
 
 def checkpoints(run: Path) -> list[Checkpoint]:
-    """All checkpoints of a run that were finished, oldest first."""
+    """All complete checkpoints of a run, oldest first."""
     found: dict[int, Checkpoint] = {}
-    for folder in sorted((run / "checkpoints").glob("step-*")):  # step-2 stands before step-2.replaced
+    for folder in sorted((run / "checkpoints").glob("step-*")):  # step-2 comes before step-2.replaced
         match = OURS.fullmatch(folder.name)
-        if match and match[2] in (None, ASIDE):
+        if match and match[2] in (None, REPLACED):
             found.setdefault(int(match[1]), Checkpoint(folder))
     return [found[step] for step in sorted(found)]
 
@@ -158,8 +159,7 @@ def checkpoints(run: Path) -> list[Checkpoint]:
 def find(run: Path, which: str = "best") -> Checkpoint:
     """The `best` or the `last` checkpoint.
 
-    A `last` one that is damaged is named on stderr, and the one before it is taken. ValueError when the run has none
-    that is whole.
+    A damaged one is named on standard error, and the one before it is used. ValueError when there is none undamaged.
     """
     there = checkpoints(run)
     if not there:
@@ -174,43 +174,43 @@ def find(run: Path, which: str = "best") -> Checkpoint:
         except DamagedError as damage:
             print(f"warning: {damage.what}; trying the checkpoint before it.", file=sys.stderr, flush=True)
     raise ValueError(
-        f"No checkpoint of {run} can be read any more; to train it anew, delete {run / 'checkpoints'} and give the "
-        "same command."
+        f"No checkpoint of {run} can be read any more; to train from the start, delete {run / 'checkpoints'} and give "
+        "the same command."
     )
 
 
 @contextmanager
 def room_for(run: Path) -> Iterator[None]:
-    """Says of a full disk, wherever in `run` it shows, how to go on: ValueError."""
+    """Turn an OSError about a full disk into a ValueError that says how to resume `run`."""
     try:
         yield
     except OSError as error:
         if not durable.is_full(error):
             raise
         raise ValueError(
-            f"No space is left for {run}: free some, then the same command continues it ({way_back(run)})."
+            f"No space is left for {run}: free some, then the same command resumes. {last_in_words(run)}"
         ) from None
 
 
-def way_back(run: Path) -> str:
-    """In words, the checkpoint that a training which went wrong can go back to."""
+def last_in_words(run: Path) -> str:
+    """A sentence that names the run's last checkpoint."""
     there = checkpoints(run)
-    return f"{there[-1].path} is intact" if there else "there is no checkpoint yet"
+    return f"The last checkpoint is {there[-1].path}." if there else "There is no checkpoint yet."
 
 
 class Due:
-    """Tells when a checkpoint inside an epoch is due: `every_steps`, or `every_minutes` since the last one."""
+    """Whether a checkpoint is due by `every_steps`, or by `every_minutes` since the last one."""
 
     def __init__(self, config: CheckpointConfig) -> None:
         self.config = config
         self.written()
 
     def written(self) -> None:
-        """Begin to count the minutes anew."""
+        """A checkpoint has been written: count the minutes from now."""
         self.began = time.monotonic()
 
     def __call__(self, step: int) -> bool:
-        """Whether to write one now that `step` steps are done."""
+        """Whether a checkpoint is due after `step` steps."""
         steps, minutes = self.config.every_steps, self.config.every_minutes
         return (steps > 0 and step % steps == 0) or (minutes > 0 and time.monotonic() - self.began >= 60 * minutes)
 
@@ -221,10 +221,10 @@ def load_weights(network: nn.Module, checkpoint: Checkpoint) -> None:
 
 
 def copy_weights(network: nn.Module, weights: dict[str, Tensor], trouble: str, missing: str = "") -> None:
-    """Copy `weights` into `network`; ValueError, beginning with `trouble`, when names or shapes do not fit.
+    """Copy `weights` into `network`. ValueError, beginning with `trouble`, when names or shapes do not fit.
 
-    A network on the device `meta`, which has no memory to copy to, takes the tensors themselves. Parameters whose
-    names begin with `missing` may be missing, and keep their values.
+    A network on the meta device, which has no memory to copy to, takes the tensors themselves. Parameters whose names
+    begin with `missing` may be missing from `weights`, and keep their values.
     """
     own = network.state_dict()
     kept = {name for name in own if missing and name.startswith(missing) and name not in weights}
@@ -240,26 +240,28 @@ def copy_weights(network: nn.Module, weights: dict[str, Tensor], trouble: str, m
 
 
 def _delete_others(run: Path, step: int, best: object) -> None:
-    """Delete what is neither of `step`, nor the last whole one before it, nor the best of either, and what was left
-    half done. A checkpoint of a later step is one that the training went back from.
+    """Delete every checkpoint but that of `step`, the last undamaged one before it, and the best of each.
+
+    Those of later steps go too: the training has resumed from before them. So does what an interruption left half
+    written or half deleted.
     """
     there = checkpoints(run)
     kept = {step, best}
     for other in reversed(there):
-        if other.step < step and _is_whole(other):
+        if other.step < step and _is_undamaged(other):
             kept |= {other.step, other.state().get("best_step")}
             break
     names = {checkpoint.path.name for checkpoint in there if checkpoint.step in kept}
     for folder in (run / "checkpoints").iterdir():
         if OURS.fullmatch(folder.name) and folder.name not in names:
-            deleted = folder.with_suffix(".deleted")  # half deleted it would look damaged
+            deleted = folder.with_suffix(".deleted")  # half deleted under its own name, it would look damaged
             if folder != deleted:
                 shutil.rmtree(deleted, ignore_errors=True)
                 folder.rename(deleted)
             shutil.rmtree(deleted, ignore_errors=True)
 
 
-def _is_whole(checkpoint: Checkpoint) -> bool:
+def _is_undamaged(checkpoint: Checkpoint) -> bool:
     try:
         checkpoint.check()
     except DamagedError:

@@ -1,4 +1,4 @@
-"""Where to compute, and in which number format."""
+"""The device to compute on, and the number format of activations and matrix multiplications."""
 
 import contextlib
 import os
@@ -8,9 +8,9 @@ import torch
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """`auto` is cuda, then mps, then cpu. ValueError for a device that this machine does not have.
+    """The device called `name`; `auto` is cuda, then mps, then cpu. ValueError for one that this machine lacks.
 
-    Under torchrun each process of a machine has a GPU of its own.
+    Under torchrun each process of a machine gets a GPU of its own.
     """
     if name in ("auto", "cuda") and torch.cuda.is_available():
         return (
@@ -29,12 +29,12 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """`auto` is bfloat16 where the hardware multiplies in it (and is faster for it), else float32."""
+    """The number format called `name`; `auto` is bfloat16 where the hardware multiplies in it, else float32."""
     if name == "auto":
         if device.type == "cuda":
             fast = torch.cuda.is_bf16_supported(including_emulation=False)
         elif device.type == "cpu":
-            abilities = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.6 cannot say
+            abilities = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.6 has no such function
             fast = bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
         else:
             fast = False
@@ -43,7 +43,10 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def precision(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
-    """Products and activations in `dtype` inside this context; weights keep theirs."""
-    if dtype == torch.float32:
+    """A context with activations and matrix multiplications in `dtype`, by autocast. Weights keep their format.
+
+    In float32 and float64 it changes nothing: activations have the weights' format.
+    """
+    if torch.finfo(dtype).bits >= 32:
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype)

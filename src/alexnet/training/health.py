@@ -1,4 +1,4 @@
-"""Signs of a training that goes wrong, seen early and said in words: chance, explosion, dead ReLUs, not-a-number."""
+"""Signs that a training goes wrong, found early and put in words: chance, explosion, dead ReLUs, not-a-number."""
 
 import math
 from pathlib import Path
@@ -7,17 +7,21 @@ import torch
 from torch import Tensor, nn
 
 from alexnet.model.linear import gradient
-from alexnet.training.checkpoint import way_back
+from alexnet.training.checkpoint import last_in_words
 
-DEAD_SHARE = 0.5
+DEAD_FRACTION = 0.5
+"""Fraction of dead units in a layer above which there is a warning."""
 STEPS_AT_CHANCE = 200
+"""Steps after which the loss should be below that of guessing."""
 EXPLODED = 10
-"""Times the loss of guessing: no network that learns gets there, an exploding one passes it on the way to infinity."""
+"""Multiple of the loss of guessing that only exploding gradients reach."""
 
 
 class LossWatch:
-    """Remembers the recent losses of `network`, and speaks once when they have stayed at chance, and once when they
-    explode; says which checkpoint of `run` there is to go back to."""
+    """Watches the loss of `network`; warns once when it stays at chance, and once when it explodes.
+
+    A warning names the last checkpoint of `run`.
+    """
 
     def __init__(self, classes: int, network: nn.Module, run: Path) -> None:
         self.chance, self.network, self.run = math.log(classes), network, run
@@ -26,14 +30,14 @@ class LossWatch:
 
     def observe(self, loss: float) -> str | None:
         """A warning when, after `STEPS_AT_CHANCE` steps, the running mean of the loss is still near ln(classes), or
-        when a loss is `EXPLODED` times that. The gradients of this step are looked at then."""
+        when one loss is `EXPLODED` times that. It must be called before the gradients of the step are cleared."""
         self.steps += 1
         if loss > EXPLODED * self.chance and not self.exploded:
             self.exploded = True
             return (
-                f"the loss is {loss:.3g}, where guessing gives {self.chance:.3f}{steepest(self.network)}: the "
-                f"gradients explode. {way_back(self.run)}: go back to it with a lower --optim.lr or a warm-up "
-                "(--schedule.warmup-steps)."
+                f"the loss is {loss:.3g}, where guessing gives {self.chance:.3f}{steepest_gradient(self.network)}: the "
+                f"gradients explode. {last_in_words(self.run)} Train with a lower --optim.lr or with "
+                "--schedule.warmup-steps."
             )
         self.mean = loss if self.mean is None else 0.95 * self.mean + 0.05 * loss
         if self.warned or self.steps < STEPS_AT_CHANCE or self.mean < 0.98 * self.chance:
@@ -41,24 +45,23 @@ class LossWatch:
         self.warned = True
         return (
             f"after {self.steps} steps the loss is {self.mean:.3f}, where guessing gives {self.chance:.3f}: the "
-            "network has not left its starting plateau. The initial weights of 2012 can take thousands of steps on "
-            "few images; try --recipe small, larger network.initial-std, or another --optim.lr. Had it learned more "
-            f"before, {way_back(self.run)}."
+            "network has not begun to learn. With few images, the initial weights of 2012 can need thousands of steps; "
+            f"try --recipe small, a larger --network.initial-std, or another --optim.lr. {last_in_words(self.run)}"
         )
 
 
 @torch.no_grad()
 def dead_units(network: nn.Module, images: Tensor) -> dict[str, float]:
-    """The share of each ReLU's units (kernels, or neurons of fc6 and fc7) that no image of the batch activates.
+    """The fraction of each ReLU's units (channels, or units of fc6 and fc7) that are 0 for all `images`.
 
-    `images` is what the network takes, [B, 3, S, S]. Keys are stage names such as `relu3`.
+    `images` is the network's input, [B, 3, S, S]. Keys are stage names such as `relu3`.
     """
-    shares: dict[str, float] = {}
+    fractions: dict[str, float] = {}
 
     def hook(name: str):
         def look(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             active = (output > 0).transpose(0, 1).flatten(1).any(1)  # [units]
-            shares[name] = 1 - active.float().mean().item()
+            fractions[name] = 1 - active.float().mean().item()
 
         return look
 
@@ -68,23 +71,23 @@ def dead_units(network: nn.Module, images: Tensor) -> dict[str, float]:
     finally:
         for handle in hooks:
             handle.remove()
-    return shares
+    return fractions
 
 
-def dead_warning(shares: dict[str, float]) -> str | None:
-    """A sentence about the layers in which more than half of the units are silent."""
-    dead = [f"{name} {share:.0%}" for name, share in shares.items() if share > DEAD_SHARE]
+def dead_warning(fractions: dict[str, float]) -> str | None:
+    """A sentence about the layers in which more than half of the units are dead."""
+    dead = [f"{name} {fraction:.0%}" for name, fraction in fractions.items() if fraction > DEAD_FRACTION]
     if not dead:
         return None
     return (
-        f"dead ReLUs: {', '.join(dead)} of the units answer to no image of a batch. A lower --optim.lr or a "
-        "warm-up (--schedule.warmup-steps) keeps them alive."
+        f"dead ReLUs: these fractions of the units are 0 for a whole batch: {', '.join(dead)}. A lower --optim.lr, or "
+        "--schedule.warmup-steps, keeps them alive."
     )
 
 
 @torch.no_grad()
-def steepest(network: nn.Module) -> str:
-    """The parameter with the longest gradient beside its own length, in words; empty without gradients."""
+def steepest_gradient(network: nn.Module) -> str:
+    """In words, the parameter whose gradient is longest relative to the parameter; empty without gradients."""
     lengths = {}
     for name, parameter in network.named_parameters():
         if (slope := gradient(parameter)) is not None:
@@ -93,14 +96,33 @@ def steepest(network: nn.Module) -> str:
         return ""
     name = max(lengths, key=lambda each: lengths[each][0] / max(lengths[each][1], 1e-12))
     slope, weights = lengths[name]
-    return f" and the gradient of {name} has length {slope:.3g} beside its own {weights:.3g}"
+    return f" and the gradient of {name} has norm {slope:.3g}, the parameter {weights:.3g}"
 
 
-def first_bad_layer(network: nn.Module) -> str | None:
-    """The first layer whose weights or gradients are not finite, with which of the two."""
+@torch.no_grad()
+def first_not_finite(network: nn.Module) -> str | None:
+    """The first parameter that is not finite, or whose gradient is not, and which of the two."""
     for name, parameter in network.named_parameters():
         if not parameter.isfinite().all():
             return f"the weights {name}"
         if (slope := gradient(parameter)) is not None and not slope.isfinite().all():
             return f"the gradient of {name}"
     return None
+
+
+def check_loss(loss: float, network: nn.Module, run: Path, step: int, lr: float) -> None:
+    """FloatingPointError, naming the layer and the last checkpoint, unless the loss is finite."""
+    if not math.isfinite(loss):
+        where = first_not_finite(network)
+        trouble = f"The loss is not a number at step {step}" + (f", {where} is not finite" if where else "")
+        raise FloatingPointError(f"{trouble}. {_way_out(run, lr)}")
+
+
+def check_weights(network: nn.Module, run: Path, step: int, lr: float) -> None:
+    """FloatingPointError unless weights and gradients are finite: a finite loss can have an update that is not."""
+    if (where := first_not_finite(network)) is not None:
+        raise FloatingPointError(f"After step {step}, {where} is not finite. {_way_out(run, lr)}")
+
+
+def _way_out(run: Path, lr: float) -> str:
+    return f"{last_in_words(run)} Run the same command with --optim.lr {lr / 2:g} or --schedule.warmup-steps 500."

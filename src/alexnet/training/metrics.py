@@ -1,9 +1,12 @@
-"""Errors as the original program counted them, and where a run writes its numbers."""
+"""Errors as the original program counted them, and the log of a run."""
 
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -12,11 +15,11 @@ from alexnet.files import durable
 
 
 def top_k_credit(scores: Tensor, labels: Tensor, k: int) -> Tensor:
-    """Credit of each prediction, between 0 and 1: float64 [B] from scores [B, C] and labels int64 [B].
+    """Credit for each prediction, between 0 and 1: float64 [B] from scores [B, C] and labels int64 [B].
 
-    With g classes strictly above the label and q tied with it (itself included): 1 where all q fit among the first
-    k, the fraction (k - g) / q of them that fits otherwise, at least 0. A constant output therefore scores chance.
-    Not-a-number is above everything: a broken network earns nothing.
+    With g classes scored above the label and q scored the same (itself included), the credit is 1 where all q fit among
+    the first k, else the fraction (k - g) / q that fits, at least 0 (docs/specification.md, "Testing"). So a constant
+    output scores chance. Scores that are not finite earn 0.
     """
     own = scores.gather(1, labels[:, None])
     above = (scores > own).sum(1).double()
@@ -26,15 +29,21 @@ def top_k_credit(scores: Tensor, labels: Tensor, k: int) -> Tensor:
 
 
 def errors(credit: dict[int, float], images: int) -> dict[str, float]:
-    """`top1_error` and `top5_error` as fractions, from the summed credits for k = 1 and 5."""
+    """`top1_error` and `top5_error` as fractions, from the credits for k = 1 and 5, summed over `images`."""
     return {f"top{k}_error": 1 - total / images for k, total in credit.items()}
 
 
 class MetricsLog:
-    """`metrics.jsonl` (one object per step and per evaluation) and TensorBoard events, in a run folder."""
+    """The log of a run: `metrics.jsonl` (an object per step and per evaluation), TensorBoard events, and warnings.
 
-    def __init__(self, run: Path, step: int) -> None:
-        """Continue the log of `run` at `step`: lines of later steps are dropped, they will be made again."""
+    Use it as a context manager. With `silent` it does nothing: of several ranks only the first one logs.
+    """
+
+    def __init__(self, run: Path, step: int, silent: bool = False) -> None:
+        """Resume the log of `run` after `step`: lines of later steps are dropped, those steps will be done again."""
+        self.silent, self.warnings = silent, list[str]()
+        if silent:
+            return
         from torch.utils.tensorboard import SummaryWriter
 
         self.path = run / "metrics.jsonl"
@@ -45,29 +54,45 @@ class MetricsLog:
         self.file = self.path.open("a", encoding="utf-8")
         self.events = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
 
-    def write(self, step: int, epoch: float, values: dict[str, float | str | int]) -> None:
-        """One line for `step` (steps done so far) at `epoch` (fractional epochs done)."""
-        self.file.write(json.dumps({"step": step, "epoch": round(epoch, 4)} | values) + "\n")
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self.silent:
+            self.file.close()
+            self.events.close()
+
+    def write(self, step: int, epoch: float, values: Mapping[str, float | str]) -> None:
+        """Write one line for `step` (steps done) at `epoch` (epochs done, fractional)."""
+        if self.silent:
+            return
+        self.file.write(json.dumps({"step": step, "epoch": round(epoch, 4), **values}) + "\n")
         kind = values.get("evaluation", "train")
         for name, value in values.items():
             if isinstance(value, int | float):
                 self.events.add_scalar(f"{kind}/{name}", value, step)
 
+    def warn(self, sentence: str | None) -> None:
+        """Say `sentence`, if there is one, on standard error, and keep it in `warnings`."""
+        if sentence is not None and not self.silent:
+            self.warnings.append(sentence)
+            print(f"warning: {sentence}", file=sys.stderr, flush=True)
+
     def flush(self) -> None:
         """Bring everything to the disk."""
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        self.events.flush()
-
-    def close(self) -> None:
-        """Flush and close."""
-        self.file.close()
-        self.events.close()
+        if not self.silent:
+            self.file.flush()
+            os.fsync(self.file.fileno())
+            self.events.flush()
 
 
 def read_lines(path: Path) -> list[dict]:
-    """The objects of a `metrics.jsonl`. A last line that was cut off by a crash is left out, and so is any other that
-    cannot be read, which is said on stderr."""
+    """The objects of a `metrics.jsonl`.
+
+    A last line that a crash cut off is left out. So is any other line that cannot be read, with a warning on stderr.
+    """
     lines = []
     texts = path.read_text(encoding="utf-8", errors="replace").splitlines()
     for number, text in enumerate(texts, start=1):

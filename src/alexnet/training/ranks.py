@@ -1,15 +1,13 @@
-"""The processes that train one network together, started by torchrun.
+"""The processes (ranks) that train one network together, started by torchrun.
 
-A process (rank) holds one tower of the network or all of it, and sees all images of a batch or a part of them:
+| `--parallel` | kind of parallelism | ranks | each rank holds | and trains on |
+|---|---|---|---|---|
+| `none` | none | 1 | the network | the whole batch |
+| `towers` | model (paper, section 3.2) | 2 | a tower | the whole batch |
+| `data` | data | N | the network | 1/N of the batch |
+| `both` | model and data | 2 N | a tower | 1/N of the batch |
 
-| `--parallel` | ranks | each holds | and sees of a batch |
-|---|---|---|---|
-| `none` | 1 | the network | everything |
-| `towers` | 2 | a tower | everything |
-| `data` | N | the network | its Nth part |
-| `both` | 2 N | a tower | its pair's Nth part |
-
-The batch is the same whatever the number of ranks.
+The batch is the same for any number of ranks. docs/specification.md, "Two GPUs", says what the towers exchange.
 """
 
 import hashlib
@@ -29,31 +27,32 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among all."""
+    """This process's place among all."""
 
     rank: int = 0
     count: int = 1
     tower: int | None = None
     """The tower that this rank holds; None: the whole network."""
     towers: dist.ProcessGroup | None = None
-    """The two ranks that hold the towers of one network."""
+    """The two ranks that hold the towers of one network; None without towers."""
     replica: int = 0
-    """Which part of each batch this rank sees."""
+    """Index of the part of each batch that this rank trains on."""
     replicas: int = 1
+    """Number of parts of each batch."""
     copies: dist.ProcessGroup | None = None
-    """The ranks that hold the same part of the network; None when there is one."""
+    """The ranks that hold the same part of the network; None when this is the only one."""
 
     @property
     def is_first(self) -> bool:
-        """Whether this rank writes the run folder and speaks to the user."""
+        """Whether this rank writes the run folder and reports to the user."""
         return self.rank == 0
 
     def part(self, count: int) -> slice:
-        """This rank's part of `count` things that lie in a row; the parts are as even as can be."""
+        """This rank's part of `count` items in a row. The parts differ by one item at most."""
         return slice(count * self.replica // self.replicas, count * (self.replica + 1) // self.replicas)
 
     def mean(self, values: Sequence[float]) -> list[float]:
-        """The means over all ranks, the same on each."""
+        """The mean of each value over all ranks, the same on every rank."""
         if self.count == 1:
             return list(values)
         means = torch.tensor(values, dtype=torch.float64)
@@ -63,9 +62,9 @@ class Ranks:
         return (means / self.count).tolist()
 
     def once(self, work: Callable[[], Result]) -> Result | None:
-        """Let the first rank do `work` while the others wait; its ValueError is raised by all.
+        """Let the first rank do `work` while the others wait. If it raises ValueError, every rank does.
 
-        Returns the result on the first rank and None on the others.
+        Returns the result on the first rank, None on the others.
         """
         result, trouble = None, None
         if self.is_first:
@@ -82,7 +81,7 @@ class Ranks:
         return result
 
     def gather(self, mine: Result) -> list[Result]:
-        """What each rank gives, in the order of the ranks, on every rank."""
+        """The values of all ranks, in their order, on every rank."""
         if self.count == 1:
             return [mine]
         theirs: list[Result | None] = [None] * self.count
@@ -90,13 +89,13 @@ class Ranks:
         return theirs  # type: ignore[return-value]
 
     def agree(self, what: dict[str, str]) -> None:
-        """ValueError on every rank, naming the first one and the matter, unless all ranks have the same values."""
+        """ValueError on every rank unless all ranks have the same values; it names the first that differs."""
         first, *others = self.gather(what)
         for rank, theirs in enumerate(others, 1):
-            for matter, value in first.items():
-                if theirs[matter] != value:
+            for name, value in first.items():
+                if theirs[name] != value:
                     raise ValueError(
-                        f"Rank {rank} has another {matter} than rank 0 ({short(theirs[matter])}, not {short(value)}): "
+                        f"Rank {rank} has another {name} than rank 0 ({_short(theirs[name])}, not {_short(value)}): "
                         "all ranks need the same program, store and settings."
                     )
 
@@ -105,7 +104,7 @@ class Ranks:
 def joined(parallel: str, device: torch.device, batch_size: int) -> Iterator[Ranks]:
     """Join the other ranks that torchrun started, and leave them at the end.
 
-    Raises ValueError when their number does not fit `parallel`, or the batch not their number.
+    Raises ValueError when their number does not fit `parallel`, or does not divide the batch.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     check_count(parallel, count, batch_size)
@@ -113,7 +112,7 @@ def joined(parallel: str, device: torch.device, batch_size: int) -> Iterator[Ran
         yield Ranks()
         return
     if device.type == "cuda":
-        torch.cuda.set_device(device)  # what NCCL sends from
+        torch.cuda.set_device(device)  # NCCL sends from the current device
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         across = 1 if parallel == "data" else 2
@@ -129,7 +128,7 @@ def joined(parallel: str, device: torch.device, batch_size: int) -> Iterator[Ran
         )
         yield here
         for group in (here.towers, here.copies, dist.group.WORLD):
-            if group is not None:  # torch 2.6 hangs where a thread of a group still frees tensors when it is destroyed
+            if group is not None:  # torch 2.6 hangs if a group's thread still frees tensors when it is destroyed
                 dist.barrier(group)
     finally:
         dist.destroy_process_group()
@@ -137,14 +136,14 @@ def joined(parallel: str, device: torch.device, batch_size: int) -> Iterator[Ran
 
 @contextmanager
 def sharing() -> Iterator[Ranks]:
-    """Join the other ranks that torchrun started, if it did, to share independent work (testing, features)."""
+    """Join the other ranks, if torchrun started any, to share independent work (evaluation, features)."""
     parallel = "data" if int(os.environ.get("WORLD_SIZE", "1")) > 1 else "none"
     with joined(parallel, torch.device("cpu"), batch_size=0) as here:
         yield here
 
 
 def check_count(parallel: str, count: int, batch_size: int) -> None:
-    """ValueError, with what to do, unless `count` ranks can share the work in this way."""
+    """ValueError, with advice, unless `count` ranks can share the work in this way."""
     if parallel == "none":
         if count > 1:
             raise ValueError(f"torchrun started {count} ranks: say how they share the work, --parallel data or towers.")
@@ -164,7 +163,7 @@ def check_count(parallel: str, count: int, batch_size: int) -> None:
 
 
 def program_checksum() -> str:
-    """A checksum of the package's own files: ranks of another version would compute something else."""
+    """A checksum of the package's files: ranks with another version would compute something else."""
     digest = hashlib.sha256()
     root = Path(__file__).parents[1]
     for path in sorted(root.rglob("*")):
@@ -173,6 +172,6 @@ def program_checksum() -> str:
     return digest.hexdigest()
 
 
-def short(value: str) -> str:
-    """The beginning of a long value, for a sentence."""
+def _short(value: str) -> str:
+    """The beginning of a long value, for a message."""
     return value if len(value) <= 60 else value[:57] + "..."

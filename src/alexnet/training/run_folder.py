@@ -1,4 +1,4 @@
-"""The folder of a run, and whether settings, store and folder fit each other."""
+"""The folder of a run: its small files, and whether settings, store and folder fit each other."""
 
 import dataclasses
 import hashlib
@@ -11,13 +11,11 @@ from alexnet.config import TrainConfig, load_config, save_config
 from alexnet.data.store.reader import Store
 from alexnet.files import durable
 
-FREE_TO_CHANGE = {"epochs", "dtype", "device", "compile", "workers", "evaluate_every", "start_from", "parallel"} | {
-    "augment",
-    "optim",
-    "schedule",
-    "checkpoint",
+FREE_TO_CHANGE = {
+    *("epochs", "dtype", "device", "compile", "workers", "evaluate_every", "start_from", "parallel"),
+    *("augment", "optim", "schedule", "checkpoint"),
 }
-"""Settings that may differ when a run is continued; with any other change it would be another run."""
+"""Settings that may differ when a run resumes. With any other change it would be another run."""
 
 
 def fit_to_store(config: TrainConfig, store: Store) -> TrainConfig:
@@ -44,7 +42,7 @@ def fit_to_store(config: TrainConfig, store: Store) -> TrainConfig:
 
 
 def open_run(run: Path, config: TrainConfig, store: Store) -> None:
-    """Make the run folder, or check that `config` may continue the one that is there; write its small files."""
+    """Make the run folder with its small files. ValueError where a run is there that `config` cannot resume."""
     path = run / "config.json"
     if path.exists():
         before = load_config(path)
@@ -52,13 +50,13 @@ def open_run(run: Path, config: TrainConfig, store: Store) -> None:
             old, new = getattr(before, field.name), getattr(config, field.name)
             if field.name not in FREE_TO_CHANGE and old != new:
                 raise ValueError(
-                    f"{run} was started with another setting of {field.name}; leave it as it was to continue, "
-                    "or choose another run folder."
+                    f"{run} was started with another setting of {field.name}; leave it as it was to resume, or choose "
+                    "another run folder."
                 )
     elif run.exists() and any(not path.name.startswith(durable.NEW) for path in run.iterdir()):
         raise ValueError(f"{run} is not empty and holds no run; choose another folder.")
     run.mkdir(parents=True, exist_ok=True)
-    with durable.whole(path) as file:  # first: without it the folder is no run, and could not be continued
+    with durable.whole(path) as file:  # first: without it the folder is no run, and could not be resumed
         save_config(config, file)
     with durable.whole(run / "mean.npy") as file:
         np.save(file, store.mean)
@@ -73,7 +71,7 @@ def fingerprint(store: Store) -> str:
     return hashlib.sha256(sums.encode()).hexdigest()
 
 
-def settings(config: TrainConfig) -> str:
-    """What all ranks that train together must have in common, as text."""
+def common_settings(config: TrainConfig) -> str:
+    """The settings that all ranks of a training must share, as text."""
     values = dataclasses.asdict(config)
     return json.dumps({key: value for key, value in values.items() if key not in ("device", "workers")})

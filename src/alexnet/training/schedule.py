@@ -1,51 +1,68 @@
-"""The learning rate over time (paper, section 5): divided by 10 when the validation error stops improving."""
+"""The learning rate over time (paper, section 5): divided by 10 when the validation error stops improving.
 
+The changes made by hand in 2012 are in docs/specification.md, "The update" and "The bigger network".
+"""
+
+import dataclasses
 from dataclasses import asdict, dataclass
 
-from alexnet.config import ScheduleConfig
+from alexnet.config import COLOUR_NOISE, AugmentConfig, ScheduleConfig, TrainConfig
 
 
-def changed(config: ScheduleConfig, what: str, epoch: float) -> float | None:
-    """The value that the last change of `what` (a layer, or `colour`) gave it by `epoch`; None for none."""
+def change_at(config: ScheduleConfig, target: str, epoch: float) -> float | None:
+    """The value that the last change of `target` (a layer, or `colour_noise`) gave it by `epoch`; None without one."""
     value = None
     for change in config.parsed_changes:
-        if change.target == what and change.epoch <= epoch:
+        if change.target == target and change.epoch <= epoch:
             value = change.value
     return value
 
 
-def layer_rate(config: ScheduleConfig, layer: str, epoch: float, common: float) -> float:
-    """The learning rate of one layer: its own where `config.changes` gives it one by `epoch`, else the common one."""
-    own = changed(config, layer, epoch)
+def layer_learning_rate(config: ScheduleConfig, layer: str, epoch: float, common: float) -> float:
+    """The layer's own learning rate where `config.changes` gives it one by `epoch`, else the `common` one."""
+    own = change_at(config, layer, epoch)
     return common if own is None else own
+
+
+def augment_at(config: TrainConfig, epoch: int) -> AugmentConfig:
+    """The augmentation of an epoch: that of the configuration, with the colour noise that a change gave it."""
+    noise = change_at(config.schedule, COLOUR_NOISE, epoch)
+    return config.augment if noise is None else dataclasses.replace(config.augment, colour_noise=noise)
+
+
+def check_targets(config: ScheduleConfig, layers: set[str]) -> None:
+    """ValueError for a change whose target is neither colour noise nor one of `layers`, those with weights."""
+    for change in config.parsed_changes:
+        if change.target not in {COLOUR_NOISE, *layers}:
+            raise ValueError(f"schedule.changes names '{change.target}', which is no layer with weights.")
 
 
 @dataclass
 class Schedule:
-    """The learning rate at each step. All its memory is in these fields, so that a checkpoint can hold it."""
+    """The state of the schedule. A checkpoint holds these fields."""
 
     drops: int = 0
-    """plateau: drops made so far."""
+    """plateau: drops so far."""
     best: float = float("inf")
-    """plateau: lowest validation top-1 error since the start."""
+    """plateau: lowest validation top-1 error so far."""
     waited: int = 0
-    """plateau: evaluations since the best or the last drop."""
+    """plateau: evaluations since the best one or the last drop."""
     finished: bool = False
     """plateau: the error has stopped improving after the last drop."""
 
     def learning_rate(self, config: ScheduleConfig, lr: float, step: int, steps_per_epoch: int) -> float:
-        """The rate for step number `step` (from 0) of a training that starts at `lr`."""
+        """The common learning rate of step number `step` (from 0), in a training that starts at `lr`."""
         if config.kind == "epochs":
             drops = sum(step >= round(epoch * steps_per_epoch) for epoch in config.drop_epochs)
         else:
             drops = self.drops
-        rate = lr / config.divisor**drops
+        learning_rate = lr / config.divisor**drops
         if step < config.warmup_steps:
-            rate *= (step + 1) / config.warmup_steps
-        return rate
+            learning_rate *= (step + 1) / config.warmup_steps
+        return learning_rate
 
     def observe(self, config: ScheduleConfig, error: float) -> bool:
-        """Take note of a validation error; True when the rate falls now."""
+        """Take note of a validation error; True when the learning rate drops now."""
         if config.kind != "plateau":
             return False
         if error < self.best:
@@ -61,15 +78,12 @@ class Schedule:
         self.drops += 1
         return True
 
-    def state(self) -> dict[str, float | int | bool | None]:
-        """The fields, for a checkpoint (`best` is null before the first evaluation)."""
-        values = asdict(self)
-        return values | {"best": None if self.best == float("inf") else self.best}
+    def to_json(self) -> dict[str, float | int | bool | None]:
+        """The fields as JSON values; `best` is null before the first evaluation."""
+        return asdict(self) | {"best": None if self.best == float("inf") else self.best}
 
     @classmethod
-    def from_state(cls, state: dict[str, object]) -> "Schedule":
-        """The inverse of `state`."""
-        values = dict(state)
-        if values["best"] is None:
-            values["best"] = float("inf")
-        return cls(**values)  # type: ignore[arg-type]
+    def from_json(cls, values: dict[str, object]) -> "Schedule":
+        """The inverse of `to_json`."""
+        best = float("inf") if values["best"] is None else values["best"]
+        return cls(**(values | {"best": best}))  # type: ignore[arg-type]

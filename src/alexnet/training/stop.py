@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a training runs: the step is finished and saved first; a second one does not wait."""
+"""Ctrl-C and SIGTERM during a training: the first finishes the step and saves it, the second ends the process."""
 
 import signal
 import sys
@@ -8,47 +8,47 @@ from contextlib import contextmanager
 
 
 class Stopped(KeyboardInterrupt):
-    """A training stopped as it was asked to; `signal` is what asked, and says how the program exits."""
+    """A training that stopped on request. The program's exit code follows from `signal`, which requested it."""
 
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
         self.signal = number
 
 
-class Requests(threading.Event):
-    """Set when a stop is asked for."""
+class StopRequest(threading.Event):
+    """Set when a stop is requested."""
 
     signal: int = signal.SIGINT
-    """What asked."""
+    """The signal that requested it."""
 
     def stopped(self, message: str) -> Stopped:
-        """What to raise when all is saved."""
+        """The exception to raise once everything is saved."""
         return Stopped(message, self.signal)
 
 
 @contextmanager
-def requests() -> Iterator[Requests]:
-    """Ctrl-C and SIGTERM set the event, so that a step can be finished.
+def requests() -> Iterator[StopRequest]:
+    """In this context Ctrl-C and SIGTERM set the event instead of interrupting, so that a step can finish.
 
-    The second one ends the process where it stands, even inside a long computation (nothing saved is lost by it); in
-    an interactive Python it raises KeyboardInterrupt.
+    A second signal ends the process at once, even in the middle of a long computation; checkpoints survive that. In an
+    interactive Python it raises KeyboardInterrupt instead. Outside the main thread signals are left alone.
     """
-    asked = Requests()
+    request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
-        yield asked
+        yield request
         return
 
-    def ask(number: int, frame: object) -> None:
-        asked.signal = number
-        asked.set()
+    def handle(number: int, frame: object) -> None:
+        request.signal = number
+        request.set()
         interactive = hasattr(sys, "ps1")
         signal.signal(signal.SIGINT, signal.default_int_handler if interactive else signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         print("Stopping after this step; once more to stop at once.", file=sys.stderr, flush=True)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked
+        yield request
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
