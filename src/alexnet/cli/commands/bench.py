@@ -43,9 +43,9 @@ def bench(
         store: Store for load; without it, synthetic images. With train, also measure steps fed from it.
         source: Folder of JPEG files for prepare; without it, synthetic images.
     """
-    from alexnet.bench import bench as room
+    from alexnet.bench import bench as module
 
-    result = room.bench(
+    result = module.bench(
         what,
         network_name=network,
         batch_size=batch_size,
@@ -55,4 +55,4 @@ def bench(
         source=source,
         device=device,
     )
-    return result, room.render
+    return result, module.render

@@ -18,6 +18,6 @@ def demo(*, out: Path = Path("demo"), seed: int = 0, workers: int = 0) -> Answer
         seed: Seed of the images and of the training.
         workers: Processes that draw and rescale images; 0: one per processor core.
     """
-    from alexnet.demo import demo as room
+    from alexnet.demo import demo as module
 
-    return room.demo(out, seed=seed, workers=workers), room.render
+    return module.demo(out, seed=seed, workers=workers), module.render

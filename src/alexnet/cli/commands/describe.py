@@ -15,6 +15,6 @@ def describe(name: str = "paper", /) -> Answer:
     Args:
         name: Network, recipe or run folder.
     """
-    from alexnet.study import describe as room
+    from alexnet.study import describe as module
 
-    return room.describe(name), room.render
+    return module.describe(name), module.render

@@ -30,9 +30,9 @@ def evaluate(
         batch_size: Images per batch.
         weights: Weight of each run in the ensemble's average; without it, all are equal.
     """
-    from alexnet.study import evaluate as room
+    from alexnet.study import evaluate as module
 
-    result = room.evaluate(
+    result = module.evaluate(
         (run, *more), data, split=split, views=views, batch_size=batch_size, device=device, weights=weights
     )
-    return result, room.render
+    return result, module.render

@@ -32,7 +32,7 @@ def features(
         split: Split of the source; without it all, one after the other.
         batch_size: Images per batch.
     """
-    from alexnet.study import features as room
+    from alexnet.study import features as module
 
-    result = room.features(run, source, out, layer=layer, split=split, device=device, batch_size=batch_size)
-    return result, room.render
+    result = module.features(run, source, out, layer=layer, split=split, device=device, batch_size=batch_size)
+    return result, module.render

@@ -30,6 +30,6 @@ def figures(
         split: Split of the store for the panels: val or train.
         seed: Seed of the choice of images for the panels.
     """
-    from alexnet.study import figures as room
+    from alexnet.study import figures as module
 
-    return room.figures(run, data, image=image, layer=layer, split=split, device=device, seed=seed), room.render
+    return module.figures(run, data, image=image, layer=layer, split=split, device=device, seed=seed), module.render

@@ -26,6 +26,6 @@ def predict(
         views: 10 (corners, centre and their mirror images, as in the paper) or 1 (centre).
         panel: Also draw the images with their labels to this file, as in figure 4 (left) of the paper.
     """
-    from alexnet.study import predict as room
+    from alexnet.study import predict as module
 
-    return room.predict(run, (image, *more), views=views, device=device, panel=panel), room.render
+    return module.predict(run, (image, *more), views=views, device=device, panel=panel), module.render

@@ -39,10 +39,10 @@ def prepare(
         quality: JPEG quality of the stored images, 1 to 100.
         honour_exif: Rotate images as their EXIF data says. (AlexNet's authors did not.)
     """
-    from alexnet.data.prepare import prepare as room
+    from alexnet.data.prepare import prepare as module
     from alexnet.data.prepare.summary import render
 
-    summary = room.prepare(
+    summary = module.prepare(
         source,
         store,
         size=size,

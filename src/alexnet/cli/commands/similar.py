@@ -34,7 +34,9 @@ def similar(
         layer: Layer whose activations are compared; without it relu7, which is fc7 after its ReLU.
         panel: Also draw the images and their nearest to this file, as in figure 4 (right) of the paper.
     """
-    from alexnet.study import similar as room
+    from alexnet.study import similar as module
 
-    result = room.similar(run, (image, *more), data, split=split, count=count, layer=layer, panel=panel, device=device)
-    return result, room.render
+    result = module.similar(
+        run, (image, *more), data, split=split, count=count, layer=layer, panel=panel, device=device
+    )
+    return result, module.render

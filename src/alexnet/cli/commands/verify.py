@@ -15,6 +15,6 @@ def verify(path: Path, /) -> Answer:
     Args:
         path: Store or run folder.
     """
-    from alexnet.study import verify as room
+    from alexnet.study import verify as module
 
-    return room.verify(path), room.render
+    return module.verify(path), module.render
