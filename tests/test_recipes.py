@@ -2,12 +2,15 @@
 
 import dataclasses
 import re
+import subprocess
+import sys
 
 import pytest
+from noise import noise_store
 
-from alexnet.config import AugmentConfig, OptimConfig
+from alexnet.config import AugmentConfig, OptimConfig, load_config
 from alexnet.networks import NETWORKS
-from alexnet.recipes import RECIPES, recipe, summaries
+from alexnet.recipes import RECIPES, recipe
 
 # Batch size, update and augmentation: "The update", "The images" and "What people confuse it with".
 TABLE = {
@@ -90,4 +93,32 @@ def test_a_recipes_network_is_a_named_one_or_says_what_it_changes(name):
 def test_a_recipe_says_its_purpose_command_cost_and_result(name):
     text = RECIPES[name].__doc__ or ""
     assert re.search(r"Command: `alexnet ", text) and "Cost" in text and re.search("[Rr]esult", text)
-    assert 20 < len(summaries()[name]) < 110 and summaries()[name].endswith(".")
+    purpose = text.partition("\n")[0]  # its entry in `alexnet train --help`
+    assert 20 < len(purpose) < 110 and purpose.endswith(".")
+
+
+STRIPED = """
+import sys
+from dataclasses import replace
+from alexnet.recipes import RECIPES, small
+
+def striped():
+    \"\"\"Striped images: narrow, one epoch.\"\"\"
+    made = small()
+    return replace(made, recipe="striped", epochs=1, batch_size=8, device="cpu",
+                   network=replace(made.network, input_size=51, width=0.0834))
+
+RECIPES["striped"] = striped
+from alexnet.cli import main
+main(["train", "--help"])
+sys.exit(main(["train", *sys.argv[1:], "--recipe", "striped"]))
+"""
+
+
+def test_a_new_recipe_is_a_function_and_a_line(tmp_path):
+    """As CONTRIBUTING.md says: a recipe that is registered is listed with its first line, and trains."""
+    command = [sys.executable, "-c", STRIPED, str(noise_store(tmp_path)), str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"striped\s+Striped images: narrow, one epoch\.", done.stdout)
+    assert load_config(tmp_path / "run" / "config.json").recipe == "striped"

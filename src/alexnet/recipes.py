@@ -200,8 +200,3 @@ def recipe(name: str) -> TrainConfig:
         near = difflib.get_close_matches(name, RECIPES, n=1, cutoff=0.0)[0]
         raise ValueError(f"There is no recipe '{name}'; did you mean '{near}'? Known: {', '.join(RECIPES)}.")
     return RECIPES[name]()
-
-
-def summaries() -> dict[str, str]:
-    """What each recipe is for, in one line: the first of its docstring."""
-    return {name: (made.__doc__ or "").strip().partition("\n")[0] for name, made in RECIPES.items()}

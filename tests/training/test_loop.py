@@ -12,7 +12,7 @@ from PIL import Image
 from runs import assert_same_run, step_then, steps_of, weights
 
 from alexnet import load
-from alexnet.config import CheckpointConfig, OptimConfig, ScheduleConfig, TrainConfig
+from alexnet.config import CheckpointConfig, OptimConfig, ScheduleConfig
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store.reader import Store
 from alexnet.files import lock
@@ -211,19 +211,3 @@ def test_every_recipe_trains_at_small_size(noise, tmp_path, name):
     summary = loop.train(noise, tmp_path / "run", config)
     assert summary["steps"] == 3 and 0 <= summary["top1_error"] <= 1
     assert load(tmp_path / "run", device="cpu").config.recipe == name
-
-
-def test_a_new_recipe_is_a_function_and_a_line(noise, tmp_path, monkeypatch, config):
-    """As CONTRIBUTING.md says: once registered, it is listed with its first line, and it trains."""
-
-    def striped() -> TrainConfig:
-        """Striped images: the tests' network, with batches of 12.
-
-        Command: `alexnet train stores/stripes runs/stripes --recipe striped`
-        Cost: a second. Result: not yet measured.
-        """
-        return dataclasses.replace(config, recipe="striped", batch_size=12, epochs=1)
-
-    monkeypatch.setitem(RECIPES, "striped", striped)
-    assert loop.train(noise, tmp_path / "run", recipe("striped"))["steps"] == 3
-    assert load(tmp_path / "run", device="cpu").config.recipe == "striped"
