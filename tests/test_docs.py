@@ -14,7 +14,7 @@ from alexnet.recipes import RECIPES
 from alexnet.training.loop import train
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [page for folder in (".", "docs", "benchmarks", "campaigns") for page in sorted((ROOT / folder).glob("*.md"))]
 PARTS = ("src", "tests", "benchmarks", "campaigns")
 pytestmark = pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="the documentation is not beside the tests")
 
@@ -23,7 +23,7 @@ def sources(*endings: str) -> list[Path]:
     return [file for part in PARTS for file in sorted((ROOT / part).rglob("*")) if file.suffix in endings]
 
 
-each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
 @each_page
@@ -57,7 +57,7 @@ def test_scripts_and_make_targets_that_are_named_exist(page: Path):
     for module, line in re.findall(r"\bpython -m ((?:benchmarks|campaigns)[\w.]*)([^\n`]*)", page.read_text()):
         path = ROOT / module.replace(".", "/")
         files = sorted(path.glob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
-        known = "".join(file.read_text() for file in (*files, ROOT / "benchmarks/comparison.py"))
+        known = '"--help"' + "".join(file.read_text() for file in (*files, ROOT / "benchmarks/comparison.py"))
         for option in re.findall(r"\s(--[a-z-]+)", line):
             assert f'"{option}"' in known, f"{module} {option}"
     for target in re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(), re.MULTILINE):
@@ -97,6 +97,11 @@ def test_every_citation_of_the_specification_names_a_section_that_exists():
             assert section in headings, f"{file} cites {section!r}"
 
 
+def test_an_image_is_called_an_image():
+    for file in [*PAGES, *sources(".py", ".cpp", ".h")]:
+        assert file == Path(__file__) or not re.search(r"(?i)\bpictures?\b", file.read_text(encoding="utf-8")), file
+
+
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the snippets read: `stores/mine`, `runs/mine` and `holiday.jpg`."""
@@ -111,6 +116,8 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @each_page
 def test_python_snippets_run(page: Path, example: Path, monkeypatch: pytest.MonkeyPatch):
+    if page.name == "CONTRIBUTING.md":
+        pytest.skip("tests/test_contributing.py follows its examples")
     monkeypatch.chdir(example)
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", example / "cache")
     for snippet in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):

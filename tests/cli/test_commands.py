@@ -62,7 +62,7 @@ def test_the_examples_in_the_help_are_understood(name: str, tmp_path: Path, monk
 def documented() -> list[str]:
     """Command lines in the documentation and the recipes: those of code blocks, under torchrun too, and in the text."""
     root = Path(__file__).parents[2]
-    texts = [path.read_text(encoding="utf-8") for path in (*root.glob("*.md"), *root.glob("docs/*.md"))]
+    texts = [path.read_text(encoding="utf-8") for path in (root / "README.md", *root.glob("docs/*.md"))]
     texts += [recipe.__doc__ or "" for recipe in RECIPES.values()]
     whole = r"^(?:torchrun .*-m )?(alexnet .*)$"
     lines = [line for text in texts for line in re.findall(whole, text.replace("\\\n", ""), re.M)]
