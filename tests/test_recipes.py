@@ -13,43 +13,28 @@ from alexnet.networks import NETWORKS
 from alexnet.recipes import RECIPES, recipe
 
 # Batch size, update and augmentation: "The update", "The images" and "What people confuse it with".
+PAPER_UPDATE = OptimConfig(lr=0.01, momentum=0.9, weight_decay=0.0005, bias_lr_factor=1, no_weight_decay=())
+PAPER_IMAGES = AugmentConfig(
+    shuffle="every-epoch",
+    include_last_offset=False,
+    images_per_crop=1,
+    mean_crop="matching",
+    colour_noise=0.1,
+    colour_scale="eigenvalues",
+)
+ORIGINAL_UPDATE = dataclasses.replace(PAPER_UPDATE, bias_lr_factor=2, no_weight_decay=("bias",))
+ORIGINAL_IMAGES = dataclasses.replace(
+    PAPER_IMAGES,
+    shuffle="once",
+    include_last_offset=True,
+    images_per_crop=32,
+    mean_crop="central",
+    colour_scale="standard-deviations",
+)
 TABLE = {
-    "paper": (
-        128,
-        OptimConfig(lr=0.01, momentum=0.9, weight_decay=0.0005, bias_lr_factor=1, no_weight_decay=()),
-        AugmentConfig(
-            shuffle="every-epoch",
-            include_last_offset=False,
-            images_per_crop=1,
-            mean_crop="matching",
-            colour_noise=0.1,
-            colour_scale="eigenvalues",
-        ),
-    ),
-    "original": (
-        128,
-        OptimConfig(lr=0.01, momentum=0.9, weight_decay=0.0005, bias_lr_factor=2, no_weight_decay=("bias",)),
-        AugmentConfig(
-            shuffle="once",
-            include_last_offset=True,
-            images_per_crop=32,
-            mean_crop="central",
-            colour_noise=0.1,
-            colour_scale="standard-deviations",
-        ),
-    ),
-    "caffe": (
-        256,
-        OptimConfig(lr=0.01, momentum=0.9, weight_decay=0.0005, bias_lr_factor=2, no_weight_decay=("bias",)),
-        AugmentConfig(
-            shuffle="every-epoch",
-            include_last_offset=True,
-            images_per_crop=1,
-            mean_crop="matching",
-            colour_noise=0,
-            colour_scale="eigenvalues",
-        ),
-    ),
+    "paper": (128, PAPER_UPDATE, PAPER_IMAGES),
+    "original": (128, ORIGINAL_UPDATE, ORIGINAL_IMAGES),
+    "caffe": (256, ORIGINAL_UPDATE, dataclasses.replace(PAPER_IMAGES, include_last_offset=True, colour_noise=0)),
 }
 
 

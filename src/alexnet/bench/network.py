@@ -31,22 +31,21 @@ def train(
     device: str = "auto",
     store: Path | None = None,
 ) -> dict:
-    """Whole training steps on one repeated batch: forward with dropout, loss, gradients, update; with a `store` also
-    steps that the loader feeds.
+    """Throughput of whole training steps on one repeated batch; with a `store` also of steps that the loader feeds.
 
-    See `alexnet.bench.bench.bench` for what is returned.
+    Returns what `alexnet.bench.bench.bench` says.
     """
-    config, where = named(network).config, choose_device(device)
-    form = choose_dtype(dtype, where)
-    if where.type == "cpu":
+    config, hardware = named(network).config, choose_device(device)
+    number_format = choose_dtype(dtype, hardware)
+    if hardware.type == "cpu":
         kernels.reuse_memory()
-    forget_peak(where)
-    step = step_of(new_state(config, where), form)
-    work = repeated(step, config, batch, form, where)
+    forget_peak(hardware)
+    step = step_of(new_state(config, hardware), number_format)
+    work = repeated(step, config, batch, number_format, hardware)
     for _ in range(2):
         work()
-    peak = peak_memory(where)
-    result = _beside_the_limit(work, config, batch, form, where, rounds, training=True)
+    peak = peak_memory(hardware)
+    result = _beside_the_limit(work, config, batch, number_format, hardware, rounds, training=True)
     seconds = EPOCHS * IMAGES / result["images_per_second"]
     return {
         "what": "train",
@@ -54,7 +53,7 @@ def train(
         **result,
         "peak_memory_bytes": peak,
         "days_for_90_epochs_of_imagenet": seconds / 86_400,
-        **(feeding(step, store, config, batch, form, where, rounds) if store else {}),
+        **(feeding(step, store, config, batch, number_format, hardware, rounds) if store else {}),
     }
 
 
@@ -87,37 +86,32 @@ def training_step(config: NetworkConfig, batch: int, dtype: torch.dtype, device:
 
 
 def infer(network: str = "paper", batch: int = 64, dtype: str = "auto", rounds: int = 5, device: str = "auto") -> dict:
-    """The trained network's softmax outputs for centre views, and what ten views of one image take.
+    """Throughput of a trained network's softmax outputs for centre views, and the time for one image with ten views.
 
-    See `alexnet.bench.bench.bench` for what is returned.
+    Returns what `alexnet.bench.bench.bench` says.
     """
-    config, where = named(network).config, choose_device(device)
-    form = choose_dtype(dtype, where)
-    if where.type == "cpu":
+    config, hardware = named(network).config, choose_device(device)
+    number_format = choose_dtype(dtype, hardware)
+    if hardware.type == "cpu":
         kernels.reuse_memory()  # the limit and PyTorch's layers need it, the network does not
-    forget_peak(where)
-    net = TrainedAlexNet(config).to(device=where, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    forget_peak(hardware)
+    net = TrainedAlexNet(config).to(device=hardware, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
-    def labelling(count: int) -> Callable[[], None]:
-        x = images(count, config, where)
+    def classify(count: int) -> Callable[[], None]:
+        x = images(count, config, hardware)
 
         def work() -> None:
-            with torch.inference_mode(), precision(where, form):
+            with torch.inference_mode(), precision(hardware, number_format):
                 net(x).float().softmax(1)
 
         return work
 
-    work = labelling(batch)
+    work = classify(batch)
     work()
-    peak = peak_memory(where)
-    result = _beside_the_limit(work, config, batch, form, where, rounds, training=False)
-    views = alternate(
-        {
-            "one view": (waiting(labelling(1), where), 1),
-            "ten views": (waiting(labelling(10), where), 1),
-        },
-        rounds,
-    )
+    peak = peak_memory(hardware)
+    result = _beside_the_limit(work, config, batch, number_format, hardware, rounds, training=False)
+    one, ten = (waiting(classify(count), hardware) for count in (1, 10))
+    views = alternate({"one view": (one, 1), "ten views": (ten, 1)}, rounds)
     return {
         "what": "infer",
         "network": network,
@@ -129,7 +123,7 @@ def infer(network: str = "paper", batch: int = 64, dtype: str = "auto", rounds: 
 
 
 def images(batch: int, config: NetworkConfig, device: torch.device) -> Tensor:
-    """Noise of the scale of images without their mean: float32 [batch, 3, S, S], channels last."""
+    """Noise on the scale of images minus the mean: float32 [batch, 3, S, S], channels last."""
     x = torch.randn(batch, 3, config.input_size, config.input_size) * 60
     return x.to(device).contiguous(memory_format=torch.channels_last)
 
@@ -143,6 +137,7 @@ def _beside_the_limit(
     rounds: int,
     training: bool,
 ) -> dict[str, Any]:
+    """The throughput of `work`, its limit, and those of the network's convolutions and GEMMs alone, in turns."""
     convolution, operations = limits.convolution(dtype, device)
     gemm, _ = limits.gemm(config, batch, dtype, device, training)
     copy, moved = limits.copying(device)
