@@ -4,6 +4,7 @@ import dataclasses
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from noise import noise_store
@@ -80,6 +81,18 @@ def test_a_recipe_says_its_purpose_command_cost_and_result(name):
     assert re.search(r"Command: `alexnet ", text) and "Cost" in text and re.search("[Rr]esult", text)
     purpose = text.partition("\n")[0]  # its entry in `alexnet train --help`
     assert 20 < len(purpose) < 110 and purpose.endswith(".")
+
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+@pytest.mark.skipif(not README.is_file(), reason="README.md is not beside the tests")
+def test_the_readme_shows_the_result_of_the_small_recipe():
+    result = (RECIPES["small"].__doc__ or "").partition("Result: ")[2].partition("\n\n")[0]
+    percentages = re.findall(r"\d+\.\d %", result)
+    assert len(percentages) == 4
+    for percentage in percentages:
+        assert percentage in README.read_text(encoding="utf-8")
 
 
 STRIPED = """
