@@ -70,7 +70,7 @@ def prepare() -> tuple[dict[str, Any], Any]:
     @functools.partial(jax.jit, donate_argnums=(0, 1))
     def update(weights: Any, state: Any, key: jax.Array, x: jax.Array, y: jax.Array) -> tuple[Any, Any, jax.Array]:
         def loss_of(weights: Any) -> jax.Array:
-            logits = network.apply({"params": weights}, x, training=True, rngs={"dropout": key})
+            logits: Any = network.apply({"params": weights}, x, training=True, rngs={"dropout": key})
             return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
 
         loss, gradients = jax.value_and_grad(loss_of)(weights)

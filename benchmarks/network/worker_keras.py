@@ -78,7 +78,7 @@ def prepare() -> tuple[dict[str, Any], Any]:
     @tf.function
     def update(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            loss = loss_of(y, network(x, training=True))
+            loss: Any = loss_of(y, network(x, training=True))
         gradients = tape.gradient(loss, network.trainable_variables)
         optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
         return loss

@@ -58,7 +58,7 @@ FAULTS = {
     f"fail {errno.EIO}": "Input/output error",
     f"fail {errno.ESTALE}": "Stale file handle",
     "empty": "it ends before byte",
-    "flip": "does not have its checksum",
+    "flip": "does not match its checksum",
     "kill": "",
 }
 
