@@ -65,7 +65,7 @@ def content(store: Path) -> dict[str, bytes]:
 
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, number: int, error: BaseException) -> list[str]:
-    """Raises `error` in place of this chunk, once; returns the keys of the images worked on."""
+    """Raise `error` instead of working on this chunk, once; return the keys of the images worked on."""
     worked, left = [], [number]
 
     def work(of: chunk.Chunk, options: chunk.ImageOptions) -> chunk.Prepared:

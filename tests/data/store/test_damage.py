@@ -48,8 +48,8 @@ def test_an_image_that_does_not_decode_is_named_by_shard_and_row(tmp_path: Path)
 @pytest.mark.parametrize("name", ["train-00000.arrow", "store.json", "mean.npy"])
 def test_a_changed_byte_anywhere_is_an_error_on_reading_and_never_another_image(store: Path, name: str) -> None:
     expected, length, refused = read_all(store), (store / name).stat().st_size, 0
-    places = np.random.default_rng(0).permutation(length)[:120]
-    for at in places:
+    positions = np.random.default_rng(0).permutation(length)[:120]
+    for at in positions:
         flip_byte(store / name, int(at))
         reason = ""
         try:
@@ -59,7 +59,7 @@ def test_a_changed_byte_anywhere_is_an_error_on_reading_and_never_another_image(
             refused += 1
         assert name in reason if reason else found == expected, at  # the same: padding and the like
         flip_byte(store / name, int(at))
-    assert refused > 0.6 * len(places)
+    assert refused > 0.6 * len(positions)
     assert read_all(store) == expected
 
 

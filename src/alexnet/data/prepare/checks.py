@@ -43,10 +43,12 @@ def find_existing(source: Path, store: Path, options: dict[str, Any]) -> StoreIn
     )
 
 
-def check_place(store: Path, source: Source) -> None:
+def check_location(store: Path, source: Source) -> None:
     """ValueError where the store would be among the images of the source."""
     if source.takes_every_file and store.resolve().is_relative_to(source.path.resolve()):
-        raise ValueError(f"{store} is inside {source.path}, where it would be taken for a class: choose another place.")
+        raise ValueError(
+            f"{store} is inside {source.path}, where it would be taken for a class: choose another folder."
+        )
 
 
 def check_skipped(skipped: list[Skipped], allowed: float, store: PartialStore) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from alexnet.data.image import pixels
 from alexnet.data.image.encode import JPEG_MIN_SIZE
 from alexnet.data.prepare import chunk
-from alexnet.data.prepare.checks import check_options, check_place, check_skipped, check_splits, find_existing
+from alexnet.data.prepare.checks import check_location, check_options, check_skipped, check_splits, find_existing
 from alexnet.data.prepare.chunk import ImageOptions, Skipped
 from alexnet.data.prepare.partial import PartialStore
 from alexnet.data.prepare.pool import Pool
@@ -68,7 +68,7 @@ def prepare(
     if existing := find_existing(source, store, options):
         return summarise(store, existing) | {"already_there": True}
     opened = open_source(source, val_fraction, seed)
-    check_place(store, opened)
+    check_location(store, opened)
     plan = {
         "source": {"kind": opened.kind, "path": str(source.resolve())},
         "options": options,
