@@ -1,4 +1,4 @@
-"""Settings: written, read back, and refused with the right word."""
+"""Settings: written, read back, and refused with the right suggestion."""
 
 import ast
 import itertools
@@ -56,14 +56,14 @@ def test_every_field_has_a_docstring():
         ({"optim": 3}, "expected an object"),
     ],
 )
-def test_what_does_not_fit_is_said(change, sentence, tmp_path):
+def test_what_does_not_fit_is_refused(change, sentence, tmp_path):
     path = tmp_path / "config.json"
     path.write_text(json.dumps(change))
     with pytest.raises(ValueError, match=re.escape(sentence)):
         load_config(path)
 
 
-def test_a_file_that_is_no_json_is_named(tmp_path):
+def test_a_file_that_is_not_json_is_named(tmp_path):
     path = tmp_path / "config.json"
     path.write_text("{")
     with pytest.raises(ValueError, match=r"config\.json is not a configuration"):

@@ -30,17 +30,17 @@ def main(folder: Path, parallel: str, cases: list[str]) -> None:
         for case in cases:
             found, tensors = train(here, *case.split("/"))
             if here.is_first:
-                place = folder / case
-                place.mkdir(parents=True)
-                (place / "found.json").write_text(json.dumps(found))
-                save_file(tensors, place / "weights.safetensors")
+                target = folder / case
+                target.mkdir(parents=True)
+                (target / "found.json").write_text(json.dumps(found))
+                save_file(tensors, target / "weights.safetensors")
 
 
 def train(here: ranks.Ranks, name: str, dtype_name: str) -> tuple[dict, dict[str, torch.Tensor]]:
     """Losses, bytes sent and expected, and the whole weights and velocities of one case."""
     dtype = getattr(torch, dtype_name)
     start = {"initial_std": (0.02, *[0.1] * 7), "initial_bias": (0, 1, 0, 1, 1, 1, 1, 0)}
-    narrow = dataclasses.replace(network(name).config, input_size=SIZE, classes=CLASSES, width=1 / 12, **start)
+    narrow = dataclasses.retarget(network(name).config, input_size=SIZE, classes=CLASSES, width=1 / 12, **start)
     config = TrainConfig(batch_size=BATCH, network=narrow, optim=OptimConfig(lr=0.0005, bias_lr_factor=2))
     net, exchange = build(config, CPU, here)
     model = parallel_model(net.to(dtype), config, here)

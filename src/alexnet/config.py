@@ -21,8 +21,8 @@ class NetworkConfig:
     """
 
     architecture: Literal["eight-layer", "four-layer"] = "eight-layer"
-    """eight-layer: the paper's network for ImageNet; four-layer: its network for CIFAR-10 (conv1, conv2, local3,
-    local4 and a classifier)."""
+    """eight-layer: the paper's network for ImageNet.
+    four-layer: its network for CIFAR-10 (conv1, conv2, local3, local4, fc10)."""
     classes: int = 1000
     """Number of classes. Training takes it from the store."""
     input_size: int = 224
@@ -30,8 +30,8 @@ class NetworkConfig:
     width: float = 1.0
     """Width multiplier: factor on the channels of the convolutions and the units of fc6 and fc7."""
     towers: int = 2
-    """2: the channels form two towers, and conv2, conv4 and conv5 see only their own (groups=2; paper: one tower per
-    GPU). 1: every layer sees all channels."""
+    """2: the channels form two towers; conv2, conv4 and conv5 see only their own (groups=2). Paper: a tower per GPU.
+    1: every layer sees all channels."""
     exchange: bool = True
     """Whether conv3, fc6 and fc7 see both towers. Without, only fc8 does."""
     channels: tuple[int, ...] = (96, 256, 384, 384, 256)
@@ -41,23 +41,22 @@ class NetworkConfig:
     padding: tuple[int, ...] = (0, 2, 1, 1, 1)
     """Zero padding on all sides of the input of conv1 ... conv5, in pixels."""
     conv1_ceil_mode: bool = True
-    """Round conv1's output size up: zeros are added on the right and at the bottom so that the last window fits
-    (224 pixels give 55 outputs)."""
+    """Round conv1's output size up, with zeros on the right and at the bottom (224 pixels give 55 outputs)."""
     activation: Literal["relu", "tanh"] = "relu"
     """Nonlinearity after each layer except the last (paper, section 3.1)."""
     after_conv1: Literal["activation-norm-pool", "norm-pool-activation"] = "activation-norm-pool"
     """Order of the stages after conv1. After conv2 it is always activation, normalisation, pooling."""
     lrn: Literal["per-tower", "across-towers", "none"] = "per-tower"
-    """Local response normalisation after conv1 and conv2 (paper, section 3.3), and whether its windows over the
-    channels reach from one tower into the other."""
+    """Local response normalisation after conv1 and conv2 (paper, section 3.3).
+    Its windows over the channels stay within a tower, or reach across."""
     lrn_alpha: float = 1e-4
-    """Alpha of local response normalisation: factor on the sum of squares over 5 channels (torch.nn.LocalResponseNorm
-    divides its alpha by 5)."""
+    """Alpha of local response normalisation: factor on the sum of squares over 5 channels.
+    (torch.nn.LocalResponseNorm divides its alpha by 5.)"""
     lrn_k: float = 2.0
     """K of local response normalisation, added to the weighted sum of squares."""
     spatial_norm_alpha: float = 0.0
-    """Alpha of normalisation within each map, after norm2: factor on the mean of squares over a 5x5 window; 0: no such
-    normalisation."""
+    """Alpha of normalisation within each map, after norm2: factor on the mean of squares over a 5x5 window.
+    0: no such normalisation (paper)."""
     pool_size: int = 3
     """Height and width of the pooling windows (paper, section 3.4)."""
     pool_stride: int = 2
@@ -71,8 +70,8 @@ class NetworkConfig:
     dropout: float = 0.5
     """Probability that dropout sets a unit to 0 in training (paper, section 4.2)."""
     inverted_dropout: bool = False
-    """Divide by 1 - dropout in training, as torch.nn.Dropout does. Without: multiply by 1 - dropout in testing, as in
-    2012."""
+    """Divide by 1 - dropout in training, as torch.nn.Dropout does.
+    Without: multiply by 1 - dropout in testing, as in 2012."""
     dropout_on: Literal["outputs", "inputs"] = "outputs"
     """Whether dropout acts on the outputs of fc6 and fc7 or on their inputs."""
     initial_std: tuple[float, ...] = (0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01)
@@ -86,24 +85,26 @@ class AugmentConfig:
     """How training images are drawn, cropped, mirrored and coloured (paper, section 4.1)."""
 
     shuffle: Literal["every-epoch", "once"] = "every-epoch"
-    """every-epoch: a new order of the images in every epoch; once: one random order, kept (original program)."""
+    """every-epoch: a new order of the images in every epoch.
+    once: one random order, kept (original program)."""
     random_crop: bool = True
     """Crop at a random offset. Without: crop the centre."""
     include_last_offset: bool = False
-    """Let crops end at the last row and column too: 33 x 33 offsets for 224 of 256 pixels instead of the paper's
-    32 x 32."""
+    """Let crops end at the last row and column too: 33 x 33 offsets for 224 of 256 pixels, not the paper's 32 x 32."""
     mirror: bool = True
     """Mirror left to right with probability 1/2."""
     images_per_crop: int = 1
     """Consecutive images that share one offset and one mirroring (original program: 32)."""
     mean_crop: Literal["matching", "central"] = "matching"
-    """Which crop of the mean image is subtracted. matching: at the image's offset, mirrored with it; central: always
-    the central one, never mirrored (original program)."""
+    """Which crop of the mean image is subtracted.
+    matching: the one at the same offset, mirrored where the crop is.
+    central: always the central one, never mirrored (original program)."""
     colour_noise: float = 0.1
     """Standard deviation of the random multiples of the RGB principal components; 0: no colour noise."""
     colour_scale: Literal["eigenvalues", "standard-deviations"] = "eigenvalues"
-    """What the random multiples scale. eigenvalues: those of the RGB covariance (paper); standard-deviations: their
-    square roots, and the image is then divided by 1 + colour_noise (original program)."""
+    """What the random multiples scale.
+    eigenvalues: those of the RGB covariance (paper).
+    standard-deviations: their square roots; the image is then divided by 1 + colour_noise (original program)."""
 
 
 @dataclass(frozen=True)
@@ -157,21 +158,22 @@ class ScheduleConfig:
     """How the learning rate falls (paper, section 5)."""
 
     kind: Literal["plateau", "epochs"] = "plateau"
-    """plateau: the learning rate drops when the validation error stops improving (paper); epochs: it drops after the
-    epochs of drop_epochs."""
+    """plateau: the learning rate drops when the validation error stops improving (paper).
+    epochs: it drops after the epochs of drop_epochs."""
     divisor: float = 10.0
     """What the learning rate is divided by at each drop."""
     patience: int = 5
     """plateau: evaluations without a lower validation top-1 error before a drop (the paper judged by eye)."""
     max_drops: int = 3
-    """plateau: number of drops (paper: three). Training stops at the first plateau after the last drop."""
+    """plateau: number of drops (paper: three). Training ends at the first plateau after the last drop."""
     drop_epochs: tuple[float, ...] = ()
     """epochs: epochs done at each drop; fractions are allowed."""
     warmup_steps: int = 0
     """Steps over which the learning rate rises linearly from 0 to optim.lr (paper: none)."""
     changes: tuple[str, ...] = ()
-    """Changes made by hand, each "EPOCH TARGET VALUE". A layer gets its own learning rate ("67 conv1 1e-5"; 0 freezes
-    it, "9 fc8 common" ends it), or colour noise another value ("67 colour_noise 0")."""
+    """Changes made by hand, each "EPOCH TARGET VALUE".
+    "67 conv1 1e-5" gives a layer its own learning rate, "72 conv1 0" freezes it, "9 fc8 common" ends that.
+    "67 colour_noise 0" gives colour noise another value."""
 
     @property
     def parsed_changes(self) -> "tuple[Change, ...]":
@@ -207,9 +209,10 @@ class TrainConfig:
     start_from: str = ""
     """Fine-tune this run: its trained weights, except the last layer's, are the initial ones (short: --from RUN)."""
     parallel: Literal["none", "data", "towers", "both"] = "none"
-    """How torchrun's processes share the work. data: data parallelism, each has the network and a part of every batch;
-    towers: two processes with a tower of the network each (paper, section 3.2); both: pairs of towers, each pair with a
-    part of every batch."""
+    """How torchrun's processes share the work.
+    data: data parallelism; each process holds the network and trains on a part of every batch.
+    towers: two processes, each holds a tower of the network (paper, section 3.2).
+    both: pairs of towers; each pair trains on a part of every batch."""
     epochs: int = 90
     """Passes over the training images."""
     batch_size: int = 128
@@ -217,15 +220,15 @@ class TrainConfig:
     seed: int = 0
     """Initial weights, order, crops, mirroring, colour noise and dropout are functions of this number."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Number format of activations and matrix multiplications; weights and their update stay in float32. auto:
-    bfloat16 where the hardware multiplies in it, else float32."""
+    """Number format of activations and matrix multiplications; weights and their update stay in float32.
+    auto: bfloat16 where the hardware multiplies in it, else float32."""
     device: str = "auto"
     """auto (cuda, then mps, then cpu), cpu, cuda, cuda:1 or mps."""
     compile: bool = False
     """Compile the network with torch.compile (on a CPU this needs a C++ compiler)."""
     workers: int = 0
-    """Threads that read, decode and crop images in the background. 0: one per processor core, at most 8. (Training on
-    a CPU, they only read; all cores decode between two steps.)"""
+    """Threads that read, decode and crop images in the background. 0: one per processor core, at most 8.
+    (When a CPU trains, they only read, and all cores decode between two steps.)"""
     evaluate_every: int = 1
     """Epochs between evaluations on the validation split (centre view)."""
     network: NetworkConfig = field(default_factory=NetworkConfig)

@@ -107,7 +107,7 @@ def test_the_parts_of_a_batch_cover_it_once():
         ("none", 2, 8, "say how they share the work"),
         ("towers", 4, 8, "use --parallel both"),
         ("both", 3, 9, "even number of ranks"),
-        ("data", 3, 8, "cannot be shared by 3"),
+        ("data", 3, 8, "has no 3 equal parts"),
     ],
 )
 def test_a_number_of_ranks_that_does_not_fit_is_refused(parallel, count, batch, sentence, monkeypatch):

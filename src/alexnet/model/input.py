@@ -28,8 +28,8 @@ def network_input(
     `offsets` int64 [B, 2], top and left of each crop in its image before mirroring; `shift` float32 [B, 3] (None: 0).
     The result is in channels-last memory, on the device of `crops`; the difference is computed in float32.
 
-    Each crop loses the crop of the mean image at its own offset, mirrored as it is. With `central` (original program)
-    it loses the central crop, never mirrored.
+    What is subtracted is the crop of the mean image at the same offset, mirrored where the crop is. With `central`
+    (original program) it is always the central one, never mirrored.
     """
     size, crop = mean.shape[0], crops.shape[1]
     assert crops.shape == (len(crops), crop, crop, 3) and crops.dtype == torch.uint8

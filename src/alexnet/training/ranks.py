@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process's place among all."""
+    """This process, among all."""
 
     rank: int = 0
     count: int = 1
@@ -159,7 +159,7 @@ def check_count(parallel: str, count: int, batch_size: int) -> None:
         raise ValueError(f"--parallel both needs an even number of ranks and there are {count}.")
     replicas = {"data": count, "towers": 1, "both": count // 2}[parallel]
     if batch_size % replicas:
-        raise ValueError(f"A batch of {batch_size} images cannot be shared by {replicas}; choose another --batch-size.")
+        raise ValueError(f"A batch of {batch_size} images has no {replicas} equal parts; choose another --batch-size.")
 
 
 def program_checksum() -> str:
