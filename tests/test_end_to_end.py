@@ -41,7 +41,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def store(images: Path) -> Path:
     path = images.parent / "store"
-    line = ["prepare", str(images), str(path), "--size", str(SIZE), "--workers", "1", "--max-skipped", "0.1"]
+    line = ["prepare", str(images), str(path), "--size", str(SIZE), "--workers", "1", "--max-bad", "0.1"]
     assert main(line) == 0
     return path
 
@@ -54,7 +54,7 @@ def run(store: Path) -> Path:
 
 
 def test_images_become_a_store_and_bad_ones_are_listed(store: Path, images: Path, capsys: Streams) -> None:
-    summary = alexnet("prepare", images, store, "--size", SIZE, "--workers", 1, "--max-skipped", 0.1, capture=capsys)
+    summary = alexnet("prepare", images, store, "--size", SIZE, "--workers", 1, "--max-bad", 0.1, capture=capsys)
     assert summary["splits"]["train"] == {"images": TRAIN, "skipped": 1}
     assert summary["splits"]["val"] == {"images": VAL, "skipped": 0}
     assert summary["classes"] == len(CLASSES)

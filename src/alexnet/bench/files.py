@@ -99,7 +99,7 @@ def prepare(source: Path | None = None, rounds: int = 3, size: int = 256) -> dic
 
         def work() -> None:
             shutil.rmtree(folder / "store", ignore_errors=True)
-            preparing.prepare(folder / "copies", folder / "store", size=size, max_skipped=1.0)
+            preparing.prepare(folder / "copies", folder / "store", size=size, max_bad=1.0)
 
         forget_peak(CPU)
         rates = alternate({"limit": limits.recoding(many, size, 95), "ours": (work, count)}, rounds)

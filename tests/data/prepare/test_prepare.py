@@ -130,7 +130,7 @@ def test_the_store_does_not_depend_on_the_number_or_kind_of_workers(
     damage(source)
     for name, workers, processes_from in (("alone", 1, 0), ("threads", 2, 99), ("processes", 2, 0)):
         monkeypatch.setattr(module, "MIN_IMAGES_FOR_PROCESSES", processes_from)
-        prepare(source, tmp_path / name, size=size, workers=workers, max_skipped=0.2)
+        prepare(source, tmp_path / name, size=size, workers=workers, max_bad=0.2)
         assert content(tmp_path / name) == content(tmp_path / "alone")
 
 
@@ -148,7 +148,7 @@ def test_interrupted_anywhere_it_resumes_to_the_same_store(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     damage(source)
-    options = {"size": 16, "workers": 1, "max_skipped": 0.2}
+    options = {"size": 16, "workers": 1, "max_bad": 0.2}
     prepare(source, tmp_path / "whole", **options)
     store = tmp_path / "store"
     worked = interrupt_at(monkeypatch, number, KeyboardInterrupt())
@@ -202,7 +202,7 @@ def test_a_shard_that_could_not_be_written_is_not_counted(
 
 def test_unreadable_images_are_skipped_and_listed(source: Path, tmp_path: Path) -> None:
     damage(source)
-    summary = prepare(source, tmp_path / "store", size=16, workers=1, max_skipped=0.1)
+    summary = prepare(source, tmp_path / "store", size=16, workers=1, max_bad=0.1)
     assert summary["splits"] == {
         "train": {"images": 19, "skipped": 2},
         "val": {"images": 8, "skipped": 1},
@@ -245,7 +245,7 @@ def test_every_kind_of_unreadable_file_is_listed_with_its_reason(source: Path, t
         (ant / name).write_bytes(data)
     (ant / "gone.png").symlink_to(ant / "nowhere.png")
     (ant / "png-in-truth.jpg").write_bytes(whole)
-    summary = prepare(source, tmp_path / "store", size=16, workers=1, max_skipped=1)
+    summary = prepare(source, tmp_path / "store", size=16, workers=1, max_bad=1)
     reasons = {Path(each["key"]).name: each["reason"] for each in Store(tmp_path / "store").info["skipped"]}
     assert reasons.keys() == unreadable.keys() | {"gone.png"}
     for name, (_, reason) in unreadable.items():
@@ -271,15 +271,15 @@ def test_too_many_unreadable_images_stop_it_with_a_list_and_what_to_do(
 ) -> None:
     unreadable = [*UNREADABLE, *(f"train/bee/{number:02}.png" for number in range(7)), "val/cat/01.png"]
     damage(source, unreadable)
-    with pytest.raises(ValueError, match="11 images cannot be read, and --max-skipped allows 10") as caught:
-        prepare(source, tmp_path / "store", size=16, workers=1, max_skipped=10.9 / 30)
+    with pytest.raises(ValueError, match="11 images cannot be read, and --max-bad allows 10") as caught:
+        prepare(source, tmp_path / "store", size=16, workers=1, max_bad=10.9 / 30)
     message = str(caught.value)
     assert [key in message for key in sorted(unreadable)] == [True] * 10 + [False]
     listed = tmp_path / "store.partial" / "skipped.txt"
     assert f"1 more, listed in {listed}" in message
     assert [line.split(":")[0] for line in listed.read_text().splitlines()] == sorted(unreadable)
     worked = interrupt_at(monkeypatch, -1, KeyboardInterrupt())
-    summary = prepare(source, tmp_path / "store", size=16, workers=1, max_skipped=11 / 30)
+    summary = prepare(source, tmp_path / "store", size=16, workers=1, max_bad=11 / 30)
     assert worked == []  # all of it was done
     assert summary["splits"]["train"]["skipped"] == 9
     assert not (tmp_path / "store" / "skipped.txt").exists()
@@ -291,15 +291,15 @@ def test_it_stops_as_soon_as_too_many_are_unreadable(
     damage(source, [f"train/ant/{number:02}.png" for number in range(7)])
     monkeypatch.setattr(module, "MIN_IMAGES_BEFORE_STOPPING", 9)
     worked = interrupt_at(monkeypatch, -1, KeyboardInterrupt())
-    with pytest.raises(ValueError, match="7 images cannot be read, and --max-skipped allows 3"):
-        prepare(source, tmp_path / "store", size=16, workers=1, max_skipped=0.1)
+    with pytest.raises(ValueError, match="7 images cannot be read, and --max-bad allows 3"):
+        prepare(source, tmp_path / "store", size=16, workers=1, max_bad=0.1)
     assert len(worked) == 9
 
 
 def test_a_split_without_a_readable_image_is_an_error(source: Path, tmp_path: Path) -> None:
     damage(source, [f"val/{wnid}/{number:02}.png" for wnid in ("ant", "bee", "cat") for number in range(3)])
     with pytest.raises(ValueError, match=r"No image of the val split of .*images can be read"):
-        prepare(source, tmp_path / "store", size=16, workers=1, max_skipped=1)
+        prepare(source, tmp_path / "store", size=16, workers=1, max_bad=1)
 
 
 def test_an_existing_store_is_left_alone(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -414,7 +414,7 @@ def test_a_store_among_the_images_is_refused(source: Path) -> None:
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("size", 0), ("workers", -1), ("max_skipped", 1.5), ("max_skipped", -0.1), ("quality", 0), ("quality", 101)],
+    [("size", 0), ("workers", -1), ("max_bad", 1.5), ("max_bad", -0.1), ("quality", 0), ("quality", 101)],
 )
 def test_impossible_options_are_named(source: Path, tmp_path: Path, option: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"--{option.replace('_', '-')} is {value}"):
@@ -442,7 +442,7 @@ def test_the_summary_is_json_and_reads_well(source: Path, tmp_path: Path) -> Non
     damage(source)
     console = Console(width=200)
     for expected in ("3 classes", "already exists"):
-        summary = prepare(source, tmp_path / "store", size=16, workers=1, max_skipped=0.2)
+        summary = prepare(source, tmp_path / "store", size=16, workers=1, max_bad=0.2)
         assert json.loads(json.dumps(summary)) == summary
         with console.capture() as captured:
             console.print(render(summary))

@@ -19,7 +19,7 @@ from pathlib import Path
 from alexnet.data.prepare import chunk
 from alexnet.data.prepare.prepare import prepare
 chunk.IMAGES_PER_CHUNK, chunk.CHUNKS_PER_SHARD = 3, 2
-prepare(Path(sys.argv[1]), Path(sys.argv[2]), size=8, workers=1, max_skipped=1.0)
+prepare(Path(sys.argv[1]), Path(sys.argv[2]), size=8, workers=1, max_bad=1.0)
 """
 
 

@@ -16,7 +16,7 @@ def prepare(
     workers: int = 0,
     val_fraction: float | None = None,
     seed: int = 0,
-    max_skipped: float = 0.01,
+    max_bad: float = 0.01,
     quality: int = 95,
     honour_exif: Flag = False,
 ) -> Answer:
@@ -35,7 +35,7 @@ def prepare(
         workers: Processes that decode and rescale; 0: one per processor core.
         val_fraction: Fraction of each class for the validation split, where the source has none; without it, 0.1.
         seed: Seed of the choice of the validation images.
-        max_skipped: Stop when more than this fraction of the images cannot be read.
+        max_bad: Stop when more than this fraction of the images cannot be read.
         quality: JPEG quality of the stored images, 1 to 100.
         honour_exif: Rotate images as their EXIF data says. (AlexNet's authors did not.)
     """
@@ -49,7 +49,7 @@ def prepare(
         workers=workers,
         val_fraction=val_fraction,
         seed=seed,
-        max_skipped=max_skipped,
+        max_bad=max_bad,
         quality=quality,
         honour_exif=honour_exif,
     )

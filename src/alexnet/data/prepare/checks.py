@@ -13,13 +13,13 @@ from alexnet.data.sources.source import Source
 from alexnet.data.store.info import StoreInfo, read_info
 
 
-def check_options(size: int, workers: int, max_skipped: float, quality: int) -> None:
+def check_options(size: int, workers: int, max_bad: float, quality: int) -> None:
     if not 1 <= size <= 4096:
         raise ValueError(f"--size is {size}: give a number of pixels from 1 to 4096.")
     if workers < 0:
         raise ValueError(f"--workers is {workers}: give a number of processes, or 0 for one per core.")
-    if not 0 <= max_skipped <= 1:
-        raise ValueError(f"--max-skipped is {max_skipped}: give a fraction of the images, from 0 to 1.")
+    if not 0 <= max_bad <= 1:
+        raise ValueError(f"--max-bad is {max_bad}: give a fraction of the images, from 0 to 1.")
     if not 1 <= quality <= 100:
         raise ValueError(f"--quality is {quality}: give a JPEG quality from 1 to 100.")
 
@@ -60,8 +60,8 @@ def check_skipped(skipped: list[Skipped], allowed: float, store: PartialStore) -
     file.write_text("\n".join([*lines, ""]), encoding="utf-8")
     more = [f"... and {len(lines) - MAX_LISTED:,} more, listed in {file}"] if len(lines) > MAX_LISTED else []
     raise ValueError(
-        f"{len(skipped):,} images cannot be read, and --max-skipped allows {int(allowed):,}. Repair them and delete "
-        f"{store.folder}, or do without them: run the same command with a larger --max-skipped.\n"
+        f"{len(skipped):,} images cannot be read, and --max-bad allows {int(allowed):,}. Repair them and delete "
+        f"{store.folder}, or do without them: run the same command with a larger --max-bad.\n"
         + "\n".join(f"  {line}" for line in lines[:MAX_LISTED] + more)
     )
 

@@ -44,7 +44,7 @@ def prepare(
     workers: int = 0,
     val_fraction: float | None = None,
     seed: int = 0,
-    max_skipped: float = 0.01,
+    max_bad: float = 0.01,
     quality: int = 95,
     honour_exif: bool = False,
 ) -> dict[str, Any]:
@@ -58,11 +58,11 @@ def prepare(
     was `already_there`, and of this call the `seconds` and `images_per_second`.
 
     Raises ValueError, naming the file and what to do, where the source is not understood, more than the fraction
-    `max_skipped` of its images cannot be read, `store` is something else, or the disk is full. This and
+    `max_bad` of its images cannot be read, `store` is something else, or the disk is full. This and
     KeyboardInterrupt leave STORE.partial, which the same call resumes.
     """
     source, store = Path(source), Path(store)
-    check_options(size, workers, max_skipped, quality)
+    check_options(size, workers, max_bad, quality)
     image_options = ImageOptions(size, quality, honour_exif)
     options = {**image_options._asdict(), "val_fraction": val_fraction, "seed": seed}
     if existing := find_existing(source, store, options):
@@ -77,12 +77,12 @@ def prepare(
     }
     start = time.perf_counter()
     with _explained(store):
-        info, images = _write_store(store, opened, plan, image_options, workers, max_skipped)
+        info, images = _write_store(store, opened, plan, image_options, workers, max_bad)
     return summarise(store, info, images, time.perf_counter() - start)
 
 
 def _write_store(
-    store: Path, source: Source, plan: dict[str, Any], options: ImageOptions, workers: int, max_skipped: float
+    store: Path, source: Source, plan: dict[str, Any], options: ImageOptions, workers: int, max_bad: float
 ) -> tuple[StoreInfo, int]:
     """Returns the content of `store.json`, and how many images were done."""
     counts = [split.count for split in source.splits.values()]
@@ -94,7 +94,7 @@ def _write_store(
 
         def check(skipped: list[Skipped], done: int) -> None:
             if None not in counts and done >= MIN_IMAGES_BEFORE_STOPPING:
-                check_skipped(skipped, max_skipped * total, partial)
+                check_skipped(skipped, max_bad * total, partial)
 
         splits = {
             name: share.of(split, chunk.IMAGES_PER_CHUNK * chunk.CHUNKS_PER_SHARD)
@@ -111,7 +111,7 @@ def _write_store(
                 return read_info(store), sum(partial.done.values()) - done_before
             whole = merge(share, store, options.size, plan, list(source.splits))
         done = sum(whole.done.values())
-        check_skipped([Skipped(each["key"], each["reason"]) for _, each in whole.skipped], max_skipped * done, whole)
+        check_skipped([Skipped(each["key"], each["reason"]) for _, each in whole.skipped], max_bad * done, whole)
         check_splits(whole, source)
         info = whole.finish()
         if share.count > 1:
