@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from alexnet.cli import COMMANDS, main
 from alexnet.data.prepare.prepare import prepare
 from alexnet.demo.synthetic import draw_set
 from alexnet.networks import NETWORKS
@@ -62,6 +63,19 @@ def test_scripts_and_make_targets_that_are_named_exist(page: Path):
             assert f'"{option}"' in known, f"{module} {option}"
     for target in re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(), re.MULTILINE):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
+
+
+def test_options_that_are_named_exist(capsys: pytest.CaptureFixture[str]):
+    for command in COMMANDS:
+        assert main([command, "--help"]) == 0
+    scripts = "".join(file.read_text() for part in ("benchmarks", "campaigns") for file in (ROOT / part).rglob("*.py"))
+    shorthands = ("--recipe", "--network", "--from", "--checkpoint-every")  # of `train`
+    elsewhere = ("--max-restarts", "--check", "--logdir")  # torchrun, sha256sum, tensorboard
+    known = {*re.findall(r"--[a-z][\w.-]*", capsys.readouterr().out + scripts), *shorthands, *elsewhere}
+    for page in PAGES:
+        for text in re.findall(r"`([^`\n]+)`", page.read_text()):
+            for option in re.findall(r"(?:^| )(--[a-z][\w.-]*)", text):
+                assert option in known, f"{page.name}: {option}"
 
 
 def test_the_tables_of_recipes_and_networks_are_complete():
