@@ -40,7 +40,7 @@ def train(here: ranks.Ranks, name: str, dtype_name: str) -> tuple[dict, dict[str
     """Losses, bytes sent and expected, and the whole weights and velocities of one case."""
     dtype = getattr(torch, dtype_name)
     start = {"initial_std": (0.02, *[0.1] * 7), "initial_bias": (0, 1, 0, 1, 1, 1, 1, 0)}
-    narrow = dataclasses.retarget(network(name).config, input_size=SIZE, classes=CLASSES, width=1 / 12, **start)
+    narrow = dataclasses.replace(network(name).config, input_size=SIZE, classes=CLASSES, width=1 / 12, **start)
     config = TrainConfig(batch_size=BATCH, network=narrow, optim=OptimConfig(lr=0.0005, bias_lr_factor=2))
     net, exchange = build(config, CPU, here)
     model = parallel_model(net.to(dtype), config, here)
