@@ -5,7 +5,7 @@
 //         return all;
 //     }
 //
-// `library.py` turns each entry into a Python function `name`. Types: pointers, bool, int, int64_t, float; void results.
+// `library.py` turns each entry into a Python function `name`. Types: pointers, bool, int, int64_t, float, void.
 #pragma once
 
 #include <cstdint>
