@@ -234,7 +234,7 @@ def test_convolutions_round_nothing_but_their_factors(
     leaves = [t.detach().to(dtype).double().requires_grad_() for t in (x, layer.weight, layer.bias)]
     exactly = F.conv2d(leaves[0], leaves[1], leaves[2], 1, padding, 1, groups)
     wanted = [exactly.detach(), *torch.autograd.grad(exactly, leaves, g.double())]
-    rounded = 2**-8 if dtype == torch.bfloat16 else 2e-6
+    rounded = 2**-8 if dtype == torch.bfloat16 else 4e-6  # oneDNN's own
     for ours, exact, allowed in zip(found, wanted, (rounded, rounded, 2e-6, 2e-6), strict=True):
         assert ours.shape == exact.shape
         assert (ours.double() - exact).abs().max() <= allowed * exact.abs().max()

@@ -84,7 +84,8 @@ def _gradients_of_weights(x: Tensor, weight: Tensor, g: Tensor, padding: int, gr
     b, c, height, width = x.shape
     out, _, size, _ = weight.shape
     sizes = b, height, width, c, *g.shape[2:], out, size, padding, groups
-    return [of_weight, of_bias] if kernels.call("conv_gradient", x.dtype, x, g, of_weight, of_bias, *sizes) else None
+    kernels.call("conv_gradient", x.dtype, x, g, of_weight, of_bias, *sizes)
+    return [of_weight, of_bias]
 
 
 def _keep_conv2d(ctx, inputs, output) -> None:
@@ -117,7 +118,7 @@ def first(x: Tensor, weight: Tensor, bias: Tensor, stride: int, relu: bool) -> T
     float32. Only where `kernels.has_pairs()`."""
     x, weight = (t.contiguous(memory_format=torch.channels_last) for t in (x, weight))
     y = _empty_first(x, weight, bias, stride)
-    kernels.call("first", x.dtype, x, weight, bias, y, *_first_sizes(x, weight, y, stride), relu)
+    kernels.call("conv1", x.dtype, x, weight, bias, y, *_first_sizes(x, weight, y, stride), relu)
     return y
 
 
@@ -130,14 +131,14 @@ def first_gradients(x: Tensor, weight: Tensor, g: Tensor, stride: int) -> list[T
     """Gradients of weight and bias of a convolution over few channels; None where oneDNN is to make them."""
     if weight.shape[1] > MOST_FIRST or weight.shape[2] != weight.shape[3] or not kernels.usable(x):
         return None
-    if not kernels.has("first_gradient", x.dtype):
+    if weight.shape[0] % 16 or not kernels.has("conv1_gradient", x.dtype):
         return None
     x, g = (t.contiguous(memory_format=torch.channels_last) for t in (x, g))
     of_weight = torch.empty_like(weight, memory_format=torch.channels_last)
     of_bias = weight.new_empty(len(weight))
     sizes = _first_sizes(x, weight, g, stride)
-    done = kernels.call("first_gradient", x.dtype, x, g, of_weight, of_bias, *sizes)
-    return [of_weight, of_bias] if done else None
+    kernels.call("conv1_gradient", x.dtype, x, g, of_weight, of_bias, *sizes)
+    return [of_weight, of_bias]
 
 
 @operator("alexnet::first_gradient")

@@ -64,7 +64,7 @@ _linear.register_autograd(_linear_backward, setup_context=_keep_linear)
 def _full(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     x, weight = x.contiguous(), weight.contiguous()
     y = x.new_empty(len(x), len(weight))
-    kernels.call("full", x.dtype, x, weight, bias, y, *x.shape, len(weight))
+    kernels.call("linear", x.dtype, x, weight, bias, y, *x.shape, len(weight))
     return y
 
 
@@ -79,9 +79,9 @@ def _full_gradient(x: Tensor, weight: Tensor, g: Tensor, of_x: bool, of_weight: 
     sizes = *x.shape, len(weight)
     grads = _empty_full_gradient(x, weight, g, of_x, of_weight)
     if of_x:
-        kernels.call("full_gradient", g.dtype, g, weight, grads[0], *sizes)
+        kernels.call("linear_gradient_input", g.dtype, g, weight, grads[0], *sizes)
     if of_weight:
-        kernels.call("full_gradient_of_weight", g.dtype, x, g, grads[-1], *sizes)
+        kernels.call("linear_gradient_weight", g.dtype, x, g, grads[-1], *sizes)
     return grads
 
 
@@ -160,7 +160,7 @@ def momentum_update_(w: Tensor, v: Tensor, learning_rate: float, momentum: float
         x, g = (each.contiguous() for each in left[0])
         assert v.shape == w.shape == (g.shape[1], x.shape[1]) and w.dtype == v.dtype == torch.float32
         rates = learning_rate, momentum, weight_decay * learning_rate
-        kernels.call("full_update", x.dtype, x, g, w, v, *rates, *x.shape, len(w))
+        kernels.call("linear_update", x.dtype, x, g, w, v, *rates, *x.shape, len(w))
         torch.autograd.graph.increment_version([w, v])
     elif (whole := gradient(w)) is not None:
         kernels.momentum_update_(w, v, whole, learning_rate, momentum, weight_decay)

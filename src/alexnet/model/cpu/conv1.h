@@ -1,249 +1,245 @@
-// The convolution over few channels, channels last: conv1. In bfloat16 itself, in both types the gradients of its
-// weights and biases.
+// Convolution over few input channels, such as conv1 (3 channels, 11x11 kernels, stride 4), without padding, and the
+// gradients of its weights and bias. With p = (h * stride + i, w * stride + j) for output pixel (h, w) and offset (i,
+// j):
 //
-// A row of a kernel covers size * channels values that lie together in memory. The products of eleven of them with 32
-// output channels are summed in registers along lines of the output; in bfloat16, of two images laid over each other.
+//   conv1            y[n][h][w][o] = bias[o] + sum over i, j, c of x[n][p][c] * weight[o][i][j][c]
+//   conv1_gradient   weight[o][i][j][c] = sum over n, h, w of x[n][p][c] * g[n][h][w][o]
+//                    bias[o] = sum over n, h, w of g[n][h][w][o]
+//
+// All arrays are channels last. The size * channels values under a row of a kernel are neighbours in memory: they stand
+// for the channels that conv1 lacks.
 #pragma once
 
 #include <algorithm>
 #include <vector>
 
-#include "bf16_pairs.h"
+#include "operands.h"
 
 namespace {
 
-struct First {
+struct Conv1 {
     int64_t height, width, channels, out_height, out_width, out_channels, size, stride;
 
-    int64_t run() const { return size * channels; }
-    int64_t step() const { return stride * channels; }
-};
-
-#ifdef ALEXNET_AVX512
-constexpr int64_t LINES = 4;         // lines of the output at a time: so many stay in cache
-constexpr int64_t WIDE = 2 * LANES;  // output channels at a time
-constexpr int64_t VALUES = 11;       // values of the kernels at a time
-
-// sums[i][o] += sum over `lines` and their `columns` of x[i] * g[o], for ROWS values i and COLUMNS * 16 channels o.
-// x[line][column] are x_line and x_step apart, g[line][column][COLUMNS * 16] lies as it is read.
-template <int ROWS, int COLUMNS, class P>
-inline void line_products(const P *x, int64_t x_line, int64_t x_step, const P *g, int64_t lines, int64_t columns,
-                          float *sums, int64_t wide) {
-    __m512 total[ROWS][COLUMNS];
-    for (int i = 0; i < ROWS; i++)
-        for (int o = 0; o < COLUMNS; o++) total[i][o] = _mm512_loadu_ps(sums + i * wide + o * LANES);
-    for (int64_t line = 0; line < lines; line++) {
-        const P *at = x + line * x_line;
-        for (int64_t column = 0; column < columns; column++, at += x_step, g += COLUMNS * LANES) {
-            __m512i slope[COLUMNS];
-            for (int o = 0; o < COLUMNS; o++) slope[o] = places(g + o * LANES);
-            for (int i = 0; i < ROWS; i++)
-                for (int o = 0; o < COLUMNS; o++) total[i][o] = add_product(total[i][o], at[i], slope[o]);
-        }
-    }
-    for (int i = 0; i < ROWS; i++)
-        for (int o = 0; o < COLUMNS; o++) _mm512_storeu_ps(sums + i * wide + o * LANES, total[i][o]);
-}
-
-// Images and gradients laid over each other, as many as a place has values: some lines at a time, by one thread.
-template <class T> struct Laid {
-    using Place = typename Places<T>::Place;
-    const First &f;
-    Buffer<Place> x, g;  // [line][width * channels], [block of WIDE channels][line][column][WIDE]
-
-    explicit Laid(const First &first)
-        : f(first), x(((LINES - 1) * f.stride + f.size) * x_line() + LANES), g(LINES * f.out_width * f.out_channels) {}
-
-    int64_t x_line() const { return f.width * f.channels; }
-
-    // Adds the share of images to sums[size][run][out_channels] and, after them, to the biases. `other_x` and
-    // `other_g` are null for one alone.
-    void go_through(const T *one_x, const T *other_x, const T *one_g, const T *other_g, float *sums) {
-        for (int64_t line = 0; line < f.out_height; line += LINES) {
-            const int64_t lines = std::min(LINES, f.out_height - line), from_x = line * f.stride * x_line();
-            const int64_t from_g = line * f.out_width * f.out_channels;
-            lay_x(one_x + from_x, other_x ? other_x + from_x : nullptr, ((lines - 1) * f.stride + f.size) * x_line());
-            lay_g(one_g + from_g, other_g ? other_g + from_g : nullptr, lines * f.out_width,
-                  sums + f.size * f.run() * f.out_channels);
-            for (int64_t o = 0; o < f.out_channels; o += WIDE)
-                for (int64_t row = 0; row < f.size; row++)
-                    f.out_channels - o >= WIDE ? products<2>(row, o, lines, sums) : products<1>(row, o, lines, sums);
-        }
-    }
-
-    void lay_x(const T *one, const T *other, int64_t values) {
-        int64_t at = 0;
-        for (; at + LANES <= values; at += LANES)
-            _mm512_storeu_si512(&x[at], Places<T>::overlaid(one + at, other ? other + at : nullptr));
-        if (at < values) {
-            T rest[2][LANES] = {};
-            std::copy_n(one + at, values - at, rest[0]);
-            if (other) std::copy_n(other + at, values - at, rest[1]);
-            _mm512_storeu_si512(&x[at], Places<T>::overlaid(rest[0], rest[1]));
-        }
-    }
-
-    void lay_g(const T *one, const T *other, int64_t columns, float *biases) {
-        for (int64_t o = 0; o < f.out_channels; o += LANES) {
-            const int64_t block = o / WIDE * WIDE, wide = std::min(WIDE, f.out_channels - block);
-            Place *to = &g[block * columns + o - block];
-            __m512 bias = _mm512_loadu_ps(biases + o);
-            for (int64_t column = 0, at = o; column < columns; column++, at += f.out_channels, to += wide) {
-                const __m512i laid = Places<T>::overlaid(one + at, other ? other + at : nullptr);
-                _mm512_storeu_si512(to, laid);
-                bias = add_product(bias, Places<T>::ONES, laid);
-            }
-            _mm512_storeu_ps(biases + o, bias);
-        }
-    }
-
-    // One row of the kernels, COLUMNS * 16 of the output channels.
-    template <int COLUMNS> void products(int64_t row, int64_t o, int64_t lines, float *sums) {
-        const Place *from_x = &x[row * x_line()], *from_g = &g[o * lines * f.out_width];
-        sums += row * f.run() * f.out_channels + o;
-        const auto some = [&](auto make, int64_t i) {
-            make(from_x + i, f.stride * x_line(), f.step(), from_g, lines, f.out_width, sums + i * f.out_channels,
-                 f.out_channels);
-        };
-        int64_t i = 0;
-        for (; i + VALUES <= f.run(); i += VALUES) some(line_products<VALUES, COLUMNS, Place>, i);
-        for (; i < f.run(); i++) some(line_products<1, COLUMNS, Place>, i);
-    }
+    int64_t kernel_row() const { return size * channels; }
+    int64_t kernel() const { return size * kernel_row(); }
+    int64_t x_row() const { return width * channels; }
+    int64_t x_image() const { return height * x_row(); }
+    int64_t x_step() const { return stride * channels; }  // from one output pixel to the next
+    int64_t g_row() const { return out_width * out_channels; }
+    int64_t g_image() const { return out_height * g_row(); }
 };
 
 #ifdef ALEXNET_PAIRS
-// y[ROWS][48] = bias + the kernels' products, for ROWS places along a line of the output.
-template <int ROWS>
-inline void first_tile(const bfloat16 *x, const uint32_t *panel, const float *bias, bfloat16 *y, bool relu,
-                       int64_t channels, const First &f) {
-    constexpr int COLUMNS = 3;
-    __m512 sums[ROWS][COLUMNS];
-    for (int o = 0; o < COLUMNS; o++) {
-        const __m512 start = load(bias + o * LANES, Part(std::max<int64_t>(0, channels - o * LANES)));
-        for (int i = 0; i < ROWS; i++) sums[i][o] = start;
+constexpr int CONV1_PIXELS = 8;   // neighbours in an output row whose sums stay in registers
+constexpr int CONV1_VECTORS = 3;  // output channels of a panel of weights, in vectors
+constexpr int64_t CONV1_PANEL = CONV1_VECTORS * WIDTH;
+
+// The weights rounded and packed: [panel][kernel row][pair][CONV1_PANEL], with zeros after the last channel and value.
+inline Buffer<uint32_t> pack_weights(const float *weight, const Conv1 &s) {
+    const int64_t pairs = (s.kernel_row() + 1) / 2, panels = (s.out_channels + CONV1_PANEL - 1) / CONV1_PANEL;
+    Buffer<uint32_t> packed(panels * s.size * pairs * CONV1_PANEL);
+    for (int64_t o = 0; o < s.out_channels; o++)
+        for (int64_t i = 0; i < s.kernel(); i++) {
+            const int64_t row = i / s.kernel_row(), value = i % s.kernel_row();
+            const int64_t pair = (o / CONV1_PANEL * s.size + row) * pairs + value / 2;
+            bfloat16 rounded;
+            narrow(weight[o * s.kernel() + i], rounded);
+            packed[pair * CONV1_PANEL + o % CONV1_PANEL] |= uint32_t(rounded.bits) << value % 2 * 16;
+        }
+    return packed;
+}
+
+// y[pixel][o] for P pixels of an output row and the `channels` (at most CONV1_PANEL) output channels of a panel.
+template <int P>
+inline void conv1_tile(const bfloat16 *x, const uint32_t *panel, const float *bias, bfloat16 *y, bool relu,
+                       int64_t channels, const Conv1 &s) {
+    Vector sums[P][CONV1_VECTORS];
+    for (int o = 0; o < CONV1_VECTORS; o++) {
+        const Part there(std::max<int64_t>(0, channels - o * WIDTH));
+        for (int i = 0; i < P; i++) sums[i][o] = (Vector)load(bias + o * WIDTH, there);
     }
-    const int64_t pairs = (f.run() + 1) / 2;
-    for (int64_t row = 0; row < f.size; row++, x += f.width * f.channels)
-        for (int64_t pair = 0; pair < pairs; pair++, panel += COLUMNS * LANES) {
-            __m512i weights[COLUMNS];
-            for (int o = 0; o < COLUMNS; o++) weights[o] = places(panel + o * LANES);
-            for (int i = 0; i < ROWS; i++) {
-                uint32_t both;
-                std::memcpy(&both, x + i * f.step() + 2 * pair, 4);
-                for (int o = 0; o < COLUMNS; o++) sums[i][o] = add_product(sums[i][o], both, weights[o]);
+    const int64_t pairs = (s.kernel_row() + 1) / 2;
+    for (int64_t row = 0; row < s.size; row++, x += s.x_row())
+        for (int64_t pair = 0; pair < pairs; pair++, panel += CONV1_PANEL) {
+            Pairs weights[CONV1_VECTORS];
+            for (int o = 0; o < CONV1_VECTORS; o++) weights[o] = load_elements(panel + o * WIDTH);
+            for (int i = 0; i < P; i++) {
+                uint32_t values;
+                std::memcpy(&values, x + i * s.x_step() + 2 * pair, sizeof values);
+                for (int o = 0; o < CONV1_VECTORS; o++) sums[i][o] = multiply_add(sums[i][o], values, weights[o]);
             }
         }
-    for (int i = 0; i < ROWS; i++)
-        for (int o = 0; o < COLUMNS; o++) {
-            const Part there(std::max<int64_t>(0, channels - o * LANES));
-            store(y + i * f.out_channels + o * LANES, there, relu ? rectified(sums[i][o]) : sums[i][o]);
+    for (int i = 0; i < P; i++)
+        for (int o = 0; o < CONV1_VECTORS; o++) {
+            const Part there(std::max<int64_t>(0, channels - o * WIDTH));
+            const __m512 sum = (__m512)sums[i][o];
+            store(y + i * s.out_channels + o * WIDTH, there, relu ? rectified(sum) : sum);
         }
 }
-#endif
-#endif
 
-// y = the convolution of x[batch][height][width][channels] with weight[out_channels][size][size][channels], float32
-// and rounded here, plus bias, and its ReLU with `relu`. An even number of channels times stride; true where done.
-inline bool first(const bfloat16 *x, const float *weight, const float *bias, bfloat16 *y, int64_t batch, const First &f,
-                  bool relu, int threads) {
-#ifdef ALEXNET_PAIRS
-    constexpr int64_t ROWS = 8, PANEL = 3 * LANES;
-    const int64_t pairs = (f.run() + 1) / 2, panels = (f.out_channels + PANEL - 1) / PANEL;
-    Buffer<uint32_t> all(panels * f.size * pairs * PANEL);  // [panel][row of the kernel][pair][PANEL]
-    for (int64_t o = 0; o < f.out_channels; o++)
-        for (int64_t row = 0; row < f.size; row++)
-            for (int64_t i = 0; i < f.run(); i++) {
-                bfloat16 value;
-                narrow(weight[(o * f.size + row) * f.run() + i], value);
-                uint32_t &pair = all[((o / PANEL * f.size + row) * pairs + i / 2) * PANEL + o % PANEL];
-                pair |= uint32_t(value.bits) << i % 2 * 16;
-            }
-    const int64_t image = f.height * f.width * f.channels, line_values = f.width * f.channels;
-    const int64_t reach = (f.out_width - 1) * f.step() + 2 * pairs;  // values of a line that are read, one too many
+// One output row of one panel of weights.
+inline void conv1_row(const bfloat16 *x, const uint32_t *panel, const float *bias, bfloat16 *y, bool relu,
+                      int64_t channels, const Conv1 &s) {
+    for (int64_t next = 0; next < s.out_width; next += CONV1_PIXELS) {
+        const int64_t column = std::min(next, s.out_width - CONV1_PIXELS);  // the last tile repeats some pixels
+        if (column >= 0)
+            conv1_tile<CONV1_PIXELS>(x + column * s.x_step(), panel, bias, y + column * s.out_channels, relu, channels,
+                                     s);
+        else
+            for (int64_t i = 0; i < s.out_width; i++)
+                conv1_tile<1>(x + i * s.x_step(), panel, bias, y + i * s.out_channels, relu, channels, s);
+    }
+}
+
+// The convolution, with `relu` its ReLU, of bf16 x; weight[out_channels][size][size][channels] and bias are float32 and
+// rounded here. `stride * channels` is even.
+inline void conv1(const bfloat16 *x, const float *weight, const float *bias, bfloat16 *y, int64_t batch, int64_t height,
+                  int64_t width, int64_t channels, int64_t out_height, int64_t out_width, int64_t out_channels,
+                  int64_t size, int64_t stride, bool relu, int threads) {
+    const Conv1 s{height, width, channels, out_height, out_width, out_channels, size, stride};
+    const int64_t pairs = (s.kernel_row() + 1) / 2;
+    const Buffer<uint32_t> packed = pack_weights(weight, s);
+    const int64_t read = (s.out_width - 1) * s.x_step() + 2 * pairs;  // values of a row of x, perhaps one too many
 #pragma omp parallel num_threads(threads)
     {
-        std::vector<bfloat16> last((f.size - 1) * line_values + std::max(reach, line_values));
+        std::vector<bfloat16> last((s.size - 1) * s.x_row() + std::max(read, s.x_row()));
 #pragma omp for schedule(static)
-        for (int64_t line = 0; line < batch * f.out_height; line++) {
-            const int64_t top = line % f.out_height * f.stride;
-            const bfloat16 *from = x + line / f.out_height * image + top * line_values;
-            const bool beyond = (top + f.size - 1) * line_values + reach > image;
-            if (line / f.out_height == batch - 1 && beyond) {  // past the end of x
-                std::copy_n(from, image - top * line_values, last.data());
+        for (int64_t row = 0; row < batch * s.out_height; row++) {
+            const int64_t image = row / s.out_height, top = row % s.out_height * s.stride;
+            const bfloat16 *from = x + image * s.x_image() + top * s.x_row();
+            if (image == batch - 1 && (top + s.size - 1) * s.x_row() + read > s.x_image()) {  // past the end of x
+                std::copy_n(from, s.x_image() - top * s.x_row(), last.data());
                 from = last.data();
             }
-            bfloat16 *to = y + line * f.out_width * f.out_channels;
-            for (int64_t panel = 0; panel < panels; panel++) {
-                const uint32_t *weights = all.data() + panel * f.size * pairs * PANEL;
-                const int64_t o = panel * PANEL, channels = std::min(PANEL, f.out_channels - o);
-                for (int64_t column = 0; column < f.out_width; column += ROWS) {
-                    const int64_t at = std::min(column, f.out_width - ROWS);  // the last tile repeats some places
-                    if (at >= 0)
-                        first_tile<ROWS>(from + at * f.step(), weights, bias + o, to + at * f.out_channels + o, relu,
-                                         channels, f);
-                    else
-                        for (int64_t i = 0; i < f.out_width; i++)
-                            first_tile<1>(from + i * f.step(), weights, bias + o, to + i * f.out_channels + o, relu,
-                                          channels, f);
-                }
-            }
+            for (int64_t o = 0; o < s.out_channels; o += CONV1_PANEL)
+                conv1_row(from, packed.data() + o * s.size * pairs, bias + o, y + row * s.g_row() + o, relu,
+                          std::min(CONV1_PANEL, s.out_channels - o), s);
         }
     }
-    return true;
-#else
-    return false;
+}
 #endif
+
+constexpr int64_t CONV1_ROWS = 4;  // output rows whose operands are packed together and stay in cache
+// Values of a kernel row (33 in conv1, a multiple of both) and vectors of output channels whose sums stay in registers.
+constexpr int CONV1_VALUES = REGISTERS == 32 ? 11 : 3;
+constexpr int CONV1_CHANNELS = REGISTERS == 32 ? 2 : 3;
+constexpr int64_t CONV1_BLOCK = CONV1_CHANNELS * WIDTH;
+
+// sums[i][o] += sum over `rows` and their `columns` of x[row * x_row + column * x_step + i] * g[row][column][o], for
+// VALUES values i and CHANNELS vectors of channels o.
+template <int VALUES, int CHANNELS, class Element>
+inline void conv1_gradient_tile(const Element *x, int64_t x_row, int64_t x_step, const Element *g, int64_t rows,
+                                int64_t columns, float *sums, int64_t out_channels) {
+    Vector total[VALUES][CHANNELS];
+    for (int i = 0; i < VALUES; i++)
+        for (int o = 0; o < CHANNELS; o++) total[i][o] = load_vector(sums + i * out_channels + o * WIDTH);
+    for (int64_t row = 0; row < rows; row++) {
+        const Element *at = x + row * x_row;
+        for (int64_t column = 0; column < columns; column++, at += x_step, g += CHANNELS * WIDTH) {
+            decltype(load_elements(g)) slopes[CHANNELS];
+            for (int o = 0; o < CHANNELS; o++) slopes[o] = load_elements(g + o * WIDTH);
+            for (int i = 0; i < VALUES; i++)
+                for (int o = 0; o < CHANNELS; o++) total[i][o] = multiply_add(total[i][o], at[i], slopes[o]);
+        }
+    }
+    for (int i = 0; i < VALUES; i++)
+        for (int o = 0; o < CHANNELS; o++) store_vector(sums + i * out_channels + o * WIDTH, total[i][o]);
 }
 
-// Gradients of weight[out_channels][size][size][channels] and bias[out_channels]: true where this processor has the
-// vectors for it and the output channels fill them. Images are summed one by one, or two by two, and then together,
-// so that rounding does not grow with the batch.
+// The operands of some output rows, packed, of one image, or in bf16 of two that make up the pairs.
+template <class T> struct Conv1Gradient {
+    using Element = typename Packed<T>::Element;
+    const Conv1 &s;
+    Buffer<Element> x, g;  // [row][width * channels], [block of CONV1_BLOCK channels][row][column][CONV1_BLOCK]
+
+    explicit Conv1Gradient(const Conv1 &shape)
+        : s(shape), x(((CONV1_ROWS - 1) * s.stride + s.size) * s.x_row()), g(CONV1_ROWS * s.g_row()) {}
+
+    // Adds the gradients for an image, or two images, to sums[size][size * channels][out_channels] and to the biases
+    // after it. The second image is null where there is none.
+    void add_images(const T *x_first, const T *x_second, const T *g_first, const T *g_second, float *sums) {
+        for (int64_t top = 0; top < s.out_height; top += CONV1_ROWS) {
+            const int64_t rows = std::min(CONV1_ROWS, s.out_height - top);
+            const int64_t x_start = top * s.stride * s.x_row(), g_start = top * s.g_row();
+            const int64_t values = ((rows - 1) * s.stride + s.size) * s.x_row();
+            Packed<T>::pack(x_first + x_start, x_second ? x_second + x_start : nullptr, values, x.data(), values);
+            pack_slopes(g_first + g_start, g_second ? g_second + g_start : nullptr, rows * s.out_width,
+                        sums + s.kernel() * s.out_channels);
+            for (int64_t o = 0; o < s.out_channels; o += CONV1_BLOCK)
+                for (int64_t row = 0; row < s.size; row++) add_block(row, o, rows, sums);
+        }
+    }
+
+    // Packs the gradients of `pixels` output pixels block by block and adds them to the biases.
+    void pack_slopes(const T *first, const T *second, int64_t pixels, float *biases) {
+        for (int64_t o = 0; o < s.out_channels; o += WIDTH) {
+            const int64_t block = o / CONV1_BLOCK * CONV1_BLOCK, wide = std::min(CONV1_BLOCK, s.out_channels - block);
+            Element *to = &g[block * pixels + o - block];
+            Vector bias = load_vector(biases + o);
+            for (int64_t pixel = 0, at = o; pixel < pixels; pixel++, at += s.out_channels, to += wide) {
+                const auto slopes = Packed<T>::load(first + at, second ? second + at : nullptr);
+                store_elements(to, slopes);
+                bias = multiply_add(bias, Packed<T>::ONE, slopes);
+            }
+            store_vector(biases + o, bias);
+        }
+    }
+
+    // One row of the kernels and the channels from `o` on, as many as a block holds.
+    void add_block(int64_t row, int64_t o, int64_t rows, float *sums) {
+        switch (std::min(CONV1_BLOCK, s.out_channels - o) / WIDTH) {
+            case 1: add_kernel_row<1>(row, o, rows, sums); break;
+            case 2: add_kernel_row<2>(row, o, rows, sums); break;
+            default: add_kernel_row<CONV1_CHANNELS>(row, o, rows, sums);
+        }
+    }
+
+    template <int CHANNELS> void add_kernel_row(int64_t row, int64_t o, int64_t rows, float *sums) {
+        const Element *x_from = &x[row * s.x_row()], *g_from = &g[o * rows * s.out_width];
+        sums += row * s.kernel_row() * s.out_channels + o;
+        const auto add = [&](auto tile, int64_t i) {
+            tile(x_from + i, s.stride * s.x_row(), s.x_step(), g_from, rows, s.out_width, sums + i * s.out_channels,
+                 s.out_channels);
+        };
+        int64_t i = 0;
+        for (; i + CONV1_VALUES <= s.kernel_row(); i += CONV1_VALUES)
+            add(conv1_gradient_tile<CONV1_VALUES, CHANNELS, Element>, i);
+        for (; i < s.kernel_row(); i++) add(conv1_gradient_tile<1, CHANNELS, Element>, i);
+    }
+};
+
+// The gradients of weight[out_channels][size][size][channels] and bias[out_channels], in float32 and never rounded.
+// The output channels fill whole vectors. Each image, or pair of images, is summed alone, so that rounding errors do
+// not grow with the batch.
 template <class T>
-bool first_gradient_of(const T *x, const T *g, float *weight, float *bias, int64_t batch, const First &f, int threads) {
-#ifdef ALEXNET_AVX512
-    if (f.out_channels % LANES) return false;
-    const int64_t values = f.size * f.run(), wide = f.out_channels, count = (values + 1) * wide, PER = Places<T>::PER;
-    const int64_t image = f.height * f.width * f.channels, gradient = f.out_height * f.out_width * wide;
+void conv1_gradient(const T *x, const T *g, float *weight, float *bias, int64_t batch, int64_t height, int64_t width,
+                    int64_t channels, int64_t out_height, int64_t out_width, int64_t out_channels, int64_t size,
+                    int64_t stride, int threads) {
+    const Conv1 s{height, width, channels, out_height, out_width, out_channels, size, stride};
+    constexpr int64_t DEPTH = Packed<T>::DEPTH;
+    const int64_t count = (s.kernel() + 1) * s.out_channels;
     std::vector<float> totals(count * threads);
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t part = 0; part < threads; part++) {
-        float *total = totals.data() + part * count;
+    for (int64_t share = 0; share < threads; share++) {
+        float *total = totals.data() + share * count;
         std::vector<float> sums(count);
-        Laid<T> laid(f);
-        const int64_t end = batch * (part + 1) / threads;
-        for (int64_t i = batch * part / threads; i < end; i += PER) {
-            const T *from_x = x + i * image, *from_g = g + i * gradient;
-            const bool more = PER > 1 && i + 1 < end;
+        Conv1Gradient<T> gradient(s);
+        const int64_t end = batch * (share + 1) / threads;
+        for (int64_t i = batch * share / threads; i < end; i += DEPTH) {
+            const T *x_first = x + i * s.x_image(), *g_first = g + i * s.g_image();
+            const bool second = DEPTH > 1 && i + 1 < end;
             std::fill(sums.begin(), sums.end(), 0.0f);
-            laid.go_through(from_x, more ? from_x + image : nullptr, from_g, more ? from_g + gradient : nullptr,
-                            sums.data());
+            gradient.add_images(x_first, second ? x_first + s.x_image() : nullptr, g_first,
+                                second ? g_first + s.g_image() : nullptr, sums.data());
             for (int64_t at = 0; at < count; at++) total[at] += sums[at];
         }
     }
-    for (int64_t at = 0; at <= values; at++)
-        for (int64_t o = 0; o < wide; o++) {
+    for (int64_t at = 0; at <= s.kernel(); at++)
+        for (int64_t o = 0; o < s.out_channels; o++) {
             float total = 0;
-            for (int part = 0; part < threads; part++) total += totals[part * count + at * wide + o];
-            (at < values ? weight[o * values + at] : bias[o]) = total;
+            for (int share = 0; share < threads; share++) total += totals[share * count + at * s.out_channels + o];
+            (at < s.kernel() ? weight[o * s.kernel() + at] : bias[o]) = total;
         }
-    return true;
-#else
-    return false;
-#endif
-}
-
-inline bool first_gradient(const float *x, const float *g, float *weight, float *bias, int64_t batch, const First &f,
-                           int threads) {
-    return first_gradient_of(x, g, weight, bias, batch, f, threads);
-}
-
-inline bool first_gradient(const bfloat16 *x, const bfloat16 *g, float *weight, float *bias, int64_t batch,
-                           const First &f, int threads) {
-#ifdef ALEXNET_PAIRS
-    return first_gradient_of(x, g, weight, bias, batch, f, threads);
-#else
-    return false;
-#endif
 }
 
 }  // namespace

@@ -1,169 +1,185 @@
-// The gradients of the weights and biases of a convolution with stride 1, channels last: conv2 to conv5.
+// The gradients of the weights and biases of a convolution with stride 1, zero padding p and groups: conv2 to conv5.
 //
-// In bfloat16 two images are laid over each other, so that every place holds a pair of values to be multiplied with a
-// pair of gradients and summed. The products of 12 input and 32 output channels are summed in registers over whole
-// images, for each place of the kernel in turn, and are never rounded to bfloat16.
+//   weight[o][i][j][c] = sum over n, h, w of x[n][h + i - p][w + j - p][c] * g[n][h][w][o], c from the group of o
+//   bias[o] = sum over n, h, w of g[n][h][w][o]
+//
+// All arrays are channels last. For one kernel offset (i, j) after the other, the sums of TILE_INPUTS input and
+// TILE_OUTPUTS output channels stay in registers while a whole image passes. Pairs of bf16 come from two images. The
+// gradients are float32 and never rounded.
 #pragma once
 
 #include <algorithm>
-#include <vector>
 
-#include "bf16_pairs.h"
+#include "operands.h"
 
 namespace {
 
 struct Conv {
     int64_t height, width, channels, out_height, out_width, out_channels, size, padding, groups;
 
+    int64_t offsets() const { return size * size; }
+    int64_t x_image() const { return height * width * channels; }
     int64_t pixels() const { return out_height * out_width; }
+    int64_t g_image() const { return pixels() * out_channels; }
     int64_t padded_width() const { return width + 2 * padding; }
     int64_t padded_pixels() const { return (height + 2 * padding) * padded_width(); }
+    int64_t group_channels() const { return channels / groups; }
 };
 
-#ifdef ALEXNET_AVX512
-constexpr int64_t INPUTS = 12, OUTPUTS = 2 * LANES;  // channels of a tile
-constexpr int64_t TILE = INPUTS * OUTPUTS;
+// TILE_INPUTS * TILE_VECTORS sums leave registers for the operands.
+constexpr int TILE_VECTORS = 2;
+constexpr int TILE_INPUTS = REGISTERS == 32 ? 12 : 6;
+constexpr int64_t TILE_OUTPUTS = TILE_VECTORS * WIDTH;
+constexpr int64_t TILE = TILE_INPUTS * TILE_OUTPUTS;
 
-// What one thread goes through: some of the blocks of output channels, all of one group, and some of the images.
-template <class T> struct Share {
-    using Place = typename Places<T>::Place;
-    const Conv &f;
-    int64_t first, last;  // blocks of OUTPUTS channels
-    Buffer<Place> inputs, slopes;
-
-    Share(const Conv &conv, int64_t first, int64_t last)
-        : f(conv), first(first), last(last), inputs(tiles() * f.padded_pixels() * INPUTS),
-          slopes((last - first) * f.pixels() * OUTPUTS) {}
-
-    int64_t channels() const { return f.channels / f.groups; }
-    int64_t tiles() const { return (channels() + INPUTS - 1) / INPUTS; }
-    int64_t group() const { return first * OUTPUTS / (f.out_channels / f.groups); }
-
-    Place *inputs_of(int64_t tile) { return inputs.data() + tile * f.padded_pixels() * INPUTS; }
-    Place *slopes_of(int64_t block) { return slopes.data() + (block - first) * f.pixels() * OUTPUTS; }
-
-    // As many images as a place has values, this one first, or this one alone; biases gain their gradients.
-    void lay(const T *x, const T *g, bool alone, float *biases) {
-        const int64_t next_x = f.height * f.width * f.channels, next_g = f.pixels() * f.out_channels;
-        const int64_t channels = this->channels(), apart = f.padded_pixels() * INPUTS;
-        x += group() * channels;
-        for (int64_t h = 0; h < f.height; h++)
-            for (int64_t w = 0; w < f.width; w++, x += f.channels) {
-                Place *to = inputs.data() + ((h + f.padding) * f.padded_width() + w + f.padding) * INPUTS;
-                int64_t c = 0;
-                for (; c + LANES <= channels && w + 1 < f.width; c += INPUTS, to += apart)
-                    // Four too many: the next pixel covers them.
-                    _mm512_storeu_si512(to, Places<T>::overlaid(x + c, alone ? nullptr : x + c + next_x));
-                for (; c < channels; c += INPUTS, to += apart) {
-                    const Part there(std::min(INPUTS, channels - c));
-                    const __m512i laid = Places<T>::overlaid(x + c, alone ? nullptr : x + c + next_x, there);
-                    _mm512_mask_storeu_epi32(to, there, laid);
-                }
-            }
-        for (int64_t block = first; block < last; block++) {
-            const T *from = g + block * OUTPUTS;
-            Place *to = slopes_of(block);
-            __m512 bias[2] = {};
-            for (int64_t pixel = 0; pixel < f.pixels(); pixel++, from += f.out_channels, to += OUTPUTS)
-                for (int o = 0; o < 2; o++) {
-                    const T *one = from + o * LANES;
-                    const __m512i laid = Places<T>::overlaid(one, alone ? nullptr : one + next_g);
-                    _mm512_storeu_si512(to + o * LANES, laid);
-                    bias[o] = add_product(bias[o], Places<T>::ONES, laid);
-                }
-            for (int o = 0; o < 2; o++) {
-                float *sum = biases + block * OUTPUTS + o * LANES;
-                _mm512_storeu_ps(sum, _mm512_add_ps(_mm512_loadu_ps(sum), bias[o]));
-            }
+// sums[i][o] += sum over the output pixels of x[pixel][i] * g[pixel][o], for INPUTS input channels i and a tile's
+// output channels o. x[h][w][TILE_INPUTS] has `x_row` elements from one row to the next.
+template <int INPUTS, class Element>
+inline void conv_gradient_tile(const Element *x, int64_t x_row, const Element *g, const Conv &s, float *sums) {
+    Vector total[INPUTS][TILE_VECTORS] = {};
+    for (int64_t i = 0; i < INPUTS * TILE_OUTPUTS; i += WIDTH) __builtin_prefetch(sums + i);
+    for (int64_t h = 0; h < s.out_height; h++, x += x_row)
+        for (int64_t w = 0; w < s.out_width; w++, g += TILE_OUTPUTS) {
+            decltype(load_elements(g)) slopes[TILE_VECTORS];
+            for (int o = 0; o < TILE_VECTORS; o++) slopes[o] = load_elements(g + o * WIDTH);
+            for (int i = 0; i < INPUTS; i++)
+                for (int o = 0; o < TILE_VECTORS; o++)
+                    total[i][o] = multiply_add(total[i][o], x[w * TILE_INPUTS + i], slopes[o]);
         }
-    }
-
-    // sums[place of the kernel][INPUTS][OUTPUTS] += the products of COUNT of the inputs.
-    template <int COUNT> void tile_products(int64_t block, int64_t tile, float *sums) {
-        for (int64_t place = 0; place < f.size * f.size; place++, sums += TILE) {
-            const Place *g = slopes_of(block);
-            const Place *x = inputs_of(tile) + (place / f.size * f.padded_width() + place % f.size) * INPUTS;
-            __m512 total[COUNT][2] = {};
-            for (int64_t i = 0; i < COUNT * OUTPUTS; i += LANES) _mm_prefetch((const char *)(sums + i), _MM_HINT_T0);
-            for (int64_t h = 0; h < f.out_height; h++, x += f.padded_width() * INPUTS)
-                for (int64_t w = 0; w < f.out_width; w++, g += OUTPUTS) {
-                    const __m512i slope[2] = {places(g), places(g + LANES)};
-                    for (int i = 0; i < COUNT; i++)
-                        for (int o = 0; o < 2; o++) total[i][o] = add_product(total[i][o], x[w * INPUTS + i], slope[o]);
-                }
-            for (int i = 0; i < COUNT; i++)
-                for (int o = 0; o < 2; o++) {
-                    float *at = sums + i * OUTPUTS + o * LANES;
-                    _mm512_storeu_ps(at, _mm512_add_ps(_mm512_loadu_ps(at), total[i][o]));
-                }
+    for (int i = 0; i < INPUTS; i++)
+        for (int o = 0; o < TILE_VECTORS; o++) {
+            float *at = sums + i * TILE_OUTPUTS + o * WIDTH;
+            store_vector(at, load_vector(at) + total[i][o]);
         }
-    }
+}
 
-    // sums[block][tile][place][INPUTS][OUTPUTS] and biases, over the images from `from` to before `to`.
-    void go_through(const T *x, const T *g, int64_t from, int64_t to, float *sums, float *biases) {
-        const int64_t x_size = f.height * f.width * f.channels, g_size = f.pixels() * f.out_channels;
-        for (int64_t image = from; image < to; image += Places<T>::PER) {
-            lay(x + image * x_size, g + image * g_size, Places<T>::PER == 1 || image + 1 == to, biases);
+// The share of one thread: the blocks of TILE_OUTPUTS output channels from `first` to before `last`, all of one group,
+// and some of the images, packed one by one, or in bf16 two by two.
+template <class T> struct ConvGradient {
+    using Element = typename Packed<T>::Element;
+    const Conv &s;
+    int64_t first, last;
+    Buffer<Element> x_packed, g_packed;  // [tile of inputs][padded pixel][TILE_INPUTS], [block][pixel][TILE_OUTPUTS]
+
+    ConvGradient(const Conv &shape, int64_t first, int64_t last)
+        : s(shape), first(first), last(last), x_packed(tiles() * tile_size()),
+          g_packed((last - first) * s.pixels() * TILE_OUTPUTS) {}
+
+    int64_t tiles() const { return (s.group_channels() + TILE_INPUTS - 1) / TILE_INPUTS; }
+    int64_t first_channel() const { return first * TILE_OUTPUTS / (s.out_channels / s.groups) * s.group_channels(); }
+    int64_t tile_size() const { return s.padded_pixels() * TILE_INPUTS; }
+    Element *x_tile(int64_t tile) { return &x_packed[tile * tile_size()]; }
+    Element *g_block(int64_t block) { return &g_packed[(block - first) * s.pixels() * TILE_OUTPUTS]; }
+
+    // Adds the images from `start` to before `end` to sums[block][tile][offset][TILE_INPUTS][TILE_OUTPUTS] and biases.
+    void add_images(const T *x, const T *g, int64_t start, int64_t end, float *sums, float *biases) {
+        for (int64_t image = start; image < end; image += Packed<T>::DEPTH) {
+            const T *x_image = x + image * s.x_image() + first_channel(), *g_image = g + image * s.g_image();
+            const bool second = Packed<T>::DEPTH > 1 && image + 1 < end;
+            pack_inputs(x_image, second ? x_image + s.x_image() : nullptr);
+            pack_slopes(g_image, second ? g_image + s.g_image() : nullptr, biases);
             for (int64_t block = first; block < last; block++)
-                for (int64_t tile = 0; tile < tiles(); tile++) {
-                    float *into = sums + (block * tiles() + tile) * f.size * f.size * TILE;
-                    switch (std::min(INPUTS, channels() - tile * INPUTS)) {
-                    case 4: tile_products<4>(block, tile, into); break;
-                    case 8: tile_products<8>(block, tile, into); break;
-                    default: tile_products<12>(block, tile, into);
-                    }
+                for (int64_t tile = 0; tile < tiles(); tile++)
+                    add_tile(block, tile, sums + (block * tiles() + tile) * s.offsets() * TILE);
+        }
+    }
+
+    // The padding stays zero, as it was allocated. Whole vectors are fastest: what they hold too much is covered by the
+    // next pixel.
+    void pack_inputs(const T *x_first, const T *x_second) {
+        constexpr int64_t VECTOR_INPUTS = (TILE_INPUTS + WIDTH - 1) / WIDTH * WIDTH;
+        for (int64_t h = 0; h < s.height; h++)
+            for (int64_t w = 0; w < s.width; w++) {
+                const T *first = x_first + (h * s.width + w) * s.channels;
+                const T *second = x_second ? x_second + (h * s.width + w) * s.channels : nullptr;
+                Element *to = &x_packed[((h + s.padding) * s.padded_width() + w + s.padding) * TILE_INPUTS];
+                int64_t c = 0;
+                for (; c + VECTOR_INPUTS <= s.group_channels() && w + 1 < s.width; c += TILE_INPUTS, to += tile_size())
+                    Packed<T>::pack(first + c, second ? second + c : nullptr, VECTOR_INPUTS, to, VECTOR_INPUTS);
+                for (; c < s.group_channels(); c += TILE_INPUTS, to += tile_size())
+                    Packed<T>::pack(first + c, second ? second + c : nullptr, s.group_channels() - c, to, TILE_INPUTS);
+            }
+    }
+
+    void pack_slopes(const T *g_first, const T *g_second, float *biases) {
+        for (int64_t block = first; block < last; block++) {
+            Element *to = g_block(block);
+            Vector bias[TILE_VECTORS] = {};
+            for (int64_t pixel = 0; pixel < s.pixels(); pixel++, to += TILE_OUTPUTS)
+                for (int o = 0; o < TILE_VECTORS; o++) {
+                    const int64_t from = pixel * s.out_channels + block * TILE_OUTPUTS + o * WIDTH;
+                    const auto slopes = Packed<T>::load(g_first + from, g_second ? g_second + from : nullptr);
+                    store_elements(to + o * WIDTH, slopes);
+                    bias[o] = multiply_add(bias[o], Packed<T>::ONE, slopes);
                 }
+            for (int o = 0; o < TILE_VECTORS; o++) {
+                float *sum = biases + block * TILE_OUTPUTS + o * WIDTH;
+                store_vector(sum, load_vector(sum) + bias[o]);
+            }
+        }
+    }
+
+    void add_tile(int64_t block, int64_t tile, float *sums) {
+        const int64_t row = s.padded_width() * TILE_INPUTS, inputs = s.group_channels() - tile * TILE_INPUTS;
+        for (int64_t offset = 0; offset < s.offsets(); offset++, sums += TILE) {
+            const Element *x = x_tile(tile) + offset / s.size * row + offset % s.size * TILE_INPUTS;
+            if (inputs >= TILE_INPUTS)
+                conv_gradient_tile<TILE_INPUTS>(x, row, g_block(block), s, sums);
+            else if (inputs == TILE_INPUTS * 2 / 3)
+                conv_gradient_tile<TILE_INPUTS * 2 / 3>(x, row, g_block(block), s, sums);
+            else
+                conv_gradient_tile<TILE_INPUTS / 3>(x, row, g_block(block), s, sums);
         }
     }
 };
 
-// x[batch][height][width][channels], g[batch][out_height][out_width][out_channels]; weight[out_channels][size][size]
-// [channels of a group] and bias[out_channels] in float32. True where done: it takes multiples of 16 input and of 32
-// output channels in each group.
+inline Vector sum_slices(const float *first, int64_t slices, int64_t stride) {
+    Vector total = load_vector(first);
+    for (int64_t slice = 1; slice < slices; slice++) total += load_vector(first + slice * stride);
+    return total;
+}
+
+// weight[out_channels][size][size][channels of a group] and bias[out_channels], from x[batch][height][width][channels]
+// and g[batch][out_height][out_width][out_channels]. A group has a multiple of 16 input and of 32 output channels.
 template <class T>
-bool conv_gradient(const T *x, const T *g, float *weight, float *bias, int64_t batch, const Conv &f, int threads) {
-    const int64_t channels = f.channels / f.groups, outputs = f.out_channels / f.groups;
-    if (channels % LANES || outputs % OUTPUTS) return false;
-    const int64_t blocks = f.out_channels / OUTPUTS, tiles = (channels + INPUTS - 1) / INPUTS,
-                  places = f.size * f.size, all = blocks * tiles * places * TILE;
-    // As many shares of the blocks as there are threads, each within a group, and of the images where more are left.
-    const int64_t in_group = blocks / f.groups;
-    const int64_t parts = std::min(in_group, std::max<int64_t>(1, (threads + f.groups - 1) / f.groups));
-    const int64_t slices = std::max<int64_t>(1, threads / (f.groups * parts));
-    Buffer<float> sums(slices * all), biases(slices * f.out_channels);
+void conv_gradient(const T *x, const T *g, float *weight, float *bias, int64_t batch, int64_t height, int64_t width,
+                   int64_t channels, int64_t out_height, int64_t out_width, int64_t out_channels, int64_t size,
+                   int64_t padding, int64_t groups, int threads) {
+    const Conv s{height, width, channels, out_height, out_width, out_channels, size, padding, groups};
+    const int64_t inputs = s.group_channels(), tiles = (inputs + TILE_INPUTS - 1) / TILE_INPUTS;
+    const int64_t blocks = s.out_channels / TILE_OUTPUTS, group_blocks = blocks / s.groups;
+    // As many shares of the blocks as there are threads, each within a group; of the images where threads are left.
+    const int64_t parts = std::min(group_blocks, std::max<int64_t>(1, (threads + s.groups - 1) / s.groups));
+    const int64_t slices = std::max<int64_t>(1, threads / (s.groups * parts));
+    const int64_t slice_sums = blocks * tiles * s.offsets() * TILE;
+    Buffer<float> sums(slices * slice_sums), biases(slices * s.out_channels);
 #pragma omp parallel num_threads(threads)
     {
 #pragma omp for schedule(static)
-        for (int64_t unit = 0; unit < slices * f.groups * parts; unit++) {
-            const int64_t slice = unit / (f.groups * parts), group = unit / parts % f.groups, part = unit % parts;
-            Share<T> share(f, group * in_group + in_group * part / parts, group * in_group + in_group * (part + 1) / parts);
-            share.go_through(x, g, batch * slice / slices, batch * (slice + 1) / slices, sums.data() + slice * all,
-                             biases.data() + slice * f.out_channels);
+        for (int64_t share = 0; share < slices * s.groups * parts; share++) {
+            const int64_t slice = share / (s.groups * parts), group = share / parts % s.groups, part = share % parts;
+            ConvGradient<T> gradient(s, group * group_blocks + group_blocks * part / parts,
+                                     group * group_blocks + group_blocks * (part + 1) / parts);
+            gradient.add_images(x, g, batch * slice / slices, batch * (slice + 1) / slices, &sums[slice * slice_sums],
+                                &biases[slice * s.out_channels]);
         }
 #pragma omp for schedule(static)
-        for (int64_t o = 0; o < f.out_channels; o += LANES) {
-            const float *from = sums.data() + o / OUTPUTS * tiles * places * TILE + o % OUTPUTS;
-            const auto total = [&](const float *at, int64_t apart) {
-                __m512 value = _mm512_loadu_ps(at);
-                for (int64_t slice = 1; slice < slices; slice++)
-                    value = _mm512_add_ps(value, _mm512_loadu_ps(at + slice * apart));
-                return value;
-            };
-            for (int64_t place = 0; place < places; place++)
-                for (int64_t first = 0; first < channels; first += LANES) {
-                    __m512i block[LANES];
-                    for (int64_t c = first; c < first + LANES; c++)
-                        block[c - first] = _mm512_castps_si512(
-                            total(from + (c / INPUTS * places + place) * TILE + c % INPUTS * OUTPUTS, all));
+        for (int64_t o = 0; o < s.out_channels; o += WIDTH) {
+            const float *from = &sums[o / TILE_OUTPUTS * tiles * s.offsets() * TILE + o % TILE_OUTPUTS];
+            for (int64_t offset = 0; offset < s.offsets(); offset++)
+                for (int64_t first = 0; first < inputs; first += WIDTH) {
+                    Vector block[WIDTH];
+                    for (int64_t c = first; c < first + WIDTH; c++)
+                        block[c - first] = sum_slices(from + (c / TILE_INPUTS * s.offsets() + offset) * TILE +
+                                                          c % TILE_INPUTS * TILE_OUTPUTS,
+                                                      slices, slice_sums);
                     transpose(block);
-                    for (int64_t i = 0; i < LANES; i++)
-                        _mm512_storeu_si512(weight + ((o + i) * places + place) * channels + first, block[i]);
+                    for (int i = 0; i < WIDTH; i++)
+                        store_vector(weight + ((o + i) * s.offsets() + offset) * inputs + first, block[i]);
                 }
-            _mm512_storeu_ps(bias + o, total(biases.data() + o, f.out_channels));
+            store_vector(bias + o, sum_slices(&biases[o], slices, s.out_channels));
         }
     }
-    return true;
 }
-#endif
 
 }  // namespace

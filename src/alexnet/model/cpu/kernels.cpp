@@ -176,41 +176,6 @@ void each(void (*work)(void *, int64_t), void *what, int64_t count, int threads)
     for (int64_t i = 0; i < count; i++) work(what, i);
 }
 
-#define ALEXNET_FIRST                                                                                                  \
-    int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t out_height, int64_t out_width,             \
-        int64_t out_channels, int64_t size, int64_t stride
-#define ALEXNET_CONV                                                                                                   \
-    int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t out_height, int64_t out_width,             \
-        int64_t out_channels, int64_t size, int64_t padding, int64_t groups
-#define ALEXNET_FULL int64_t batch, int64_t in, int64_t out, int threads
-
-#ifdef ALEXNET_AVX512
-template <class T>
-bool flat_first_gradient(const T *x, const T *g, float *weight, float *bias, ALEXNET_FIRST, int threads) {
-    const First f{height, width, channels, out_height, out_width, out_channels, size, stride};
-    return first_gradient(x, g, weight, bias, batch, f, threads);
-}
-
-template <class T>
-bool flat_conv_gradient(const T *x, const T *g, float *weight, float *bias, ALEXNET_CONV, int threads) {
-    const Conv f{height, width, channels, out_height, out_width, out_channels, size, padding, groups};
-    return conv_gradient(x, g, weight, bias, batch, f, threads);
-}
-
-template <class T>
-void flat_full_update(const T *x, const T *g, float *w, float *v, float rate, float momentum, float decay, ALEXNET_FULL) {
-    full_update(x, g, w, v, batch, in, out, {rate, momentum, decay}, threads);
-}
-#endif
-
-#ifdef ALEXNET_PAIRS
-bool flat_first(const bfloat16 *x, const float *weight, const float *bias, bfloat16 *y, ALEXNET_FIRST, bool relu,
-                int threads) {
-    const First f{height, width, channels, out_height, out_width, out_channels, size, stride};
-    return first(x, weight, bias, y, batch, f, relu, threads);
-}
-#endif
-
 }  // namespace
 
 #define FLOAT32(NAME) exported(#NAME "_float32", NAME<float>)
@@ -222,21 +187,21 @@ extern "C" const Export *alexnet_exports() {
 #ifdef _OPENMP
         exported("each", each),
 #endif
-#ifdef ALEXNET_AVX512
-        exported("first_gradient_float32", flat_first_gradient<float>),
-        exported("conv_gradient_float32", flat_conv_gradient<float>),
-        exported("full_update_float32", flat_full_update<float>),
-        FLOAT32(full_gradient),
-        FLOAT32(full_gradient_of_weight),
+#ifdef ALEXNET_FMA
+        FLOAT32(conv1_gradient),
+        FLOAT32(conv_gradient),
+        FLOAT32(linear_gradient_input),
+        FLOAT32(linear_gradient_weight),
+        FLOAT32(linear_update),
 #endif
 #ifdef ALEXNET_PAIRS
-        exported("first_bfloat16", flat_first),
-        exported("first_gradient_bfloat16", flat_first_gradient<bfloat16>),
-        exported("conv_gradient_bfloat16", flat_conv_gradient<bfloat16>),
-        exported("full_update_bfloat16", flat_full_update<bfloat16>),
-        BFLOAT16(full),
-        BFLOAT16(full_gradient),
-        BFLOAT16(full_gradient_of_weight),
+        exported("conv1_bfloat16", conv1),
+        exported("linear_bfloat16", linear),
+        BFLOAT16(conv1_gradient),
+        BFLOAT16(conv_gradient),
+        BFLOAT16(linear_gradient_input),
+        BFLOAT16(linear_gradient_weight),
+        BFLOAT16(linear_update),
 #endif
         BOTH(lrn),
         BOTH(lrn_gradient),

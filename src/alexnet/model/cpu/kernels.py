@@ -66,12 +66,12 @@ def _full_name(name: str, dtype: torch.dtype) -> str:
 
 
 def has_vectors() -> bool:
-    """Whether the kernels were built for vectors of 512 bits."""
+    """Whether the kernels of convolutions and linear layers were built: the processor has fused multiply-adds."""
     return has("conv_gradient", torch.float32)
 
 
 def has_pairs() -> bool:
-    """Whether the kernels have products of bfloat16 pairs, which this processor then has too."""
+    """Whether those kernels take bfloat16: the processor has dot products of its pairs."""
     return has("conv_gradient", torch.bfloat16)
 
 

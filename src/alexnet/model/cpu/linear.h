@@ -1,268 +1,292 @@
-// Fully connected layers with float32 weights, of float32 activations or, where the processor multiplies pairs, bfloat16.
+// Fully connected layers as blocked matrix multiplications, with float32 weights w[out][in]:
 //
-// One factor is broadcast place by place, the other stands in panels: [place][48]. In bfloat16 the weights are rounded
-// while a panel is made, so that no copy of them goes through memory, and their gradient is never rounded.
+//   linear                  y[batch][out] = x w' + bias   x[batch][in]; bf16 only
+//   linear_gradient_input   dx[batch][in] = g w           g[batch][out], the gradient of y
+//   linear_gradient_weight  dw[out][in] = g' x            float32, never rounded
+//   linear_update           w and its velocity by the update rule, with that dw, which does not go through memory
+//
+// One operand is broadcast, the other packed into panels [k][PANEL] that stay in cache; ROWS x PANEL sums stay in
+// registers. In bf16 the weights are rounded while they are packed: no rounded copy of them goes through memory.
 #pragma once
 
 #include <algorithm>
 #include <vector>
 
 #include "momentum.h"
-#include "bf16_pairs.h"
+#include "operands.h"
 
 namespace {
 
-#ifdef ALEXNET_AVX512
-constexpr int64_t ROWS = 8, PANEL = 3 * LANES;  // the part of a product that is summed in registers
-constexpr int64_t LONG = 256, SHORT = 64;       // places at a time along the rows of the weights, and across them
-constexpr int64_t PANELS = 8;                    // panels made together across the rows of the weights
-constexpr int64_t IN_CACHE = 1 << 16;           // places that stay in the second-level cache
+// A tile: ROWS * VECTORS sums leave registers for the operands.
+constexpr int VECTORS = 3;
+constexpr int ROWS = REGISTERS == 32 ? 8 : 4;
+constexpr int64_t PANEL = VECTORS * WIDTH;
+// Elements along k in a panel of `linear` (along the rows of w) and of `linear_gradient_input` (across them). The
+// latter packs panels side by side, STRIP_PANELS at a time, to read long pieces of the rows of w.
+constexpr int64_t ALONG = 256, ACROSS = 64;
+constexpr int64_t STRIP_PANELS = 384 / PANEL;
+constexpr int64_t IN_CACHE = 1 << 16;  // elements that stay in the second-level cache
+constexpr int64_t LINE = 16;           // floats in a cache line
 
-// Lines of 64 bytes to fetch meanwhile: `count` times `lines` of them, `stride` bytes apart, `once` at each place.
-struct Ahead {
-    const char *from = nullptr;
-    int64_t lines = 0, count = 0, stride = 0, once = 1, line = 0;
+// Cache lines to fetch into the second-level cache while a tile is computed: `lines` of them from each of `rows` rows
+// that are `stride` floats apart, `per_k` at each k.
+struct Prefetch {
+    const float *from = nullptr;
+    int64_t lines = 0, rows = 0, stride = 0, per_k = 1, line = 0;
 
     void fetch() {
-        for (int64_t i = 0; i < once && count > 0; i++) {
-            _mm_prefetch(from + line * 64, _MM_HINT_T1);
-            if (++line == lines) line = 0, count--, from += stride;
+        for (int64_t i = 0; i < per_k && rows > 0; i++) {
+            __builtin_prefetch(from + line * LINE, 0, 2);
+            if (++line == lines) line = 0, rows--, from += stride;
         }
     }
 };
 
-// c[row][column] (+)= sum over `count` places of a[row * a_row + place * a_place] times panel[place][column].
-template <int R, bool STREAM, class P, class... Aheads>
-inline void tile(const P *a, int64_t a_row, int64_t a_place, const P *panel, int64_t count, float *c, int64_t c_row,
-                 bool add, Aheads... ahead) {
-    constexpr int C = PANEL / LANES;
-    __m512 sums[R][C];
+// c[row][column] (+)= sum over k < depth of a[row * a_row + k * a_k] * panel[k][column], for R rows and PANEL columns.
+template <int R, bool STREAM, class Element, class... Prefetches>
+inline void tile(const Element *a, int64_t a_row, int64_t a_k, const Element *panel, int64_t depth, float *c,
+                 int64_t c_row, bool add, Prefetches... prefetch) {
+    Vector sums[R][VECTORS];
     for (int r = 0; r < R; r++)
-        for (int i = 0; i < C; i++) sums[r][i] = add ? _mm512_loadu_ps(c + r * c_row + i * LANES) : _mm512_setzero_ps();
-    for (int64_t place = 0; place < count; place++, a += a_place, panel += PANEL) {
-        (ahead.fetch(), ...);
-        __m512i columns[C];
-        for (int i = 0; i < C; i++) columns[i] = places(panel + i * LANES);
+        for (int i = 0; i < VECTORS; i++) sums[r][i] = add ? load_vector(c + r * c_row + i * WIDTH) : Vector{};
+    for (int64_t k = 0; k < depth; k++, a += a_k, panel += PANEL) {
+        (prefetch.fetch(), ...);
+        decltype(load_elements(panel)) columns[VECTORS];
+        for (int i = 0; i < VECTORS; i++) columns[i] = load_elements(panel + i * WIDTH);
         for (int r = 0; r < R; r++)
-            for (int i = 0; i < C; i++) sums[r][i] = add_product(sums[r][i], a[r * a_row], columns[i]);
+            for (int i = 0; i < VECTORS; i++) sums[r][i] = multiply_add(sums[r][i], a[r * a_row], columns[i]);
     }
     for (int r = 0; r < R; r++)
-        for (int i = 0; i < C; i++) {
-            float *to = c + r * c_row + i * LANES;
-            STREAM ? _mm512_stream_ps(to, sums[r][i]) : _mm512_storeu_ps(to, sums[r][i]);
+        for (int i = 0; i < VECTORS; i++) {
+            float *to = c + r * c_row + i * WIDTH;
+            STREAM ? stream_vector(to, sums[r][i]) : store_vector(to, sums[r][i]);
         }
 }
 
-// `tile` for rows that lie one after the other; `ahead.count` times `ahead.lines` are fetched with each ROWS of them.
-template <class P>
-inline void tiles(const P *a, int64_t a_row, const P *panel, int64_t count, float *c, int64_t c_row, int64_t rows,
-                  bool add, Ahead ahead) {
+// c[rows][PANEL] (+)= a[rows][depth] panel[depth][PANEL], tile by tile. Each tile fetches the next `prefetch.rows`
+// rows.
+template <class Element>
+inline void column_of_tiles(const Element *a, int64_t a_row, const Element *panel, int64_t depth, float *c,
+                            int64_t c_row, int64_t rows, bool add, Prefetch prefetch) {
     int64_t row = 0;
-    ahead.once = (ahead.lines * ahead.count + count - 1) / count;
-    for (; row + ROWS <= rows; row += ROWS, ahead.from += ahead.count * ahead.stride)
-        tile<ROWS, false>(a + row * a_row, a_row, 1, panel, count, c + row * c_row, c_row, add, ahead);
-    for (; row < rows; row++) tile<1, false>(a + row * a_row, a_row, 1, panel, count, c + row * c_row, c_row, add);
+    prefetch.per_k = (prefetch.lines * prefetch.rows + depth - 1) / depth;
+    for (; row + ROWS <= rows; row += ROWS, prefetch.from += prefetch.rows * prefetch.stride)
+        tile<ROWS, false>(a + row * a_row, a_row, 1, panel, depth, c + row * c_row, c_row, add, prefetch);
+    for (; row < rows; row++) tile<1, false>(a + row * a_row, a_row, 1, panel, depth, c + row * c_row, c_row, add);
 }
 
-// A panel of `rows` (48 at most, then zeros) rows of weights: `values` of each, `LONG` places at most. Every row is read
-// from end to end before it is turned: many rows at once would fall on the same places in the cache.
-template <class T>
-void panel_of_rows(const float *weight, int64_t width, int64_t rows, int64_t values, typename Places<T>::Place *panel) {
-    constexpr int64_t LINE = LONG + LANES, PER = Places<T>::PER;
-    alignas(64) uint32_t lines[LANES * LINE];
-    const int64_t count = (values + PER - 1) / PER;
-    for (int64_t first = 0; first < PANEL; first += LANES) {
-        for (int64_t r = 0; r < LANES; r++)
-            for (int64_t at = 0; at < count; at += LANES) {
-                const int64_t there = first + r < rows ? values - at * PER : 0;
-                const __m512i sixteen = Places<T>::along(weight + (first + r) * width + at * PER, there);
-                _mm512_storeu_si512(lines + r * LINE + at, sixteen);
-            }
-        for (int64_t at = 0; at < count; at += LANES) {
-            __m512i block[16];
-            for (int64_t r = 0; r < LANES; r++) block[r] = _mm512_loadu_si512(lines + r * LINE + at);
-            transpose(block);
-            for (int64_t i = 0; i < std::min(LANES, count - at); i++)
-                _mm512_storeu_si512(panel + (at + i) * PANEL + first, block[i]);
-        }
-    }
-}
-
-// x[batch][values] in whole places, so that those along the rows can be read as they are.
-template <class T> struct InPlaces {
-    using Place = typename Places<T>::Place;
+// x[batch][values] as elements along its rows: itself where every row consists of whole elements, else a padded copy.
+template <class T> struct ElementRows {
+    using Element = typename Packed<T>::Element;
     std::vector<T> copy;
-    const Place *places;
-    int64_t width;
+    const Element *elements;
+    int64_t width;  // elements in a row
 
-    InPlaces(const T *x, int64_t batch, int64_t values)
-        : places((const Place *)x), width((values + Places<T>::PER - 1) / Places<T>::PER) {
-        const int64_t whole = width * Places<T>::PER;
-        if (values == whole && (uintptr_t)x % sizeof(Place) == 0) return;
-        copy.assign(batch * whole, T{});
-        for (int64_t i = 0; i < batch; i++) std::copy_n(x + i * values, values, copy.data() + i * whole);
-        places = (const Place *)copy.data();
+    ElementRows(const T *x, int64_t batch, int64_t values)
+        : elements((const Element *)x), width((values + Packed<T>::DEPTH - 1) / Packed<T>::DEPTH) {
+        const int64_t padded = width * Packed<T>::DEPTH;
+        if (values == padded && (uintptr_t)x % sizeof(Element) == 0) return;
+        copy.assign(batch * padded, T{});
+        for (int64_t i = 0; i < batch; i++) std::copy_n(x + i * values, values, copy.data() + i * padded);
+        elements = (const Element *)copy.data();
     }
 };
 
-// to[i][column] = from[i][column] (+ bias[column]), rounded.
-template <class T>
-void rounded(const float *from, int64_t from_row, const float *bias, T *to, int64_t to_row, int64_t rows, int64_t columns) {
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t at = 0; at < columns; at += LANES) {
-            const Part there(columns - at);
-            const __m512 value = load(from + i * from_row + at, there);
-            store(to + i * to_row + at, there, bias ? _mm512_add_ps(value, load(bias + at, there)) : value);
-        }
+// to[row][column] = from[row][column], rounded to the type of `to`.
+inline void round_rows(const float *from, int64_t from_row, float *to, int64_t to_row, int64_t rows, int64_t columns) {
+    for (int64_t row = 0; row < rows; row++) std::copy_n(from + row * from_row, columns, to + row * to_row);
 }
 
-// y[batch][out] = x[batch][in] weight[out][in] + bias[out] (or no bias).
-template <class T>
-void full(const T *x, const float *weight, const float *bias, T *y, int64_t batch, int64_t in, int64_t out, int threads) {
-    constexpr int64_t PER = Places<T>::PER;
-    const InPlaces<T> rows(x, batch, in);
-    const int64_t panels = (out + PANEL - 1) / PANEL, groups = std::max<int64_t>(1, batch / ROWS);
+#ifdef ALEXNET_PAIRS
+inline void round_rows(const float *from, int64_t from_row, bfloat16 *to, int64_t to_row, int64_t rows,
+                       int64_t columns) {
+    for (int64_t row = 0; row < rows; row++)
+        for (int64_t i = 0; i < columns; i += WIDTH)
+            store(to + row * to_row + i, Part(columns - i), load(from + row * from_row + i, Part(columns - i)));
+}
+
+// The panel of `rows` (at most PANEL, then zeros) rows of weights: `values` of each, at most ALONG pairs. Each row is
+// read from end to end before 16x16 pairs at a time are transposed: many rows at once would share lines of the cache.
+inline void pack_rows(const float *weight, int64_t in, int64_t rows, int64_t values, uint32_t *panel) {
+    constexpr int64_t BUFFER_ROW = ALONG + WIDTH;
+    alignas(64) uint32_t buffer[WIDTH * BUFFER_ROW];
+    const int64_t pairs = (values + 1) / 2;
+    for (int64_t first = 0; first < PANEL; first += WIDTH) {
+        for (int64_t r = 0; r < WIDTH; r++)
+            for (int64_t k = 0; k < pairs; k += WIDTH) {
+                const float *from = weight + (first + r) * in + 2 * k;
+                const int64_t there = first + r < rows ? values - 2 * k : 0;
+                const __m512 low = load(from, Part(std::max<int64_t>(0, there)));
+                const __m512 high = load(from + WIDTH, Part(std::max<int64_t>(0, there - WIDTH)));
+                _mm512_storeu_si512(buffer + r * BUFFER_ROW + k, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+            }
+        for (int64_t k = 0; k < pairs; k += WIDTH) {
+            __m512i block[WIDTH];
+            for (int64_t r = 0; r < WIDTH; r++) block[r] = _mm512_loadu_si512(buffer + r * BUFFER_ROW + k);
+            transpose(block);
+            for (int64_t i = 0; i < std::min<int64_t>(WIDTH, pairs - k); i++)
+                _mm512_storeu_si512(panel + (k + i) * PANEL + first, block[i]);
+        }
+    }
+}
+
+inline void add_bias(const float *bias, float *sums, int64_t rows, int64_t columns) {
+    for (int64_t row = 0; row < rows; row++)
+        for (int64_t i = 0; i < columns; i++) sums[row * PANEL + i] += bias[i];
+}
+
+// y[batch][out] = x[batch][in] w[out][in]' + bias[out] (or no bias).
+inline void linear(const bfloat16 *x, const float *w, const float *bias, bfloat16 *y, int64_t batch, int64_t in,
+                   int64_t out, int threads) {
+    const ElementRows<bfloat16> rows(x, batch, in);
+    const int64_t panels = (out + PANEL - 1) / PANEL, tiles = std::max<int64_t>(1, batch / ROWS);
 #pragma omp parallel num_threads(threads)
     {
-        Buffer<typename Places<T>::Place> panel(LONG * PANEL);
+        Buffer<uint32_t> panel(ALONG * PANEL);
         Buffer<float> sums(batch * PANEL);
 #pragma omp for schedule(static)
         for (int64_t number = 0; number < panels; number++) {
             const int64_t o = number * PANEL, height = std::min(PANEL, out - o);
-            for (int64_t first = 0; first < rows.width; first += LONG) {
-                const int64_t count = std::min(LONG, rows.width - first), values = std::min(PER * count, in - PER * first);
-                const float *from = weight + o * in + PER * first;
-                panel_of_rows<T>(from, in, height, values, panel.data());
-                Ahead ahead;
-                if (first + 2 * LONG <= rows.width)
-                    ahead = {(const char *)(from + PER * LONG), PER * LONG / LANES, (height + groups - 1) / groups, in * 4};
+            for (int64_t first = 0; first < rows.width; first += ALONG) {
+                const int64_t depth = std::min(ALONG, rows.width - first);
+                const float *from = w + o * in + 2 * first;
+                pack_rows(from, in, height, std::min(2 * depth, in - 2 * first), panel.data());
+                Prefetch next;
+                if (first + 2 * ALONG <= rows.width)
+                    next = {from + 2 * ALONG, 2 * ALONG / LINE, (height + tiles - 1) / tiles, in};
                 else if (o + 2 * PANEL <= out)
-                    ahead = {(const char *)(weight + (o + PANEL) * in), PER * std::min(LONG, rows.width) / LANES,
-                             (PANEL + groups - 1) / groups, in * 4};
-                tiles(rows.places + first, rows.width, panel.data(), count, sums.data(), PANEL, batch, first > 0, ahead);
+                    next = {w + (o + PANEL) * in, 2 * std::min(ALONG, rows.width) / LINE, (PANEL + tiles - 1) / tiles,
+                            in};
+                column_of_tiles(rows.elements + first, rows.width, panel.data(), depth, sums.data(), PANEL, batch,
+                                first > 0, next);
             }
-            rounded(sums.data(), PANEL, bias ? bias + o : nullptr, y + o, out, batch, height);
+            if (bias) add_bias(bias + o, sums.data(), batch, height);
+            round_rows(sums.data(), PANEL, y + o, out, batch, height);
         }
     }
-}
-
-// dx[batch][in] = g[batch][out] weight[out][in].
-template <class T>
-void full_gradient(const T *g, const float *weight, T *dx, int64_t batch, int64_t in, int64_t out, int threads) {
-    using Place = typename Places<T>::Place;
-    constexpr int64_t PER = Places<T>::PER;
-    const InPlaces<T> rows(g, batch, out);
-    const int64_t panels = (in + PANEL - 1) / PANEL, groups = std::max<int64_t>(1, batch / ROWS);
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t part = 0; part < threads; part++) {
-        Buffer<Place> strip(PANELS * SHORT * PANEL), next(PANELS * SHORT * PANEL);
-        Buffer<float> sums(batch * PANELS * PANEL);
-        const int64_t end = panels * (part + 1) / threads;
-        for (int64_t number = panels * part / threads; number < end; number += PANELS) {
-            const int64_t wide = std::min(PANELS, end - number), k = number * PANEL, width = std::min(wide * PANEL, in - k);
-            const int64_t share = (SHORT + wide - 1) / wide;  // places of the next rows for each panel of these
-            const auto make = [&](int64_t first, int64_t from, int64_t to, Place *into) {
-                for (int64_t place = from; place < std::min(to, rows.width - first); place++)
-                    for (int64_t i = 0; i < wide * PANEL; i += LANES) {
-                        const int64_t o = PER * (first + place);
-                        const Part there(std::max<int64_t>(0, width - i));
-                        const __m512i sixteen = Places<T>::across(weight + o * in + k + i, in, out - o, there);
-                        _mm512_storeu_si512(into + (i / PANEL * SHORT + place) * PANEL + i % PANEL, sixteen);
-                    }
-            };
-            make(0, 0, SHORT, strip.data());
-            for (int64_t first = 0; first < rows.width; first += SHORT, strip.swap(next))
-                for (int64_t i = 0; i < wide; i++) {
-                    const int64_t after = first + SHORT, from = i * share, to = std::min(SHORT, from + share);
-                    Ahead ahead;
-                    if (after + SHORT <= rows.width && from < to)
-                        ahead = {(const char *)(weight + PER * (after + from) * in + k), width / LANES,
-                                 (PER * (to - from) + groups - 1) / groups, in * 4};
-                    tiles(rows.places + first, rows.width, strip.data() + i * SHORT * PANEL,
-                          std::min(SHORT, rows.width - first), sums.data() + i * PANEL, wide * PANEL, batch, first > 0,
-                          ahead);
-                    make(after, from, to, next.data());
-                }
-            rounded(sums.data(), wide * PANEL, nullptr, dx + k, in, batch, width);
-        }
-    }
-}
-
-// The gradient of the weights, dw[out][in] = sum over the batch of g[image][out] x[image][in], in parts of ROWS x
-// PANEL: `make(a, b, count, o, k)` makes the one at row o and column k, the sum over `count` places of a[place][ROWS]
-// and b[place][PANEL].
-template <class T, class Make>
-void gradient_of_weight(const T *x, const T *g, int64_t batch, int64_t in, int64_t out, int threads, const Make &make) {
-    using Place = typename Places<T>::Place;
-    constexpr int64_t PER = Places<T>::PER;
-    const int64_t count = (batch + PER - 1) / PER, panels = (in + PANEL - 1) / PANEL, groups = (out + ROWS - 1) / ROWS;
-    const int64_t together = std::max<int64_t>(1, IN_CACHE / (count * PANEL));  // panels that stay in cache
-    Buffer<Place> columns(panels * count * PANEL);                        // [panel][place][PANEL]
-    Buffer<Place> rows(groups * count * ROWS);                            // [group][place][ROWS]
-#pragma omp parallel num_threads(threads)
-    {
-#pragma omp for schedule(static)
-        for (int64_t panel = 0; panel < panels; panel++)
-            for (int64_t place = 0; place < count; place++)
-                for (int64_t i = 0; i < PANEL; i += LANES) {
-                    const int64_t k = panel * PANEL + i, image = PER * place;
-                    const Part there(std::max<int64_t>(0, in - k));
-                    const __m512i sixteen = Places<T>::across(x + image * in + k, in, batch - image, there);
-                    _mm512_storeu_si512(columns.data() + (panel * count + place) * PANEL + i, sixteen);
-                }
-#pragma omp for schedule(static)
-        for (int64_t group = 0; group < groups; group++)
-            for (int64_t place = 0; place < count; place++) {
-                const Part there(std::min(ROWS, out - group * ROWS));
-                const T *from = g + PER * place * out + group * ROWS;
-                const __m512i eight = Places<T>::across(from, out, batch - PER * place, there);
-                _mm256_storeu_si256((__m256i *)(rows.data() + (group * count + place) * ROWS),
-                                    _mm512_castsi512_si256(eight));
-            }
-        for (int64_t first = 0; first < panels; first += together)
-#pragma omp for schedule(static) nowait
-            for (int64_t group = 0; group < groups; group++)
-                for (int64_t panel = first; panel < std::min(panels, first + together); panel++)
-                    make(rows.data() + group * ROWS * count, columns.data() + panel * PANEL * count, count, group * ROWS,
-                         panel * PANEL);
-        _mm_sfence();
-    }
-}
-
-template <class T>
-void full_gradient_of_weight(const T *x, const T *g, float *dw, int64_t batch, int64_t in, int64_t out, int threads) {
-    using Place = typename Places<T>::Place;
-    const bool aligned = in % LANES == 0 && (uintptr_t)dw % 64 == 0;
-    const auto make = [=](const Place *a, const Place *b, int64_t count, int64_t o, int64_t k) {
-        const int64_t height = std::min(ROWS, out - o), width = std::min(PANEL, in - k);
-        float *to = dw + o * in + k, edge[ROWS * PANEL];
-        if (height == ROWS && width == PANEL && aligned) {
-            tile<ROWS, true>(a, 1, ROWS, b, count, to, in, false);
-            return;
-        }
-        tile<ROWS, false>(a, 1, ROWS, b, count, edge, PANEL, false);
-        for (int64_t r = 0; r < height; r++) std::copy_n(edge + r * PANEL, width, to + r * in);
-    };
-    gradient_of_weight(x, g, batch, in, out, threads, make);
-}
-
-// The update of the weights w, and of their velocity v, with that gradient, which does not go through memory.
-template <class T>
-void full_update(const T *x, const T *g, float *w, float *v, int64_t batch, int64_t in, int64_t out, const Momentum &m,
-                 int threads) {
-    using Place = typename Places<T>::Place;
-    const auto make = [=](const Place *a, const Place *b, int64_t count, int64_t o, int64_t k) {
-        constexpr int64_t LINES = PANEL / LANES;
-        const int64_t height = std::min(ROWS, out - o), width = std::min(PANEL, in - k), at = o * in + k;
-        const auto next = [=](const float *from) {
-            return Ahead{(const char *)(from + at + PANEL), LINES, height, in * 4, (ROWS * LINES + count - 1) / count};
-        };
-        alignas(64) float gradient[ROWS * PANEL];
-        tile<ROWS, false>(a, 1, ROWS, b, count, gradient, PANEL, false, next(w), next(v));
-        for (int64_t r = 0; r < height; r++) m.update(w + at + r * in, v + at + r * in, gradient + r * PANEL, width);
-    };
-    gradient_of_weight(x, g, batch, in, out, threads, make);
 }
 #endif
+
+// Packs rows `first` to `last` of w (in elements along k) under the columns of a strip: [panel][k - first][PANEL].
+template <class T>
+void pack_strip(const float *w, int64_t in, int64_t out, int64_t columns, int64_t first, int64_t last,
+                typename Packed<T>::Element *strip) {
+    for (int64_t k = first; k < last; k++) {
+        const float *from = w + Packed<T>::DEPTH * k * in;
+        const float *next = Packed<T>::DEPTH * k + 1 < out ? from + in : nullptr;
+        for (int64_t i = 0; i < columns; i += PANEL)
+            Packed<T>::pack(from + i, next ? next + i : nullptr, columns - i,
+                            strip + (i / PANEL * ACROSS + k % ACROSS) * PANEL, PANEL);
+    }
+}
+
+// dx[batch][in] = g[batch][out] w[out][in].
+template <class T>
+void linear_gradient_input(const T *g, const float *w, T *dx, int64_t batch, int64_t in, int64_t out, int threads) {
+    using Element = typename Packed<T>::Element;
+    const ElementRows<T> rows(g, batch, out);
+    const int64_t panels = (in + PANEL - 1) / PANEL, tiles = std::max<int64_t>(1, batch / ROWS);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t share = 0; share < threads; share++) {
+        Buffer<Element> strip(STRIP_PANELS * ACROSS * PANEL), next_strip(STRIP_PANELS * ACROSS * PANEL);
+        Buffer<float> sums(batch * STRIP_PANELS * PANEL);
+        const int64_t end = panels * (share + 1) / threads;
+        for (int64_t number = panels * share / threads; number < end; number += STRIP_PANELS) {
+            const int64_t count = std::min(STRIP_PANELS, end - number), column = number * PANEL;
+            const int64_t columns = std::min(count * PANEL, in - column);
+            const int64_t part = (ACROSS + count - 1) / count;  // rows of the next strip packed after each panel
+            pack_strip<T>(w + column, in, out, columns, 0, std::min(ACROSS, rows.width), strip.data());
+            for (int64_t k = 0; k < rows.width; k += ACROSS, strip.swap(next_strip))
+                for (int64_t i = 0; i < count; i++) {
+                    const int64_t from = k + ACROSS + i * part, to = std::min(k + 2 * ACROSS, from + part);
+                    Prefetch next;
+                    if (k + 2 * ACROSS <= rows.width && from < to)
+                        next = {w + Packed<T>::DEPTH * from * in + column, columns / LINE,
+                                (Packed<T>::DEPTH * (to - from) + tiles - 1) / tiles, in};
+                    column_of_tiles(rows.elements + k, rows.width, strip.data() + i * ACROSS * PANEL,
+                                    std::min(ACROSS, rows.width - k), sums.data() + i * PANEL, count * PANEL, batch,
+                                    k > 0, next);
+                    pack_strip<T>(w + column, in, out, columns, from, std::min(to, rows.width), next_strip.data());
+                }
+            round_rows(sums.data(), count * PANEL, dx + column, in, batch, columns);
+        }
+    }
+}
+
+// x[batch][columns] packed into panels of N columns, [panel][k][N], shared among the threads of the enclosing region.
+template <int64_t N, class T>
+void pack_columns(const T *x, int64_t batch, int64_t columns, typename Packed<T>::Element *panels) {
+    constexpr int64_t DEPTH = Packed<T>::DEPTH;
+    const int64_t depth = (batch + DEPTH - 1) / DEPTH;
+#pragma omp for schedule(static)
+    for (int64_t panel = 0; panel < (columns + N - 1) / N; panel++)
+        for (int64_t k = 0; k < depth; k++) {
+            const T *from = x + DEPTH * k * columns + panel * N;
+            const T *next = DEPTH * k + 1 < batch ? from + columns : nullptr;
+            Packed<T>::pack(from, next, columns - panel * N, panels + (panel * depth + k) * N, N);
+        }
+}
+
+// The gradient of the weights g' x in tiles: calls compute(a, panel, depth, o, i) for each tile, whose corner is
+// dw[o][i] and whose values are the sums over k < depth of a[k][ROWS] * panel[k][PANEL].
+template <class T, class Compute>
+void for_each_weight_tile(const T *x, const T *g, int64_t batch, int64_t in, int64_t out, int threads,
+                          const Compute &compute) {
+    using Element = typename Packed<T>::Element;
+    const int64_t depth = (batch + Packed<T>::DEPTH - 1) / Packed<T>::DEPTH;
+    const int64_t panels = (in + PANEL - 1) / PANEL, bands = (out + ROWS - 1) / ROWS;
+    const int64_t together = std::max<int64_t>(1, IN_CACHE / (depth * PANEL));
+    Buffer<Element> x_panels(panels * depth * PANEL), g_panels(bands * depth * ROWS);
+#pragma omp parallel num_threads(threads)
+    {
+        pack_columns<PANEL>(x, batch, in, x_panels.data());
+        pack_columns<ROWS>(g, batch, out, g_panels.data());
+        for (int64_t first = 0; first < panels; first += together)
+#pragma omp for schedule(static) nowait
+            for (int64_t band = 0; band < bands; band++)
+                for (int64_t panel = first; panel < std::min(panels, first + together); panel++)
+                    compute(g_panels.data() + band * depth * ROWS, x_panels.data() + panel * depth * PANEL, depth,
+                            band * ROWS, panel * PANEL);
+        finish_streaming();
+    }
+}
+
+// dw[out][in] = g[batch][out]' x[batch][in].
+template <class T>
+void linear_gradient_weight(const T *x, const T *g, float *dw, int64_t batch, int64_t in, int64_t out, int threads) {
+    using Element = typename Packed<T>::Element;
+    const bool aligned = in % LINE == 0 && (uintptr_t)dw % 64 == 0;
+    const auto compute = [=](const Element *a, const Element *panel, int64_t depth, int64_t o, int64_t i) {
+        const int64_t height = std::min<int64_t>(ROWS, out - o), width = std::min(PANEL, in - i);
+        float *to = dw + o * in + i;
+        if (height == ROWS && width == PANEL && aligned) {
+            tile<ROWS, true>(a, 1, ROWS, panel, depth, to, in, false);
+            return;
+        }
+        float edge[ROWS * PANEL];
+        tile<ROWS, false>(a, 1, ROWS, panel, depth, edge, PANEL, false);
+        for (int64_t r = 0; r < height; r++) std::copy_n(edge + r * PANEL, width, to + r * in);
+    };
+    for_each_weight_tile(x, g, batch, in, out, threads, compute);
+}
+
+// w[out][in] and its velocity v[out][in] by the update rule, with the gradient g[batch][out]' x[batch][in].
+template <class T>
+void linear_update(const T *x, const T *g, float *w, float *v, float rate, float momentum, float decay, int64_t batch,
+                   int64_t in, int64_t out, int threads) {
+    const Momentum rule{rate, momentum, decay};
+    using Element = typename Packed<T>::Element;
+    const auto compute = [=](const Element *a, const Element *panel, int64_t depth, int64_t o, int64_t i) {
+        constexpr int64_t LINES = (PANEL + LINE - 1) / LINE;
+        const int64_t height = std::min<int64_t>(ROWS, out - o), width = std::min(PANEL, in - i), at = o * in + i;
+        const auto next_tile = [=](const float *of) {
+            return Prefetch{of + at + PANEL, LINES, height, in, (ROWS * LINES + depth - 1) / depth};
+        };
+        alignas(64) float gradient[ROWS * PANEL];
+        tile<ROWS, false>(a, 1, ROWS, panel, depth, gradient, PANEL, false, next_tile(w), next_tile(v));
+        for (int64_t r = 0; r < height; r++) rule.update(w + at + r * in, v + at + r * in, gradient + r * PANEL, width);
+    };
+    for_each_weight_tile(x, g, batch, in, out, threads, compute);
+}
 
 }  // namespace
