@@ -4,12 +4,12 @@ import functools
 
 import pytest
 import torch
-from gradients import names, with_gradients
+from gradients import with_gradients
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from alexnet.model import convolution
-from alexnet.model.convolution import Conv2d, ZeroPad2d
+from alexnet.model.convolution import Conv2d, ZeroPad2d, conv2d
+from alexnet.model.cpu import convolution as cpu
 from alexnet.model.cpu import kernels
 from alexnet.model.linear import Linear, linear
 
@@ -19,8 +19,8 @@ needs_onednn = pytest.mark.skipif(not kernels.has_onednn(torch.zeros(1)), reason
 # In, out, kernel size, stride, padding, groups, height and width of the image.
 CONVOLUTIONS = [
     (3, 16, 11, 4, 0, 1, 67, 71),  # conv1
-    (3, 8, 11, 4, 0, 1, 11, 14),  # one place
-    (3, 8, 8, 4, 0, 1, 19, 20),  # whole blocks
+    (3, 8, 11, 4, 0, 1, 11, 14),  # a single output
+    (3, 8, 8, 4, 0, 1, 19, 20),  # a kernel of whole blocks
     (8, 16, 5, 1, 2, 2, 9, 7),
     (16, 24, 3, 1, 1, 1, 6, 6),
 ]
@@ -33,9 +33,9 @@ def test_convolution_in_float32(inputs, out, size, stride, padding, groups, heig
     layer = Conv2d(inputs, out, size, stride, padding, groups=groups).to(memory_format=layout)
     assert layer.bias is not None
     x = torch.randn(3, inputs, height, width).contiguous(memory_format=layout)
-    assert any("alexnet" in name for name in names(layer(x)))
     settings = (layer.stride, layer.padding, groups)
-    ours = with_gradients(lambda x, w, b: convolution.conv2d(x, w, b, *settings), x, layer.weight, layer.bias)
+    assert cpu.implementation(x, layer.weight, layer.bias, *settings) == "onednn"
+    ours = with_gradients(lambda x, w, b: conv2d(x, w, b, *settings), x, layer.weight, layer.bias)
     wanted = with_gradients(
         lambda x, w, b: F.conv2d(x, w, b, stride, padding, 1, groups),
         *(t.double() for t in (x, layer.weight, layer.bias)),
@@ -48,18 +48,20 @@ def test_convolution_in_float32(inputs, out, size, stride, padding, groups, heig
     assert torch.allclose(first[1], torch.full((out,), float(layer(x)[:, 0].numel())))
 
 
-@needs_kernels
-@pytest.mark.parametrize(("channels", "out", "size", "stride"), [(3, 96, 11, 4), (3, 48, 11, 4), (1, 16, 5, 2)])
+@needs_onednn
+@pytest.mark.parametrize(
+    ("channels", "out", "size", "stride"), [(3, 96, 11, 4), (3, 48, 11, 4), (3, 80, 11, 4), (1, 16, 5, 2)]
+)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_gradients_of_the_first_convolution_are_as_exact_as_onednns(
+def test_gradients_of_the_first_convolution_are_accurate(
     channels: int, out: int, size: int, stride: int, dtype: torch.dtype
 ):
     x = torch.randn(7, channels, 3 * size, 4 * size).to(dtype).contiguous(memory_format=torch.channels_last)
     weight = torch.randn(out, channels, size, size).contiguous(memory_format=torch.channels_last)
+    if cpu.weight_gradient_kernel(x, weight, (stride,) * 2, (0, 0), 1, dtype) != "conv1_gradient":
+        pytest.skip(f"no kernel in {dtype} here")
     g = torch.randn_like(F.conv2d(x.float(), weight, stride=stride)).to(dtype)
-    found = convolution.first_gradients(x, weight, g, stride)
-    if found is None:
-        pytest.skip("a processor without vectors of 512 bits")
+    found = torch.ops.alexnet.conv2d_gradient(x, weight, g, [stride] * 2, [0, 0], 1, False)
     form = ([out], [stride] * 2, [0, 0], [1, 1], False, [0, 0], 1, [False, True, True])
     wanted = torch.ops.aten.convolution_backward(g.double(), x.double(), weight.double(), *form)[1:]
     for ours, exact in zip(found, wanted, strict=True):
@@ -68,30 +70,22 @@ def test_gradients_of_the_first_convolution_are_as_exact_as_onednns(
 
 @needs_kernels
 @pytest.mark.parametrize(("inputs", "out", "size", "stride", "padding", "groups", "height", "width"), CONVOLUTIONS[:3])
-@pytest.mark.parametrize("form", ["as kernels have it", "over blocks", "cast before"])
-def test_first_convolution_in_bfloat16(
-    inputs, out, size, stride, padding, groups, height, width, form, monkeypatch: pytest.MonkeyPatch
-):
-    if form == "over blocks":
-        monkeypatch.setattr(kernels, "has_pairs", lambda: False)
+@pytest.mark.parametrize("how", ["conv1", "space-to-depth"])
+def test_first_convolution_in_bfloat16(inputs, out, size, stride, padding, groups, height, width, how):
     layer = Conv2d(inputs, out, size, stride)
     assert layer.bias is not None
     x = torch.randn(2, inputs, height, width).bfloat16()
     weights = [layer.weight.bfloat16().float(), layer.bias.bfloat16().float()]
+    with torch.autocast("cpu", torch.bfloat16):
+        best = cpu.implementation(x, *weights, layer.stride, layer.padding, 1)
+    assert best == ("conv1" if kernels.has("conv1", torch.bfloat16) else "space-to-depth")
+    if how == "conv1" and best != how:
+        pytest.skip("no dot products of bf16 pairs here")
     wanted = with_gradients(lambda w, b: F.conv2d(x.float(), w, b, stride), *weights)
-    if form != "cast before":
 
-        def function(w: Tensor, b: Tensor) -> Tensor:
-            with torch.autocast("cpu", torch.bfloat16):
-                y = convolution.conv2d(x.float(), w, b, layer.stride, layer.padding, 1)
-            ours = any("alexnet_first" in name for name in names(y))
-            assert ours == kernels.has_pairs(), "blocks of the image have no gradient"
-            return y
-
-    else:
-
-        def function(w: Tensor, b: Tensor) -> Tensor:
-            return convolution.conv2d(x, w.bfloat16(), b.bfloat16(), layer.stride, layer.padding, 1)
+    def function(w: Tensor, b: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return cpu.conv2d(x.float(), w, b, layer.stride, (0, 0), 1, how)
 
     ours = with_gradients(function, *weights)
     assert ours[0].dtype == torch.bfloat16
@@ -100,9 +94,18 @@ def test_first_convolution_in_bfloat16(
         torch.testing.assert_close(found.float(), expected, rtol=2**-7, atol=2**-7 * scale)
 
 
+@needs_kernels
+def test_first_convolution_with_bfloat16_weights():
+    x, weight, bias = (torch.randn(shape).bfloat16() for shape in ((2, 3, 67, 71), (16, 3, 11, 11), (16,)))
+    assert cpu.implementation(x, weight, bias, (4, 4), (0, 0), 1) == "space-to-depth"
+    found = conv2d(x, weight, bias, (4, 4), (0, 0), 1)
+    expected = F.conv2d(x.float(), weight.float(), bias.float(), 4)
+    torch.testing.assert_close(found.float(), expected, rtol=2**-7, atol=2**-7 * float(expected.abs().max()))
+
+
 @pytest.mark.parametrize("padding", [(0, 3, 0, 3), (0, 0, 0, 2), (0, 5, 0, 0), (1, 2, 0, 0), (0, -1, 0, 0)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_padding_is_torchs(padding: tuple[int, int, int, int], dtype: torch.dtype):
+def test_padding_is_pytorchs(padding: tuple[int, int, int, int], dtype: torch.dtype):
     x = torch.randn(2, 3, 9, 14).to(dtype)
     for images in (x, x.contiguous(memory_format=torch.channels_last), x[:, :, 1:, ::2]):
         assert torch.equal(ZeroPad2d(padding)(images), F.pad(images, padding))
@@ -111,33 +114,32 @@ def test_padding_is_torchs(padding: tuple[int, int, int, int], dtype: torch.dtyp
 
 
 @needs_kernels
-def test_which_convolutions_go_over_blocks():
-    images = torch.zeros(1, 3, 20, 20)
-    weight = torch.zeros(4, 3, 11, 11)
-    assert convolution.in_blocks(images, weight, (4, 4), (0, 0), 1)
-    assert not convolution.in_blocks(images, weight, (4, 4), (2, 2), 1)
-    assert not convolution.in_blocks(images, weight, (2, 2), (0, 0), 1)
-    assert not convolution.in_blocks(images.requires_grad_(), weight, (4, 4), (0, 0), 1)
-    assert not convolution.in_blocks(torch.zeros(1, 8, 20, 20), torch.zeros(4, 8, 11, 11), (4, 4), (0, 0), 1)
+def test_which_convolutions_are_a_first_layer():
+    images, weight = torch.zeros(1, 3, 20, 20), torch.zeros(4, 3, 11, 11)
+    assert cpu.is_first_layer(images, weight, (4, 4), (0, 0), 1)
+    assert not cpu.is_first_layer(images, weight, (4, 4), (2, 2), 1)
+    assert not cpu.is_first_layer(images, weight, (2, 2), (0, 0), 1)
+    assert not cpu.is_first_layer(images.requires_grad_(), weight, (4, 4), (0, 0), 1)
+    assert not cpu.is_first_layer(torch.zeros(1, 8, 20, 20), torch.zeros(4, 8, 11, 11), (4, 4), (0, 0), 1)
 
 
 @needs_kernels
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("side", "height", "width"), [(4, 3, 4), (4, 5, 5), (2, 1, 1), (3, 4, 2)])
-def test_blocks_are_the_images_pixels(dtype: torch.dtype, side: int, height: int, width: int):
+def test_space_to_depth_makes_channels_of_pixels(dtype: torch.dtype, side: int, height: int, width: int):
     x = torch.randn(2, 3, 10, 13)
-    whole = torch.zeros(2, 3, side * height, side * width)
+    padded = torch.zeros(2, 3, side * height, side * width)
     h, w = min(10, side * height), min(13, side * width)
-    whole[:, :, :h, :w] = x[:, :, :h, :w]
-    expected = whole.view(2, 3, height, side, width, side).permute(0, 3, 5, 1, 2, 4).reshape(2, -1, height, width)
-    for given in (x, x.to(dtype)):
-        y = convolution.blocks(given, side, height, width, dtype)
+    padded[:, :, :h, :w] = x[:, :, :h, :w]
+    expected = padded.view(2, 3, height, side, width, side).permute(0, 3, 5, 1, 2, 4).reshape(2, -1, height, width)
+    for images in (x, x.to(dtype)):
+        y = cpu.space_to_depth(images, side, height, width, dtype)
         assert y.is_contiguous(memory_format=torch.channels_last)
         assert torch.equal(y, expected.to(dtype))
 
 
 @needs_onednn
-def test_every_other_form_is_torchs():
+def test_everything_else_is_left_to_pytorch():
     full, conv = Linear(6, 4), Conv2d(2, 4, 3)
     x, images = torch.randn(3, 6), torch.randn(3, 2, 5, 5)
     assert torch.equal(full.double()(x.double()), F.linear(x.double(), full.weight, full.bias))
@@ -169,31 +171,21 @@ def test_compiling_tracing_and_exporting_keep_the_numbers():
 
 @needs_kernels
 @needs_onednn
-def test_operators_keep_torchs_rules():
+def test_operators_obey_pytorchs_rules():
     rules = ("test_schema", "test_autograd_registration", "test_faketensor")
     check = functools.partial(torch.library.opcheck, test_utils=rules)
     x, w, b = (torch.randn(s).requires_grad_() for s in ((4, 6), (5, 6), (5,)))
     check(torch.ops.alexnet.linear.default, (x, w, b))
     x, w, b = (torch.randn(s).requires_grad_() for s in ((2, 4, 6, 6), (6, 2, 3, 3), (6,)))
-    check(torch.ops.alexnet.conv.default, (x, w, b, [1, 1], [1, 1], 2))
+    check(torch.ops.alexnet.conv2d.default, (x, w, b, [1, 1], [1, 1], 2))
     x, w, g = x.detach(), w.detach(), torch.randn(2, 6, 6, 6)
     for of_x in (True, False):
-        check(torch.ops.alexnet.conv_gradient.default, (x, w, g, [1, 1], [1, 1], 2, of_x))
-    check(torch.ops.alexnet.blocks.default, (torch.randn(2, 3, 9, 9), 4, 2, 3, torch.bfloat16))
+        check(torch.ops.alexnet.conv2d_gradient.default, (x, w, g, [1, 1], [1, 1], 2, of_x))
+    check(torch.ops.alexnet.space_to_depth.default, (torch.randn(2, 3, 9, 9), 4, 2, 3, torch.bfloat16))
 
 
-@pytest.mark.parametrize(
-    "dtype",
-    [
-        pytest.param(
-            torch.float32, marks=pytest.mark.skipif(not kernels.has_vectors(), reason="no vectors of 512 bits here")
-        ),
-        pytest.param(
-            torch.bfloat16,
-            marks=pytest.mark.skipif(not kernels.has_pairs(), reason="no products of bfloat16 pairs here"),
-        ),
-    ],
-)
+@needs_kernels
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
 @pytest.mark.parametrize(
     ("batch", "inputs", "out", "size", "padding", "groups", "height", "width"),
@@ -205,7 +197,7 @@ def test_operators_keep_torchs_rules():
         (3, 32, 32, 3, 1, 1, 6, 1),
     ],
 )
-def test_convolutions_round_nothing_but_their_factors(
+def test_weight_gradients_round_nothing_but_their_operands(
     batch: int,
     inputs: int,
     out: int,
@@ -219,15 +211,19 @@ def test_convolutions_round_nothing_but_their_factors(
 ):
     layer = Conv2d(inputs, out, size, padding=padding, groups=groups)
     assert layer.bias is not None
-    assert convolution.has_own_gradient(torch.zeros(1), layer.weight, (1, 1), (padding,) * 2, groups, dtype)
     x = torch.randn(batch, inputs, height, width).to(dtype).requires_grad_()
+    kernel = cpu.weight_gradient_kernel(x, layer.weight, (1, 1), (padding,) * 2, groups, dtype)
+    if not (kernels.has("conv_gradient", dtype) and kernels.has_onednn(x)):
+        pytest.skip(f"no kernel in {dtype} here")
+    assert kernel == "conv_gradient"
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            assert cpu.implementation(x, layer.weight, layer.bias, (1, 1), (padding,) * 2, groups) == "onednn"
             y = layer(x)
         g = torch.randn_like(y)
-        assert "alexnet_conv" in repr(names(y)) and y.dtype == dtype
+        assert y.dtype == dtype
         found = [y.detach(), *torch.autograd.grad(y, (x, layer.weight, layer.bias), g)]
     finally:
         torch.set_num_threads(before)
@@ -241,12 +237,12 @@ def test_convolutions_round_nothing_but_their_factors(
     assert [each.dtype for each in found[1:]] == [dtype, torch.float32, torch.float32]
 
 
-@pytest.mark.skipif(not kernels.has_pairs(), reason="a processor without products of bfloat16 pairs")
+@needs_kernels
 @pytest.mark.parametrize(("out", "stride", "padding"), [(48, 1, 1), (64, 2, 1), (64, 1, (0, 1)), (64, 1, "same")])
-def test_other_convolutions_in_bfloat16_are_torchs(out: int, stride: int, padding: int | str | tuple[int, int]):
+def test_other_convolutions_in_bfloat16_are_pytorchs(out: int, stride: int, padding: int | str | tuple[int, int]):
     layer = Conv2d(16, out, 3, stride, padding)
+    assert layer.bias is not None
     x = torch.randn(2, 16, 6, 6)
     with torch.autocast("cpu", torch.bfloat16):
-        y = layer(x)
-        assert "alexnet" not in repr(names(y))
-        assert torch.equal(y, nn.Conv2d.forward(layer, x))
+        assert cpu.implementation(x, layer.weight, layer.bias, layer.stride, layer.padding, 1) == "pytorch"
+        assert torch.equal(layer(x), nn.Conv2d.forward(layer, x))

@@ -1,4 +1,4 @@
-"""A network made ready to answer: the logits of the network itself."""
+"""Inference from packed weights: the logits of the network itself."""
 
 import copy
 import dataclasses
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from alexnet.model.cpu import kernels
 from alexnet.model.cpu.kernels import onednn_there
-from alexnet.model.inference import Ready, ready_for, state_of
+from alexnet.model.inference import PackedNetwork, can_pack, weights_version
 from alexnet.model.network import AlexNet
 from alexnet.networks import NETWORKS
 
@@ -50,19 +50,19 @@ def test_logits_in_float32_are_the_networks(name: str) -> None:
     net = spread(network(name))
     x = images(net)
     with torch.no_grad():
-        ready = Ready(net, torch.float32, 3)
-        found, expected = ready(x), net(x)
+        packed = PackedNetwork(net, torch.float32, 3)
+        found, expected = packed(x), net(x)
     assert expected.std() > 0.02
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_logits_in_bfloat16_are_as_near_as_the_networks(name: str) -> None:
+def test_logits_in_bfloat16_are_as_accurate_as_the_networks(name: str) -> None:
     net = spread(network(name))
     x = images(net, 8)
     truth = exact(net, x)
     with torch.no_grad():
-        found = Ready(net, torch.bfloat16, 8)(x)
+        found = PackedNetwork(net, torch.bfloat16, 8)(x)
         with torch.autocast("cpu", torch.bfloat16):
             plain = net(x)
     assert found.dtype == plain.dtype == torch.bfloat16
@@ -78,64 +78,63 @@ def test_any_size_of_image(size: int) -> None:
     with torch.no_grad():
         expected = net(x)
         scale = float(expected.abs().max())
-        torch.testing.assert_close(Ready(net, torch.float32, 2)(x), expected, rtol=1e-4, atol=1e-5 * scale)
-        found = Ready(net, torch.bfloat16, 2)(x).float()
+        torch.testing.assert_close(PackedNetwork(net, torch.float32, 2)(x), expected, rtol=1e-4, atol=1e-5 * scale)
+        found = PackedNetwork(net, torch.bfloat16, 2)(x).float()
         torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05 * scale)
 
 
 def test_any_number_and_layout_of_images() -> None:
     net = spread(network())
-    ready = Ready(net, torch.float32, 64)
+    packed = PackedNetwork(net, torch.float32, 64)
     x = images(net, 9)
     with torch.no_grad():
         expected = net(x)
         for given in (x, x.contiguous(memory_format=torch.channels_last), x.flip(0).flip(0)):
-            torch.testing.assert_close(ready(given), expected, rtol=1e-4, atol=1e-4)
-        one_by_one = torch.cat([ready(each[None]) for each in x])
+            torch.testing.assert_close(packed(given), expected, rtol=1e-4, atol=1e-4)
+        one_by_one = torch.cat([packed(each[None]) for each in x])
         torch.testing.assert_close(one_by_one, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["paper", "torchvision"])  # without and with dropout before fc6
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_images_in_parts_are_images_together(name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_of_a_batch_give_the_logits_of_the_batch(name: str, dtype: torch.dtype) -> None:
     net = spread(network(name))
     x = images(net, 7)
     with torch.no_grad():
-        whole = Ready(net, dtype, 7)
-        monkeypatch.setattr("alexnet.model.inference.LARGEST", 1)
-        parts = Ready(net, dtype, 7)
-        assert (whole.together >= 7, parts.together) == (True, 1)
+        whole = PackedNetwork(net, dtype, 7)
+        chunks = PackedNetwork(net, dtype, 7, max_activation_bytes=1)
+        assert (whole.images_at_once >= 7, chunks.images_at_once) == (True, 1)
         scale = float(whole(x).abs().max())
-        torch.testing.assert_close(parts(x), whole(x), rtol=0, atol=(1e-5 if dtype == torch.float32 else 0.02) * scale)
+        torch.testing.assert_close(chunks(x), whole(x), rtol=0, atol=(1e-5 if dtype == torch.float32 else 0.02) * scale)
 
 
-def test_when_it_stands_for_the_network() -> None:
+def test_when_weights_can_be_packed() -> None:
     net, x = network(), torch.zeros(1, 3, 99, 99)
-    assert not ready_for(net, x, torch.float32)  # gradients are on
+    assert not can_pack(net, x, torch.float32)  # gradients are on
     with torch.no_grad():
-        assert ready_for(net, x, torch.float32)
-        assert ready_for(net, x, torch.bfloat16)
-        assert not ready_for(net, x, torch.float16)
-        assert not ready_for(net, x.double(), torch.float64)
-        assert not ready_for(net, x[0], torch.float32)
-        assert not ready_for(net, x.to("meta"), torch.float32)
-        assert not ready_for(net.train(), x, torch.float32)
+        assert can_pack(net, x, torch.float32)
+        assert can_pack(net, x, torch.bfloat16)
+        assert not can_pack(net, x, torch.float16)
+        assert not can_pack(net, x.double(), torch.float64)
+        assert not can_pack(net, x[0], torch.float32)
+        assert not can_pack(net, x.to("meta"), torch.float32)
+        assert not can_pack(net.train(), x, torch.float32)
         net.eval()
         handle = net.get_submodule("relu3").register_forward_hook(lambda *_: None)
-        assert not ready_for(net, x, torch.float32)
+        assert not can_pack(net, x, torch.float32)
         handle.remove()
-        assert ready_for(net, x, torch.float32)
+        assert can_pack(net, x, torch.float32)
 
 
-def test_state_changes_with_the_weights() -> None:
+def test_the_version_changes_with_the_weights() -> None:
     net = network()
-    states = [state_of(net)]
+    versions = [weights_version(net)]
     with torch.no_grad():
         net.get_parameter("fc8.bias").add_(1)
-        states.append(state_of(net))
+        versions.append(weights_version(net))
         net.load_state_dict(net.state_dict())
-        states.append(state_of(net))
+        versions.append(weights_version(net))
         net.get_submodule("conv1").weight = torch.nn.Parameter(net.get_parameter("conv1.weight").clone())
-        states.append(state_of(net))
-    assert len(set(states)) == 4
-    assert state_of(net) == states[-1]
+        versions.append(weights_version(net))
+    assert len(set(versions)) == 4
+    assert weights_version(net) == versions[-1]

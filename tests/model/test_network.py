@@ -9,7 +9,6 @@ from torch.nn import functional as F
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from alexnet import AlexNet
-from alexnet.model.network import kept
 
 NARROW = {"width": 1 / 12, "classes": 7}
 
@@ -49,7 +48,7 @@ def test_the_image_is_padded_on_the_right_and_at_the_bottom_only():
 
 
 def test_forward_is_the_papers_order_of_plain_operations():
-    """ReLU, then normalisation within each tower, then pooling; two groups; dropout as a factor in testing."""
+    """ReLU, normalisation within each tower, pooling; two groups; in testing dropout is a factor."""
     network = AlexNet(**NARROW, input_size=67).double().eval()
     x = torch.randn(3, 3, 67, 67, dtype=torch.float64) * 60
 
@@ -69,26 +68,6 @@ def test_forward_is_the_papers_order_of_plain_operations():
     y = 0.5 * F.relu(F.linear(y, n.fc6.weight, n.fc6.bias))
     y = 0.5 * F.relu(F.linear(y, n.fc7.weight, n.fc7.bias))
     torch.testing.assert_close(network(x), F.linear(y, n.fc8.weight, n.fc8.bias))
-
-
-def test_dropout_does_not_rescale():
-    network = AlexNet(**NARROW, input_size=67).train()
-    x = torch.full((1000, 40), 3.0)
-    dropped = network.drop6(x)
-    assert set(dropped.unique().tolist()) == {0.0, 3.0}
-    assert abs((dropped == 0).float().mean() - 0.5) < 0.01
-    assert torch.equal(network.eval().drop6(x), x / 2)
-
-
-@pytest.mark.parametrize("p", [0.0, 0.25, 0.5, 0.9, 1.0])
-def test_dropout_keeps_each_unit_by_itself(p: float):
-    mask = kept((500, 1001), p, torch.device("cpu")).double()
-    assert abs(mask.mean() - (1 - p)) < 4 * math.sqrt(p * (1 - p) / mask.numel()) + 2**-15
-    if 0 < p < 1:
-        columns, shifted = mask[:, :-1].flatten(), mask[:, 1:].flatten()
-        neighbours = torch.corrcoef(torch.stack([columns, shifted]))[0, 1]
-        rows = torch.corrcoef(torch.stack([mask[:-1].flatten(), mask[1:].flatten()]))[0, 1]
-        assert abs(neighbours) < 5 / math.sqrt(columns.numel()) and abs(rows) < 5 / math.sqrt(columns.numel())
 
 
 def test_initial_weights_have_the_papers_distribution():
@@ -121,8 +100,8 @@ def test_other_input_sizes_work(size):
         assert network(torch.empty(2, 3, size, size)).shape == (2, 3)
 
 
-def test_hooks_see_what_each_stage_gave():
-    """In testing nothing is overwritten: the output of conv1 has negative values, relu1 is its positive part."""
+def test_hooks_see_the_output_of_each_stage():
+    """In testing nothing is overwritten: conv1's output has negative values, and relu1 is its positive part."""
     network = AlexNet(**NARROW, input_size=67).eval()
     out = create_feature_extractor(network, ["conv1", "relu1", "norm2", "fc7", "relu7", "fc8"])(
         torch.randn(2, 3, 67, 67) * 60
@@ -133,7 +112,7 @@ def test_hooks_see_what_each_stage_gave():
     assert out["fc8"].shape == (2, 7)
 
 
-def test_channels_last_gives_the_same():
+def test_channels_last_memory_gives_the_same_logits():
     network = AlexNet(**NARROW, input_size=67).eval()
     x = torch.randn(2, 3, 67, 67) * 60
     expected = network(x)
@@ -163,7 +142,7 @@ def test_the_compiled_network_gives_the_same_outputs_and_gradients():
         ((), "at least 36 pixels"),
     ],
 )
-def test_what_cannot_be_built_is_said(arguments, sentence):
+def test_unbuildable_networks_are_explained(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
         AlexNet(*arguments, input_size=30)
 

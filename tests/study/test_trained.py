@@ -24,7 +24,7 @@ def test_answers_without_gradients_are_those_with_them(run: Path, dtype: torch.d
         with torch.inference_mode():
             ready = net(x)
     assert plain.requires_grad
-    assert net._ready is not None
+    assert net._packed is not None
     assert ready.dtype == plain.dtype == dtype
     tolerance = 1e-4 if dtype == torch.float32 else 0.03
     torch.testing.assert_close(ready, plain, rtol=tolerance, atol=tolerance * float(ready.abs().max()))
@@ -52,7 +52,7 @@ def test_copies_and_pickles_answer_alike(run: Path, tmp_path: Path) -> None:
     with torch.inference_mode():
         expected = net(x)
         for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
-            assert other._ready is None
+            assert other._packed is None
             assert torch.equal(other(x), expected)
 
 

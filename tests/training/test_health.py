@@ -62,7 +62,7 @@ def test_the_first_layer_that_is_not_finite_is_named():
     assert health.first_not_finite(network) == "the gradient of conv3.weight"
     network.conv3.weight.grad = None
     infinite = torch.full((16, network.fc7.in_features), float("inf")), torch.ones(16, network.fc7.out_features)
-    setattr(network.fc7.weight, "factors", [infinite])  # noqa: B010 (as a backward pass does)
+    setattr(network.fc7.weight, "deferred", [infinite])  # noqa: B010 (as a backward pass does)
     assert health.first_not_finite(network) == "the gradient of fc7.weight"
     assert "the gradient of fc7.weight has norm inf" in health.steepest_gradient(network)
     with torch.no_grad():

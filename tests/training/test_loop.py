@@ -16,7 +16,7 @@ from alexnet.config import CheckpointConfig, OptimConfig, ScheduleConfig
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store.reader import Store
 from alexnet.files import lock
-from alexnet.model.linear import Linear, factors
+from alexnet.model.linear import Linear, deferred
 from alexnet.recipes import RECIPES, recipe
 from alexnet.training import checkpoint, loop
 from alexnet.training.metrics import read_lines
@@ -111,25 +111,25 @@ def test_weights_that_are_not_finite_are_never_saved(noise, tmp_path, config):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_gradients_in_factors_make_the_same_run_as_whole_ones(dtype, noise, tmp_path, config):
+def test_deferred_gradients_make_the_same_run_as_whole_ones(dtype, noise, tmp_path, config):
     config = dataclasses.replace(config, batch_size=18, dtype=dtype)
     forms = []
 
     def look(state) -> None:
         weight = state.network.fc6.weight
-        forms.append("factors" if factors(weight) and weight.grad is None else "whole")
+        forms.append("deferred" if deferred(weight) and weight.grad is None else "whole")
 
     def keep_whole(state) -> None:
         for module in state.network.modules():
             if isinstance(module, Linear):
-                module.keeps_factors = False
+                module.defers_weight_gradient = False
 
-    loop.train(noise, tmp_path / "factors", config, step=step_then(look))
-    if "factors" not in forms:
-        pytest.skip("a processor whose kernels keep no factors")
+    loop.train(noise, tmp_path / "deferred", config, step=step_then(look))
+    if "deferred" not in forms:
+        pytest.skip("no kernels that take deferred gradients here")
     loop.train(noise, tmp_path / "whole", config, step=step_then(look, before=keep_whole))
-    assert forms == ["factors"] * 6 + ["whole"] * 6
-    assert_same_run(tmp_path / "factors", tmp_path / "whole")
+    assert forms == ["deferred"] * 6 + ["whole"] * 6
+    assert_same_run(tmp_path / "deferred", tmp_path / "whole")
 
 
 def test_without_a_validation_split_it_trains_by_epochs(tmp_path, config):

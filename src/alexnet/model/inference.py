@@ -1,8 +1,7 @@
-"""A network made ready to answer on a CPU: the same layers, without all that only training needs.
+"""Inference on a CPU from packed weights: converted and laid out for oneDNN once, not in each call.
 
-Weights are converted to the number format and laid out for oneDNN once, not in every call; ReLU is part of the
-product before it, dropout's factor part of the weights after it; pooling does not note where its maxima were. Values
-are those of `AlexNet` in eval mode but for rounding.
+Also, each ReLU is computed with the layer before it, dropout's factor is multiplied into the weights after it, and
+pooling does not store where its maxima were. Values are those of `AlexNet` in eval mode but for rounding.
 """
 
 from __future__ import annotations
@@ -16,21 +15,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from alexnet.model.convolution import blocks, first, in_blocks, over_blocks
 from alexnet.model.cpu import kernels
+from alexnet.model.cpu.convolution import conv1, is_first_layer, space_to_depth, space_to_depth_weight
 from alexnet.model.layers import Layer, Shape
 from alexnet.model.network import AlexNet
 from alexnet.model.stage import fusible, watched
 
 Step = Callable[[Tensor], Tensor]
 
-LARGEST = 8 << 20
-"""Bytes of an activation at most: so many stay in cache, and below 32 MiB the GNU C library keeps freed memory for the
-next tensor instead of asking the system again, which took a fifth of the time of 64 images."""
+MAX_ACTIVATION_BYTES = 8 << 20
+"""Most bytes of an activation in the convolutions. They stay in cache, and the GNU C library keeps freed memory of less
+than 32 MiB for the next tensor: asking the system again took a fifth of the time of 64 images."""
 
 
-def ready_for(network: AlexNet, x: Tensor, dtype: torch.dtype) -> bool:
-    """Whether `Ready` can stand for `network` with `x`: nobody learns, nobody looks in between, on a CPU."""
+def can_pack(network: AlexNet, x: Tensor, dtype: torch.dtype) -> bool:
+    """Whether a `PackedNetwork` can compute network(x) in `dtype`: on a CPU, in eval mode, no gradients, no hooks."""
     return (
         isinstance(x, Tensor)
         and not network.training
@@ -47,65 +46,63 @@ def ready_for(network: AlexNet, x: Tensor, dtype: torch.dtype) -> bool:
     )
 
 
-def state_of(network: AlexNet) -> tuple[tuple[int, int], ...]:
-    """Changes when a weight is replaced or changed in place (but not through `.data`, which PyTorch hides)."""
+def weights_version(network: AlexNet) -> tuple[tuple[int, int], ...]:
+    """Changes when a weight is replaced or changed in place (but not through `.data`, which PyTorch does not show)."""
     return tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in network.parameters())
 
 
-def _through(steps: list[Step], x: Tensor) -> Tensor:
-    for step in steps:
-        x = step(x)
-    return x
+class PackedNetwork:
+    """`network` in eval mode in `dtype`: images [B, 3, S, S] to logits [B, classes] of `dtype`.
 
-
-class Ready:
-    """`network` in eval mode, computing in `dtype`: images [B, 3, S, S] to logits [B, classes] of `dtype`.
-
-    It keeps the weights as they are now. `batch` is the number of images that the layout suits best; any will do.
-    Through the convolutions go as many together as `LARGEST` allows, through the fully connected layers all.
+    Packs the weights as they are now. The layout suits a batch of `batch` images best and works for any. The
+    convolutions compute `images_at_once`, so that no activation is larger than `max_activation_bytes`; the fully
+    connected layers compute the whole batch.
     """
 
-    def __init__(self, network: AlexNet, dtype: torch.dtype, batch: int) -> None:
+    def __init__(
+        self, network: AlexNet, dtype: torch.dtype, batch: int, max_activation_bytes: int = MAX_ACTIVATION_BYTES
+    ) -> None:
         layers = list(network.layers)
         end = next(at for at, layer in enumerate(layers) if layer.kind in ("dropout", "fc"))
         largest = max(math.prod(layer.outputs) for layer in layers[:end]) * dtype.itemsize
-        self.dtype, self.together = dtype, max(1, LARGEST // largest)
-        self.batch = min(batch, self.together)
+        self.dtype, self.images_at_once = dtype, max(1, max_activation_bytes // largest)
+        self.batch = min(batch, self.images_at_once)
         with torch.no_grad():
-            start, done = self._start(network, layers)
-            self.convolutions = [start, *self._steps(network, layers[done:end])]
-            self.full = list(self._steps(network, layers[end:]))
+            first, count = self._first_step(network, layers)
+            self.convolutions = [first, *self._steps(network, layers[count:end])]
+            self.fully_connected = list(self._steps(network, layers[end:]))
 
     def __call__(self, x: Tensor) -> Tensor:
-        parts = [_through(self.convolutions, part) for part in x.tensor_split(-(-len(x) // self.together))]
-        return _through(self.full, torch.cat(parts) if len(parts) > 1 else parts[0])
+        chunks = x.tensor_split(-(-len(x) // self.images_at_once))
+        features = [_apply(self.convolutions, chunk) for chunk in chunks]
+        return _apply(self.fully_connected, torch.cat(features) if len(features) > 1 else features[0])
 
-    def _start(self, network: AlexNet, layers: list[Layer]) -> tuple[Step, int]:
-        """What makes of images what the layers take, and how many of the first of them it is itself."""
+    def _first_step(self, network: AlexNet, layers: list[Layer]) -> tuple[Step, int]:
+        """The step that takes the images, and how many layers it computes."""
         conv: Any = network.get_submodule(layers[1].name)
-        if layers[0].kind == "pad" and layers[1].kind == "conv" and self._goes_over_blocks(layers[1], conv):
-            rectify = isinstance(network.get_submodule(layers[2].name), nn.ReLU)
-            return self._first_over_blocks(layers[1], conv, rectify), 3 if rectify else 2
+        if layers[0].kind == "pad" and layers[1].kind == "conv" and self._is_first_layer(layers[1], conv):
+            relu = isinstance(network.get_submodule(layers[2].name), nn.ReLU)
+            return self._first_convolution(layers[1], conv, relu), 3 if relu else 2
         inputs = layers[0].outputs if layers[0].kind == "pad" else layers[0].inputs
         return lambda x: self._padded(x, inputs), int(layers[0].kind == "pad")
 
     def _steps(self, network: AlexNet, layers: list[Layer]) -> Iterator[Step]:
-        factor = 1.0  # dropout's, that the next weights take over
+        factor = 1.0  # dropout's, for the next weights
         while layers:
             stages: list[Any] = [network.get_submodule(layer.name) for layer in layers[:2]]
             layer, stage = layers[0], stages[0]
-            rectify, count = isinstance(stages[-1], nn.ReLU), 1
+            relu, count = isinstance(stages[-1], nn.ReLU), 1
             if layer.kind == "conv":
-                yield self._conv(layer, stage, rectify)
-                count += rectify
+                yield self._conv(layer, stage, relu)
+                count += relu
             elif layer.kind == "fc" and layer.groups == 1:
-                yield self._linear(layer, stage, rectify, factor)
+                yield self._linear(layer, stage, relu, factor)
                 factor = 1.0
-                count += rectify
+                count += relu
             elif layer.kind == "dropout":
                 if len(layer.inputs) > 1:
                     yield lambda x: x.flatten(1)
-                factor *= 1 if stage.scaled else 1 - stage.p
+                factor *= 1 if stage.inverted else 1 - stage.p
             elif layer.kind == "norm" and fusible(torch.empty(1, *layer.inputs, dtype=self.dtype), stages) == 2:
                 yield self._norm_and_pool(layers[:2], *stages)
                 count = 2
@@ -120,61 +117,58 @@ class Ready:
                 yield copy.deepcopy(stage).to(self.dtype)
             layers = layers[count:]
 
-    def _padded(self, x: Tensor, to: Shape) -> Tensor:
-        """With zeros at the right and at the bottom, converted and channels last in one pass."""
-        y = torch.empty((len(x), *to), dtype=self.dtype, memory_format=torch.channels_last)
+    def _padded(self, x: Tensor, shape: Shape) -> Tensor:
+        """x converted and in channels-last memory, with zeros on the right and at the bottom up to `shape`."""
+        y = torch.empty((len(x), *shape), dtype=self.dtype, memory_format=torch.channels_last)
         height, width = x.shape[2:]
         y[:, :, :height, :width] = x
         y[:, :, height:] = 0
         y[:, :, :, width:] = 0
         return y
 
-    def _goes_over_blocks(self, layer: Layer, conv: Any) -> bool:
+    def _is_first_layer(self, layer: Layer, conv: Any) -> bool:
         example = torch.empty(1, *layer.inputs, dtype=self.dtype)
-        settings = conv.weight, conv.stride, conv.padding, layer.groups
-        return self.dtype == torch.bfloat16 and in_blocks(example, *settings)
+        form = conv.weight, conv.stride, conv.padding, layer.groups
+        return self.dtype == torch.bfloat16 and is_first_layer(example, *form)
 
-    def _first_over_blocks(self, layer: Layer, conv: Any, rectify: bool) -> Step:
-        """The first convolution in bfloat16; blocks that reach past the image are its padding."""
-        side, size = layer.stride, layer.kernel_size
-        if kernels.has_pairs():
-            height, width = ((n - 1) * side + size for n in layer.outputs[1:])
+    def _first_convolution(self, layer: Layer, conv: Any, relu: bool) -> Step:
+        """The zero padding and first convolution in bfloat16, by its kernel or after space-to-depth."""
+        stride, size = layer.stride, layer.kernel_size
+        if kernels.has("conv1", self.dtype):
+            height, width = ((length - 1) * stride + size for length in layer.outputs[1:])
             weight, bias = (t.detach().clone() for t in (conv.weight, conv.bias))
-            return lambda x: first(blocks(x, 1, height, width, self.dtype), weight, bias, side, rectify)
-        height, width = (length - 1 + -(-size // side) for length in layer.outputs[1:])
-        weight = over_blocks(conv.weight, side).contiguous(memory_format=torch.channels_last)
-        after = "relu" if rectify else "none"
-        product = self._packed_conv(weight, conv.bias, (1, 1), (0, 0), 1, (height, width), after)
-        return lambda x: product(blocks(x, side, height, width, torch.bfloat16))
+            return lambda x: conv1(space_to_depth(x, 1, height, width, self.dtype), weight, bias, stride, relu)
+        height, width = (length - 1 + -(-size // stride) for length in layer.outputs[1:])
+        weight = space_to_depth_weight(conv.weight, stride).contiguous(memory_format=torch.channels_last)
+        convolution = self._packed_conv(weight, conv.bias, (1, 1), (0, 0), 1, (height, width), relu)
+        return lambda x: convolution(space_to_depth(x, stride, height, width, torch.bfloat16))
 
-    def _conv(self, layer: Layer, conv: Any, rectify: bool) -> Step:
-        after = "relu" if rectify else "none"
-        return self._packed_conv(
-            conv.weight, conv.bias, conv.stride, conv.padding, layer.groups, layer.inputs[1:], after
-        )
+    def _conv(self, layer: Layer, conv: Any, relu: bool) -> Step:
+        form = conv.stride, conv.padding, layer.groups
+        return self._packed_conv(conv.weight, conv.bias, *form, layer.inputs[1:], relu)
 
     def _packed_conv(
-        self, weight: Tensor, bias: Tensor, stride: Any, padding: Any, groups: int, size: tuple[int, ...], after: str
+        self, weight: Tensor, bias: Tensor, stride: Any, padding: Any, groups: int, size: tuple[int, ...], relu: bool
     ) -> Step:
         weight, bias = weight.detach().to(self.dtype), bias.detach().to(self.dtype)
         form = list(padding), list(stride), [1, 1], groups
         shape = [self.batch, weight.shape[1] * groups, *size]
         packed = torch.ops.mkldnn._reorder_convolution_weight(weight, *form, shape)
-        convolution = torch.ops.mkldnn._convolution_pointwise
-        return lambda x: convolution(x, packed, bias, *form, after, [], "")
+        convolution, activation = torch.ops.mkldnn._convolution_pointwise, "relu" if relu else "none"
+        return lambda x: convolution(x, packed, bias, *form, activation, [], "")
 
-    def _linear(self, layer: Layer, linear: Any, rectify: bool, factor: float) -> Step:
+    def _linear(self, layer: Layer, linear: Any, relu: bool, factor: float) -> Step:
         weight = (linear.weight.detach() * factor).to(self.dtype)
-        if len(layer.inputs) > 1:  # the pixels lie one after the other in memory, each with its channels
+        if len(layer.inputs) > 1:  # from the order of the shape to the order in channels-last memory
             channels, height, width = layer.inputs
             weight = weight.unflatten(1, (channels, height, width)).permute(0, 2, 3, 1).flatten(1)
         packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
         bias = None if linear.bias is None else linear.bias.detach().to(self.dtype)
-        product, after = torch.ops.mkldnn._linear_pointwise, "relu" if rectify else "none"
+        multiply, activation = torch.ops.mkldnn._linear_pointwise, "relu" if relu else "none"
 
         def step(x: Tensor) -> Tensor:
             flat = x.permute(0, 2, 3, 1).flatten(1) if x.dim() == 4 else x
-            return product(flat, packed, bias, after, [], "")
+            return multiply(flat, packed, bias, activation, [], "")
 
         return step
 
@@ -196,7 +190,7 @@ class Ready:
     def _norm_and_pool(self, layers: list[Layer], norm: Any, pool: Any) -> Step:
         channels, height, width = layers[0].inputs
         out, window = layers[1].outputs[1:], (pool.kernel_size, pool.stride)
-        relu = 0  # it has been part of the product
+        relu = False  # computed with the convolution
         settings = norm.groups, norm.size // 2, relu, norm.alpha, norm.k
 
         def step(x: Tensor) -> Tensor:
@@ -208,3 +202,9 @@ class Ready:
 
     def _empty(self, batch: int, layer: Layer) -> Tensor:
         return torch.empty((batch, *layer.outputs), dtype=self.dtype, memory_format=torch.channels_last)
+
+
+def _apply(steps: list[Step], x: Tensor) -> Tensor:
+    for step in steps:
+        x = step(x)
+    return x

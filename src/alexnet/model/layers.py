@@ -1,7 +1,8 @@
-"""What a network consists of, worked out from its settings: every stage with its name, shapes and size.
+"""The stages of a network, computed from its configuration: name, shapes and size of each.
 
-The network (`network.py`) is built from this list, `alexnet describe` prints it, and what the two towers exchange
-(`towers.py`) follows from it. SPEC: paper, section 3.5; the program's definitions 145, 147, 148, 150.
+`network.py` builds the network from this list, `alexnet describe` prints it, and `towers.py` reads from it what the
+towers exchange. Sources: paper, section 3.5; docs/specification.md, "The network", "The bigger network", "The
+comparisons the original ran".
 """
 
 import dataclasses
@@ -18,7 +19,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Layer:
-    """One stage. Shapes are those of one image: (channels, height, width), or (units,)."""
+    """One stage. Shapes are of one image: (channels, height, width), or (units,)."""
 
     name: str
     kind: Kind
@@ -27,13 +28,16 @@ class Layer:
     kernel_size: int = 0
     stride: int = 1
     padding: int = 0
-    """On all sides; `pad`: at the right and at the bottom."""
+    """Pixels on each side; `pad`: only on the right and at the bottom."""
     groups: int = 1
-    """Parts of the channels or units that see only themselves."""
+    """Groups of channels or units, each connected only to itself."""
 
     @property
     def weight_shape(self) -> Shape:
-        """As PyTorch keeps it: out x in / groups [x height x width]; `local`: that for each place. () for none."""
+        """PyTorch's: (out, in / groups, height, width) or (out, in / groups); `local`: (H' W', out, in height width).
+
+        () for stages without weights.
+        """
         if self.kind == "fc":
             return self.outputs[0], math.prod(self.inputs) // self.groups
         if self.kind == "conv":
@@ -44,37 +48,37 @@ class Layer:
 
     @property
     def parameters(self) -> int:
-        """Weights and biases (one for each kernel or unit; `local`: one for each output)."""
+        """Weights and biases: one bias for each kernel or unit (`local`: for each output)."""
         biases = math.prod(self.outputs) if self.kind == "local" else self.outputs[0]
         return math.prod(self.weight_shape) + biases if self.weight_shape else 0
 
     @property
     def multiply_adds(self) -> int:
-        """Of weights with inputs, for one image."""
-        places = math.prod(self.outputs[1:]) if self.kind == "conv" else 1
-        return math.prod(self.weight_shape) * places if self.weight_shape else 0
+        """Multiplications of weights with inputs, for one image forward."""
+        positions = math.prod(self.outputs[1:]) if self.kind == "conv" else 1
+        return math.prod(self.weight_shape) * positions if self.weight_shape else 0
 
 
 def layers_of(config: NetworkConfig) -> tuple[Layer, ...]:
-    """The stages, first to last.
+    """The stages, from first to last.
 
-    Raises ValueError for settings that do not fit each other, and for images of which nothing is left to pool.
+    Raises ValueError for settings that contradict each other, and for images too small to pool.
     """
     _check(config)
     layers = _stages(config)
     if layers is None:
         sizes = range(config.input_size + 1, 1000)
-        least = next(size for size in sizes if _stages(dataclasses.replace(config, input_size=size)))
+        smallest = next(size for size in sizes if _stages(dataclasses.replace(config, input_size=size)))
         raise ValueError(
-            f"network.input_size is {config.input_size}; this network needs images of at least {least} pixels."
+            f"network.input_size is {config.input_size}; this network needs images of at least {smallest} pixels."
         )
     return layers
 
 
 def initial_values(config: NetworkConfig) -> dict[str, tuple[float, float]]:
-    """Standard deviation of the weights and bias at the start of each layer that has weights.
+    """Standard deviation of the initial weights, and initial bias, of each layer with weights, by its name.
 
-    The sixth convolution starts as the fifth does (neither source says).
+    conv6 starts like conv5: neither source says how.
     """
     names = FOUR_LAYERS if config.architecture == "four-layer" else EIGHT_LAYERS
     values = dict(zip(names, zip(config.initial_std, config.initial_bias, strict=True), strict=True))
@@ -107,17 +111,17 @@ def _check(config: NetworkConfig) -> None:
 
 
 def _stages(config: NetworkConfig) -> tuple[Layer, ...] | None:
-    """The stages; None where a window is larger than what is left of the image."""
-    stages = Stages(config)
+    """The stages; None where a window is larger than the map it slides over."""
+    stages = StageList(config)
     (four_layers if config.architecture == "four-layer" else eight_layers)(stages, config)
     fits = all(min(layer.outputs) >= 1 for layer in stages.layers)
     return tuple(stages.layers) if fits else None
 
 
-def eight_layers(add: "Stages", config: NetworkConfig) -> None:
-    """The paper's table, with what `config` changes in it."""
+def eight_layers(add: "StageList", config: NetworkConfig) -> None:
+    """The paper's network (section 3.5), with what `config` changes."""
     k, p, towers = config.channels, config.padding, config.towers
-    seeing_both = 1 if config.exchange else towers  # groups of the layers before which the towers exchange
+    after_exchange = 1 if config.exchange else towers  # groups of the layers before which the towers exchange
 
     add.conv("conv1", k[0], 11, stride=4, padding=p[0], ceil_mode=config.conv1_ceil_mode)
     for what in config.after_conv1.split("-"):
@@ -128,7 +132,7 @@ def eight_layers(add: "Stages", config: NetworkConfig) -> None:
             add.after("2", what)
     add.after("2", "pool")
     if "conv3" not in config.without_layers:
-        add.conv("conv3", k[2], 3, padding=p[2], groups=seeing_both)
+        add.conv("conv3", k[2], 3, padding=p[2], groups=after_exchange)
         add.after("3", "activation")
     if "conv4" not in config.without_layers:
         add.conv("conv4", k[3], 3, padding=p[3], groups=towers)
@@ -145,15 +149,15 @@ def eight_layers(add: "Stages", config: NetworkConfig) -> None:
             number = name[-1]
             if config.dropout_on == "inputs":
                 add.after(number, "dropout")
-            add.fc(name, add.scaled(config.fc_units), groups=seeing_both)
+            add.fc(name, add.scaled(config.fc_units), groups=after_exchange)
             add.after(number, "activation")
             if config.dropout_on == "outputs":
                 add.after(number, "dropout")
     add.fc("fc8", config.classes)
 
 
-def four_layers(add: "Stages", config: NetworkConfig) -> None:
-    """The CIFAR-10 network: two convolutions, two layers whose kernels differ from place to place."""
+def four_layers(add: "StageList", config: NetworkConfig) -> None:
+    """The program's CIFAR-10 network: two convolutions, and two layers that do not share their kernels (`local`)."""
     k, p = config.channels, config.padding
     for i, number in enumerate("12"):
         add.conv(f"conv{number}", k[i], 5, padding=p[i])
@@ -165,8 +169,8 @@ def four_layers(add: "Stages", config: NetworkConfig) -> None:
     add.fc("fc10", config.classes)
 
 
-class Stages:
-    """A list of stages that grows, each taking what the one before gives."""
+class StageList:
+    """Stages so far; each new stage takes the output of the last."""
 
     def __init__(self, config: NetworkConfig) -> None:
         self.config = config
@@ -174,7 +178,7 @@ class Stages:
         self.layers: list[Layer] = []
 
     def scaled(self, count: int) -> int:
-        """Kernels or units at the network's width, the same number for each tower."""
+        """`count` kernels or units times `config.width`, rounded so that every tower has equally many."""
         towers = self.config.towers
         return towers * max(1, round(count / towers * self.config.width))
 
@@ -195,7 +199,7 @@ class Stages:
     ) -> None:
         channels, side, _ = self.shape
         if ceil_mode:
-            # The last row and column of windows may reach past the image: zeros on the right and at the bottom only.
+            # The last windows reach past the image, so zeros go on the right and at the bottom only.
             missing = max(0, -(side + 2 * padding - size) % stride)
             if missing:
                 self.add(f"pad{name[-1]}", "pad", (channels, side + missing, side + missing), padding=missing)
@@ -212,7 +216,7 @@ class Stages:
         self.add(name, "fc", (units,), groups=groups)
 
     def after(self, number: str, what: str) -> None:
-        """What follows the layer of this number, if the settings have it."""
+        """Adds `what` after the layer with this number, if the configuration has it."""
         config = self.config
         if what == "activation":
             self.add(f"{config.activation}{number}", "activation", self.shape)

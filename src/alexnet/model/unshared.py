@@ -1,4 +1,4 @@
-"""Two layers that PyTorch lacks: fully connected in groups, and convolution with kernels that are not shared."""
+"""Two layers that PyTorch lacks: grouped fully connected, and locally connected (convolution without sharing)."""
 
 import torch
 from torch import Tensor, nn
@@ -6,9 +6,10 @@ from torch.nn import functional as F
 
 
 class GroupedLinear(nn.Module):
-    """`nn.Linear` in `groups` parts of inputs and outputs that see only each other: [B, in] to [B, out].
+    """`nn.Linear` in `groups`, each from its own inputs to its own outputs: [B, in] to [B, out].
 
-    What towers that never exchange have for fc6 and fc7 (the program's definition 150). Weight [out, in / groups].
+    fc6 and fc7 of towers that never exchange (docs/specification.md, "The comparisons the original ran", definition
+    150). Weight [out, in / groups], bias [out].
     """
 
     def __init__(self, in_features: int, out_features: int, groups: int) -> None:
@@ -18,17 +19,18 @@ class GroupedLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_features))
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = zip(*(t.chunk(self.groups, -1) for t in (x, self.bias)), self.weight.chunk(self.groups), strict=True)
-        return torch.cat([F.linear(part, weight, bias) for part, bias, weight in parts], 1)
+        groups = zip(x.chunk(self.groups, 1), self.weight.chunk(self.groups), self.bias.chunk(self.groups), strict=True)
+        return torch.cat([F.linear(inputs, weight, bias) for inputs, weight, bias in groups], 1)
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}, groups={self.groups}"
 
 
 class Local2d(nn.Module):
-    """Convolution whose kernels and biases differ from place to place: [B, in, H, W] to [B, out, H', W'].
+    """Convolution with its own kernels and biases at each output position: [B, in, H, W] to [B, out, H', W'].
 
-    The `local` layers of the program's CIFAR-10 networks. Weight [H' W', out, in size size], bias [out, H', W'].
+    The `local` layers of the original program's CIFAR-10 networks. Stride 1. Weight [H' W', out, in K K], bias [out,
+    H', W'].
     """
 
     def __init__(self, in_channels: int, outputs: tuple[int, ...], kernel_size: int, padding: int) -> None:
@@ -40,7 +42,7 @@ class Local2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        windows = F.unfold(x, self.kernel_size, padding=self.padding)  # [B, in size size, H' W']
+        windows = F.unfold(x, self.kernel_size, padding=self.padding)  # [B, in K K, H' W']
         y = torch.bmm(windows.permute(2, 0, 1), self.weight.transpose(1, 2))  # [H' W', B, out]
         return y.permute(1, 2, 0).unflatten(2, self.outputs[1:]) + self.bias
 

@@ -14,7 +14,7 @@ from alexnet.data.image.decode import decode
 from alexnet.data.image.resize import rescale
 from alexnet.files.arrays import read_array
 from alexnet.model.cpu.kernels import computed_in
-from alexnet.model.inference import Ready, ready_for, state_of
+from alexnet.model.inference import PackedNetwork, can_pack, weights_version
 from alexnet.model.input import views
 from alexnet.model.network import AlexNet
 from alexnet.training import checkpoint
@@ -86,18 +86,18 @@ class TrainedAlexNet(AlexNet):
     config: TrainConfig
     classes: tuple[Class, ...]
     preprocess: Preprocess
-    _ready: tuple[object, Ready] | None = None
+    _packed: tuple[object, PackedNetwork] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, 3, S, S] to logits [B, classes]."""
         dtype = computed_in(x) if isinstance(x, Tensor) else torch.float32
-        if not ready_for(self, x, dtype):
+        if not can_pack(self, x, dtype):
             return super().forward(x)
-        state = dtype, state_of(self)
-        if self._ready is None or self._ready[0] != state:
-            self._ready = None  # free the old copy before the new one is made
-            self._ready = state, Ready(self, dtype, len(x))
-        return self._ready[1](x)
+        version = dtype, weights_version(self)
+        if self._packed is None or self._packed[0] != version:
+            self._packed = None  # free the old copy before the new one is made
+            self._packed = version, PackedNetwork(self, dtype, len(x))
+        return self._packed[1](x)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """As `AlexNet.reset_parameters`, but nothing on the meta device (`load`): there torch would import its compiler
@@ -106,8 +106,8 @@ class TrainedAlexNet(AlexNet):
             super().reset_parameters(generator)
 
     def __getstate__(self) -> dict[str, object]:
-        """What copies and pickles hold: all but the weights laid out for inference, which suit this process only."""
-        return {name: value for name, value in self.__dict__.items() if name != "_ready"}
+        """What copies and pickles hold: all but the weights packed for inference, which suit this process only."""
+        return {name: value for name, value in self.__dict__.items() if name != "_packed"}
 
 
 def load(run: str | Path, device: str = "auto", checkpoint_name: str = "best") -> TrainedAlexNet:

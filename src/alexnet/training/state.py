@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from alexnet.config import TrainConfig
 from alexnet.data.store.reader import Store
-from alexnet.model.linear import keep_factors
+from alexnet.model.linear import defer_weight_gradients
 from alexnet.model.network import AlexNet
 from alexnet.model.towers import Exchange, own_part, share_dropout, split_towers, whole_values
 from alexnet.training import checkpoint, health
@@ -140,7 +140,7 @@ def parallel_model(network: AlexNet, config: TrainConfig, here: Ranks) -> nn.Mod
     if here.copies is not None:
         return DistributedDataParallel(model, process_group=here.copies)
     if not config.compile:
-        keep_factors(network)
+        defer_weight_gradients(network)
     return model
 
 

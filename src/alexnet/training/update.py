@@ -15,15 +15,15 @@ import torch
 from torch import nn
 
 from alexnet.config import OptimConfig
-from alexnet.model.linear import factors, momentum_update_
+from alexnet.model.linear import deferred, momentum_update_
 
 
 class MomentumSGD(torch.optim.Optimizer):
     """The rule above. A parameter whose learning rate is 0 is frozen: no weight decay, no coasting.
 
     `parameters` are a module's `named_parameters()`, or parameters without names, which count as weights of no layer.
-    The gradient is the mean over the minibatch, whole or as factors (`alexnet.model.linear.keep_factors`). The state of
-    each parameter is its `velocity`, of the parameter's shape.
+    The gradient is the mean over the minibatch, deferred or not (`alexnet.model.linear.defer_weight_gradients`). The
+    state of each parameter is its `velocity`, of the parameter's shape.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter] | Iterable[tuple[str, nn.Parameter]], config: OptimConfig):
@@ -57,7 +57,7 @@ class MomentumSGD(torch.optim.Optimizer):
             if group["lr"] == 0:
                 continue
             for w in group["params"]:
-                if w.grad is None and not factors(w):
+                if w.grad is None and not deferred(w):
                     continue
                 state = self.state[w]
                 if not state:
@@ -65,9 +65,9 @@ class MomentumSGD(torch.optim.Optimizer):
                 momentum_update_(w, state["velocity"], group["lr"], group["momentum"], group["weight_decay"])
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """As `torch.optim.Optimizer.zero_grad`; gradients kept as factors are always deleted."""
+        """As `torch.optim.Optimizer.zero_grad`; deferred gradients are always deleted."""
         super().zero_grad(set_to_none)
         for group in self.param_groups:
             for w in group["params"]:
-                if factors(w):
-                    del w.factors
+                if deferred(w):
+                    del w.deferred

@@ -65,16 +65,6 @@ def _full_name(name: str, dtype: torch.dtype) -> str:
     return f"{name}_{DTYPES[dtype]}"
 
 
-def has_vectors() -> bool:
-    """Whether the kernels of convolutions and linear layers were built: the processor has fused multiply-adds."""
-    return has("conv_gradient", torch.float32)
-
-
-def has_pairs() -> bool:
-    """Whether those kernels take bfloat16: the processor has dot products of its pairs."""
-    return has("conv_gradient", torch.bfloat16)
-
-
 def threads(device: torch.device) -> native.Threads | None:
     """Those on which torch computes, for work of another kind; None where `device` is no CPU or they cannot be had."""
     kernels = library() if device.type == "cpu" else None
