@@ -70,6 +70,15 @@ def test_forward_is_the_papers_order_of_plain_operations():
     torch.testing.assert_close(network(x), F.linear(y, n.fc8.weight, n.fc8.bias))
 
 
+def test_dropout_does_not_rescale():
+    network = AlexNet(**NARROW, input_size=67).train()
+    x = torch.full((1000, 40), 3.0)
+    dropped = network.drop6(x)
+    assert set(dropped.unique().tolist()) == {0.0, 3.0}
+    assert abs((dropped == 0).float().mean() - 0.5) < 0.01
+    assert torch.equal(network.eval().drop6(x), x / 2)
+
+
 def test_initial_weights_have_the_papers_distribution():
     network = AlexNet(classes=1000, width=0.5)
     for name, bias in zip(

@@ -1,4 +1,4 @@
-"""Three training steps of narrow networks, number by number against `reference`, which shares no line with them."""
+"""Three training steps of narrow networks, number by number against `reference`, which shares no code with them."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -16,16 +16,16 @@ from alexnet.training.step import update
 from alexnet.training.update import MomentumSGD
 
 VARIANTS: dict[str, Callable[..., Settings]] = {"paper": reference.paper, "original": reference.original}
-"""By the name of network and recipe, what the reference calls the same."""
+"""The reference's settings, by the name of our network and recipe."""
 
 LEARNING_RATES = [(0.01, 0.01), (0.01, 0.01), (0.001, 0.0)]
-"""Of all layers but conv1, and of conv1, in each step: a drop, and a layer that freezes."""
+"""Of all other layers, and of conv1, in each step: a drop, and a layer that freezes."""
 
-CLASSES, IMAGES, SIZE = 5, 6, 69  # 69 pixels: conv1 hangs over, and the windows of all pools are clipped
+CLASSES, IMAGES, SIZE = 5, 6, 69  # 69 pixels: the last windows of conv1 and of all pools reach past the end
 
 
 def narrow(variant: str, random: torch.Generator) -> AlexNet:
-    """In float64, with weights large enough for all stages to matter, normalisation above all."""
+    """In float64, with weights large enough for every stage to matter, normalisation above all."""
     net = AlexNet(recipes.recipe(variant).network, width=1 / 24, input_size=SIZE, classes=CLASSES).double()
     with torch.no_grad():
         for w in net.parameters():
@@ -38,13 +38,13 @@ def drawn(random: torch.Generator) -> Tensor:
 
 
 def trained(variant: str) -> tuple[dict[str, np.ndarray], list[tuple[np.ndarray, np.ndarray]], list[Step]]:
-    """The package's network: weights at the start, batches, and every step."""
+    """Initial weights, batches and steps of the package's network."""
     random = torch.Generator().manual_seed(2)
     net = narrow(variant, random).train()
     seen: dict[str, np.ndarray] = {}
 
     def keep(name: str, module: nn.Module, inputs: tuple, output: Tensor) -> None:
-        seen[name] = output.detach().numpy().copy()  # what follows may work in place
+        seen[name] = output.detach().numpy().copy()  # the next stage may work in place
 
     for name, stage in net.named_children():
         stage.register_forward_hook(functools.partial(keep, name))
@@ -78,7 +78,7 @@ def arrays(net: nn.Module) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_three_training_steps_equal_the_reference(variant: str):
     start, batches, ours = trained(variant)
-    # Where a unit is 0 anyway its mask may be anything.
+    # A unit that is 0 anyway does not show its mask.
     masks = [{name: step.stages[name] != 0 for name in ("drop6", "drop7")} for step in ours]
     settings = [VARIANTS[variant](rate=rate, rates={"conv1": conv1}) for rate, conv1 in LEARNING_RATES]
     theirs = train_steps(start, batches, masks, settings)

@@ -1,4 +1,8 @@
-"""The network's relatives: torchvision's with its own weights, Caffe's from PyTorch's parts, the sizes of SPEC."""
+"""The network's relatives: torchvision's with its own weights, Caffe's from PyTorch's layers, the original's variants.
+
+Sources: docs/specification.md, "The network", "The bigger network", "The comparisons the original ran", "What people
+confuse it with".
+"""
 
 import math
 from typing import Any
@@ -17,7 +21,7 @@ NARROW = {"width": 1 / 12, "classes": 7, "input_size": 67}
 
 
 def outputs(name: str, **overrides: Any) -> dict[str, tuple[int, ...]]:
-    """The shape that each stage gives, seen by hooks."""
+    """Output shape of each stage, as hooks see it."""
     shapes: dict[str, tuple[int, ...]] = {}
     with torch.device("meta"):
         net = AlexNet(name, **overrides).eval()
@@ -52,7 +56,7 @@ def test_every_difference_from_the_paper_has_its_reason(name):
     ("name", "count"),
     [("paper", 60_965_224), ("original", 60_965_224), ("half", 59_798_312), ("caffe", 60_965_224)],
 )
-def test_the_numbers_of_parameters_are_specs(name, count):
+def test_the_numbers_of_parameters_are_the_specifications(name, count):
     with torch.device("meta"):
         assert parameters(AlexNet(name)) == count
 
@@ -93,7 +97,7 @@ def test_towers_that_never_exchange_have_the_widths_of_definition_150():
 
 
 def test_one_tower_never_sees_the_other_unless_they_exchange():
-    """Change what the second tower of conv1 gives: the first one's fc7 changes in the paper, not in definition 150."""
+    """Changing the second tower's conv1 changes the first tower's fc7 in the paper's network, not in definition 150."""
     for name, same in (("no-exchange", True), ("paper", False)):
         net = AlexNet(name, **NARROW, initial_std=(0.02, *[0.1] * 7)).double().eval()
         seen = []
@@ -116,7 +120,7 @@ def test_the_sixth_convolution_sees_both_towers_and_keeps_the_size():
 
 
 @pytest.mark.parametrize("layer", ["conv2", "conv3", "conv4", "conv5", "fc6", "fc7"])
-def test_a_middle_layer_can_go(layer):
+def test_a_middle_layer_can_be_left_out(layer):
     paper, without = outputs("paper"), outputs(f"without-{layer}")
     gone = {layer, f"relu{layer[-1]}"} | ({f"drop{layer[-1]}"} if layer[:2] == "fc" else set())
     gone |= {"norm2"} if layer == "conv2" else set()
@@ -205,13 +209,13 @@ def test_where_dropout_acts():
     assert order("no-dropout") == ["fc6", "relu6", "fc7", "relu7", "fc8"]
 
 
-def test_tanh_stands_where_relu_stood():
+def test_tanh_replaces_relu():
     paper, tanh = outputs("paper"), outputs("tanh")
     assert [name.replace("relu", "tanh") for name in paper] == list(tanh)
     assert AlexNet("tanh", **NARROW).last_hidden == "tanh7" and AlexNet(**NARROW).last_hidden == "relu7"
 
 
-def test_a_grouped_layer_is_its_parts_side_by_side():
+def test_a_grouped_layer_is_a_block_diagonal_one():
     layer = GroupedLinear(6, 8, 2).double()
     nn.init.normal_(layer.bias)
     x = torch.randn(5, 6, dtype=torch.float64)
@@ -219,7 +223,7 @@ def test_a_grouped_layer_is_its_parts_side_by_side():
     torch.testing.assert_close(layer(x), F.linear(x, whole, layer.bias))
 
 
-def test_unshared_kernels_see_their_own_windows():
+def test_local_layers_apply_their_own_kernel_at_each_position():
     layer = Local2d(3, (4, 5, 5), kernel_size=3, padding=1).double()
     nn.init.normal_(layer.weight)
     nn.init.normal_(layer.bias)
@@ -233,7 +237,7 @@ def test_unshared_kernels_see_their_own_windows():
     torch.testing.assert_close(layer(x), expected)
 
 
-def test_unshared_kernels_that_are_alike_are_a_convolution():
+def test_a_local_layer_of_equal_kernels_is_a_convolution():
     layer, conv = Local2d(3, (4, 5, 5), kernel_size=3, padding=1), nn.Conv2d(3, 4, 3, padding=1)
     with torch.no_grad():
         layer.weight.copy_(conv.weight.flatten(1).expand(25, -1, -1))
@@ -267,6 +271,6 @@ def test_initial_values_are_those_of_the_settings(name):
         ("four-layer", {"input_size": 0}, "at least"),
     ],
 )
-def test_settings_that_do_not_fit_are_said(name, overrides, sentence):
+def test_contradicting_settings_are_explained(name, overrides, sentence):
     with pytest.raises(ValueError, match=sentence):
         AlexNet(name, **overrides)

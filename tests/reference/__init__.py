@@ -1,5 +1,5 @@
-"""The 2012 network once more, in plain float64 NumPy with gradients derived by hand.
+"""The 2012 network a second time, in plain float64 NumPy, with gradients derived by hand.
 
-It shares nothing with the package, so that agreement between the two means something. Simple before fast: for
+It shares no code with the package, so agreement between the two is evidence. It is simple rather than fast, for
 networks a few channels wide.
 """

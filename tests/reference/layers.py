@@ -1,7 +1,7 @@
-"""The layers of the 2012 network: each function gives its output and a function that turns gradients around.
+"""The layers of the 2012 network: each function returns its output and its backward function.
 
-Arrays are float64, images [N, C, H, W]. A `Backward` takes the gradient of the loss with respect to the layer's
-output and gives the one with respect to its input; `convolution` and `linear` give those of weight and bias as well.
+Arrays are float64, images [N, C, H, W]. A `Backward` takes the gradient of the loss with respect to the layer's output
+and returns that with respect to its input, a `WeightedBackward` also those of weight and bias.
 """
 
 from collections.abc import Callable
@@ -14,16 +14,16 @@ WeightedBackward = Callable[[Array], tuple[Array, Array, Array]]
 
 
 def output_size(size: int, kernel: int, stride: int, padding: int = 0) -> int:
-    """Windows along one side: as many as it takes for every pixel to be seen, so the last may hang over the end."""
+    """Windows along one side: enough to cover every pixel, so the last may reach past the end."""
     return 1 + -(-(2 * padding + size - kernel) // stride)
 
 
 def convolution(
     x: Array, weight: Array, bias: Array, stride: int = 1, padding: int = 0, groups: int = 1
 ) -> tuple[Array, WeightedBackward]:
-    """Cross-correlation with zeros around, and more zeros right and below where the last window hangs over.
+    """Cross-correlation with zero padding, and more zeros on the right and below where the last window needs them.
 
-    `weight` is [out, C / groups, kernel, kernel]. Group g of the outputs sees group g of the channels only.
+    `weight` is [out, C / groups, kernel, kernel]. Group g of the outputs sees only group g of the channels.
     """
     kernel = weight.shape[-1]
     n, channels, height, width = x.shape
@@ -52,18 +52,18 @@ def convolution(
 
 
 def max_pool(x: Array, kernel: int = 3, stride: int = 2) -> tuple[Array, Backward]:
-    """Largest of each window, clipped at the right and below. Of equals the first, row by row, takes the gradient."""
+    """Maximum of each window, clipped on the right and below. The first of equal maxima gets the gradient."""
     height, width = x.shape[2:]
     rows, columns = (output_size(side, kernel, stride) for side in (height, width))
     below, right = (rows - 1) * stride + kernel - height, (columns - 1) * stride + kernel - width
     framed = np.pad(x, ((0, 0), (0, 0), (0, below), (0, right)), constant_values=-np.inf)
-    places = list(np.ndindex(kernel, kernel))
-    windows = np.stack([framed[..., *_seen(i, j, stride, rows, columns)] for i, j in places])
+    offsets = list(np.ndindex(kernel, kernel))
+    windows = np.stack([framed[..., *_seen(i, j, stride, rows, columns)] for i, j in offsets])
     largest = windows.argmax(0)
 
     def backward(gradient: Array) -> Array:
         of_framed = np.zeros_like(framed)
-        for number, (i, j) in enumerate(places):
+        for number, (i, j) in enumerate(offsets):
             of_framed[..., *_seen(i, j, stride, rows, columns)] += gradient * (largest == number)
         return of_framed[:, :, :height, :width]
 
@@ -71,7 +71,7 @@ def max_pool(x: Array, kernel: int = 3, stride: int = 2) -> tuple[Array, Backwar
 
 
 def _seen(i: int, j: int, stride: int, rows: int, columns: int) -> tuple[slice, slice]:
-    """The pixels under place (i, j) of the window: one for each of rows x columns outputs."""
+    """The pixels at offset (i, j) in their windows: one for each of rows x columns outputs."""
     return slice(i, i + stride * rows, stride), slice(j, j + stride * columns, stride)
 
 
@@ -90,7 +90,7 @@ def local_response_norm(
 ) -> tuple[Array, Backward]:
     """`x * (k + alpha * sum of x^2 over size neighbouring channels) ** -0.75`, windows clipped to their group.
 
-    The sum is multiplied by alpha itself: 1e-4 in the paper's formula, 1e-4 / 5 in the original program.
+    alpha is the factor on the sum: 1e-4 in the paper's formula, 1e-4 / 5 in the original program.
     """
     channels = x.shape[1]
     tower = np.arange(channels) // (channels // groups)
@@ -110,9 +110,9 @@ def spatial_norm(x: Array, alpha: float = 1e-3 / 25, k: float = 1.0, size: int =
 def _normalised(x: Array, summed: Callable[[Array], Array], alpha: float, k: float) -> tuple[Array, Backward]:
     """`x * (k + alpha * summed(x^2)) ** -0.75`.
 
-    With s = k + alpha * summed(x^2), the derivative of y_j by x_i is s_j^-0.75 where i = j, less
-    1.5 * alpha * x_j * s_j^-1.75 * x_i where i is a neighbour of j. `summed` is its own transpose, since i is a
-    neighbour of j exactly when j is one of i: so it adds up over j as well.
+    With s = k + alpha * summed(x^2), the derivative of y_j with respect to x_i is s_j^-0.75 if i = j, minus 1.5 * alpha
+    * x_j * s_j^-1.75 * x_i if i is a neighbour of j. Since i is a neighbour of j exactly when j is one of i, `summed`
+    is its own transpose and also sums over j.
     """
     scale = k + alpha * summed(x**2)
 
@@ -133,7 +133,7 @@ def linear(x: Array, weight: Array, bias: Array) -> tuple[Array, WeightedBackwar
 
 
 def dropout(x: Array, mask: Array | None) -> tuple[Array, Backward]:
-    """In training times a mask of 0 and 1, not rescaled; in testing (no mask) times 0.5."""
+    """Training: multiply by a 0/1 mask, without rescaling. Testing (no mask): multiply by 0.5."""
     factor = 0.5 if mask is None else mask
     return x * factor, lambda gradient: gradient * factor
 

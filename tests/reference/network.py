@@ -1,4 +1,4 @@
-"""The network, its loss and its update, step by step."""
+"""The reference's network, loss and update."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from .layers import (
 )
 
 Arrays = Mapping[str, Array]
-"""Of the parameters `conv1.weight`, `conv1.bias` ... `fc8.bias`, or of the stages `conv1` ... `fc8`."""
+"""By name: parameters `conv1.weight`, `conv1.bias` ... `fc8.bias`, or outputs of stages `conv1` ... `fc8`."""
 
 STRIDE = {"conv1": 4}
 PADDING = {"conv2": 2, "conv3": 1, "conv4": 1, "conv5": 1}
@@ -36,27 +36,29 @@ ORIGINAL = ("conv1", "norm1", "pool1", "relu1", "conv2", "relu2", "norm2", "spat
 
 @dataclass(frozen=True)
 class Settings:
-    """What a step needs to know besides weights, images and masks. The defaults are the paper."""
+    """What a step needs besides weights, images and masks. The defaults are the paper's."""
 
     stages: tuple[str, ...] = PAPER
-    """In order. What a stage does follows from its name less the number."""
+    """In order. The name of a stage, without its number, says what it computes."""
 
     alpha: float = 1e-4
-    """Of LRN, multiplying the sum itself."""
+    """Factor on LRN's sum of squares."""
 
     towers: int = 2
 
     activation: Callable[[Array], tuple[Array, Backward]] = relu
-    """Of every stage called relu."""
+    """What the stages called relu compute."""
 
     rate: float = 0.01
+    """Learning rate."""
     rates: Mapping[str, float] = field(default_factory=dict)
-    """Of layers (`conv1`) that have another. At 0 a layer stays as it is, velocity and all."""
+    """Learning rates of single layers (`conv1`). At 0, neither the layer nor its velocity changes."""
 
     bias_factor: float = 1.0
-    """Rate of a bias, in rates of its layer."""
+    """Learning rate of a bias divided by that of its layer."""
 
     decay: float = 0.0005
+    """Weight decay."""
     bias_decay: float = 0.0005
     momentum: float = 0.9
 
@@ -66,7 +68,7 @@ def paper(**changes) -> Settings:
 
 
 def original(**changes) -> Settings:
-    """Definition 145: LRN before ReLU in conv1, spatial norm, alpha / 5; biases learn twice as fast, undecayed."""
+    """Definition 145: LRN before ReLU in conv1, spatial norm, alpha / 5; biases at twice the rate, without decay."""
     return Settings(**{"stages": ORIGINAL, "alpha": 1e-4 / 5, "bias_factor": 2.0, "bias_decay": 0.0} | changes)
 
 
@@ -77,7 +79,7 @@ def shapes(
     input_size: int = 224,
     towers: int = 2,
 ) -> dict[str, tuple[int, ...]]:
-    """Shape of every parameter; the defaults are the whole network."""
+    """Shape of every parameter; by default of the paper's network."""
     kernels = (11, 5, 3, 3, 3)
     result: dict[str, tuple[int, ...]] = {}
     inputs = 3
@@ -96,7 +98,7 @@ def shapes(
 
 
 def output_sizes(input_size: int = 224) -> dict[str, int]:
-    """Side of the maps that each convolution and pooling gives."""
+    """Side of the output maps of each convolution and pooling."""
     kernels = {"conv1": 11, "pool1": 3, "conv2": 5, "pool2": 3, "conv3": 3, "conv4": 3, "conv5": 3, "pool5": 3}
     sizes, size = {}, input_size
     for name, kernel in kernels.items():
@@ -110,7 +112,7 @@ def forward(
 ) -> tuple[dict[str, Array], Callable[[Array], dict[str, Array]]]:
     """The output of every stage by name, and a function from the gradient of fc8 to those of all parameters.
 
-    `masks` holds 0/1 arrays [N, hidden] under `drop6` and `drop7`: training. Without masks: testing.
+    Training: `masks` holds the 0/1 arrays [N, hidden] of `drop6` and `drop7`. Testing: no masks.
     """
     x = images
     outputs: dict[str, Array] = {}
@@ -149,7 +151,7 @@ def forward(
 
 @dataclass(frozen=True)
 class Step:
-    """One training step: what the network gave, and what it had become afterwards."""
+    """One training step: its outputs, loss and gradients, and the network after it."""
 
     stages: dict[str, Array]
     loss: float
@@ -177,7 +179,7 @@ def train_steps(
 
 
 def update(name: str, weight: Array, velocity: Array, gradient: Array, settings: Settings) -> tuple[Array, Array]:
-    """The parameter called `name` and its velocity after one step."""
+    """The parameter `name` and its velocity after one step (docs/specification.md, "The update")."""
     layer, kind = name.split(".")
     rate, decay = settings.rates.get(layer, settings.rate), settings.decay
     if kind == "bias":

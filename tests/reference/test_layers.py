@@ -1,4 +1,4 @@
-"""The reference's layers: against central differences, against ONNX's own test data and against torch."""
+"""The reference's layers against central differences, ONNX's own test data and PyTorch."""
 
 from collections.abc import Callable
 
@@ -19,15 +19,15 @@ def normal(*shape: int, scale: float = 1.0, seed: int = 0) -> Array:
 
 
 def by_differences(function: Callable[[Array], Array], x: Array, gradient: Array, step: float = 1e-6) -> Array:
-    """Gradient by x of `sum(function(x) * gradient)`, moving each number of x a little both ways."""
+    """Gradient of `sum(function(x) * gradient)` with respect to x, by central differences."""
     result = np.empty_like(x)
-    for place in np.ndindex(x.shape):
+    for index in np.ndindex(x.shape):
         moved = []
         for sign in (1, -1):
             near = x.copy()
-            near[place] += sign * step
+            near[index] += sign * step
             moved.append((function(near) * gradient).sum())
-        result[place] = (moved[0] - moved[1]) / (2 * step)
+        result[index] = (moved[0] - moved[1]) / (2 * step)
     return result
 
 
@@ -63,9 +63,13 @@ WEIGHTED = {
         (2, 4, 4, 3),
         (6, 2, 5, 5),
     ),
-    "overhang on both sides": (lambda x, w, b: layers.convolution(x, w, b, stride=4), (2, 3, 9, 10), (2, 3, 7, 7)),
-    "stride without overhang": (lambda x, w, b: layers.convolution(x, w, b, stride=4), (2, 3, 11, 7), (2, 3, 7, 7)),
-    "padding and overhang": (
+    "windows past both ends": (lambda x, w, b: layers.convolution(x, w, b, stride=4), (2, 3, 9, 10), (2, 3, 7, 7)),
+    "windows end at the edge": (
+        lambda x, w, b: layers.convolution(x, w, b, stride=4),
+        (2, 3, 11, 7),
+        (2, 3, 7, 7),
+    ),
+    "padding, windows past the end": (
         lambda x, w, b: layers.convolution(x, w, b, stride=3, padding=1, groups=2),
         (1, 2, 6, 9),
         (4, 1, 3, 3),
@@ -80,13 +84,13 @@ def test_gradients_of_input_weight_and_bias_are_central_differences(name: str):
     arguments = [normal(*x_shape), normal(*weight_shape), normal(weight_shape[0])]
     y, backward = layer(*arguments)
     gradient = normal(*y.shape, seed=2)
-    for place, gradient_of_argument in enumerate(backward(gradient)):
+    for index, gradient_of_argument in enumerate(backward(gradient)):
 
-        def function(near: Array, place: int = place) -> Array:
-            return layer(*arguments[:place], near, *arguments[place + 1 :])[0]
+        def function(near: Array, index: int = index) -> Array:
+            return layer(*arguments[:index], near, *arguments[index + 1 :])[0]
 
         # The layer is linear in each argument, so a long step is exact.
-        expected = by_differences(function, arguments[place], gradient, step=0.5)
+        expected = by_differences(function, arguments[index], gradient, step=0.5)
         np.testing.assert_allclose(gradient_of_argument, expected, rtol=1e-9, atol=1e-11)
 
 

@@ -20,12 +20,12 @@ from reference.network import (
     update,
 )
 
-# 69 pixels: conv1 hangs over, and the windows of all pools are clipped.
+# 69 pixels: the last windows of conv1 and of all pools reach past the end.
 NARROW = {"channels": (4, 6, 4, 6, 4), "hidden": (7, 5), "classes": 3, "input_size": 69}
 
 
 def random_weights(**narrow) -> dict[str, Array]:
-    """Every layer keeps about the size of what it gets, so that each stage matters (images are in the tens)."""
+    """Activations keep their size from layer to layer, so that every stage matters (pixels are in the tens)."""
     random = np.random.default_rng(0)
     return {
         name: random.normal(scale=np.prod(shape[1:]) ** -0.5 if name.endswith("weight") else 0.5, size=shape)
@@ -34,7 +34,7 @@ def random_weights(**narrow) -> dict[str, Array]:
 
 
 def batch(size: int = 2, input_size: int = 69, contrast: float = 60) -> tuple[Array, Array, dict[str, Array]]:
-    """Images, labels, and masks that keep two units of three."""
+    """Images, labels, and masks that keep two units in three."""
     random = np.random.default_rng(1)
     images = random.normal(scale=contrast, size=(size, 3, input_size, input_size))
     labels = random.integers(0, 3, size)
@@ -95,7 +95,7 @@ def test_testing_halves_the_activations():
     ids=["paper", "original", "tanh in one tower"],
 )
 def test_gradients_are_central_differences(settings: Settings, contrast: float):
-    """Along a direction for each parameter between a random one and the gradient's own."""
+    """For each parameter, along a direction between a random one and its gradient."""
     images, labels, masks = batch(contrast=contrast)
     weights = random_weights(towers=settings.towers)
 
