@@ -9,12 +9,17 @@ from torch import Tensor
 
 from alexnet.model.cpu import kernels
 from alexnet.model.cpu.kernels import onednn_there
-from alexnet.model.inference import PackedNetwork, can_pack, weights_version
+from alexnet.model.inference import PackedNetwork, can_pack, packs_bfloat16, weights_version
 from alexnet.model.network import AlexNet
 from alexnet.networks import NETWORKS
 
 pytestmark = pytest.mark.skipif(not (kernels.available() and onednn_there()), reason="no kernels or no oneDNN here")
-SMALL = {name for name in NETWORKS if not name.startswith("four-layer")}
+WITH_BFLOAT16 = [
+    torch.float32,
+    pytest.param(
+        torch.bfloat16, marks=pytest.mark.skipif(not packs_bfloat16(), reason="oneDNN packs no bfloat16 here")
+    ),
+]
 
 
 def network(name: str = "paper", **changes: object) -> AlexNet:
@@ -56,6 +61,7 @@ def test_logits_in_float32_are_the_networks(name: str) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
 
 
+@pytest.mark.skipif(not packs_bfloat16(), reason="oneDNN packs no bfloat16 here")
 @pytest.mark.parametrize("name", NETWORKS)
 def test_logits_in_bfloat16_are_as_accurate_as_the_networks(name: str) -> None:
     net = spread(network(name))
@@ -71,16 +77,17 @@ def test_logits_in_bfloat16_are_as_accurate_as_the_networks(name: str) -> None:
     assert theirs < 0.1 * truth.std()
 
 
+@pytest.mark.parametrize("dtype", WITH_BFLOAT16)
 @pytest.mark.parametrize("size", [63, 64, 65, 100, 224])
-def test_any_size_of_image(size: int) -> None:
+def test_any_size_of_image(size: int, dtype: torch.dtype) -> None:
     net = spread(network(input_size=size, width=0.05))
     x = images(net, 2)
     with torch.no_grad():
         expected = net(x)
         scale = float(expected.abs().max())
-        torch.testing.assert_close(PackedNetwork(net, torch.float32, 2)(x), expected, rtol=1e-4, atol=1e-5 * scale)
-        found = PackedNetwork(net, torch.bfloat16, 2)(x).float()
-        torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05 * scale)
+        found = PackedNetwork(net, dtype, 2)(x).float()
+    rtol, atol = (1e-4, 1e-5) if dtype == torch.float32 else (0.05, 0.05)
+    torch.testing.assert_close(found, expected, rtol=rtol, atol=atol * scale)
 
 
 def test_any_number_and_layout_of_images() -> None:
@@ -96,7 +103,7 @@ def test_any_number_and_layout_of_images() -> None:
 
 
 @pytest.mark.parametrize("name", ["paper", "torchvision"])  # without and with dropout before fc6
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", WITH_BFLOAT16)
 def test_chunks_of_a_batch_give_the_logits_of_the_batch(name: str, dtype: torch.dtype) -> None:
     net = spread(network(name))
     x = images(net, 7)
@@ -113,7 +120,7 @@ def test_when_weights_can_be_packed() -> None:
     assert not can_pack(net, x, torch.float32)  # gradients are on
     with torch.no_grad():
         assert can_pack(net, x, torch.float32)
-        assert can_pack(net, x, torch.bfloat16)
+        assert can_pack(net, x, torch.bfloat16) == packs_bfloat16()
         assert not can_pack(net, x, torch.float16)
         assert not can_pack(net, x.double(), torch.float64)
         assert not can_pack(net, x[0], torch.float32)

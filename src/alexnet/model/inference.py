@@ -41,9 +41,15 @@ def can_pack(network: AlexNet, x: Tensor, dtype: torch.dtype) -> bool:
         and len(x) > 0
         and kernels.usable(x)
         and kernels.onednn_there()
+        and (dtype != torch.bfloat16 or packs_bfloat16())
         and not any(watched(stage) for stage in network.modules() if stage is not network)
         and all(p.device.type == "cpu" and p.dtype == torch.float32 for p in network.parameters())
     )
+
+
+def packs_bfloat16() -> bool:
+    """Whether oneDNN takes packed weights in bfloat16 on this processor: not with AVX2 alone."""
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def weights_version(network: AlexNet) -> tuple[tuple[int, int], ...]:
