@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet.native import library
+from alexnet.native import compiler, library
 from alexnet.native.compiler import UnavailableError
 
 FLAGS = (("-shared", "-fPIC", "-O1"),)
@@ -32,3 +32,11 @@ def test_what_does_not_build_has_a_reason(
     monkeypatch.setenv("CXX", str(fresh / "compiler"))
     with pytest.raises(UnavailableError, match=reason):
         library.load(source, FLAGS)
+
+
+def test_options_of_the_command_prevail(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source.write_text(source.read_text().replace('#include "answer.h"\n', ""))
+    command = compiler.command()
+    assert command is not None
+    monkeypatch.setenv("CXX", f"{command[0]} -DANSWER=43")
+    assert library.load(source, ((*FLAGS[0], "-DANSWER=42", "-UANSWER"),)).answer() == 43

@@ -24,7 +24,10 @@ class UnavailableError(Exception):
 
 
 def command() -> list[str] | None:
-    """The C++ compiler's command: what `CXX` names, or g++, clang++ or c++, whichever is there first; None without."""
+    """The C++ compiler's command: what `CXX` names, or g++, clang++ or c++, whichever is there first; None without.
+
+    Options that `CXX` names, as in `CXX="g++ -march=x86-64"`, come after those of this program and so prevail.
+    """
     named = os.environ.get("CXX")
     for words in [shlex.split(named)] if named else [["g++"], ["clang++"], ["c++"]]:
         program = shutil.which(words[0]) if words else None
@@ -38,13 +41,15 @@ def build(compiler: list[str], source: Path, flags: Flags, to: Path) -> None:
 
     Raises UnavailableError when the compiler fails with every set of flags.
     """
+    first = next((i for i, word in enumerate(compiler) if word.startswith("-")), len(compiler))
+    program, options = compiler[:first], compiler[first:]
     message = ""
     for each in flags:
         handle, temporary = tempfile.mkstemp(suffix=".so", prefix=f".{source.stem}-", dir=to.parent)
         os.close(handle)
         try:
             done = subprocess.run(
-                [*compiler, *each, f"-I{INCLUDE}", str(source), "-o", temporary],
+                [*program, *each, *options, f"-I{INCLUDE}", str(source), "-o", temporary],
                 capture_output=True, text=True, errors="replace", timeout=TIMEOUT,
             )  # fmt: skip
             if done.returncode == 0:

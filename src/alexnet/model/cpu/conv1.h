@@ -53,10 +53,10 @@ inline Buffer<uint32_t> pack_weights(const float *weight, const Conv1 &s) {
 template <int P>
 inline void conv1_tile(const bfloat16 *x, const uint32_t *panel, const float *bias, bfloat16 *y, bool relu,
                        int64_t channels, const Conv1 &s) {
-    Vector sums[P][CONV1_VECTORS];
+    Floats sums[P][CONV1_VECTORS];
     for (int o = 0; o < CONV1_VECTORS; o++) {
         const Part there(std::max<int64_t>(0, channels - o * WIDTH));
-        for (int i = 0; i < P; i++) sums[i][o] = (Vector)load(bias + o * WIDTH, there);
+        for (int i = 0; i < P; i++) sums[i][o] = (Floats)load(bias + o * WIDTH, there);
     }
     const int64_t pairs = (s.kernel_row() + 1) / 2;
     for (int64_t row = 0; row < s.size; row++, x += s.x_row())
@@ -130,9 +130,9 @@ constexpr int64_t CONV1_BLOCK = CONV1_CHANNELS * WIDTH;
 template <int VALUES, int CHANNELS, class Element>
 inline void conv1_gradient_tile(const Element *x, int64_t x_row, int64_t x_step, const Element *g, int64_t rows,
                                 int64_t columns, float *sums, int64_t out_channels) {
-    Vector total[VALUES][CHANNELS];
+    Floats total[VALUES][CHANNELS];
     for (int i = 0; i < VALUES; i++)
-        for (int o = 0; o < CHANNELS; o++) total[i][o] = load_vector(sums + i * out_channels + o * WIDTH);
+        for (int o = 0; o < CHANNELS; o++) total[i][o] = load(sums + i * out_channels + o * WIDTH);
     for (int64_t row = 0; row < rows; row++) {
         const Element *at = x + row * x_row;
         for (int64_t column = 0; column < columns; column++, at += x_step, g += CHANNELS * WIDTH) {
@@ -143,7 +143,7 @@ inline void conv1_gradient_tile(const Element *x, int64_t x_row, int64_t x_step,
         }
     }
     for (int i = 0; i < VALUES; i++)
-        for (int o = 0; o < CHANNELS; o++) store_vector(sums + i * out_channels + o * WIDTH, total[i][o]);
+        for (int o = 0; o < CHANNELS; o++) store(sums + i * out_channels + o * WIDTH, total[i][o]);
 }
 
 // The operands of some output rows, packed, of one image, or in bf16 of two that make up the pairs.
@@ -175,13 +175,13 @@ template <class T> struct Conv1Gradient {
         for (int64_t o = 0; o < s.out_channels; o += WIDTH) {
             const int64_t block = o / CONV1_BLOCK * CONV1_BLOCK, wide = std::min(CONV1_BLOCK, s.out_channels - block);
             Element *to = &g[block * pixels + o - block];
-            Vector bias = load_vector(biases + o);
+            Floats bias = load(biases + o);
             for (int64_t pixel = 0, at = o; pixel < pixels; pixel++, at += s.out_channels, to += wide) {
                 const auto slopes = Packed<T>::load(first + at, second ? second + at : nullptr);
                 store_elements(to, slopes);
                 bias = multiply_add(bias, Packed<T>::ONE, slopes);
             }
-            store_vector(biases + o, bias);
+            store(biases + o, bias);
         }
     }
 

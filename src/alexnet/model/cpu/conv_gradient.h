@@ -36,7 +36,7 @@ constexpr int64_t TILE = TILE_INPUTS * TILE_OUTPUTS;
 // output channels o. x[h][w][TILE_INPUTS] has `x_row` elements from one row to the next.
 template <int INPUTS, class Element>
 inline void conv_gradient_tile(const Element *x, int64_t x_row, const Element *g, const Conv &s, float *sums) {
-    Vector total[INPUTS][TILE_VECTORS] = {};
+    Floats total[INPUTS][TILE_VECTORS] = {};
     for (int64_t i = 0; i < INPUTS * TILE_OUTPUTS; i += WIDTH) __builtin_prefetch(sums + i);
     for (int64_t h = 0; h < s.out_height; h++, x += x_row)
         for (int64_t w = 0; w < s.out_width; w++, g += TILE_OUTPUTS) {
@@ -49,7 +49,7 @@ inline void conv_gradient_tile(const Element *x, int64_t x_row, const Element *g
     for (int i = 0; i < INPUTS; i++)
         for (int o = 0; o < TILE_VECTORS; o++) {
             float *at = sums + i * TILE_OUTPUTS + o * WIDTH;
-            store_vector(at, load_vector(at) + total[i][o]);
+            store(at, load(at) + total[i][o]);
         }
 }
 
@@ -104,7 +104,7 @@ template <class T> struct ConvGradient {
     void pack_slopes(const T *g_first, const T *g_second, float *biases) {
         for (int64_t block = first; block < last; block++) {
             Element *to = g_block(block);
-            Vector bias[TILE_VECTORS] = {};
+            Floats bias[TILE_VECTORS] = {};
             for (int64_t pixel = 0; pixel < s.pixels(); pixel++, to += TILE_OUTPUTS)
                 for (int o = 0; o < TILE_VECTORS; o++) {
                     const int64_t from = pixel * s.out_channels + block * TILE_OUTPUTS + o * WIDTH;
@@ -114,7 +114,7 @@ template <class T> struct ConvGradient {
                 }
             for (int o = 0; o < TILE_VECTORS; o++) {
                 float *sum = biases + block * TILE_OUTPUTS + o * WIDTH;
-                store_vector(sum, load_vector(sum) + bias[o]);
+                store(sum, load(sum) + bias[o]);
             }
         }
     }
@@ -133,9 +133,9 @@ template <class T> struct ConvGradient {
     }
 };
 
-inline Vector sum_slices(const float *first, int64_t slices, int64_t stride) {
-    Vector total = load_vector(first);
-    for (int64_t slice = 1; slice < slices; slice++) total += load_vector(first + slice * stride);
+inline Floats sum_slices(const float *first, int64_t slices, int64_t stride) {
+    Floats total = load(first);
+    for (int64_t slice = 1; slice < slices; slice++) total += load(first + slice * stride);
     return total;
 }
 
@@ -168,16 +168,16 @@ void conv_gradient(const T *x, const T *g, float *weight, float *bias, int64_t b
             const float *from = &sums[o / TILE_OUTPUTS * tiles * s.offsets() * TILE + o % TILE_OUTPUTS];
             for (int64_t offset = 0; offset < s.offsets(); offset++)
                 for (int64_t first = 0; first < inputs; first += WIDTH) {
-                    Vector block[WIDTH];
+                    Floats block[WIDTH];
                     for (int64_t c = first; c < first + WIDTH; c++)
                         block[c - first] = sum_slices(from + (c / TILE_INPUTS * s.offsets() + offset) * TILE +
                                                           c % TILE_INPUTS * TILE_OUTPUTS,
                                                       slices, slice_sums);
                     transpose(block);
                     for (int i = 0; i < WIDTH; i++)
-                        store_vector(weight + ((o + i) * s.offsets() + offset) * inputs + first, block[i]);
+                        store(weight + ((o + i) * s.offsets() + offset) * inputs + first, block[i]);
                 }
-            store_vector(bias + o, sum_slices(&biases[o], slices, s.out_channels));
+            store(bias + o, sum_slices(&biases[o], slices, s.out_channels));
         }
     }
 }

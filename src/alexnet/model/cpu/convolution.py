@@ -213,7 +213,7 @@ _conv1.register_autograd(_conv1_backward, setup_context=_save_conv1)
 def _space_to_depth(x: Tensor, side: int, height: int, width: int, dtype: torch.dtype) -> Tensor:
     x = x.contiguous(memory_format=torch.channels_last)
     y = _empty_space_to_depth(x, side, height, width, dtype)
-    name = "blocks" if x.dtype == dtype else "blocks_from_float32"
+    name = "space_to_depth" if x.dtype == dtype else "space_to_depth_from_float32"
     kernels.call(name, dtype, x, y, len(x), *x.shape[2:], x.shape[1], height, width, side)
     return y
 

@@ -46,9 +46,9 @@ struct Prefetch {
 template <int R, bool STREAM, class Element, class... Prefetches>
 inline void tile(const Element *a, int64_t a_row, int64_t a_k, const Element *panel, int64_t depth, float *c,
                  int64_t c_row, bool add, Prefetches... prefetch) {
-    Vector sums[R][VECTORS];
+    Floats sums[R][VECTORS];
     for (int r = 0; r < R; r++)
-        for (int i = 0; i < VECTORS; i++) sums[r][i] = add ? load_vector(c + r * c_row + i * WIDTH) : Vector{};
+        for (int i = 0; i < VECTORS; i++) sums[r][i] = add ? load(c + r * c_row + i * WIDTH) : Floats{};
     for (int64_t k = 0; k < depth; k++, a += a_k, panel += PANEL) {
         (prefetch.fetch(), ...);
         decltype(load_elements(panel)) columns[VECTORS];
@@ -59,7 +59,7 @@ inline void tile(const Element *a, int64_t a_row, int64_t a_k, const Element *pa
     for (int r = 0; r < R; r++)
         for (int i = 0; i < VECTORS; i++) {
             float *to = c + r * c_row + i * WIDTH;
-            STREAM ? stream_vector(to, sums[r][i]) : store_vector(to, sums[r][i]);
+            STREAM ? stream_vector(to, sums[r][i]) : store(to, sums[r][i]);
         }
 }
 

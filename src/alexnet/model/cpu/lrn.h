@@ -1,195 +1,199 @@
-// Local response normalisation of one pixel: y_i = x_i s_i ** -0.75, s_i = k + alpha * sum of x_j ** 2 over the window
-// of i within its tower. With `relu` the input is max(x, 0), and the gradient is that of x.
+// Local response normalisation (paper, section 3.3) of x[pixels][channels] over the channels:
+//
+//     y[i] = x[i] s[i] ** -0.75,    s[i] = k + alpha * sum of x[j] ** 2,    i - half <= j <= i + half
+//
+// where j stays within the tower of i, of which there are `groups`. With `relu` the input is max(x, 0). The gradient is
+//
+//     dx[j] = g[j] s[j] ** -0.75 - 1.5 alpha x[j] * sum of g[i] x[i] s[i] ** -1.75,    j - half <= i <= j + half
+//
+// and 0 where `relu` and x[j] <= 0.
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 
+#include "power.h"
 #include "vector.h"
 
 namespace {
 
-struct Norm {
+struct Lrn {
     int64_t channels, groups, half;  // half: neighbours on each side
     bool relu;
     float alpha, k;
+
+    int64_t tower() const { return channels / groups; }
+    Floats scale(Floats sum) const { return alpha * sum + k; }  // s
 };
 
-// ---- Plain loops: any window, any processor ----
-
-constexpr int64_t BLOCK = 64;     // channels handled at a time
-constexpr int64_t MAX_HALF = 16;  // the widest window is 33
-
-template <bool RELU, class T> inline float value_at(const T *x, int64_t c, int64_t width) {
-    const float value = c >= 0 && c < width ? widen(x[c]) : 0.0f;
-    return RELU ? rectified(value) : value;
-}
-
-template <bool RELU, class T> void lrn_tower_loop(const T *x, T *y, int64_t width, const Norm &n) {
-    float squares[BLOCK + 2 * MAX_HALF];
-    for (int64_t start = 0; start < width; start += BLOCK) {
-        const int64_t count = std::min(BLOCK, width - start);
-        for (int64_t i = 0; i < count + 2 * n.half; i++) {
-            const float value = value_at<RELU>(x, start + i - n.half, width);
-            squares[i] = value * value;
-        }
-        for (int64_t i = 0; i < count; i++) {
-            float total = 0;
-            for (int64_t j = 0; j <= 2 * n.half; j++) total += squares[i + j];
-            const float root = 1 / std::sqrt(n.k + n.alpha * total);
-            narrow(value_at<RELU>(x, start + i, width) * (root * std::sqrt(root)), y[start + i]);
-        }
-    }
-}
-
-// dx_j = g_j s_j ** -b - 2 a b x_j sum of g_i x_i s_i ** (-b - 1) over the channels i whose window holds j.
-template <bool RELU, class T, class G>
-void lrn_tower_gradient_loop(const T *x, const G *g, T *dx, int64_t width, const Norm &n) {
-    float squares[BLOCK + 4 * MAX_HALF], shares[BLOCK + 2 * MAX_HALF], direct[BLOCK + 2 * MAX_HALF];
-    for (int64_t start = 0; start < width; start += BLOCK) {
-        const int64_t count = std::min(BLOCK, width - start);
-        for (int64_t i = 0; i < count + 4 * n.half; i++) {
-            const float value = value_at<RELU>(x, start + i - 2 * n.half, width);
-            squares[i] = value * value;
-        }
-        for (int64_t i = 0; i < count + 2 * n.half; i++) {
-            const int64_t c = start + i - n.half;
-            float total = 0;
-            for (int64_t j = 0; j <= 2 * n.half; j++) total += squares[i + j];
-            const float root = 1 / std::sqrt(n.k + n.alpha * total);
-            direct[i] = c >= 0 && c < width ? widen(g[c]) * (root * std::sqrt(root)) : 0.0f;
-            shares[i] = direct[i] * value_at<RELU>(x, c, width) * (root * root);
-        }
-        for (int64_t i = 0; i < count; i++) {
-            float total = 0;
-            for (int64_t j = 0; j <= 2 * n.half; j++) total += shares[i + j];
-            const float value = widen(x[start + i]);
-            const float slope = direct[i + n.half] - 1.5f * n.alpha * value * total;
-            narrow(RELU && !(value > 0) ? 0 : slope, dx[start + i]);
-        }
-    }
-}
-
-// ---- AVX-512: sixteen channels at a time, windows of five ----
-
-#ifdef ALEXNET_AVX512
-// s ** -0.75 for s > 0: a 13-bit estimate and one Newton step, error below 2e-7.
-inline __m512 power(__m512 s) {
-    const __m512 root = _mm512_rsqrt14_ps(s);
-    const __m512 guess = _mm512_mul_ps(_mm512_mul_ps(root, root), _mm512_rsqrt14_ps(root));
-    const __m512 half = _mm512_mul_ps(s, _mm512_mul_ps(guess, guess));  // about s ** -0.5
-    const __m512 one = _mm512_mul_ps(_mm512_mul_ps(half, half), s);     // about 1
-    return _mm512_mul_ps(guess, _mm512_fnmadd_ps(_mm512_set1_ps(0.25f), one, _mm512_set1_ps(1.25f)));
-}
-
-// Sixteen of the sequence low, high from place COUNT on.
-template <int COUNT> inline __m512 shifted(__m512 low, __m512 high) {
-    return _mm512_castsi512_ps(_mm512_alignr_epi32(_mm512_castps_si512(high), _mm512_castps_si512(low), COUNT));
-}
-
-// Sums over five neighbours of a sequence given sixteen at a time: next(v) returns the sums of the chunk before v.
-struct Window {
-    __m512 current = _mm512_setzero_ps(), pairs = _mm512_setzero_ps();
-
-    __m512 next(__m512 value) {
-        const __m512 before = pairs;
-        pairs = _mm512_add_ps(current, shifted<1>(current, value));
-        const __m512 total =
-            _mm512_add_ps(_mm512_add_ps(shifted<14>(before, pairs), pairs), shifted<2>(current, value));
-        current = value;
-        return total;
-    }
-};
-
-template <bool RELU, class T, class Lanes> inline __m512 input(const T *x, Lanes lanes) {
+template <bool RELU, class T, class Lanes> inline Floats lrn_input(const T *x, Lanes lanes) {
     return RELU ? rectified(load(x, lanes)) : load(x, lanes);
 }
 
-template <bool RELU, class Lanes, class T> void lrn_tower(const T *x, T *y, int64_t width, const Norm &n) {
-    const __m512 alpha = _mm512_set1_ps(n.alpha), k = _mm512_set1_ps(n.k);
-    Window window;
-    __m512 value = input<RELU>(x, Lanes(width));
-    window.next(_mm512_mul_ps(value, value));
-    for (int64_t c = 0; c < width; c += LANES) {
-        const int64_t rest = width - c - LANES;
-        const __m512 after = rest > 0 ? input<RELU>(x + c + LANES, Lanes(rest)) : _mm512_setzero_ps();
-        const __m512 s = _mm512_fmadd_ps(alpha, window.next(_mm512_mul_ps(after, after)), k);
-        store(y + c, Lanes(width - c), _mm512_mul_ps(value, power(s)));
+// ---- Windows of five channels, the paper's: everything stays in registers ----
+
+// Sums over five neighbours of a sequence that is given one vector at a time: `next(v)` returns those of the vector
+// before v.
+struct FiveSums {
+    Floats current{}, pairs{};
+
+    Floats next(Floats value) {
+        const Floats before = pairs;
+        pairs = current + shifted<1>(current, value);
+        const Floats sums = (shifted<WIDTH - 2>(before, pairs) + pairs) + shifted<2>(current, value);
+        current = value;
+        return sums;
+    }
+};
+
+template <bool RELU, class Lanes, class T> void lrn_five(const T *x, T *y, int64_t width, const Lrn &n) {
+    FiveSums squares;
+    Floats value = lrn_input<RELU>(x, Lanes(width));
+    squares.next(value * value);
+    for (int64_t c = 0; c < width; c += WIDTH) {
+        const int64_t rest = width - c - WIDTH;
+        const Floats after = rest > 0 ? lrn_input<RELU>(x + c + WIDTH, Lanes(rest)) : Floats{};
+        const Floats s = n.scale(squares.next(after * after));
+        store(y + c, Lanes(width - c), value * power(s));
         value = after;
     }
 }
 
 template <bool RELU, class Lanes, class T, class G>
-void lrn_tower_gradient(const T *x, const G *g, T *dx, int64_t width, const Norm &n) {
-    const __m512 alpha = _mm512_set1_ps(n.alpha), k = _mm512_set1_ps(n.k), factor = _mm512_set1_ps(-1.5f * n.alpha);
-    const __m512 zero = _mm512_setzero_ps();
-    Window window, shares;
-    __m512 value = input<RELU>(x, Lanes(width)), value_before = zero, direct_before = zero;
-    window.next(_mm512_mul_ps(value, value));
-    const auto finish = [&](int64_t c, Lanes lanes, __m512 share) {
-        const __m512 total = shares.next(share);
-        const __m512 slope = _mm512_fmadd_ps(_mm512_mul_ps(factor, value_before), total, direct_before);
-        const __mmask16 active = RELU ? _mm512_cmp_ps_mask(value_before, zero, _CMP_GT_OQ) : 0xffff;
-        if (c >= 0) store(dx + c, lanes, RELU ? _mm512_maskz_mov_ps(active, slope) : slope);
+void lrn_five_gradient(const T *x, const G *g, T *dx, int64_t width, const Lrn &n) {
+    const Floats zero{}, factor = all(-1.5f * n.alpha);
+    FiveSums squares, shares;
+    Floats value = lrn_input<RELU>(x, Lanes(width)), value_before = zero, direct_before = zero;
+    squares.next(value * value);
+    const auto finish = [&](int64_t c, Lanes lanes, Floats share) {
+        const Floats sums = shares.next(share);
+        const Floats slope = (factor * value_before) * sums + direct_before;
+        if (c >= 0) store(dx + c, lanes, RELU ? select(greater(value_before, zero), slope, zero) : slope);
     };
-    for (int64_t c = 0; c < width; c += LANES) {
-        const int64_t rest = width - c - LANES;
-        const __m512 after = rest > 0 ? input<RELU>(x + c + LANES, Lanes(rest)) : zero;
-        const __m512 s = _mm512_fmadd_ps(alpha, window.next(_mm512_mul_ps(after, after)), k);
-        const __m512 t = power(s);
-        const __m512 direct = _mm512_mul_ps(load(g + c, Lanes(width - c)), t);
-        const __m512 half = _mm512_mul_ps(s, _mm512_mul_ps(t, t));  // s ** -0.5
-        finish(c - LANES, Lanes(LANES), _mm512_mul_ps(_mm512_mul_ps(direct, value), _mm512_mul_ps(half, half)));
+    for (int64_t c = 0; c < width; c += WIDTH) {
+        const int64_t rest = width - c - WIDTH;
+        const Floats after = rest > 0 ? lrn_input<RELU>(x + c + WIDTH, Lanes(rest)) : zero;
+        const Floats s = n.scale(squares.next(after * after)), t = power(s), root = inverse_root(s, t);
+        const Floats direct = load(g + c, Lanes(width - c)) * t;
+        finish(c - WIDTH, Lanes(WIDTH), (direct * value) * (root * root));
         value_before = value;
         direct_before = direct;
         value = after;
     }
-    const int64_t last = (width - 1) / LANES * LANES;
+    const int64_t last = (width - 1) / WIDTH * WIDTH;
     finish(last, Lanes(width - last), zero);
 }
-#endif
 
-template <bool RELU, class T> void lrn_towers(const T *x, T *y, const Norm &n) {
-    const int64_t width = n.channels / n.groups;
-    for (int64_t at = 0; at < n.channels; at += width) {
-#ifdef ALEXNET_AVX512
-        if (n.half == 2 && width % LANES == 0) {
-            lrn_tower<RELU, Whole>(x + at, y + at, width, n);
-            continue;
+// ---- Any window: some channels at a time, by way of buffers ----
+
+constexpr int64_t BLOCK = 128;    // channels
+constexpr int64_t MAX_HALF = 16;  // the widest window is 33
+
+// Values of the channels from `first` on, with room for a vector that is stored at the end.
+struct Values {
+    int64_t first;
+    alignas(64) float values[BLOCK + 4 * MAX_HALF + WIDTH];
+
+    float *at(int64_t channel) { return values + channel - first; }
+
+    // Calls `make` for each vector of channels from `from` to before `to`; those outside the tower are 0.
+    template <class Make> void fill(int64_t from, int64_t to, int64_t width, Make make) {
+        first = from;
+        const int64_t begin = std::max<int64_t>(from, 0), end = std::min(to, width);
+        std::fill(at(from), at(begin), 0.0f);
+        for (int64_t c = begin; c < end; c += WIDTH) store(at(c), make(c, Part(end - c)));
+        std::fill(at(end), at(to), 0.0f);
+    }
+
+    Floats sums(int64_t channel, int64_t half) {
+        Floats sum = load(at(channel - half));
+        for (int64_t j = 1 - half; j <= half; j++) sum += load(at(channel + j));
+        return sum;
+    }
+};
+
+template <bool RELU, class T> void lrn_any(const T *x, T *y, int64_t width, const Lrn &n) {
+    Values squares;
+    for (int64_t start = 0; start < width; start += BLOCK) {
+        const int64_t end = std::min(start + BLOCK, width);
+        squares.fill(start - n.half, end + n.half, width, [&](int64_t c, Part lanes) {
+            const Floats value = lrn_input<RELU>(x + c, lanes);
+            return value * value;
+        });
+        for (int64_t c = start; c < end; c += WIDTH) {
+            const Part lanes(end - c);
+            const Floats s = n.scale(squares.sums(c, n.half));
+            store(y + c, lanes, lrn_input<RELU>(x + c, lanes) * power(s));
         }
-        if (n.half == 2) {
-            lrn_tower<RELU, Part>(x + at, y + at, width, n);
-            continue;
-        }
-#endif
-        lrn_tower_loop<RELU>(x + at, y + at, width, n);
     }
 }
 
 template <bool RELU, class T, class G>
-void lrn_towers_gradient(const T *x, const G *g, T *dx, const Norm &n) {
-    const int64_t width = n.channels / n.groups;
-    for (int64_t at = 0; at < n.channels; at += width) {
-#ifdef ALEXNET_AVX512
-        if (n.half == 2 && width % LANES == 0) {
-            lrn_tower_gradient<RELU, Whole>(x + at, g + at, dx + at, width, n);
-            continue;
+void lrn_any_gradient(const T *x, const G *g, T *dx, int64_t width, const Lrn &n) {
+    Values squares, direct, shares;
+    for (int64_t start = 0; start < width; start += BLOCK) {
+        const int64_t end = std::min(start + BLOCK, width), from = start - n.half, to = end + n.half;
+        squares.fill(from - n.half, to + n.half, width, [&](int64_t c, Part lanes) {
+            const Floats value = lrn_input<RELU>(x + c, lanes);
+            return value * value;
+        });
+        direct.first = from;
+        shares.fill(from, to, width, [&](int64_t c, Part lanes) {
+            const Floats s = n.scale(squares.sums(c, n.half)), t = power(s), root = inverse_root(s, t);
+            const Floats slope = load(g + c, lanes) * t;
+            store(direct.at(c), slope);
+            return (slope * lrn_input<RELU>(x + c, lanes)) * (root * root);
+        });
+        for (int64_t c = start; c < end; c += WIDTH) {
+            const Part lanes(end - c);
+            const Floats value = lrn_input<RELU>(x + c, lanes), sums = shares.sums(c, n.half);
+            const Floats slope = (-1.5f * n.alpha * value) * sums + load(direct.at(c));
+            store(dx + c, lanes, RELU ? select(greater(value, Floats{}), slope, Floats{}) : slope);
         }
-        if (n.half == 2) {
-            lrn_tower_gradient<RELU, Part>(x + at, g + at, dx + at, width, n);
-            continue;
-        }
-#endif
-        lrn_tower_gradient_loop<RELU>(x + at, g + at, dx + at, width, n);
     }
 }
 
-template <class T> void lrn_pixel(const T *x, T *y, const Norm &n) {
+// ---- One pixel: tower by tower ----
+
+template <bool RELU, class T> void lrn_towers(const T *x, T *y, const Lrn &n) {
+    const int64_t width = n.tower();
+    const auto tower = n.half != 2          ? lrn_any<RELU, T>
+                       : width % WIDTH == 0 ? lrn_five<RELU, Whole, T>
+                                            : lrn_five<RELU, Part, T>;
+    for (int64_t at = 0; at < n.channels; at += width) tower(x + at, y + at, width, n);
+}
+
+template <bool RELU, class T, class G> void lrn_towers_gradient(const T *x, const G *g, T *dx, const Lrn &n) {
+    const int64_t width = n.tower();
+    const auto tower = n.half != 2          ? lrn_any_gradient<RELU, T, G>
+                       : width % WIDTH == 0 ? lrn_five_gradient<RELU, Whole, T, G>
+                                            : lrn_five_gradient<RELU, Part, T, G>;
+    for (int64_t at = 0; at < n.channels; at += width) tower(x + at, g + at, dx + at, width, n);
+}
+
+template <class T> void lrn_pixel(const T *x, T *y, const Lrn &n) {
     n.relu ? lrn_towers<true>(x, y, n) : lrn_towers<false>(x, y, n);
 }
 
-template <class T, class G> void lrn_pixel_gradient(const T *x, const G *g, T *dx, const Norm &n) {
+template <class T, class G> void lrn_pixel_gradient(const T *x, const G *g, T *dx, const Lrn &n) {
     n.relu ? lrn_towers_gradient<true>(x, g, dx, n) : lrn_towers_gradient<false>(x, g, dx, n);
+}
+
+// ---- Kernels: x, y, g, dx [pixels][channels] ----
+
+template <class T>
+void lrn(const T *x, T *y, int64_t pixels, int64_t channels, int64_t groups, int64_t half, bool relu, float alpha,
+         float k, int threads) {
+    const Lrn n{channels, groups, half, relu, alpha, k};
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t i = 0; i < pixels; i++) lrn_pixel(x + i * channels, y + i * channels, n);
+}
+
+template <class T>
+void lrn_gradient(const T *x, const T *g, T *dx, int64_t pixels, int64_t channels, int64_t groups, int64_t half,
+                  bool relu, float alpha, float k, int threads) {
+    const Lrn n{channels, groups, half, relu, alpha, k};
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t i = 0; i < pixels; i++) lrn_pixel_gradient(x + i * channels, g + i * channels, dx + i * channels, n);
 }
 
 }  // namespace

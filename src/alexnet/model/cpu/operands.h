@@ -9,20 +9,12 @@
 
 #include "vector.h"
 
-#ifdef __AVX2__
-#include <immintrin.h>
-#endif
-
 namespace {
 
-#if defined(ALEXNET_AVX512)
-constexpr int WIDTH = 16, REGISTERS = 32;
-#elif defined(__AVX2__)
-constexpr int WIDTH = 8, REGISTERS = 16;
-#elif defined(__aarch64__)
-constexpr int WIDTH = 4, REGISTERS = 32;
+#if defined(ALEXNET_AVX512) || defined(__aarch64__)
+constexpr int REGISTERS = 32;
 #else
-constexpr int WIDTH = 4, REGISTERS = 16;
+constexpr int REGISTERS = 16;
 #endif
 
 // Without fused multiply-adds PyTorch's libraries are faster: they choose their instructions when the program runs.
@@ -35,24 +27,14 @@ constexpr int WIDTH = 4, REGISTERS = 16;
 #define ALEXNET_PAIRS
 #endif
 
-typedef float Vector __attribute__((vector_size(4 * WIDTH)));
-
-inline Vector load_vector(const float *from) {
-    Vector value;
-    std::memcpy(&value, from, sizeof value);
-    return value;
-}
-
-inline void store_vector(float *to, Vector value) { std::memcpy(to, &value, sizeof value); }
-
 // Past the caches, for results that nobody reads soon; `to` is aligned to the vector.
-inline void stream_vector(float *to, Vector value) {
+inline void stream_vector(float *to, Floats value) {
 #if defined(ALEXNET_AVX512)
     _mm512_stream_ps(to, (__m512)value);
 #elif defined(__AVX2__)
     _mm256_stream_ps(to, (__m256)value);
 #else
-    store_vector(to, value);
+    store(to, value);
 #endif
 }
 
@@ -64,7 +46,7 @@ inline void finish_streaming() {
 }
 
 // rows[i][j] and rows[j][i] change places.
-inline void transpose(Vector rows[WIDTH]) {
+inline void transpose(Floats rows[WIDTH]) {
 #ifdef ALEXNET_AVX512
     transpose((__m512i *)rows);
 #else
@@ -82,11 +64,11 @@ template <class T> struct Packed;
 
 template <> struct Packed<float> {
     using Element = float;
-    using Elements = Vector;
+    using Elements = Floats;
     static constexpr int64_t DEPTH = 1;  // values of k in an element
     static constexpr Element ONE = 1;    // multiplying with it adds up
 
-    static Elements load(const float *at_k, const float *) { return load_vector(at_k); }
+    static Elements load(const float *at_k, const float *) { return ::load(at_k); }
 
     // to[i] = at_k[i] for i < count, 0 for the others before `size`.
     static void pack(const float *at_k, const float *, int64_t count, float *to, int64_t size) {
@@ -100,11 +82,11 @@ template <> struct Packed<float> {
     }
 };
 
-inline Vector load_elements(const float *from) { return load_vector(from); }
+inline Floats load_elements(const float *from) { return load(from); }
 
-inline void store_elements(float *to, Vector value) { store_vector(to, value); }
+inline void store_elements(float *to, Floats value) { store(to, value); }
 
-inline Vector multiply_add(Vector sums, float a, Vector b) { return sums + a * b; }
+inline Floats multiply_add(Floats sums, float a, Floats b) { return sums + a * b; }
 
 #ifdef ALEXNET_PAIRS
 typedef uint32_t Pairs __attribute__((vector_size(4 * WIDTH)));
@@ -146,8 +128,8 @@ inline Pairs load_elements(const uint32_t *from) {
 
 inline void store_elements(uint32_t *to, Pairs value) { std::memcpy(to, &value, sizeof value); }
 
-inline Vector multiply_add(Vector sums, uint32_t a, Pairs b) {
-    return (Vector)_mm512_dpbf16_ps((__m512)sums, (__m512bh)_mm512_set1_epi32(a), (__m512bh)b);
+inline Floats multiply_add(Floats sums, uint32_t a, Pairs b) {
+    return (Floats)_mm512_dpbf16_ps((__m512)sums, (__m512bh)_mm512_set1_epi32(a), (__m512bh)b);
 }
 #endif
 

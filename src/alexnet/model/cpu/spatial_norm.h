@@ -1,16 +1,21 @@
-// Normalisation within each map: y = x s ** -0.75, s = k + alpha * sum of x ** 2 over the square window of the pixel,
-// clipped at the map's edges. Some channels of one image at a time, in buffers that stay in cache.
+// Normalisation within each map of x[batch][height][width][channels] (docs/specification.md, section 1):
+//
+//     y = x s ** -0.75,    s = k + alpha * sum of x ** 2 over the pixels around, `half` on each side, within the map
+//     dx = g s ** -0.75 - 1.5 alpha x * sum of g x s ** -1.75 over the same pixels
+//
+// Some channels of one image at a time, in buffers that stay in cache: sums of squares down the columns, then along the
+// rows.
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
-#include "lrn.h"
+#include "power.h"
+#include "vector.h"
 
 namespace {
 
-struct Map {
+struct SpatialNorm {
     int64_t height, width, channels, half;  // half: neighbours on each side
     float alpha, k;
 };
@@ -26,15 +31,13 @@ struct Rows {
     float *operator[](int64_t row) { return &values[row % count * width * STRIP]; }
 };
 
-typedef float Sixteen __attribute__((vector_size(64), may_alias));
-
 // to[c] = the sum of `count` strips, which are at from(i).
 template <class From> inline void add_up(float *to, int64_t count, From from) {
     const auto all = [&](int64_t count) {
-        for (int64_t c = 0; c < STRIP; c += 16) {
-            Sixteen sum = *(const Sixteen *)(from(0) + c);
-            for (int64_t i = 1; i < count; i++) sum += *(const Sixteen *)(from(i) + c);
-            *(Sixteen *)(to + c) = sum;
+        for (int64_t c = 0; c < STRIP; c += WIDTH) {
+            Floats sum = load(from(0) + c);
+            for (int64_t i = 1; i < count; i++) sum += load(from(i) + c);
+            store(to + c, sum);
         }
     };
     count == 5 ? all(5) : all(count);  // unrolled
@@ -42,10 +45,10 @@ template <class From> inline void add_up(float *to, int64_t count, From from) {
 
 // Sums over the windows of the pixels of a row: first down the columns, then along the row.
 struct Sums {
-    const Map &m;
+    const SpatialNorm &m;
     Rows line;
     std::vector<const float *> above;
-    explicit Sums(const Map &m) : m(m), line(1, m.width), above(2 * m.half + 1) {}
+    explicit Sums(const SpatialNorm &m) : m(m), line(1, m.width), above(2 * m.half + 1) {}
 
     // Calls use(w, sums) for each pixel of `row`.
     template <class Use> void of_row(Rows &in, int64_t row, Use use) {
@@ -55,7 +58,8 @@ struct Sums {
             add_up(line[0] + w * STRIP, rows, [&](int64_t i) { return above[i] + w * STRIP; });
         alignas(64) float sums[STRIP];
         for (int64_t w = 0; w < m.width; w++) {
-            const int64_t left = std::max<int64_t>(w - m.half, 0), columns = std::min(w + m.half, m.width - 1) - left + 1;
+            const int64_t left = std::max<int64_t>(w - m.half, 0),
+                          columns = std::min(w + m.half, m.width - 1) - left + 1;
             add_up(sums, columns, [&](int64_t i) { return line[0] + (left + i) * STRIP; });
             use(w, sums);
         }
@@ -68,22 +72,18 @@ template <class T> inline void fetch(const T *strip) {
 }
 
 // The squares of `count` channels of a row of pixels from x on; zeros in the rest of the strip.
-template <class T> void squares_of(const T *x, float *squares, const Map &m, int64_t count) {
+template <class T> void squares_of(const T *x, float *squares, const SpatialNorm &m, int64_t count) {
     for (int64_t w = 0; w < m.width; w++, x += m.channels, squares += STRIP) {
         fetch(x + AHEAD * m.width * m.channels);
-        int64_t c = 0;
-#ifdef ALEXNET_AVX512
-        for (; c < STRIP; c += LANES) {
-            const __m512 value = load(x + c, Part(std::max<int64_t>(0, count - c)));
-            _mm512_store_ps(squares + c, _mm512_mul_ps(value, value));
+        for (int64_t c = 0; c < STRIP; c += WIDTH) {
+            const Floats value = load(x + c, Part(count - c));
+            store(squares + c, value * value);
         }
-#endif
-        for (; c < STRIP; c++) squares[c] = c < count ? widen(x[c]) * widen(x[c]) : 0.0f;
     }
 }
 
 // Calls work(start, count) for each strip of each image: where it begins in memory, and its channels.
-template <class Work> void for_strips(int64_t batch, const Map &m, Work work) {
+template <class Work> void for_strips(int64_t batch, const SpatialNorm &m, Work work) {
     const int64_t strips = (m.channels + STRIP - 1) / STRIP;
 #pragma omp for schedule(static)
     for (int64_t part = 0; part < batch * strips; part++) {
@@ -92,61 +92,41 @@ template <class Work> void for_strips(int64_t batch, const Map &m, Work work) {
     }
 }
 
-// The channels of one pixel, given the sums over its window: y = x s ** -0.75.
-template <class T> void normalise(const T *x, const float *sums, T *y, int64_t count, const Map &m) {
-    int64_t c = 0;
-#ifdef ALEXNET_AVX512
-    for (; c < count; c += LANES) {
+// Of the channels of one pixel, given the sums of squares over its window: y = x s ** -0.75.
+template <class T> void normalise(const T *x, const float *sums, T *y, int64_t count, const SpatialNorm &m) {
+    for (int64_t c = 0; c < count; c += WIDTH) {
         const Part lanes(count - c);
-        const __m512 s = _mm512_fmadd_ps(_mm512_set1_ps(m.alpha), _mm512_loadu_ps(sums + c), _mm512_set1_ps(m.k));
-        store(y + c, lanes, _mm512_mul_ps(load(x + c, lanes), power(s)));
-    }
-#endif
-    for (; c < count; c++) {
-        const float root = 1 / std::sqrt(m.k + m.alpha * sums[c]);
-        narrow(widen(x[c]) * (root * std::sqrt(root)), y[c]);
+        store(y + c, lanes, load(x + c, lanes) * power(m.alpha * load(sums + c) + m.k));
     }
 }
 
 // direct = g s ** -0.75 and share = g x s ** -1.75.
 template <class T>
-void slopes(const T *x, const T *g, const float *sums, float *direct, float *share, int64_t count, const Map &m) {
-    int64_t c = 0;
-#ifdef ALEXNET_AVX512
-    for (; c < count; c += LANES) {
+void slopes(const T *x, const T *g, const float *sums, float *direct, float *share, int64_t count,
+            const SpatialNorm &m) {
+    for (int64_t c = 0; c < count; c += WIDTH) {
         const Part lanes(count - c);
-        const __m512 s = _mm512_fmadd_ps(_mm512_set1_ps(m.alpha), _mm512_loadu_ps(sums + c), _mm512_set1_ps(m.k));
-        const __m512 t = power(s), slope = _mm512_mul_ps(load(g + c, lanes), t);
-        const __m512 half = _mm512_mul_ps(s, _mm512_mul_ps(t, t));  // s ** -0.5
-        _mm512_storeu_ps(direct + c, slope);
-        _mm512_storeu_ps(share + c, _mm512_mul_ps(_mm512_mul_ps(slope, load(x + c, lanes)), _mm512_mul_ps(half, half)));
-    }
-#endif
-    for (; c < count; c++) {
-        const float root = 1 / std::sqrt(m.k + m.alpha * sums[c]);
-        direct[c] = widen(g[c]) * (root * std::sqrt(root));
-        share[c] = direct[c] * widen(x[c]) * (root * root);
+        const Floats s = m.alpha * load(sums + c) + m.k, t = power(s), root = inverse_root(s, t);
+        const Floats slope = load(g + c, lanes) * t;
+        store(direct + c, slope);
+        store(share + c, (slope * load(x + c, lanes)) * (root * root));
     }
 }
 
-// dx = direct - 2 a b x sums.
+// dx = direct - 1.5 alpha x * sums of the shares.
 template <class T>
-void slope(const T *x, const float *direct, const float *sums, T *dx, int64_t count, const Map &m) {
+void slope(const T *x, const float *direct, const float *sums, T *dx, int64_t count, const SpatialNorm &m) {
     const float factor = -1.5f * m.alpha;
-    int64_t c = 0;
-#ifdef ALEXNET_AVX512
-    for (; c < count; c += LANES) {
+    for (int64_t c = 0; c < count; c += WIDTH) {
         const Part lanes(count - c);
-        const __m512 part = _mm512_mul_ps(_mm512_set1_ps(factor), load(x + c, lanes));
-        store(dx + c, lanes, _mm512_fmadd_ps(part, _mm512_loadu_ps(sums + c), _mm512_loadu_ps(direct + c)));
+        store(dx + c, lanes, (factor * load(x + c, lanes)) * load(sums + c) + load(direct + c));
     }
-#endif
-    for (; c < count; c++) narrow(direct[c] + factor * widen(x[c]) * sums[c], dx[c]);
 }
 
 template <class T>
-void spatial_norm(const T *x, T *y, int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t half, float alpha, float k, int threads) {
-    const Map m{height, width, channels, half, alpha, k};
+void spatial_norm(const T *x, T *y, int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t half,
+                  float alpha, float k, int threads) {
+    const SpatialNorm m{height, width, channels, half, alpha, k};
     const int64_t line = m.width * m.channels;
 #pragma omp parallel num_threads(threads)
     {
@@ -156,21 +136,21 @@ void spatial_norm(const T *x, T *y, int64_t batch, int64_t height, int64_t width
             for (int64_t h = 0; h < m.height + m.half; h++) {
                 if (h < m.height) squares_of(x + start + h * line, squares[h], m, count);
                 const int64_t row = h - m.half;  // whose windows are complete
-                if (row >= 0) window.of_row(squares, row, [&](int64_t w, const float *sums) {
-                    const int64_t at = start + row * line + w * m.channels;
-                    fetch(y + at + AHEAD * line);
-                    normalise(x + at, sums, y + at, count, m);
-                });
+                if (row >= 0)
+                    window.of_row(squares, row, [&](int64_t w, const float *sums) {
+                        const int64_t at = start + row * line + w * m.channels;
+                        fetch(y + at + AHEAD * line);
+                        normalise(x + at, sums, y + at, count, m);
+                    });
             }
         });
     }
 }
 
-// dx_j = g_j s_j ** -b - 2 a b x_j sum of g_i x_i s_i ** (-b - 1) over the pixels i whose window holds j, which are
-// those in the window of j.
 template <class T>
-void spatial_norm_gradient(const T *x, const T *g, T *dx, int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t half, float alpha, float k, int threads) {
-    const Map m{height, width, channels, half, alpha, k};
+void spatial_norm_gradient(const T *x, const T *g, T *dx, int64_t batch, int64_t height, int64_t width,
+                           int64_t channels, int64_t half, float alpha, float k, int threads) {
+    const SpatialNorm m{height, width, channels, half, alpha, k};
     const int64_t line = m.width * m.channels, rows = 2 * m.half + 1;
 #pragma omp parallel num_threads(threads)
     {
@@ -180,16 +160,18 @@ void spatial_norm_gradient(const T *x, const T *g, T *dx, int64_t batch, int64_t
             for (int64_t h = 0; h < m.height + 2 * m.half; h++) {
                 if (h < m.height) squares_of(x + start + h * line, squares[h], m, count);
                 const int64_t row = h - m.half, done = row - m.half;
-                if (row >= 0 && row < m.height) window.of_row(squares, row, [&](int64_t w, const float *sums) {
-                    const int64_t at = start + row * line + w * m.channels;
-                    fetch(g + at + AHEAD * line);
-                    slopes(x + at, g + at, sums, direct[row] + w * STRIP, shares[row] + w * STRIP, count, m);
-                });
-                if (done >= 0) window.of_row(shares, done, [&](int64_t w, const float *sums) {
-                    const int64_t at = start + done * line + w * m.channels;
-                    fetch(dx + at + AHEAD * line);
-                    slope(x + at, direct[done] + w * STRIP, sums, dx + at, count, m);
-                });
+                if (row >= 0 && row < m.height)
+                    window.of_row(squares, row, [&](int64_t w, const float *sums) {
+                        const int64_t at = start + row * line + w * m.channels;
+                        fetch(g + at + AHEAD * line);
+                        slopes(x + at, g + at, sums, direct[row] + w * STRIP, shares[row] + w * STRIP, count, m);
+                    });
+                if (done >= 0)
+                    window.of_row(shares, done, [&](int64_t w, const float *sums) {
+                        const int64_t at = start + done * line + w * m.channels;
+                        fetch(dx + at + AHEAD * line);
+                        slope(x + at, direct[done] + w * STRIP, sums, dx + at, count, m);
+                    });
             }
         });
     }
