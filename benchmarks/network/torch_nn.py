@@ -21,7 +21,7 @@ class PerTowerNorm(nn.Module):
 
 
 class NormByConvolution(nn.Module):
-    """The same normalisation with its sums of squares as a 1x1 convolution, which torch.compile makes faster."""
+    """The same normalisation with its sums of squares as a 1x1 convolution, a form that suits torch.compile."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

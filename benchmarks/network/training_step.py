@@ -11,14 +11,14 @@ same update on one repeated batch.
 - PyTorch torch.compile: in channels last, with the normalisation's sums as a 1x1 convolution
 - TensorFlow: Keras layers, `tf.nn.local_response_normalization`, `tf.function`, `mixed_bfloat16`
 - JAX: Flax and Optax, jitted with donated weights, the normalisation in jnp
-- without groups: convolutions of all channels, twice the operations in conv2, conv4 and conv5, which TensorFlow and JAX
-  are faster at
+- without groups: convolutions of all channels, with twice the operations in conv2, conv4 and conv5. Users of TensorFlow
+  and JAX may choose them, because grouped convolutions are slow there on CPUs (the results show both)
 - PyTorch, convolutions and GEMMs alone: those of the step and nothing else, by `nn.Conv2d` and `nn.Linear`
 - limit: as many operations at the speed of PyTorch's 3x3 convolution of 512 channels, as `alexnet bench` measures it
 
-PyTorch, TensorFlow and JAX run in processes of their own, which wait while another is measured (batches of 128 need
-21 GB in all). They start from our weights, and without dropout their logits are checked against ours. A framework that
-is not installed is listed with the reason. Prints images per second: the median, and the slowest and fastest round.
+PyTorch, TensorFlow and JAX run in processes of their own, which wait while another is measured; all stay in memory.
+They start from our weights, and without dropout their logits are checked against ours. A framework that is not
+installed is listed with the reason. Prints images per second: the median, and the slowest and fastest round.
 """
 
 import argparse

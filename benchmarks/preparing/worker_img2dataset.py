@@ -3,7 +3,7 @@
     python -m benchmarks.preparing.worker_img2dataset FOLDER 256
 
 Arguments: a folder of JPEG files, and the size. img2dataset fetches by URL; these are `file:` URLs, and nothing is
-downloaded. It takes every image `TIMES` times in a round, since starting its processes takes two seconds. It wants
+downloaded. It takes every image `TIMES` times in a round, so that the start of its processes counts less. It wants
 older versions of OpenCV and WebDataset than others do, and so another virtual environment: `pip install img2dataset`.
 """
 
