@@ -12,7 +12,7 @@
 #include <cmath>
 #include <vector>
 
-#include "vector.h"
+#include "lanes.h"
 
 namespace {
 
@@ -86,7 +86,7 @@ class HorizontalPass {
             Ints sums[3] = {rounding(), rounding(), rounding()};
             for (int k = 0; k < filter.count; k++, pixel += 3 * LANES)
                 for (int c = 0; c < 3; c++) sums[c] += widen(pixel + c * LANES) * weights[k];
-            for (int c = 0; c < 3; c++) store(&out[(3 * x + c) * LANES], clipped(sums[c] >> PRECISION_BITS));
+            for (int c = 0; c < 3; c++) store(&out[(3 * x + c) * LANES], saturate(sums[c] >> PRECISION_BITS));
         }
         for (int64_t byte = 0; byte < out_bytes; byte += LANES) {
             Bytes block[LANES];
@@ -126,7 +126,7 @@ inline void vertical_pass(const uint8_t *rows, int64_t stride, const int32_t *we
         for (int k = 0; k < count; k++)
             for (int v = 0; v < VECTORS_PER_STEP; v++)
                 sums[v] += widen(rows + k * stride + byte + v * LANES) * weights[k];
-        for (int v = 0; v < VECTORS_PER_STEP; v++) store(to + byte + v * LANES, clipped(sums[v] >> PRECISION_BITS));
+        for (int v = 0; v < VECTORS_PER_STEP; v++) store(to + byte + v * LANES, saturate(sums[v] >> PRECISION_BITS));
     }
 }
 

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "vector.h"
+#include "lanes.h"
 
 namespace {
 
@@ -41,10 +41,10 @@ inline void ycc_to_rgb(const uint8_t *luma, const uint8_t *cb, const uint8_t *cr
         const int64_t x = std::min(first, columns - LANES);  // the last vector may overlap the one before
         const Ints y = (widen(luma + x) << SCALEBITS) + ONE_HALF;
         const Ints blue = widen(cb + x) - CENTRE_CHROMA, red = widen(cr + x) - CENTRE_CHROMA;
-        Bytes r = clipped((y + red * FIX_1_40200) >> SCALEBITS);
-        Bytes g = clipped((y - blue * FIX_0_34414 - red * FIX_0_71414) >> SCALEBITS);
-        Bytes b = clipped((y + blue * FIX_1_77200) >> SCALEBITS);
-        if (mirrored) r = REVERSED(r), g = REVERSED(g), b = REVERSED(b);
+        Bytes r = saturate((y + red * FIX_1_40200) >> SCALEBITS);
+        Bytes g = saturate((y - blue * FIX_0_34414 - red * FIX_0_71414) >> SCALEBITS);
+        Bytes b = saturate((y + blue * FIX_1_77200) >> SCALEBITS);
+        if (mirrored) r = reversed(r), g = reversed(g), b = reversed(b);
         store_interleaved(out + 3 * (mirrored ? columns - LANES - x : x), r, g, b);
     }
 }

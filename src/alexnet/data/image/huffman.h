@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "vector.h"
+#include "lanes.h"
 
 namespace {
 
@@ -37,10 +37,7 @@ class BitReader {
     void fill() {
         uint64_t bytes;
         std::memcpy(&bytes, next, 8);
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-        bytes = __builtin_bswap64(bytes);
-#endif
-        buffer |= bytes >> available;
+        buffer |= __builtin_bswap64(bytes) >> available;  // lanes.h asserts a little-endian processor
         next += (63 - available) >> 3;
         available |= FILL_BITS;
     }

@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "vector.h"
+#include "lanes.h"
 
 namespace {
 
@@ -69,8 +69,8 @@ inline void store_row(Bytes columns[8], uint8_t *to) {
     Bytes zipped[8];
     for (int turn = 0; turn < 3; turn++) {
         for (int x = 0; x < 4; x++) {
-            zipped[2 * x] = ZIP_LOW(columns[x], columns[x + 4]);
-            zipped[2 * x + 1] = ZIP_HIGH(columns[x], columns[x + 4]);
+            zipped[2 * x] = interleave_low(columns[x], columns[x + 4]);
+            zipped[2 * x + 1] = interleave_high(columns[x], columns[x + 4]);
         }
         std::memcpy(columns, zipped, sizeof zipped);
     }
@@ -98,7 +98,7 @@ inline void idct(const int16_t *coefficients, const uint16_t *quantisation, uint
     for (int y = 0; y < 8; y++) {
         idct_1d(workspace[y], CONST_BITS + PASS1_BITS + 3);  // 3: both passes' sqrt(8)
         Bytes columns[8];
-        for (int x = 0; x < 8; x++) columns[x] = clipped(workspace[y][x] + CENTRE_SAMPLE);
+        for (int x = 0; x < 8; x++) columns[x] = saturate(workspace[y][x] + CENTRE_SAMPLE);
         store_row(columns, samples + y * stride);
     }
 }

@@ -11,7 +11,7 @@
 #include "bicubic.h"
 #include "exports.h"
 #include "jpeg.h"
-#include "vector.h"
+#include "lanes.h"
 
 namespace {
 

@@ -1,11 +1,11 @@
 // The kernels that Python calls, listed once. Local response normalisation, max pooling, both in one pass with the ReLU
-// before them, normalisation within each map, mean subtraction, space-to-depth, the momentum update; and the convolutions
-// and matrix multiplications that oneDNN is slow at: conv1, weight gradients, fully connected layers.
+// before them, normalisation within each map, mean subtraction, space-to-depth, the momentum update; and the
+// convolutions and matrix multiplications that oneDNN is slow at: conv1, weight gradients, fully connected layers.
 //
 // Activations are channels last ([images, height, width, channels] in memory), float32 or bfloat16. Arithmetic is
-// float32; results are rounded to nearest even. Each kernel is written once for vectors of any width (vector.h). Those of
-// matrix multiplications need fused multiply-adds, and in bfloat16 vdpbf16ps (operands.h). Built by kernels.py at first
-// use and called through ctypes, hence no torch headers.
+// float32; results are rounded to nearest even. Each kernel is written once for vectors of any width (vector.h). Those
+// of matrix multiplications need fused multiply-adds, and in bfloat16 vdpbf16ps (operands.h). Built by kernels.py at
+// first use and called through ctypes, hence no torch headers.
 
 #include <cstdint>
 
