@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from alexnet.data.loader import TrainingBatch
+from alexnet.files.checksums import checksum
 from alexnet.training import checkpoint
 from alexnet.training.metrics import read_lines
 from alexnet.training.state import Setup, TrainState
@@ -44,3 +45,10 @@ def step_then(
         return metrics
 
     return step
+
+
+def write_checksums(checkpoint: Path) -> None:
+    """Make SHA256SUMS of a checkpoint's folder fit its files, as whoever changes them on purpose would."""
+    sums = checkpoint / "SHA256SUMS"
+    names = [line.split()[1] for line in sums.read_text().splitlines()]
+    sums.write_text("".join(f"{checksum(checkpoint / name)}  {name}\n" for name in names))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from runs import write_checksums
 from safetensors.torch import load_file, save_file
 
 from alexnet.study import verify as study
@@ -18,17 +19,21 @@ from alexnet.study.verify import verify
 
 
 def tensors(run: Path, name: str = "weights") -> Path:
-    """The file, in a folder without the checksums that would show any change."""
     (file,) = run.glob(f"checkpoints/*/{name}.safetensors")
-    (file.parent / "SHA256SUMS").unlink(missing_ok=True)
     return file
+
+
+def replace(values: dict[str, torch.Tensor], file: Path) -> None:
+    """Write other tensors to a file of a checkpoint, with checksums that fit."""
+    save_file(values, file)
+    write_checksums(file.parent)
 
 
 def spoil_number(run: Path) -> str:
     file = tensors(run)
     weights = load_file(file)
     weights["conv3.weight"][0, 0, 0, 0] = torch.nan
-    save_file(weights, file)
+    replace(weights, file)
     return "conv3.weight is not finite"
 
 
@@ -36,7 +41,7 @@ def spoil_shape(run: Path) -> str:
     file = tensors(run, "velocity")
     velocity = load_file(file)
     velocity["fc6.bias"] = velocity["fc6.bias"][1:].clone()
-    save_file(velocity, file)
+    replace(velocity, file)
     return "velocity.safetensors: fc6.bias is"
 
 
@@ -44,12 +49,13 @@ def lose_layer(run: Path) -> str:
     file = tensors(run)
     weights = load_file(file)
     del weights["fc8.bias"]
-    save_file(weights, file)
+    replace(weights, file)
     return "has no fc8.bias"
 
 
 def truncate_weights(run: Path) -> str:
     tensors(run).write_bytes(tensors(run).read_bytes()[:-5])
+    write_checksums(tensors(run).parent)
     return "weights.safetensors cannot be read"
 
 
