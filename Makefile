@@ -48,6 +48,7 @@ $(TESTS_PASSED): | $(VENV)/installed-test
 lint: | $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(CPP)
 	$(BIN)/pyright
 
 format: | $(VENV)/installed-dev

@@ -54,3 +54,11 @@ def test_the_workflow_tries_every_python_that_the_package_names() -> None:
     named = [each.rsplit(" ", 1)[1] for each in PROJECT["classifiers"] if re.search(r":: Python :: 3\.\d", each)]
     assert jobs["check"]["strategy"]["matrix"]["python"] == named
     assert PROJECT["requires-python"] == f">={named[0]}"
+
+
+def test_the_hooks_before_a_commit_are_the_tools_of_make_lint() -> None:
+    yaml = pytest.importorskip("yaml")
+    (repo,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    tools = {hook["entry"].split()[0].removeprefix(".venv/bin/") for hook in repo["hooks"]}
+    (lint,) = re.findall(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.M)
+    assert tools == set(re.findall(r"\$\(BIN\)/(\S+)", lint))
