@@ -3,7 +3,7 @@
 y_i = x_i * (k + alpha * sum_j x_j^2) ** -beta, j over the `size` neighbouring channels of the same tower, the
 window clipped at the tower's ends. `torch.nn.LocalResponseNorm` divides alpha by size and knows no towers.
 
-Two forms of the same: plain PyTorch, and one pass over memory each way in `native/kernels.cpp` (CPU, float32
+Two forms of the same: plain PyTorch, and one pass over memory each way in `cpu/lrn.h` (CPU, float32
 and bfloat16, beta 3/4, odd sizes). The second keeps only x for the gradient; its result is in channels last.
 """
 

@@ -1,6 +1,6 @@
 """Max pooling with windows clipped at the far edges (overlapping pooling: section 3.4 of the paper).
 
-On the CPU `native/kernels.cpp` keeps the place of each maximum in one byte, where torch keeps eight.
+On the CPU `cpu/pool.h` keeps the index of each maximum in one byte, where torch keeps eight.
 """
 
 from __future__ import annotations

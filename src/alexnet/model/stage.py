@@ -3,7 +3,7 @@
 The original program normalises conv1's output before its ReLU, and has another stage between normalisation and pooling
 after conv2: two of the three in one pass, then.
 
-On the CPU, `native/kernels.cpp` normalises three rows at a time into a buffer that stays in cache and pools
+On the CPU, `cpu/stage.h` normalises three rows at a time into a buffer that stays in cache and pools
 from there; the gradient recomputes what it needs from the convolution's output, the only thing kept.
 """
 

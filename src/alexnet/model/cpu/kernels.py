@@ -1,4 +1,4 @@
-"""Loads and calls `native/kernels.cpp`: the layers that memory bounds, and products that oneDNN is slow at, on CPUs.
+"""Loads and calls `kernels.cpp`: memory-bound layers, and convolutions and GEMMs that oneDNN is slow at, on CPUs.
 
 Without a compiler (see `alexnet.native`) everything runs in plain PyTorch; `ALEXNET_KERNELS=off` asks for that.
 """
