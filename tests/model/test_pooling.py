@@ -1,4 +1,4 @@
-"""Max pooling: torch's values and gradients, whoever computes them."""
+"""Max pooling: torch's values and gradients, with and without kernels."""
 
 import functools
 import itertools
@@ -84,7 +84,7 @@ def test_everything_else_is_torchs_own(monkeypatch: pytest.MonkeyPatch):
     assert torch.equal(MaxPool2d()(x.double()), expected.double())
     assert torch.equal(MaxPool2d()(x[0]), expected[0])  # one image without its batch
     assert MaxPool2d()(x.to("meta")).shape == expected.shape
-    large = torch.randn(1, 2, 40, 40)  # with more places in a window than a byte can tell apart
+    large = torch.randn(1, 2, 40, 40)  # an index in such a window does not fit into a byte
     found = with_gradient(MaxPool2d(17, 3), large)
     for ours, theirs in zip(found, with_gradient(nn.MaxPool2d(17, 3, ceil_mode=True), large), strict=True):
         assert torch.equal(ours, theirs)
@@ -108,8 +108,8 @@ def test_operator_keeps_torchs_rules():
     check = functools.partial(torch.library.opcheck, test_utils=rules)
     x = images(6, 7, 7, torch.float32).requires_grad_()
     check(torch.ops.alexnet.max_pool.default, (x, 3, 2, 3, 3))
-    y, place = torch.ops.alexnet.max_pool.default(x.detach(), 3, 2, 3, 3)
-    check(torch.ops.alexnet.max_pool_gradient.default, (y, place, 3, 2, 7, 7))
+    y, index = torch.ops.alexnet.max_pool.default(x.detach(), 3, 2, 3, 3)
+    check(torch.ops.alexnet.max_pool_gradient.default, (y, index, 3, 2, 7, 7))
 
 
 def test_export_sees_plain_operations_only():

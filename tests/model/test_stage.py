@@ -151,8 +151,8 @@ def test_operator_keeps_torchs_rules():
     check = functools.partial(torch.library.opcheck, test_utils=rules)
     x = images(6, 7, 7).requires_grad_()
     check(torch.ops.alexnet.stage.default, (x, [3, 3], [3, 2], 2, 5, 1e-4, 2.0, True))
-    y, place = torch.ops.alexnet.stage.default(x.detach(), [3, 3], [3, 2], 2, 5, 1e-4, 2.0, False)
-    check(torch.ops.alexnet.stage_gradient.default, (x.detach(), y, place, [3, 2], 2, 5, 1e-4, 2.0, False))
+    y, index = torch.ops.alexnet.stage.default(x.detach(), [3, 3], [3, 2], 2, 5, 1e-4, 2.0, False)
+    check(torch.ops.alexnet.stage_gradient.default, (x.detach(), y, index, [3, 2], 2, 5, 1e-4, 2.0, False))
 
 
 def test_export_sees_plain_operations_only():

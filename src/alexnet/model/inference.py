@@ -1,7 +1,7 @@
-"""Inference on a CPU from packed weights: converted and laid out for oneDNN once, not in each call.
+"""Inference on a CPU from packed weights: converted and laid out for oneDNN once, not at each call.
 
-Also, each ReLU is computed with the layer before it, dropout's factor is multiplied into the weights after it, and
-pooling does not store where its maxima were. Values are those of `AlexNet` in eval mode but for rounding.
+Each ReLU is computed with the layer before it, dropout's factor is multiplied into the weights after it, and pooling
+stores no index of its maxima. The values are those of `AlexNet` in eval mode except for rounding.
 """
 
 from __future__ import annotations
@@ -24,8 +24,11 @@ from alexnet.model.stage import fusible, watched
 Step = Callable[[Tensor], Tensor]
 
 MAX_ACTIVATION_BYTES = 8 << 20
-"""Most bytes of an activation in the convolutions. They stay in cache, and the GNU C library keeps freed memory of less
-than 32 MiB for the next tensor: asking the system again took a fifth of the time of 64 images."""
+"""Most bytes of an activation in the convolutions.
+
+Activations of this size stay in cache. Also, the GNU C library keeps freed memory of less than 32 MiB for the next
+tensor; requesting it from the system each time took a fifth of the time of 64 images.
+"""
 
 
 def can_pack(network: AlexNet, x: Tensor, dtype: torch.dtype) -> bool:
@@ -53,16 +56,16 @@ def packs_bfloat16() -> bool:
 
 
 def weights_version(network: AlexNet) -> tuple[tuple[int, int], ...]:
-    """Changes when a weight is replaced or changed in place (but not through `.data`, which PyTorch does not show)."""
+    """Changes when a weight is replaced or modified in place, except through `.data`, which PyTorch does not count."""
     return tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in network.parameters())
 
 
 class PackedNetwork:
     """`network` in eval mode in `dtype`: images [B, 3, S, S] to logits [B, classes] of `dtype`.
 
-    Packs the weights as they are now. The layout suits a batch of `batch` images best and works for any. The
-    convolutions compute `images_at_once`, so that no activation is larger than `max_activation_bytes`; the fully
-    connected layers compute the whole batch.
+    Packs the current weights. The layout is fastest for `batch` images and works for any number. The convolutions take
+    `images_at_once` images at a time, so that no activation is larger than `max_activation_bytes`; the fully connected
+    layers take the whole batch.
     """
 
     def __init__(
@@ -84,7 +87,7 @@ class PackedNetwork:
         return _apply(self.fully_connected, torch.cat(features) if len(features) > 1 else features[0])
 
     def _first_step(self, network: AlexNet, layers: list[Layer]) -> tuple[Step, int]:
-        """The step that takes the images, and how many layers it computes."""
+        """The first step, and how many layers it computes."""
         conv: Any = network.get_submodule(layers[1].name)
         if layers[0].kind == "pad" and layers[1].kind == "conv" and self._is_first_layer(layers[1], conv):
             relu = isinstance(network.get_submodule(layers[2].name), nn.ReLU)
@@ -93,7 +96,7 @@ class PackedNetwork:
         return lambda x: self._padded(x, inputs), int(layers[0].kind == "pad")
 
     def _steps(self, network: AlexNet, layers: list[Layer]) -> Iterator[Step]:
-        factor = 1.0  # dropout's, for the next weights
+        factor = 1.0  # dropout's, to be multiplied into the next weights
         while layers:
             stages: list[Any] = [network.get_submodule(layer.name) for layer in layers[:2]]
             layer, stage = layers[0], stages[0]
@@ -124,7 +127,7 @@ class PackedNetwork:
             layers = layers[count:]
 
     def _padded(self, x: Tensor, shape: Shape) -> Tensor:
-        """x converted and in channels-last memory, with zeros on the right and at the bottom up to `shape`."""
+        """x in this dtype and channels-last memory, with zeros on the right and at the bottom up to `shape`."""
         y = torch.empty((len(x), *shape), dtype=self.dtype, memory_format=torch.channels_last)
         height, width = x.shape[2:]
         y[:, :, :height, :width] = x
@@ -138,7 +141,7 @@ class PackedNetwork:
         return self.dtype == torch.bfloat16 and is_first_layer(example, *form)
 
     def _first_convolution(self, layer: Layer, conv: Any, relu: bool) -> Step:
-        """The zero padding and first convolution in bfloat16, by its kernel or after space-to-depth."""
+        """Zero padding and the first convolution in bfloat16, by the kernel or after space-to-depth."""
         stride, size = layer.stride, layer.kernel_size
         if kernels.has("conv1", self.dtype):
             height, width = ((length - 1) * stride + size for length in layer.outputs[1:])
@@ -165,7 +168,7 @@ class PackedNetwork:
 
     def _linear(self, layer: Layer, linear: Any, relu: bool, factor: float) -> Step:
         weight = (linear.weight.detach() * factor).to(self.dtype)
-        if len(layer.inputs) > 1:  # from the order of the shape to the order in channels-last memory
+        if len(layer.inputs) > 1:  # columns from channels-first to channels-last order
             channels, height, width = layer.inputs
             weight = weight.unflatten(1, (channels, height, width)).permute(0, 2, 3, 1).flatten(1)
         packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
@@ -196,7 +199,7 @@ class PackedNetwork:
     def _norm_and_pool(self, layers: list[Layer], norm: Any, pool: Any) -> Step:
         channels, height, width = layers[0].inputs
         out, window = layers[1].outputs[1:], (pool.kernel_size, pool.stride)
-        relu = False  # computed with the convolution
+        relu = False  # it is computed with the convolution
         settings = norm.groups, norm.size // 2, relu, norm.alpha, norm.k
 
         def step(x: Tensor) -> Tensor:

@@ -1,97 +1,16 @@
 """Local response normalisation (section 3.3 of the paper), per tower as on the paper's two GPUs.
 
 y_i = x_i * (k + alpha * sum_j x_j^2) ** -beta, j over the `size` neighbouring channels of the same tower, the
-window clipped at the tower's ends. `torch.nn.LocalResponseNorm` divides alpha by size and knows no towers.
+window clipped at the tower's ends. `torch.nn.LocalResponseNorm` divides alpha by size and has no towers.
 
-Two forms of the same: plain PyTorch, and one pass over memory each way in `cpu/lrn.h` (CPU, float32
-and bfloat16, beta 3/4, odd sizes). The second keeps only x for the gradient; its result is in channels last.
+`lrn_plain` is the formula in PyTorch, for every device and type; `cpu/lrn.py` computes it by a kernel.
 """
-
-from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from alexnet.model.cpu import kernels
-from alexnet.model.cpu.operator import operator
-
-MAX_SIZE = 33  # native/lrn.h, MAX_HALF
-
-
-def lrn_plain(x: Tensor, size: int, alpha: float, beta: float, k: float, groups: int) -> Tensor:
-    """The formula in plain operations for [B, C, H, W] of any floating type; computed at least in float32."""
-    wide = x if x.dtype == torch.float64 else x.float()
-    squares = wide.square().unflatten(1, (groups, -1))  # [B, groups, C / groups, H, W]
-    per_tower = squares.shape[2]
-    before = size // 2
-    padded = F.pad(squares, (0, 0, 0, 0, before, size - 1 - before))
-    total = padded[:, :, :per_tower]
-    for shift in range(1, size):
-        total = total + padded[:, :, shift : shift + per_tower]
-    scale = (k + alpha * total).flatten(1, 2)  # [B, C, H, W]
-    return (wide * scale**-beta).to(x.dtype)
-
-
-@operator("alexnet::lrn")
-def _lrn(x: Tensor, size: int, alpha: float, k: float, groups: int, relu: bool) -> Tensor:
-    x = x.contiguous(memory_format=torch.channels_last)
-    y = torch.empty_like(x)
-    channels = x.shape[1]
-    pixels = x.numel() // channels
-    kernels.call("lrn", x.dtype, x, y, pixels, channels, groups, size // 2, relu, alpha, k)
-    return y
-
-
-@operator("alexnet::lrn_gradient")
-def _lrn_gradient(x: Tensor, g: Tensor, size: int, alpha: float, k: float, groups: int, relu: bool) -> Tensor:
-    x = x.contiguous(memory_format=torch.channels_last)
-    g = g.contiguous(memory_format=torch.channels_last)
-    dx = torch.empty_like(x)
-    channels = x.shape[1]
-    pixels = x.numel() // channels
-    kernels.call("lrn_gradient", x.dtype, x, g, dx, pixels, channels, groups, size // 2, relu, alpha, k)
-    return dx
-
-
-@_lrn.register_fake
-def _(x: Tensor, size: int, alpha: float, k: float, groups: int, relu: bool) -> Tensor:
-    return torch.empty_like(x, memory_format=torch.channels_last)
-
-
-@_lrn_gradient.register_fake
-def _(x: Tensor, g: Tensor, size: int, alpha: float, k: float, groups: int, relu: bool) -> Tensor:
-    return torch.empty_like(x, memory_format=torch.channels_last)
-
-
-def _keep(ctx, inputs, output) -> None:
-    x, *ctx.settings = inputs
-    ctx.save_for_backward(x)
-
-
-def _backward(ctx, g: Tensor):
-    (x,) = ctx.saved_tensors
-    return _lrn_gradient(x, g, *ctx.settings), *[None] * 5
-
-
-_lrn.register_autograd(_backward, setup_context=_keep)
-
-
-def local_response_norm(
-    x: Tensor, size: int, alpha: float, beta: float, k: float, groups: int, relu: bool = False
-) -> Tensor:
-    """Local response normalisation of [B, C, H, W], or with `relu` of max(x, 0), by whichever form is fastest here.
-
-    Raises ValueError when the channels do not divide into `groups` towers.
-    """
-    if x.shape[1] % groups:
-        raise ValueError(f"{x.shape[1]} channels do not divide into {groups} towers.")
-    if beta == 0.75 and size % 2 == 1 and size <= MAX_SIZE and kernels.usable(x):
-        return _lrn(x, size, alpha, k, groups, relu)
-    return lrn_plain(x.relu() if relu else x, size, alpha, beta, k, groups)
-
-
-torch.fx.wrap("local_response_norm")
+from alexnet.model.cpu import lrn as cpu
 
 
 class LocalResponseNorm(nn.Module):
@@ -106,3 +25,34 @@ class LocalResponseNorm(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}, groups={self.groups}"
+
+
+def local_response_norm(
+    x: Tensor, size: int, alpha: float, beta: float, k: float, groups: int, relu: bool = False
+) -> Tensor:
+    """Local response normalisation of [B, C, H, W], or with `relu` of max(x, 0), by the fastest implementation.
+
+    Raises ValueError when the channels do not divide into `groups` towers.
+    """
+    if x.shape[1] % groups:
+        raise ValueError(f"{x.shape[1]} channels do not divide into {groups} towers.")
+    if cpu.takes(x, size, beta):
+        return cpu.local_response_norm(x, size, alpha, k, groups, relu)
+    return lrn_plain(x.relu() if relu else x, size, alpha, beta, k, groups)
+
+
+torch.fx.wrap("local_response_norm")  # one node in a traced network
+
+
+def lrn_plain(x: Tensor, size: int, alpha: float, beta: float, k: float, groups: int) -> Tensor:
+    """The formula in plain operations for [B, C, H, W] of any floating type; computed at least in float32."""
+    wide = x if x.dtype == torch.float64 else x.float()
+    squares = wide.square().unflatten(1, (groups, -1))  # [B, groups, C / groups, H, W]
+    per_tower = squares.shape[2]
+    before = size // 2
+    padded = F.pad(squares, (0, 0, 0, 0, before, size - 1 - before))
+    total = padded[:, :, :per_tower]
+    for shift in range(1, size):
+        total = total + padded[:, :, shift : shift + per_tower]
+    scale = (k + alpha * total).flatten(1, 2)  # [B, C, H, W]
+    return (wide * scale**-beta).to(x.dtype)

@@ -6,18 +6,14 @@ are float32 and never rounded. For operators and torch.compile see `alexnet.mode
 """
 
 from collections.abc import Sequence
-from typing import List, Literal  # noqa: UP035  # as below
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from alexnet.model.cpu import kernels
-from alexnet.model.cpu.operator import operator
-
-# PyTorch 2.6 accepts no other names of these in the schema of an operator.
-Integers = List[int]  # noqa: UP006
-Tensors = List[Tensor]  # noqa: UP006
+from alexnet.model.cpu.operator import Integers, Tensors, operator
 
 Implementation = Literal["pytorch", "onednn", "conv1", "space-to-depth"]
 """What computes a convolution:

@@ -19,7 +19,7 @@ from alexnet.native import library as native
 
 SOURCE = Path(__file__).with_name("kernels.cpp")
 _BASIC = ("-O3", "-std=c++17", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
-# The first that the compiler accepts: all processor features and all cores, then less.
+# The first that the compiler accepts: with all instructions of this processor and all cores, then with less.
 _MORE = (("-march=native", "-fopenmp"), ("-fopenmp",), ("-march=native",), ())
 FLAGS = tuple((*_BASIC, "-shared", "-fPIC", *more) for more in _MORE)
 F = TypeVar("F", bound=Callable[..., object])
@@ -38,7 +38,7 @@ def _loaded() -> native.Library | None:
 
 
 def library() -> native.Library | None:
-    """The compiled kernels, or None where they are off or cannot be had (said once, as a warning)."""
+    """The compiled kernels; None where they are turned off or unavailable (then one warning says why)."""
     return None if native.is_off() else _loaded()
 
 
@@ -66,7 +66,7 @@ def _full_name(name: str, dtype: torch.dtype) -> str:
 
 
 def threads(device: torch.device) -> native.Threads | None:
-    """Those on which torch computes, for work of another kind; None where `device` is no CPU or they cannot be had."""
+    """The kernels' threads, which torch uses too, for other work; None where `device` is no CPU or there are none."""
     kernels = library() if device.type == "cpu" else None
     if kernels is None or "each" not in kernels:  # built without OpenMP
         return None
@@ -79,18 +79,18 @@ def usable(x: Tensor) -> bool:
 
 
 def has_onednn(x: Tensor) -> bool:
-    """Whether oneDNN can be asked for products with `x`."""
+    """Whether oneDNN can compute matrix multiplications and convolutions with `x`."""
     return x.device.type == "cpu" and not exporting() and onednn_there()
 
 
 @constant
 def onednn_there() -> bool:
-    """Whether PyTorch was built with oneDNN, with the products that torch.compile uses."""
+    """Whether PyTorch was built with oneDNN and has the operators that torch.compile uses."""
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def computed_in(x: Tensor) -> torch.dtype:
-    """The number format in which products with `x` are made."""
+    """The dtype in which matrix multiplications and convolutions with `x` are computed: autocast's or that of `x`."""
     kind = x.device.type
     return torch.get_autocast_dtype(kind) if kind == "cpu" and torch.is_autocast_enabled(kind) else x.dtype
 
@@ -115,10 +115,10 @@ def call(name: str, dtype: torch.dtype, *arguments: Tensor | int | float | None)
 
 
 def reuse_memory() -> bool:
-    """Keeps freed memory for the next tensor instead of giving it back to the system; False where it cannot.
+    """Keeps freed memory for the next tensor instead of returning it to the system; False where that is impossible.
 
-    The GNU C library maps every large tensor anew, and touching fresh pages costs more than ReLU,
-    normalisation and pooling do: a training step takes a tenth less with this. It holds for the process.
+    The GNU C library maps new pages for every large tensor, and their first use takes longer than ReLU, normalisation
+    and pooling: a training step takes a tenth less time with this. Affects the whole process.
     """
     m_trim_threshold, m_mmap_max = -1, -4  # <malloc.h>
     if not hasattr(os, "confstr") or "CS_GNU_LIBC_VERSION" not in os.confstr_names:

@@ -11,16 +11,13 @@ torch.compile caches compiled graphs by the names of operators and does not look
 is to call other operators, give its operator another name.
 """
 
-from typing import List, Literal  # noqa: UP035  # as below
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from alexnet.model.cpu import kernels
-from alexnet.model.cpu.operator import operator
-
-# PyTorch 2.6 accepts no other name of this in the schema of an operator.
-Tensors = List[Tensor]  # noqa: UP006
+from alexnet.model.cpu.operator import Tensors, operator
 
 MIN_BATCH = 16
 """Images for which the kernels are used: fewer do not fill their vectors."""

@@ -1,16 +1,21 @@
-"""Operators of our own, which `torch.compile` and autograd know as they know PyTorch's."""
+"""Custom operators that `torch.compile` and autograd treat like PyTorch's own."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, List  # noqa: UP035  # as below
 
 import torch
+from torch import Tensor
+
+# PyTorch 2.6 accepts no other names of these in the schema of an operator.
+Integers = List[int]  # noqa: UP006
+Tensors = List[Tensor]  # noqa: UP006
 
 
 class Operator:
-    """A function of tensors on the CPU as the operator `name` ("alexnet::lrn"), its schema taken from its types.
+    """A function of CPU tensors as the operator `name` ("alexnet::lrn"); its schema comes from the type annotations.
 
-    As `torch.library.custom_op`, whose operators import torch's compiler when they are first called: 0.7 to 1.0
-    seconds, of which nobody has any use who asks for the labels of one image.
+    Like `torch.library.custom_op`, whose operators import torch's compiler at their first call. That takes 0.7 to 1.0
+    seconds, too long for a command that classifies one image.
     """
 
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
@@ -24,15 +29,15 @@ class Operator:
         return self._packet(*arguments)
 
     def register_fake(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """A decorator of what gives results of the right shape without computing them."""
+        """Decorates a function that returns results of the right shape and layout without computing them."""
         torch.library.register_fake(self.name, function)
         return function
 
     def register_autograd(self, backward: Callable[..., Any], *, setup_context: Callable[..., Any]) -> None:
-        """As `torch.library.register_autograd`."""
+        """Like `torch.library.register_autograd`."""
         torch.library.register_autograd(self.name, backward, setup_context=setup_context)
 
 
 def operator(name: str) -> Callable[[Callable[..., Any]], Operator]:
-    """A decorator that makes an `Operator`."""
+    """Decorates a function and makes it an `Operator`."""
     return lambda function: Operator(name, function)
