@@ -13,14 +13,15 @@ import alexnet
 ROOT = Path(alexnet.__file__).parent
 # Data flows from left to right; a room imports only itself and what stands to its left.
 ORDER = (
-    *("config", "networks", "recipes", "progress", "files", "native", "data", "model", "training", "study"),
+    *("ranges", "config", "networks", "recipes", "progress", "files", "native", "data", "model", "training", "study"),
     *("demo", "bench", "cli", "__main__"),
 )
 """The rooms, left to right."""
 NOT_FOR: dict[str, set[str]] = {
     "networks": {"recipes"},
-    "config": set(ORDER) - {"config"},
-    "recipes": set(ORDER) - {"config", "networks"},
+    "ranges": set(ORDER),
+    "config": set(ORDER) - {"ranges"},
+    "recipes": set(ORDER) - {"ranges", "config", "networks"},
     "progress": set(ORDER),
     "files": set(ORDER),
     "native": set(ORDER),

@@ -5,6 +5,7 @@ import itertools
 import json
 import re
 from pathlib import Path
+from typing import get_args, get_origin, get_type_hints
 
 import pytest
 
@@ -38,7 +39,7 @@ def test_every_field_has_a_docstring():
     ("change", "sentence"),
     [
         ({"batchsize": 3}, "unknown setting 'batchsize'; did you mean 'batch_size'"),
-        ({"optim": {"learning": 1.0}}, "unknown setting 'learning'"),
+        ({"optim": {"learning": 1.0}}, "unknown setting 'learning'; there are lr, bias_lr_factor"),
         ({"epochs": "3"}, "epochs must be of type int"),
         ({"compile": 1}, "compile must be of type bool"),
         ({"epochs": True}, "epochs must be of type int"),
@@ -52,7 +53,15 @@ def test_every_field_has_a_docstring():
         ({"schedule": {"changes": ["6.5 colour_noise 0"]}}, "at a whole epoch"),
         ({"schedule": {"changes": ["6 colour_noise common"]}}, "changes to a number"),
         ({"network": {"dropout": 1.0}}, "network.dropout is 1.0"),
-        ({"optim": {"lr": -1}}, "cannot be negative"),
+        ({"optim": {"lr": -1}}, "optim.lr is -1; it must be at least 0."),
+        ({"optim": {"momentum": 1}}, "optim.momentum is 1; it must be at least 0 and less than 1."),
+        ({"network": {"width": 0}}, "network.width is 0; it must be more than 0 and at most 16."),
+        ({"network": {"channels": [96, 0, 1, 1, 1]}}, "network.channels is 0"),
+        ({"network": {"lrn_k": float("nan")}}, "network.lrn_k is nan; it must be a finite number."),
+        ({"schedule": {"divisor": float("inf")}}, "schedule.divisor is inf; it must be a finite number."),
+        ({"checkpoint": {"every_steps": -1}}, "checkpoint.every_steps is -1"),
+        ({"batch_size": 10**12}, "batch_size is 1000000000000; it must be at least 1 and at most 65536."),
+        ({"seed": -1}, "seed is -1"),
         ({"optim": 3}, "expected an object"),
     ],
 )
@@ -63,6 +72,14 @@ def test_what_does_not_fit_is_refused(change, sentence, tmp_path):
         load_config(path)
 
 
+def test_every_number_has_a_range():
+    for cls in (value for name, value in vars(config).items() if name.endswith("Config")):
+        for name, annotation in get_type_hints(cls, include_extras=True).items():
+            inner = get_args(annotation) if get_origin(annotation) is tuple else (annotation,)
+            for each in inner:
+                assert each not in (int, float), f"{cls.__name__}.{name} has no range"
+
+
 def test_a_file_that_is_not_json_is_named(tmp_path):
     path = tmp_path / "config.json"
     path.write_text("{")
@@ -70,6 +87,8 @@ def test_a_file_that_is_not_json_is_named(tmp_path):
         load_config(path)
 
 
-def test_the_nearest_recipe_is_suggested():
+def test_a_near_name_is_suggested_and_a_far_one_is_not():
     with pytest.raises(ValueError, match="did you mean 'small'"):
         recipes.recipe("smal")
+    with pytest.raises(ValueError, match=r"'resnet'; there are paper, original, finetune, .*demo\.$"):
+        recipes.recipe("resnet")

@@ -8,9 +8,25 @@ docstring below it is the option's help. The run folder keeps the whole configur
 import dataclasses
 import difflib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+
+from alexnet.ranges import (
+    BatchSize,
+    Channels,
+    Count,
+    CountOrNone,
+    NotNegative,
+    Number,
+    Pixels,
+    Positive,
+    Range,
+    Seed,
+    Threads,
+    check_ranges,
+)
 
 
 @dataclass(frozen=True)
@@ -23,22 +39,22 @@ class NetworkConfig:
     architecture: Literal["eight-layer", "four-layer"] = "eight-layer"
     """eight-layer: the paper's network for ImageNet.
     four-layer: its network for CIFAR-10 (conv1, conv2, local3, local4, fc10)."""
-    classes: int = 1000
+    classes: Channels = 1000
     """Number of classes. Training takes it from the store."""
-    input_size: int = 224
+    input_size: Pixels = 224
     """Height and width of the network's input, in pixels."""
-    width: float = 1.0
+    width: Annotated[float, Range(0, 16, above=True)] = 1.0
     """Width multiplier: factor on the channels of the convolutions and the units of fc6 and fc7."""
-    towers: int = 2
+    towers: Annotated[int, Range(1, 2)] = 2
     """2: the channels form two towers; conv2, conv4 and conv5 see only their own (groups=2). Paper: a tower per GPU.
     1: every layer sees all channels."""
     exchange: bool = True
     """Whether conv3, fc6 and fc7 see both towers. Without, only fc8 does."""
-    channels: tuple[int, ...] = (96, 256, 384, 384, 256)
+    channels: tuple[Channels, ...] = (96, 256, 384, 384, 256)
     """Output channels (the paper's kernels) of conv1 ... conv5, both towers together."""
-    fc_units: int = 4096
+    fc_units: Channels = 4096
     """Units of fc6 and of fc7, both towers together."""
-    padding: tuple[int, ...] = (0, 2, 1, 1, 1)
+    padding: tuple[Annotated[int, Range(0, 64)], ...] = (0, 2, 1, 1, 1)
     """Zero padding on all sides of the input of conv1 ... conv5, in pixels."""
     conv1_ceil_mode: bool = True
     """Round conv1's output size up, with zeros on the right and at the bottom (224 pixels give 55 outputs)."""
@@ -49,17 +65,17 @@ class NetworkConfig:
     lrn: Literal["per-tower", "across-towers", "none"] = "per-tower"
     """Local response normalisation after conv1 and conv2 (paper, section 3.3).
     Its windows over the channels stay within a tower, or reach across."""
-    lrn_alpha: float = 1e-4
+    lrn_alpha: NotNegative = 1e-4
     """Alpha of local response normalisation: factor on the sum of squares over 5 channels.
     (torch.nn.LocalResponseNorm divides its alpha by 5.)"""
-    lrn_k: float = 2.0
+    lrn_k: Positive = 2.0
     """K of local response normalisation, added to the weighted sum of squares."""
-    spatial_norm_alpha: float = 0.0
+    spatial_norm_alpha: NotNegative = 0.0
     """Alpha of normalisation within each map, after norm2: factor on the mean of squares over a 5x5 window.
     0: no such normalisation (paper)."""
-    pool_size: int = 3
+    pool_size: Annotated[int, Range(1, 64)] = 3
     """Height and width of the pooling windows (paper, section 3.4)."""
-    pool_stride: int = 2
+    pool_stride: Annotated[int, Range(1, 64)] = 2
     """Stride of the pooling windows, in pixels. Less than pool_size: they overlap."""
     pool_ceil_mode: bool = True
     """Round the output size of pooling up: a window that reaches past the edge is clipped, not dropped."""
@@ -67,17 +83,20 @@ class NetworkConfig:
     """Add a sixth convolution between pool5 and fc6, as wide as conv5 (paper, section 6)."""
     without_layers: tuple[str, ...] = ()
     """Layers to leave out, of conv2 ... conv5, fc6 and fc7."""
-    dropout: float = 0.5
+    dropout: Annotated[float, Range(0, 1, below=True)] = 0.5
     """Probability that dropout sets a unit to 0 in training (paper, section 4.2)."""
     inverted_dropout: bool = False
     """Divide by 1 - dropout in training, as torch.nn.Dropout does.
     Without: multiply by 1 - dropout in testing, as in 2012."""
     dropout_on: Literal["outputs", "inputs"] = "outputs"
     """Whether dropout acts on the outputs of fc6 and fc7 or on their inputs."""
-    initial_std: tuple[float, ...] = (0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01)
+    initial_std: tuple[NotNegative, ...] = (0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01)
     """Standard deviation of the Gaussian initial weights of each layer. Empty: PyTorch's own initial values."""
-    initial_bias: tuple[float, ...] = (0, 1, 0, 1, 1, 1, 1, 0)
+    initial_bias: tuple[Number, ...] = (0, 1, 0, 1, 1, 1, 1, 0)
     """Initial bias of each layer."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "network.")
 
 
 @dataclass(frozen=True)
@@ -93,34 +112,40 @@ class AugmentConfig:
     """Let crops end at the last row and column too: 33 x 33 offsets for 224 of 256 pixels, not the paper's 32 x 32."""
     mirror: bool = True
     """Mirror left to right with probability 1/2."""
-    images_per_crop: int = 1
+    images_per_crop: Count = 1
     """Consecutive images that share one offset and one mirroring (original program: 32)."""
     mean_crop: Literal["matching", "central"] = "matching"
     """Which crop of the mean image is subtracted.
     matching: the one at the same offset, mirrored where the crop is.
     central: always the central one, never mirrored (original program)."""
-    colour_noise: float = 0.1
+    colour_noise: NotNegative = 0.1
     """Standard deviation of the random multiples of the RGB principal components; 0: no colour noise."""
     colour_scale: Literal["eigenvalues", "standard-deviations"] = "eigenvalues"
     """What the random multiples scale.
     eigenvalues: those of the RGB covariance (paper).
     standard-deviations: their square roots; the image is then divided by 1 + colour_noise (original program)."""
 
+    def __post_init__(self) -> None:
+        check_ranges(self, "augment.")
+
 
 @dataclass(frozen=True)
 class OptimConfig:
     """Stochastic gradient descent with momentum; the learning rate is inside the velocity (paper, section 5)."""
 
-    lr: float = 0.01
+    lr: NotNegative = 0.01
     """Learning rate at the start, for all layers (schedule.changes gives single layers their own)."""
-    bias_lr_factor: float = 1.0
+    bias_lr_factor: NotNegative = 1.0
     """Factor on the learning rate of biases."""
-    momentum: float = 0.9
+    momentum: Annotated[float, Range(0, 1, below=True)] = 0.9
     """Fraction of the velocity kept from step to step."""
-    weight_decay: float = 0.0005
+    weight_decay: NotNegative = 0.0005
     """Weight decay, inside the update: v <- momentum v - weight_decay lr w - lr gradient."""
     no_weight_decay: tuple[str, ...] = ()
     """Parameters without weight decay: layer names (their weights), and bias (all biases)."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "optim.")
 
 
 class Change(NamedTuple):
@@ -160,15 +185,15 @@ class ScheduleConfig:
     kind: Literal["plateau", "epochs"] = "plateau"
     """plateau: the learning rate drops when the validation error stops improving (paper).
     epochs: it drops after the epochs of drop_epochs."""
-    divisor: float = 10.0
+    divisor: Annotated[float, Range(1)] = 10.0
     """What the learning rate is divided by at each drop."""
-    patience: int = 5
+    patience: Count = 5
     """plateau: evaluations without a lower validation top-1 error before a drop (the paper judged by eye)."""
-    max_drops: int = 3
+    max_drops: CountOrNone = 3
     """plateau: number of drops (paper: three). Training ends at the first plateau after the last drop."""
-    drop_epochs: tuple[float, ...] = ()
+    drop_epochs: tuple[NotNegative, ...] = ()
     """epochs: epochs done at each drop; fractions are allowed."""
-    warmup_steps: int = 0
+    warmup_steps: CountOrNone = 0
     """Steps over which the learning rate rises linearly from 0 to optim.lr (paper: none)."""
     changes: tuple[str, ...] = ()
     """Changes made by hand, each "EPOCH TARGET VALUE".
@@ -181,6 +206,7 @@ class ScheduleConfig:
         return tuple(sorted((Change.parse(text) for text in self.changes), key=lambda change: change.epoch))
 
     def __post_init__(self) -> None:
+        check_ranges(self, "schedule.")
         _ = self.parsed_changes
 
 
@@ -188,16 +214,15 @@ class ScheduleConfig:
 class CheckpointConfig:
     """When checkpoints are written. The last two and the best one are kept."""
 
-    every_epochs: int = 1
+    every_epochs: Count = 1
     """Epochs between checkpoints. One is also written at the end, after a better evaluation, and on Ctrl-C."""
-    every_steps: int = 0
+    every_steps: CountOrNone = 0
     """Steps between checkpoints within an epoch; 0: none."""
-    every_minutes: float = 0
+    every_minutes: NotNegative = 0
     """Minutes between checkpoints within an epoch, in addition to every_steps; 0: none."""
 
     def __post_init__(self) -> None:
-        if self.every_epochs < 1 or self.every_steps < 0 or not self.every_minutes >= 0:
-            raise ValueError("checkpoint: every_epochs must be at least 1, every_steps and every_minutes at least 0.")
+        check_ranges(self, "checkpoint.")
 
 
 @dataclass(frozen=True)
@@ -213,11 +238,11 @@ class TrainConfig:
     data: data parallelism; each process holds the network and trains on a part of every batch.
     towers: two processes, each holds a tower of the network (paper, section 3.2).
     both: pairs of towers; each pair trains on a part of every batch."""
-    epochs: int = 90
+    epochs: Annotated[int, Range(1, 100_000)] = 90
     """Passes over the training images."""
-    batch_size: int = 128
+    batch_size: BatchSize = 128
     """Images per step."""
-    seed: int = 0
+    seed: Seed = 0
     """Initial weights, order, crops, mirroring, colour noise and dropout are functions of this number."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of activations and matrix multiplications; weights and their update stay in float32.
@@ -226,10 +251,10 @@ class TrainConfig:
     """auto (cuda, then mps, then cpu), cpu, cuda, cuda:1 or mps."""
     compile: bool = False
     """Compile the network with torch.compile (on a CPU this needs a C++ compiler)."""
-    workers: int = 0
+    workers: Threads = 0
     """Threads that read, decode and crop images in the background. 0: one per processor core, at most 8.
     (When a CPU trains, they only read, and all cores decode between two steps.)"""
-    evaluate_every: int = 1
+    evaluate_every: Count = 1
     """Epochs between evaluations on the validation split (centre view)."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -238,12 +263,14 @@ class TrainConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1 or self.evaluate_every < 1:
-            raise ValueError("epochs, batch_size and evaluate_every must be at least 1.")
-        if self.optim.lr < 0:
-            raise ValueError(f"optim.lr is {self.optim.lr}; a learning rate cannot be negative.")
-        if not 0 <= self.network.dropout < 1:
-            raise ValueError(f"network.dropout is {self.network.dropout}; it must be at least 0 and below 1.")
+        check_ranges(self)
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """The words "did you mean ...?" where one of `known` is near `word`, else all of them."""
+    known = list(known)
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known)}."
 
 
 def save_config(config: TrainConfig, path: Path) -> None:
@@ -268,8 +295,7 @@ def from_dict(cls: type, values: Any, where: str) -> Any:
     arguments = {}
     for key, value in values.items():
         if key not in types:
-            near = difflib.get_close_matches(key, types, n=1, cutoff=0.0)
-            raise ValueError(f"{where}: unknown setting '{key}'; did you mean '{near[0]}'?")
+            raise ValueError(f"{where}: unknown setting '{key}'; {suggestion(key, types)}")
         if dataclasses.is_dataclass(types[key]):
             arguments[key] = from_dict(types[key], value, f"{where}, {key}")
         else:

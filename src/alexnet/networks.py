@@ -7,11 +7,10 @@ NAME` prints a network and its differences from the paper's.
 """
 
 import dataclasses
-import difflib
 from dataclasses import dataclass, field
 from typing import Any
 
-from alexnet.config import NetworkConfig
+from alexnet.config import NetworkConfig, suggestion
 
 
 @dataclass(frozen=True)
@@ -163,6 +162,5 @@ NETWORKS: dict[str, Network] = {
 def network(name: str) -> Network:
     """The network called `name`. ValueError, suggesting the nearest name, when there is none."""
     if name not in NETWORKS:
-        near = difflib.get_close_matches(name, NETWORKS, n=1, cutoff=0.0)[0]
-        raise ValueError(f"There is no network named '{name}'; did you mean '{near}'? Known: {', '.join(NETWORKS)}.")
+        raise ValueError(f"There is no network named '{name}'; {suggestion(name, NETWORKS)}")
     return NETWORKS[name]

@@ -22,6 +22,7 @@ from alexnet.data.loader import in_order
 from alexnet.data.store.reader import Store, StoreSplit
 from alexnet.model.cpu import kernels
 from alexnet.progress import Progress
+from alexnet.ranges import BatchSize, checked
 from alexnet.study.class_names import short_name
 from alexnet.study.matching import check_size, class_order, open_split, run_labels
 from alexnet.study.scores import (
@@ -61,13 +62,14 @@ class Scored:
     """Its most probable class, int64 [N]."""
 
 
+@checked
 def evaluate(
     runs: Sequence[Path],
     store: Path,
     *,
     split: str = "val",
     views: int = 10,
-    batch_size: int = 64,
+    batch_size: BatchSize = 64,
     device: str = "auto",
     weights: Sequence[float] | None = None,
 ) -> dict[str, Any]:

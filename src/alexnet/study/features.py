@@ -17,12 +17,14 @@ from alexnet.files import durable
 from alexnet.files.rows import RowFile, make_rows
 from alexnet.model.cpu import kernels
 from alexnet.progress import Progress
+from alexnet.ranges import BatchSize, checked
 from alexnet.study.activations import activations, centre_views, parse_layers
 from alexnet.study.image_batches import ImageBatch, open_images
 from alexnet.study.trained import TrainedAlexNet, load
 from alexnet.training import ranks
 
 
+@checked
 def features(
     run: Path,
     source: Path,
@@ -31,7 +33,7 @@ def features(
     layer: str = "fc7",
     split: str | None = None,
     device: str = "auto",
-    batch_size: int = 64,
+    batch_size: BatchSize = 64,
 ) -> dict[str, Any]:
     """Write the outputs of a layer (or of several, separated by commas) for all images of `source`.
 

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from alexnet.data.store.reader import Store, StoreSplit
+from alexnet.ranges import Seed, checked
 from alexnet.study import curves, drawing, panels, plots
 from alexnet.study.activations import activations, parse_layers
 from alexnet.study.class_names import true_label
@@ -28,6 +29,7 @@ PREDICTED, QUERIES, NEIGHBOURS = 8, 5, 6
 """As in figure 4: eight images with their labels, five with the six nearest."""
 
 
+@checked
 def figures(
     run: Path,
     store: Path | None = None,
@@ -36,7 +38,7 @@ def figures(
     layer: str = "conv1",
     split: str = "val",
     device: str = "auto",
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> dict[str, Any]:
     """Draw all figures of a run to `RUN/figures/`.
 

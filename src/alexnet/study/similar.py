@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from alexnet.data.store.reader import Store
+from alexnet.ranges import Count, checked
 from alexnet.study import drawing, panels
 from alexnet.study.activations import check_layer
 from alexnet.study.class_names import short_name, true_class, true_label
@@ -19,13 +20,14 @@ from alexnet.study.matching import check_size, open_split
 from alexnet.study.trained import load
 
 
+@checked
 def similar(
     run: Path,
     images: Sequence[Path],
     store: Path,
     *,
     split: str = "train",
-    count: int = 6,
+    count: Count = 6,
     layer: str = "",
     panel: Path | None = None,
     device: str = "auto",

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 from alexnet.cli.options import Answer, Device
+from alexnet.ranges import BatchSize, Count
 
 Measured = Literal["train", "infer", "load", "prepare", "kernels"]
 
@@ -15,9 +16,9 @@ def bench(
     /,
     *,
     network: str = "paper",
-    batch_size: int | None = None,
+    batch_size: BatchSize | None = None,
     dtype: Literal["auto", "float32", "bfloat16"] = "auto",
-    rounds: int = 5,
+    rounds: Count = 5,
     store: Path | None = None,
     source: Path | None = None,
     device: Device = "auto",

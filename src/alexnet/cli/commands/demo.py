@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from alexnet.cli.options import Answer
+from alexnet.ranges import Seed, Threads
 
 
-def demo(*, out: Path = Path("demo"), seed: int = 0, workers: int = 0) -> Answer:
+def demo(*, out: Path = Path("demo"), seed: Seed = 0, workers: Threads = 0) -> Answer:
     """Try everything without data: draw images, train a small AlexNet on them, write a report.
 
     The images are synthetic and labelled. After an interruption, the same command resumes.

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from alexnet.cli.options import Answer, Device, MoreRuns
+from alexnet.ranges import BatchSize, NotNegative
 
 
 def evaluate(
@@ -13,9 +14,9 @@ def evaluate(
     data: Path,
     split: str = "val",
     views: int = 10,
-    batch_size: int = 64,
+    batch_size: BatchSize = 64,
     device: Device = "auto",
-    weights: tuple[float, ...] | None = None,
+    weights: tuple[NotNegative, ...] | None = None,
 ) -> Answer:
     """Measure top-1 and top-5 error of one run, or of several and their ensemble.
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from alexnet.cli.options import Answer, Device
+from alexnet.ranges import BatchSize
 
 
 def features(
@@ -14,7 +15,7 @@ def features(
     layer: str = "fc7",
     split: str | None = None,
     device: Device = "auto",
-    batch_size: int = 64,
+    batch_size: BatchSize = 64,
 ) -> Answer:
     """Write the activations of any layer to a .npy file, with the names of the images beside it.
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from alexnet.cli.options import Answer, Device
+from alexnet.ranges import Seed
 
 
 def figures(
@@ -14,7 +15,7 @@ def figures(
     layer: str = "conv1",
     split: str = "val",
     device: Device = "auto",
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> Answer:
     """Draw conv1 kernels, learning curves, activation maps and panels of a run.
 

@@ -1,9 +1,11 @@
 """`alexnet prepare`."""
 
 from pathlib import Path
+from typing import Annotated
 
 from alexnet.cli.options import Answer, Flag, lists
 from alexnet.data.sources import KINDS
+from alexnet.ranges import Fraction, Pixels, Range, Seed, Threads
 
 
 @lists("Sources", {kind.name: kind.looks for kind in KINDS})
@@ -12,12 +14,12 @@ def prepare(
     store: Path,
     /,
     *,
-    size: int = 256,
-    workers: int = 0,
-    val_fraction: float | None = None,
-    seed: int = 0,
-    max_bad: float = 0.01,
-    quality: int = 95,
+    size: Pixels = 256,
+    workers: Threads = 0,
+    val_fraction: Fraction | None = None,
+    seed: Seed = 0,
+    max_bad: Fraction = 0.01,
+    quality: Annotated[int, Range(1, 100)] = 95,
     honour_exif: Flag = False,
 ) -> Answer:
     """Turn images from any supported source into a store.

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from alexnet.cli.options import Answer, Device, MoreImages
+from alexnet.ranges import Count
 
 
 def similar(
@@ -13,7 +14,7 @@ def similar(
     *,
     data: Path,
     split: str = "train",
-    count: int = 6,
+    count: Count = 6,
     layer: str = "",
     panel: Path | None = None,
     device: Device = "auto",

@@ -1,0 +1,102 @@
+"""The numbers that settings and options may have: annotations of their types, and what checks them.
+
+seed: Annotated[int, Range(0, 2**63 - 1)] = 0
+"""
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from types import UnionType
+from typing import Annotated, Any, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers that a setting may have: from `low` to `high`, both included unless `above` or `below` excludes
+    them. It annotates the type of the setting, or of each element of a tuple."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    above: bool = False
+    """`low` itself is not allowed."""
+    below: bool = False
+    """`high` itself is not allowed."""
+
+    def __contains__(self, value: float) -> bool:
+        low = self.low < value if self.above else self.low <= value
+        high = value < self.high if self.below else value <= self.high
+        return low and high
+
+    def __str__(self) -> str:
+        parts = []
+        if self.low > -math.inf:
+            parts.append(f"{'more than' if self.above else 'at least'} {self.low}")
+        if self.high < math.inf:
+            parts.append(f"{'less than' if self.below else 'at most'} {self.high}")
+        return " and ".join(parts)
+
+
+Count = Annotated[int, Range(1, 10**9)]
+"""A number of things of which there must be some."""
+CountOrNone = Annotated[int, Range(0, 10**9)]
+"""A number of things; 0 stands for none, or for a default."""
+Number = Annotated[float, Range()]
+NotNegative = Annotated[float, Range(0)]
+Positive = Annotated[float, Range(0, above=True)]
+Fraction = Annotated[float, Range(0, 1)]
+BatchSize = Annotated[int, Range(1, 65536)]
+Pixels = Annotated[int, Range(1, 8192)]
+Channels = Annotated[int, Range(1, 65536)]
+Threads = Annotated[int, Range(0, 1024)]
+"""Threads or processes; 0: one per processor core."""
+Seed = Annotated[int, Range(0, 2**63 - 1)]
+
+
+def check_range(name: str, annotation: Any, value: Any) -> None:
+    """ValueError, beginning with `name`, unless all numbers of `value` are in the `Range` of their annotation."""
+    if get_origin(annotation) in (Union, UnionType):
+        for option in get_args(annotation):
+            check_range(name, option, value)
+    elif isinstance(value, tuple):
+        for each in value:
+            check_range(name, next(iter(get_args(annotation)), None), each)
+    elif value is not None:
+        for allowed in getattr(annotation, "__metadata__", ()):
+            if isinstance(allowed, Range) and not math.isfinite(value):
+                raise ValueError(f"{name} is {value}; it must be a finite number.")
+            if isinstance(allowed, Range) and value not in allowed:
+                raise ValueError(f"{name} is {value}; it must be {allowed}.")
+
+
+def check_ranges(settings: Any, prefix: str = "") -> None:
+    """ValueError, naming the setting, unless every number of a dataclass of settings is in its range."""
+    for name, annotation in get_type_hints(type(settings), include_extras=True).items():
+        check_range(prefix + name, annotation, getattr(settings, name))
+
+
+def check_arguments(
+    function: Callable[..., Any], values: Iterable[tuple[str, Any]], name: Callable[[str], str] = str
+) -> None:
+    """ValueError unless the arguments of `function`, given as (parameter, value), are in the ranges of its signature.
+    `name` is what the message calls a parameter."""
+    annotations = get_type_hints(function, include_extras=True)
+    for parameter, value in values:
+        if parameter in annotations:
+            check_range(name(parameter), annotations[parameter], value)
+
+
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function: it raises ValueError for arguments out of the ranges of its signature, and does nothing."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        bound = inspect.signature(function).bind(*args, **kwargs)
+        check_arguments(function, bound.arguments.items())
+        return function(*args, **kwargs)
+
+    return call
