@@ -57,6 +57,17 @@ def test_finetuning_raises_the_learning_rate_of_fc8_after_300_macro_batches():
     assert start == pytest.approx(300 * 1024 / 1_281_167, rel=5e-3)
 
 
+def test_the_small_recipe_keeps_the_fractions_of_its_drops():
+    assert recipe("small").schedule.drop_epochs == (32, 37)
+    assert recipe("small", epochs=20).schedule.drop_epochs == (16, 18.5)
+
+
+def test_the_small_recipe_trains_longer_on_fewer_images():
+    epochs = {images: recipe("small", images=images).epochs for images in (600, 750, 1_500, 9_469)}
+    assert epochs == {600: 100, 750: 82, 1_500: 40, 9_469: 40}
+    assert recipe("small", epochs=3, images=600).epochs == 3
+
+
 def test_the_four_layer_recipe_is_the_programs():
     made = recipe("cifar")
     assert (made.optim.lr, made.optim.weight_decay) == (0.001, 0.004)

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from noise import noise_store
 from one_line import one_line
 
 from alexnet.cli import COMMANDS, main
 from alexnet.cli.train_options import parse_train
-from alexnet.config import TrainConfig, save_config
+from alexnet.config import ScheduleConfig, TrainConfig, save_config
 from alexnet.networks import NETWORKS
 from alexnet.recipes import RECIPES, recipe
 
@@ -32,7 +33,9 @@ def test_a_recipe_gives_the_defaults_and_options_go_over_them(name: str, tmp_pat
         batch_size=recipe(name).batch_size,
         optim=dataclasses.replace(changed.optim, lr=recipe(name).optim.lr),
         network=dataclasses.replace(changed.network, width=recipe(name).network.width),
+        schedule=recipe(name).schedule,
     )
+    assert changed.schedule == recipe(name, epochs=3).schedule
     assert back == recipe(name)
 
 
@@ -94,10 +97,42 @@ def test_a_misspelt_setting_is_put_right(tmp_path: Path, capsys: Streams) -> Non
 
 @pytest.mark.parametrize(
     ("options", "named"),
-    [(["--recipe", "papier"], "papier"), (["--recipe=papier"], "papier"), (["--epochs", "0"], "epochs")],
+    [
+        (["--recipe", "papier"], "papier"),
+        (["--recipe=papier"], "papier"),
+        (["--epochs", "0"], "epochs"),
+        (["--network.width", "0"], "network.width is 0.0; it must be more than 0"),
+        (["--optim.lr", "nan"], "optim.lr is nan"),
+        (["--seed", "-1"], "seed is -1"),
+    ],
 )
 def test_a_setting_that_is_not_allowed_is_wrong_usage(
     options: list[str], named: str, tmp_path: Path, capsys: Streams
 ) -> None:
     assert main(["train", str(tmp_path / "store"), str(tmp_path / "run"), *options]) == 2
     assert named in one_line(capsys.readouterr().err)
+
+
+def test_the_small_recipe_adapts_to_epochs_and_to_the_store(tmp_path: Path) -> None:
+    store = noise_store(tmp_path / "few", train=30, val=1)  # 90 images: one step per epoch
+    line = [str(store), str(tmp_path / "run"), "--recipe", "small"]
+    assert settings(*line).epochs == 900
+    assert settings(*line, "--epochs", "20") == recipe("small", epochs=20)
+    assert settings(*line, "--epochs=20", "--schedule.drop-epochs", "3").schedule.drop_epochs == (3,)
+
+
+def test_the_drops_of_a_resumed_small_run_move_with_its_epochs(tmp_path: Path) -> None:
+    save_config(recipe("small"), tmp_path / "config.json")
+    line = [str(tmp_path / "store"), str(tmp_path), "--epochs", "80"]
+    assert settings(*line) == recipe("small", epochs=80)
+    by_hand = dataclasses.replace(recipe("small"), schedule=ScheduleConfig(kind="epochs", drop_epochs=(7,)))
+    save_config(by_hand, tmp_path / "config.json")
+    assert settings(*line).schedule.drop_epochs == (7,)
+
+
+def test_fine_tuning_takes_the_network_of_the_run(tmp_path: Path) -> None:
+    network = dataclasses.replace(NETWORKS["half"].config, input_size=112, classes=7)
+    save_config(dataclasses.replace(recipe("paper"), network=network), tmp_path / "config.json")
+    line = ["store", "run", "--recipe", "small", "--from", str(tmp_path)]
+    assert settings(*line).network == dataclasses.replace(network, classes=1000)
+    assert settings(*line, "--network", "caffe").network == NETWORKS["caffe"].config

@@ -1,12 +1,23 @@
 """Signs that a training goes wrong."""
 
+import dataclasses
 import math
+from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
+from alexnet.config import NetworkConfig, TrainConfig
 from alexnet.model.network import AlexNet
+from alexnet.recipes import recipe
 from alexnet.training import health
+
+TEN = TrainConfig(network=NetworkConfig(classes=10))
+
+
+def watch_of(run: Path, network: nn.Module, config: TrainConfig = TEN, steps_per_epoch: int = 12) -> health.LossWatch:
+    return health.LossWatch(config, network, run, steps_per_epoch)
 
 
 def small() -> AlexNet:
@@ -14,15 +25,34 @@ def small() -> AlexNet:
 
 
 def test_a_loss_at_chance_is_reported_once(tmp_path):
-    watch = health.LossWatch(10, nn.Linear(1, 1), tmp_path)
+    watch = watch_of(tmp_path, nn.Linear(1, 1))
     said = [watch.observe(math.log(10) + 0.001) for _ in range(health.STEPS_AT_CHANCE + 50)]
     (sentence,) = [s for s in said if s]
     assert said[health.STEPS_AT_CHANCE - 1] == sentence
     assert "2.303" in sentence and "--recipe small" in sentence and "There is no checkpoint yet." in sentence
+    assert "17 epochs (200 steps)" in sentence and "recipe paper" in sentence
+    assert watch.end(0.9) is None
+
+
+def test_a_short_training_that_ends_at_chance_says_so(tmp_path):
+    watch = watch_of(tmp_path, nn.Linear(1, 1))
+    assert not any(watch.observe(math.log(10)) for _ in range(108))
+    assert watch.end(top1_error=0.7) is None
+    sentence = watch.end(top1_error=0.9)
+    assert sentence and "after 9 epochs (108 steps)" in sentence
+
+
+@pytest.mark.parametrize(("epochs", "advice"), [(9, "try --epochs 75"), (100, "another --optim.lr")])
+def test_the_advice_never_is_the_recipe_in_use(epochs, advice, tmp_path):
+    config = dataclasses.replace(recipe("small", epochs=epochs), network=TEN.network)
+    watch = watch_of(tmp_path, nn.Linear(1, 1), config)
+    watch.observe(math.log(10))
+    sentence = watch.end(None)
+    assert sentence and advice in sentence and "--recipe" not in sentence
 
 
 def test_a_falling_loss_is_not_reported(tmp_path):
-    watch = health.LossWatch(10, nn.Linear(1, 1), tmp_path)
+    watch = watch_of(tmp_path, nn.Linear(1, 1))
     assert not any(watch.observe(math.log(10) * 0.995**step) for step in range(1000))
 
 
@@ -31,7 +61,7 @@ def test_exploding_gradients_are_reported_once_with_the_layer_and_the_last_check
     network.conv2.weight.grad = torch.full_like(network.conv2.weight, 1e3)
     network.fc8.weight.grad = torch.zeros_like(network.fc8.weight)
     (tmp_path / "checkpoints" / "step-00000007").mkdir(parents=True)
-    watch = health.LossWatch(10, network, tmp_path)
+    watch = watch_of(tmp_path, network)
     said = [watch.observe(loss) for loss in (2.3, 2.5, 50.0, 1e9)]
     sentence = said[2]
     assert sentence and [s for s in said if s] == [sentence]

@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import shutil
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from PIL import Image
 from runs import assert_same_run, step_then, steps_of, weights
 
 from alexnet import load
-from alexnet.config import CheckpointConfig, OptimConfig, ScheduleConfig
+from alexnet.config import CheckpointConfig, NetworkConfig, OptimConfig, ScheduleConfig
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store.reader import Store
 from alexnet.files import lock
@@ -163,9 +165,34 @@ def test_settings_that_do_not_fit_are_refused_before_anything_is_written(noise, 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"schedule": ScheduleConfig(kind="epochs", changes=("0 conv9 0",))}, "names 'conv9', which is no layer"),
+        ({"start_from": "nowhere"}, "nowhere has no checkpoint"),
+        ({"network": NetworkConfig(input_size=51, padding=(0,))}, "network.padding needs 5 numbers"),
+    ],
+)
+def test_a_refused_training_leaves_no_run_that_refuses_the_corrected_command(noise, tmp_path, config, change, sentence):
+    run = tmp_path / "run"
+    with pytest.raises(ValueError, match=sentence):
+        loop.train(noise, run, dataclasses.replace(config, batch_size=4, **change))
+    assert not run.exists()
+    assert loop.train(noise, run, dataclasses.replace(config, epochs=1))["ended"] == "epochs"
+
+
+def test_a_run_that_has_more_epochs_than_wanted_ends_at_once(noise, finished, tmp_path, config):
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    summary = loop.train(noise, run, dataclasses.replace(config, epochs=2))
+    assert summary["epochs"] == 3 and "all its epochs are done" in loop.render(summary)
+
+
 def test_another_network_or_folder_is_refused(finished, noise, tmp_path, config):
-    with pytest.raises(ValueError, match="another setting of batch_size"):
+    with pytest.raises(ValueError, match="started with batch_size 8 and this is batch_size 4"):
         loop.train(noise, finished, dataclasses.replace(config, batch_size=4))
+    narrow = dataclasses.replace(config.network, width=0.5)
+    with pytest.raises(ValueError, match=r"started with network\.width 0\.083\d* and this is network\.width 0\.5;"):
+        loop.train(noise, finished, dataclasses.replace(config, network=narrow))
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "dear.txt").write_text("Dear")
     with pytest.raises(ValueError, match="not empty and holds no run"):

@@ -1,12 +1,13 @@
 """When the learning rate drops."""
 
+import dataclasses
 import json
 
 import pytest
 
 from alexnet.config import ScheduleConfig
 from alexnet.recipes import recipe
-from alexnet.training.schedule import Schedule, augment_at, check_targets, layer_learning_rate
+from alexnet.training.schedule import Schedule, augment_at, check_targets, layer_learning_rate, unreached
 
 PLATEAU = ScheduleConfig(patience=2)
 
@@ -96,3 +97,12 @@ def test_a_change_names_a_layer_with_weights_or_colour_noise():
     for target in ("conv9", "relu3"):
         with pytest.raises(ValueError, match=f"names '{target}', which is no layer"):
             check_targets(ScheduleConfig(changes=(f"0 {target} 0",)), {"conv1", "fc8"})
+
+
+def test_drops_and_changes_that_the_epochs_never_reach_are_named():
+    original = recipe("original")
+    assert unreached(original) is None
+    sentence = unreached(dataclasses.replace(original, epochs=51))
+    assert sentence and "after 51 epochs" in sentence
+    assert "after epoch 51, 79" in sentence and "'72 conv1 0'" in sentence and "25" not in sentence
+    assert unreached(dataclasses.replace(recipe("small", epochs=5), epochs=6)) is None

@@ -3,11 +3,12 @@
 import functools
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from alexnet.cli.options import Answer, Command, Line, parse
-from alexnet.config import TrainConfig, load_config
+from alexnet.config import NetworkConfig, TrainConfig, load_config
 from alexnet.networks import network
-from alexnet.recipes import recipe
+from alexnet.recipes import RECIPES, recipe
 
 
 def parser(train: Command) -> Callable[[list[str]], Line]:
@@ -17,6 +18,9 @@ def parser(train: Command) -> Callable[[list[str]], Line]:
 
 def parse_train(train: Command, argv: list[str]) -> Line:
     """Read the options of `train`; their defaults are those of the recipe, or of the run that is resumed.
+
+    A recipe adapts to `--epochs` and to the number of training images. `--from RUN` brings RUN's network, unless
+    `--network` names another.
 
     Raises ValueError for an unknown recipe or network, and for a run that was started with another recipe.
     """
@@ -29,23 +33,53 @@ def parse_train(train: Command, argv: list[str]) -> Line:
         argv = [*argv, "--checkpoint.every-steps" if number == often else "--checkpoint.every-minutes", number]
     chosen, argv = take("--network", argv)
     named, _ = take("--recipe", argv)
+    wanted, _ = take("--epochs", argv)
+    epochs = int(wanted) if wanted is not None and wanted.isdecimal() and int(wanted) > 0 else None
 
     def defaults(config: TrainConfig) -> functools.partial[Answer]:
         if chosen is not None:
-            classes = config.network.classes
-            config = replace(config, network=replace(network(chosen).config, classes=classes))
+            config = with_network(config, network(chosen).config)
+        elif origin is not None and (Path(origin) / "config.json").is_file():
+            config = with_network(config, load_config(Path(origin) / "config.json").network)
         return functools.partial(train, config=config)
 
-    line = parse("train", defaults(recipe(named or "paper")), argv)
-    _, run = line.call.args
+    line = parse("train", defaults(recipe(named or "paper", epochs=epochs)), argv)
+    store, run = line.call.args
     if not (run / "config.json").is_file():
-        return line
+        images = None if epochs else training_images(store)
+        return parse("train", defaults(recipe(named or "paper", epochs=epochs, images=images)), argv)
     started = load_config(run / "config.json")
     if named not in (None, started.recipe):
         raise ValueError(
-            f"{run} was started with --recipe {started.recipe}; resume it with that, or choose another folder."
+            f"{run} was started with --recipe {started.recipe} and this is --recipe {named}; resume it with "
+            f"{started.recipe}, or choose another folder."
         )
-    return parse("train", defaults(started), argv)
+    return parse("train", defaults(with_epochs(started, epochs)), argv)
+
+
+def with_network(config: TrainConfig, network: NetworkConfig) -> TrainConfig:
+    """The configuration with another network, for the same classes."""
+    return replace(config, network=replace(network, classes=config.network.classes))
+
+
+def with_epochs(started: TrainConfig, epochs: int | None) -> TrainConfig:
+    """The configuration of a run, its drops moved to other `epochs` where they are still those of its recipe."""
+    if epochs is None or started.recipe not in RECIPES:
+        return started
+    usual, moved = (recipe(started.recipe, epochs=each).schedule.drop_epochs for each in (started.epochs, epochs))
+    if started.schedule.drop_epochs != usual:
+        return started
+    return replace(started, schedule=replace(started.schedule, drop_epochs=moved))
+
+
+def training_images(store: Path) -> int | None:
+    """The number of training images of a store; None where there is no store, which `train` will say."""
+    from alexnet.data.store.info import read_info
+
+    try:
+        return read_info(store)["splits"]["train"]["images"]
+    except (ValueError, KeyError, OSError):
+        return None
 
 
 def take(option: str, argv: list[str]) -> tuple[str | None, list[str]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from alexnet.config import TrainConfig
 from alexnet.model.linear import gradient
 from alexnet.training.checkpoint import last_in_words
 
@@ -13,18 +14,19 @@ DEAD_FRACTION = 0.5
 """Fraction of dead units in a layer above which there is a warning."""
 STEPS_AT_CHANCE = 200
 """Steps after which the loss should be below that of guessing."""
+ENOUGH_STEPS = 900
+"""Steps after which recipe `small` had learned from 600 images."""
 EXPLODED = 10
 """Multiple of the loss of guessing that only exploding gradients reach."""
 
 
 class LossWatch:
-    """Watches the loss of `network`; warns once when it stays at chance, and once when it explodes.
+    """Watches the loss of `network` while it trains as `config` says. Warns once when the loss stays at chance, and
+    once when it explodes. A warning names the last checkpoint of `run`."""
 
-    A warning names the last checkpoint of `run`.
-    """
-
-    def __init__(self, classes: int, network: nn.Module, run: Path) -> None:
-        self.chance, self.network, self.run = math.log(classes), network, run
+    def __init__(self, config: TrainConfig, network: nn.Module, run: Path, steps_per_epoch: int) -> None:
+        self.config, self.network, self.run, self.steps_per_epoch = config, network, run, steps_per_epoch
+        self.chance = math.log(config.network.classes)
         self.mean: float | None = None
         self.steps, self.warned, self.exploded = 0, False, False
 
@@ -40,13 +42,35 @@ class LossWatch:
                 "--schedule.warmup-steps."
             )
         self.mean = loss if self.mean is None else 0.95 * self.mean + 0.05 * loss
-        if self.warned or self.steps < STEPS_AT_CHANCE or self.mean < 0.98 * self.chance:
+        return self._at_chance() if self.steps >= STEPS_AT_CHANCE else None
+
+    def end(self, top1_error: float | None) -> str | None:
+        """A warning when the training ends with the loss still at chance, however few steps it had. None where the
+        best validation error, if there is one, is well below that of guessing: dropout raises the training loss."""
+        guessing = 1 - 1 / self.config.network.classes
+        return None if top1_error is not None and top1_error < 0.9 * guessing else self._at_chance()
+
+    def _at_chance(self) -> str | None:
+        if self.warned or self.mean is None or self.mean < 0.98 * self.chance:
             return None
         self.warned = True
+        epochs = self.steps / self.steps_per_epoch
         return (
-            f"after {self.steps} steps the loss is {self.mean:.3f}, where guessing gives {self.chance:.3f}: the "
-            "network has not begun to learn. With few images, the initial weights of 2012 can need thousands of steps; "
-            f"try --recipe small, a larger --network.initial-std, or another --optim.lr. {last_in_words(self.run)}"
+            f"after {epochs:.2g} epochs ({self.steps} steps) the loss is {self.mean:.3f}, where guessing gives "
+            f"{self.chance:.3f}: the network has not begun to learn. {self._advice()} {last_in_words(self.run)}"
+        )
+
+    def _advice(self) -> str:
+        """What to try with the recipe in use."""
+        if self.config.recipe == "small":
+            planned = self.config.epochs * self.steps_per_epoch
+            if planned < ENOUGH_STEPS:
+                more = math.ceil(ENOUGH_STEPS / self.steps_per_epoch)
+                return f"Recipe small needs some {ENOUGH_STEPS} steps, and {planned} are planned: try --epochs {more}."
+            return "Try another --optim.lr, and see that each image is in the folder of its class."
+        return (
+            f"With few images, the initial weights of recipe {self.config.recipe} can need thousands of steps; try "
+            "--recipe small, a larger --network.initial-std, or another --optim.lr."
         )
 
 

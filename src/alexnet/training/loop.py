@@ -23,8 +23,8 @@ from alexnet.training import checkpoint, health, ranks, stop
 from alexnet.training.device import choose_device
 from alexnet.training.metrics import MetricsLog
 from alexnet.training.ranks import Ranks, program_checksum
-from alexnet.training.run_folder import common_settings, fit_to_store, open_run
-from alexnet.training.schedule import augment_at
+from alexnet.training.run_folder import check_run, common_settings, fit_to_store, write_run
+from alexnet.training.schedule import augment_at, unreached
 from alexnet.training.state import Setup, TrainState, save, start_or_resume
 from alexnet.training.step import StepMetrics, train_step
 from alexnet.training.validation import Validation, validate
@@ -40,8 +40,10 @@ def train(
 
     The run folder receives `config.json`, `classes.json`, `mean.npy`, `metrics.jsonl`, TensorBoard events and
     checkpoints. Under torchrun every rank calls this, and `config.parallel` says how they share the work. `step` and
-    `validate` are what a step and an evaluation do. Returns `run`, `epochs`, `steps`, `top1_error` and `top5_error` of
-    the best evaluation (centre view; None without a validation split), `best_step`, `seconds`, `images_per_second`,
+    `validate` are what a step and an evaluation do.
+
+    Returns `run`, `epochs`, `steps`, `ended` ("epochs" done, or on a "plateau"), `top1_error` and `top5_error` of the
+    best evaluation (centre view; None without a validation split), `best_step`, `seconds`, `images_per_second`,
     `bytes_exchanged` (by this rank, between towers) and `warnings`.
 
     Raises ValueError for a store, run or setting that does not fit, a run that another process is training, or a full
@@ -60,23 +62,27 @@ def train(
         here.once(lambda: held.enter_context(lock.hold(run, "alexnet train")))
         setup = Setup.of(config, store, device)
         here.agree({"program": program_checksum(), "store": setup.store, "setting": common_settings(config)})
-        here.once(lambda: open_run(run, config, store))
-        return _train(setup, store, run, here, step, validate)
+        here.once(lambda: check_run(run, config))
+        state = start_or_resume(setup, run, here)  # all that may be refused is refused before anything is written
+        here.once(lambda: write_run(run, config, store))
+        return _train(state, setup, store, run, here, step, validate)
 
 
-def _train(setup: Setup, store: Store, run: Path, here: Ranks, step: Step, validate: Validate) -> dict:
+def _train(
+    state: TrainState, setup: Setup, store: Store, run: Path, here: Ranks, step: Step, validate: Validate
+) -> dict:
     """The loop, on one rank."""
     config, steps_per_epoch = setup.config, setup.steps_per_epoch
-    state = start_or_resume(setup, run, here)
     first_step, began = state.step, time.monotonic()
     due = checkpoint.Due(config.checkpoint)
-    watch = health.LossWatch(config.network.classes, state.network, run)
+    watch = health.LossWatch(config, state.network, run, steps_per_epoch)
     images = config.batch_size * steps_per_epoch * config.epochs
     with (
         MetricsLog(run, state.step, silent=not here.is_first) as log,
         Progress(f"training {run}", images, start=state.step * config.batch_size, silent=not here.is_first) as bar,
         stop.requests() as request,
     ):
+        log.warn(unreached(config))
         for batch in remaining_batches(state, setup, store, here):
             done = step(state, batch, setup)
             asked = float(request.is_set()), float(due(state.step))
@@ -96,11 +102,13 @@ def _train(setup: Setup, store: Store, run: Path, here: Ranks, step: Step, valid
                 due.written()
             if stopping and not _is_finished(state, setup):
                 raise request.stopped(f"Stopped after step {state.step}, with a checkpoint; the same command resumes.")
+        log.warn(watch.end(state.best.top1_error))
     seconds = time.monotonic() - began
     return asdict(state.best) | {
         "run": str(run),
         "epochs": state.step / steps_per_epoch,
         "steps": state.step,
+        "ended": "plateau" if state.schedule.finished else "epochs",
         "seconds": seconds,
         "images_per_second": (state.step - first_step) * config.batch_size / seconds,
         "bytes_exchanged": state.exchange.sent if state.exchange else 0,
@@ -128,7 +136,7 @@ def _end_epoch(
 
 
 def _is_finished(state: TrainState, setup: Setup) -> bool:
-    return state.schedule.finished or state.step == setup.config.epochs * setup.steps_per_epoch
+    return state.schedule.finished or state.step >= setup.config.epochs * setup.steps_per_epoch
 
 
 def remaining_batches(state: TrainState, setup: Setup, store: Store, here: Ranks) -> Iterator[TrainingBatch]:
@@ -157,9 +165,11 @@ def epoch_batches(setup: Setup, store: Store, here: Ranks, epoch: int, start: in
 
 def render(summary: dict) -> str:
     """The summary of `train` in words."""
+    why = "all its epochs are done" if summary["ended"] == "epochs" else "the validation error no longer fell"
     lines = [
         f"{summary['run']}: {summary['epochs']:g} epochs, {summary['steps']} steps, "
-        f"{summary['seconds'] / 60:.1f} minutes, {summary['images_per_second']:.1f} images per second"
+        f"{summary['seconds'] / 60:.1f} minutes, {summary['images_per_second']:.1f} images per second; "
+        f"ended because {why}"
     ]
     if summary["top1_error"] is not None:
         lines.append(

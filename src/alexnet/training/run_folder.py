@@ -3,7 +3,9 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,22 +43,38 @@ def fit_to_store(config: TrainConfig, store: Store) -> TrainConfig:
     return dataclasses.replace(config, network=network)
 
 
-def open_run(run: Path, config: TrainConfig, store: Store) -> None:
-    """Make the run folder with its small files. ValueError where a run is there that `config` cannot resume."""
+def check_run(run: Path, config: TrainConfig) -> None:
+    """ValueError where something is in the way: a run that `config` cannot resume, or other files. Writes nothing."""
     path = run / "config.json"
     if path.exists():
-        before = load_config(path)
-        for field in dataclasses.fields(TrainConfig):
-            old, new = getattr(before, field.name), getattr(config, field.name)
-            if field.name not in FREE_TO_CHANGE and old != new:
-                raise ValueError(
-                    f"{run} was started with another setting of {field.name}; leave it as it was to resume, or choose "
-                    "another run folder."
-                )
+        for setting, old, new in changed(load_config(path), config):
+            raise ValueError(
+                f"{run} was started with {setting} {_shown(old)} and this is {setting} {_shown(new)}; leave it as it "
+                "was to resume, or choose another run folder."
+            )
     elif run.exists() and any(not path.name.startswith(durable.NEW) for path in run.iterdir()):
         raise ValueError(f"{run} is not empty and holds no run; choose another folder.")
+
+
+def changed(before: TrainConfig, after: TrainConfig) -> Iterator[tuple[str, Any, Any]]:
+    """The settings that may not change when a run resumes, and did: name, old value, new value."""
+    for field in dataclasses.fields(TrainConfig):
+        old, new = getattr(before, field.name), getattr(after, field.name)
+        if field.name in FREE_TO_CHANGE or old == new:
+            continue
+        if not dataclasses.is_dataclass(old):
+            yield field.name, old, new
+            continue
+        for inner in dataclasses.fields(old):
+            pair = getattr(old, inner.name), getattr(new, inner.name)
+            if pair[0] != pair[1]:
+                yield f"{field.name}.{inner.name}", *pair
+
+
+def write_run(run: Path, config: TrainConfig, store: Store) -> None:
+    """Make the run folder with its small files."""
     run.mkdir(parents=True, exist_ok=True)
-    with durable.whole(path) as file:  # first: without it the folder is no run, and could not be resumed
+    with durable.whole(run / "config.json") as file:  # first: without it the folder is no run, and cannot be resumed
         save_config(config, file)
     with durable.whole(run / "mean.npy") as file:
         np.save(file, store.mean)
@@ -75,3 +93,8 @@ def common_settings(config: TrainConfig) -> str:
     """The settings that all ranks of a training must share, as text."""
     values = dataclasses.asdict(config)
     return json.dumps({key: value for key, value in values.items() if key not in ("device", "workers")})
+
+
+def _shown(value: Any) -> str:
+    """A setting's value as it is written on the command line."""
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -6,7 +6,7 @@ The changes made by hand in 2012 are in docs/specification.md, "The update" and 
 import dataclasses
 from dataclasses import asdict, dataclass
 
-from alexnet.config import COLOUR_NOISE, AugmentConfig, ScheduleConfig, TrainConfig
+from alexnet.config import COLOUR_NOISE, AugmentConfig, Change, ScheduleConfig, TrainConfig
 
 
 def change_at(config: ScheduleConfig, target: str, epoch: float) -> float | None:
@@ -35,6 +35,22 @@ def check_targets(config: ScheduleConfig, layers: set[str]) -> None:
     for change in config.parsed_changes:
         if change.target not in {COLOUR_NOISE, *layers}:
             raise ValueError(f"schedule.changes names '{change.target}', which is no layer with weights.")
+
+
+def unreached(config: TrainConfig) -> str | None:
+    """A sentence about the drops and changes that a training of so many epochs never comes to."""
+    schedule = config.schedule
+    drops = [f"{epoch:g}" for epoch in schedule.drop_epochs if epoch >= config.epochs and schedule.kind == "epochs"]
+    changes = [f"'{text}'" for text in schedule.changes if Change.parse(text).epoch >= config.epochs]
+    late = ([f"drops of the learning rate after epoch {', '.join(drops)}"] if drops else []) + (
+        [f"changes {', '.join(changes)}"] if changes else []
+    )
+    if not late:
+        return None
+    return (
+        f"the training ends after {config.epochs} epochs and never comes to these: {'; '.join(late)}. Give more "
+        "--epochs, or earlier --schedule.drop-epochs and --schedule.changes."
+    )
 
 
 @dataclass
