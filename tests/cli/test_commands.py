@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import json
 import re
 import shlex
 from collections.abc import Iterable
@@ -135,8 +136,8 @@ def test_what_is_missing_is_named(
     missing = tmp_path / "not-there"
     assert main([*line.replace("MISSING", str(missing)).split(), *options]) == 1
     out, err = capsys.readouterr()
-    assert out == ""
     assert str(missing) in one_line(err)
+    assert str(missing) in json.loads(out)["error"] if options else out == ""
     assert list(tmp_path.iterdir()) == []  # and nothing is left behind
 
 

@@ -1,9 +1,12 @@
 """Running a command line: exit codes, and what goes to which stream."""
 
+import inspect
 import json
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from one_line import one_line
@@ -28,6 +31,100 @@ def test_a_misspelt_command_is_put_right(capsys: Streams) -> None:
     assert out == ""
     assert "evalute" in one_line(err)
     assert "did you mean 'evaluate'?" in err
+
+
+def test_nothing_far_is_suggested(capsys: Streams) -> None:
+    assert main(["resnet"]) == 2
+    err = one_line(capsys.readouterr().err)
+    assert "did you mean" not in err and "the commands are demo, prepare" in err
+
+
+@pytest.mark.parametrize("words", [["-V"], ["--version"], ["train", "--version"], ["--json", "-V"]])
+def test_the_version_is_shown_anywhere(words: list[str], capsys: Streams) -> None:
+    assert main(words) == 0
+    assert capsys.readouterr().out.startswith("alexnet ")
+
+
+@pytest.mark.parametrize("words", [["help"], ["-h"], ["--json", "help"], ["help", "--debug"]])
+def test_the_overview_is_shown_anywhere(words: list[str], capsys: Streams) -> None:
+    assert main(words) == 0
+    assert capsys.readouterr().out.startswith("usage: alexnet COMMAND")
+
+
+@pytest.mark.parametrize(
+    "words", [["help", "verify"], ["verify", "help"], ["--help", "verify"], ["--debug", "verify", "-h"]]
+)
+def test_the_help_of_a_command_is_shown_anywhere(words: list[str], capsys: Streams) -> None:
+    assert main(words) == 0
+    assert "usage: alexnet verify" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("resnet --json", 2, "no command 'resnet'"),
+        ("--json verify nowhere", 1, "nowhere is neither"),
+        ("verify --json", 2, "PATH"),
+        ("train store run --optim.lr -1 --json", 2, "optim.lr is -1.0; it must be at least 0."),
+        ("features run images out.npy --batch-size 0 --json", 2, "--batch-size is 0; it must be at least 1"),
+        ("describe resnet --json", 1, "no network named 'resnet'"),
+    ],
+)
+def test_a_failure_under_json_is_an_object_with_error(words: str, code: int, said: str, capsys: Streams) -> None:
+    assert main(words.split()) == code
+    out, err = capsys.readouterr()
+    assert said in json.loads(out)["error"] and list(json.loads(out)) == ["error"]
+    assert err
+
+
+def test_debug_before_the_command_shows_the_traceback(capsys: Streams) -> None:
+    assert main(["--debug", "verify", "nowhere"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_number_out_of_its_range_is_refused_before_anything_is_done(name: str, capsys: Streams) -> None:
+    command = COMMANDS[name]
+    parameters = inspect.signature(command).parameters.values()
+    assert all(each.annotation not in (int, float) for each in parameters if each.name != "views"), "needs a range"
+    numbers = [each.name for each in parameters if "Range(" in str(each.annotation)]
+    positional = {"prepare": 2, "evaluate": 1, "predict": 2, "similar": 2, "features": 3, "figures": 1}.get(name, 0)
+    data = ["--data", "d"] if name in ("evaluate", "similar") else []
+    for number in numbers:
+        option = "--" + number.replace("_", "-")
+        assert main([name, *(["nowhere"] * positional), *data, option, "-7"]) == 2, option
+        assert f"{option} is -7" in one_line(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("path", ["https://example.org/a.jpg", "s3://bucket/run"])
+def test_a_url_is_named_as_such(path: str, capsys: Streams) -> None:
+    assert main(["predict", "run", path]) == 2
+    assert f"{path} is a URL; download it first" in one_line(capsys.readouterr().err)
+
+
+def test_an_archive_is_named_as_such(tmp_path: Path, capsys: Streams) -> None:
+    (tmp_path / "run.tar.gz").write_bytes(b"")
+    assert main(["predict", str(tmp_path / "run.tar.gz"), "image.jpg"]) == 2
+    assert "is an archive; unpack it first" in one_line(capsys.readouterr().err)
+
+
+def test_short_memory_is_a_sentence(capsys: Streams) -> None:
+    assert run_fake(MemoryError()) == 1
+    assert "There is not enough memory" in capsys.readouterr().err
+
+
+def test_a_terminal_without_unicode_gets_ascii() -> None:
+    statement = (
+        "from alexnet.cli.run import _show; from rich.table import Table; t = Table('a'); t.add_row('\u2588\u258c'); "
+        "t.add_row('\u4e2d'); _show(t)"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", statement],
+        capture_output=True,
+        env=os.environ | {"PYTHONIOENCODING": "ascii:backslashreplace"},
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.isascii() and b"#" in shown.stdout and b"\\u4e2d" in shown.stdout
 
 
 def test_a_command_is_needed(capsys: Streams) -> None:

@@ -6,6 +6,7 @@ also takes --json and --debug.
 
 import functools
 import inspect
+import re
 import shutil
 import textwrap
 from collections.abc import Callable, Mapping
@@ -15,6 +16,8 @@ from typing import Annotated, Any, TypeVar
 
 import tyro
 from tyro.conf import arg
+
+from alexnet.ranges import check_arguments
 
 Answer = tuple[dict[str, Any], Callable[[dict[str, Any]], Any]]
 """What a command returns: its result as JSON values, and the function that renders it for people."""
@@ -28,6 +31,8 @@ MoreImages = Annotated[tuple[Path, ...], arg(metavar="[IMAGE ...]", help="More i
 
 WIDEST = 100
 """Columns of a help text on a wide terminal."""
+ARCHIVES = re.compile(r"\.(zip|7z|rar|tgz|tar(\.\w+)?)$", re.IGNORECASE)
+"""Names of archives."""
 INDENT = "  "
 """Of a help text: tyro joins lines unless the next one is indented."""
 BLANK = "\u200b"
@@ -61,7 +66,10 @@ def first_line(documented: object) -> str:
 
 
 def parse(name: str, command: Command, argv: list[str]) -> Line:
-    """Read the arguments and options of `command`. tyro prints what is wrong, or the help, and raises SystemExit."""
+    """Read the arguments and options of `command`. tyro prints what is wrong, or the help, and raises SystemExit.
+
+    ValueError for a number that is out of its range, a URL, or an archive where a folder belongs.
+    """
 
     @functools.wraps(command)
     def bind(*args: Any, **kwargs: Any) -> functools.partial[Answer]:
@@ -73,13 +81,40 @@ def parse(name: str, command: Command, argv: list[str]) -> Line:
         json: Annotated[Flag, arg(help="Print one JSON object, and nothing else, on standard output.")] = False
         debug: Annotated[Flag, arg(help="Show the traceback of a failure.")] = False
 
-    return tyro.cli(
+    line = tyro.cli(
         WholeLine,
         prog=f"alexnet {name}",
         description=description(command.func if isinstance(command, functools.partial) else command),
         args=argv,
         config=(tyro.conf.PositionalMetavarFromFieldName, tyro.conf.DisallowNone),
     )
+    check(command.func if isinstance(command, functools.partial) else command, line.call)
+    return line
+
+
+def check(command: Command, call: functools.partial[Answer]) -> None:
+    """ValueError for a number that is out of its range, a URL, or an archive where a folder belongs."""
+    signature = inspect.signature(command)
+    arguments = signature.bind(*call.args, **call.keywords).arguments
+
+    def shown(name: str) -> str:
+        is_option = signature.parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
+        return "--" + name.replace("_", "-") if is_option else name
+
+    check_arguments(command, arguments.items(), shown)
+    for name, value in arguments.items():
+        for path in value if isinstance(value, tuple) else (value,):
+            if isinstance(path, Path):
+                check_path(path, may_be_archive=name == "source")
+
+
+def check_path(path: Path, *, may_be_archive: bool = False) -> None:
+    """ValueError for a URL, and for an archive unless that is allowed."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):  # Path has made one slash of two
+        url = re.sub(":/+", "://", str(path), count=1)
+        raise ValueError(f"{url} is a URL; download it first, for example with curl -LO, and give the file.")
+    if not may_be_archive and ARCHIVES.search(path.name) and path.is_file():
+        raise ValueError(f"{path} is an archive; unpack it first and give what it holds.")
 
 
 def description(command: Command) -> str:

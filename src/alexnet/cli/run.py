@@ -2,23 +2,54 @@
 
 import atexit
 import contextlib
-import difflib
 import faulthandler
 import gc
 import io
+import itertools
 import os
+import re
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from json import dumps
 from typing import Any
 
 from alexnet.cli.options import Command, Line, first_line, parse
+from alexnet.config import suggestion
 
+HELP = ("help", "--help", "-h")
+UNWRAPPED = 10_000
+"""Columns of a table that is piped: it does not wrap."""
+ASCII = {ord(a): b for a, b in {"\u2588": "#", "\u2026": "~", "\u00d7": "x", "\u2013": "-"}.items()}
+ASCII |= dict.fromkeys(range(0x2589, 0x2590), "")
+"""Stand-ins on a terminal that has only ASCII. Tables bring their own."""
+OUT_OF_MEMORY = ("OutOfMemoryError", "DefaultCPUAllocator")
+"""In what torch raises when memory is short."""
 Parsers = Mapping[str, Callable[[list[str]], Line]]
 """By command: what reads its arguments, where that is not `options.parse`."""
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """Says what is wrong: one line on standard error and, under --json, an object with `error` on standard output."""
+
+    who: str
+    json: bool
+
+    def fail(self, what: str, code: int, *, silent: bool = False) -> int:
+        """Say `what`, unless `silent`; returns `code`."""
+        if not silent:
+            print(f"{self.who}: {what}", file=sys.stderr)
+            self.answer(what)
+        return code
+
+    def answer(self, what: str) -> None:
+        """Under --json, print the object with `error`. Of several ranks, the first one does."""
+        if self.json and os.environ.get("RANK", "0") == "0":
+            print(dumps({"error": what}))
 
 
 def run(commands: Mapping[str, Command], argv: Sequence[str] | None, parsers: Parsers) -> int:
@@ -33,9 +64,11 @@ def run(commands: Mapping[str, Command], argv: Sequence[str] | None, parsers: Pa
         # once more as the process ends, takes a third of the time of `predict`.
         gc.set_threshold(100_000)
         atexit.register(gc.freeze)
-    name, *options = [*(sys.argv[1:] if argv is None else argv)] or [""]
+        for stream in (sys.stdout, sys.stderr):  # a terminal may not have every letter of a class name
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
     try:
-        code = _run(commands, name, options, parsers)
+        code = _run(commands, [*(sys.argv[1:] if argv is None else argv)], parsers)
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader, `head` perhaps, wants no more
@@ -43,44 +76,68 @@ def run(commands: Mapping[str, Command], argv: Sequence[str] | None, parsers: Pa
         return 1
 
 
-def _run(commands: Mapping[str, Command], name: str, options: list[str], parsers: Parsers) -> int:
-    if name in ("--help", "-h"):
-        print(_overview(commands))
-        return 0
-    if name == "--version":
+def _run(commands: Mapping[str, Command], words: list[str], parsers: Parsers) -> int:
+    if {"-V", "--version"} & {*words}:
         print(f"alexnet {version('alexnet')}")
         return 0
+    name, options = _command_first(words)
+    speaker = Speaker(f"alexnet {name}" if name in commands else "alexnet", "--json" in words)
+    if name in HELP:
+        print(_overview(commands))
+        return 0
     if name not in commands:
+        known = suggestion(name, commands).replace("there are", "the commands are")
         problem = f"there is no command '{name}'" if name else "a command is missing"
-        near = difflib.get_close_matches(name, commands, n=1)
-        way_out = f"did you mean '{near[0]}'?" if near else f"the commands are {', '.join(commands)}."
-        return _fail("alexnet", f"{problem}; {way_out}", 2, silent=_is_other_local_rank())
+        return speaker.fail(f"{problem}; {known}", 2, silent=_is_other_local_rank())
+    said = io.StringIO()
     try:
-        with contextlib.redirect_stderr(io.StringIO()) if _is_other_local_rank() else contextlib.nullcontext():
+        with contextlib.redirect_stderr(said):
             line = parsers[name](options) if name in parsers else parse(name, commands[name], options)
     except BrokenPipeError:
         raise
     except ValueError as error:
-        return _fail(f"alexnet {name}", _sentence(error), 2, silent=_is_other_local_rank())
+        return speaker.fail(_sentence(error), 2, silent=_is_other_local_rank())
     except OSError as error:  # perhaps only on this rank
-        return _fail(f"alexnet {name}", _sentence(error), 2)
+        return speaker.fail(_sentence(error), 2)
     except SystemExit as stop:  # tyro has printed the help, or what is wrong
-        return int(stop.code or 0)
-    return _execute(name, line)
+        return 0 if not stop.code else _report_usage(said.getvalue(), speaker)
+    return _execute(line, speaker)
 
 
-def _execute(name: str, line: Line) -> int:
+def _command_first(words: list[str]) -> tuple[str, list[str]]:
+    """The command and its options. `help` may stand before or after the command, --json and --debug before it."""
+    before = list(itertools.takewhile(lambda word: word in (*HELP, "--json", "--debug"), words))
+    name, *options = words[len(before) :] or [""]
+    wants_help = any(word in HELP for word in before) or options == ["help"]
+    if wants_help:
+        return (name, ["--help"]) if name else (HELP[0], [])
+    return name, [*options, *before]
+
+
+def _report_usage(said: str, speaker: Speaker) -> int:
+    """Pass on what tyro says is wrong with the command line; what a setting's own check said in one line."""
+    if _is_other_local_rank():
+        return 2
+    words = " ".join(re.sub(r"[\u2500-\u257f]", " ", said).split())  # without its frame
+    if setting := re.search(r"Error parsing call\S*: (.*?) For full helptext", words):
+        return speaker.fail(setting[1], 2)
+    print(said, end="", file=sys.stderr)
+    speaker.answer(words)
+    return 2
+
+
+def _execute(line: Line, speaker: Speaker) -> int:
     try:
         with contextlib.redirect_stdout(sys.stderr):  # what a library prints is no part of the answer
             result, render = line.call()
             answer = dumps(result) if line.json else render(result)
     except KeyboardInterrupt as interrupt:
         code = 128 + getattr(interrupt, "signal", signal.SIGINT)
-        return _fail(f"alexnet {name}", str(interrupt) or "Interrupted.", code)
+        return speaker.fail(str(interrupt) or "Interrupted.", code)
     except Exception as error:
         if line.debug:
             traceback.print_exc()
-        return _fail(f"alexnet {name}", _sentence(error), 1)
+        return speaker.fail(_sentence(error), 1)
     if os.environ.get("RANK", "0") == "0":  # of the processes of torchrun, the first one answers
         _show(answer)
     return 0
@@ -97,29 +154,33 @@ def _overview(commands: Mapping[str, Command]) -> str:
             *(f"  {name:<{width}}  {first_line(command)}" for name, command in commands.items()),
             "",
             "alexnet COMMAND --help shows a command's options and an example. Every command takes --json",
-            "(one JSON object, and nothing else, on standard output) and --debug (tracebacks).",
+            "(one JSON object, and nothing else, on standard output; after a failure it has the key error)",
+            "and --debug (tracebacks). alexnet --version shows the version.",
         )
     )
 
 
 def _show(answer: Any) -> None:
+    """Print text, or what rich renders: as wide as the terminal, and unwrapped where there is none."""
     if isinstance(answer, str):
         print(answer)
-    else:
-        from rich.console import Console
+        return
+    from rich.console import Console
 
-        Console().print(answer)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=UNWRAPPED)
+    if console.encoding.startswith("utf"):
+        console.print(answer)
+        return
+    with console.capture() as printed:
+        console.print(answer)
+    print(printed.get().translate(ASCII), end="")
 
 
 def _is_other_local_rank() -> bool:
     """Whether another process of torchrun on this machine has the same command line, and reports what is wrong."""
     return os.environ.get("LOCAL_RANK", "0") != "0"
-
-
-def _fail(who: str, what: str, code: int, *, silent: bool = False) -> int:
-    if not silent:
-        print(f"{who}: {what}", file=sys.stderr)
-    return code
 
 
 def _sentence(error: Exception) -> str:
@@ -128,4 +189,6 @@ def _sentence(error: Exception) -> str:
         return f"{error.filename}: {error.strerror}."
     if isinstance(error, ValueError | OSError | FloatingPointError) and str(error):
         return str(error)
+    if isinstance(error, MemoryError) or any(sign in f"{type(error).__name__}: {error}" for sign in OUT_OF_MEMORY):
+        return "There is not enough memory; use a smaller --batch-size, network or image."
     return " ".join(f"{type(error).__name__}: {error} (--debug shows where)".split())
