@@ -1,5 +1,6 @@
 """Ranges of numbers: what is in them, and what a function or a dataclass refuses."""
 
+import re
 from typing import Annotated
 
 import pytest
@@ -24,9 +25,8 @@ def test_a_bound_counts_unless_it_is_excluded():
 def test_the_message_names_the_value_and_the_range(value, sentence):
     fraction = Annotated[float, Range(0, 1, below=True)]
     for annotation, given in ((fraction, value), (tuple[fraction, ...], (0.5, value)), (fraction | None, value)):
-        with pytest.raises(ValueError) as refused:
+        with pytest.raises(ValueError, match=re.escape(sentence)):
             check_range("n", annotation, given)
-        assert str(refused.value) == sentence
     check_range("n", fraction | None, None)
 
 
