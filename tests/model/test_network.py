@@ -1,6 +1,7 @@
 """The network's shapes, counts, stages and arithmetic, against the paper and plain PyTorch."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -160,3 +161,12 @@ def test_relu_has_no_gradient_at_zero():
     x = torch.zeros(3, requires_grad=True)
     nn.ReLU()(x).sum().backward()
     assert x.grad is not None and not x.grad.any()
+
+
+@pytest.mark.parametrize(
+    "shape", [(3, 67, 67), (2, 67, 67, 3), (2, 1, 67, 67), (2, 4, 67, 67), (2, 3, 64, 67), (2, 3, 227, 227)]
+)
+def test_an_input_of_another_shape_is_told_which_one_it_takes(shape):
+    network = AlexNet(width=1 / 12, classes=5, input_size=67)
+    with pytest.raises(ValueError, match=re.escape(f"takes [B, 3, 67, 67], not {list(shape)}.")):
+        network(torch.zeros(shape))

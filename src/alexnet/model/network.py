@@ -7,7 +7,7 @@ docs/specification.md, "The network".
 """
 
 import dataclasses
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -97,6 +97,14 @@ class AlexNet(nn.Module):
             if isinstance(stage, nn.ReLU):
                 stage.inplace = mode
         return super().train(mode)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """As `nn.Module`; ValueError for an input of another shape. (Not in `forward`, which can be traced.)"""
+        size = self.network.input_size
+        for x in args[:1]:
+            if isinstance(x, Tensor) and (x.ndim != 4 or tuple(x.shape[1:]) != (3, size, size)):
+                raise ValueError(f"This network takes [B, 3, {size}, {size}], not {list(x.shape)}.")
+        return super().__call__(*args, **kwargs)
 
     def forward(self, x: Tensor) -> Tensor:
         """One stage after the other. `together` may compute ReLU, normalisation and pooling in one pass."""
