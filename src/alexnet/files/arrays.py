@@ -6,6 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from alexnet.files.regular import read_regular
+
+LARGEST = 1 << 28
+"""Bytes of a file. The mean image of the largest store (4096 pixels) takes 201 million."""
+
 
 def read_array(file: Path) -> np.ndarray:
     """The array in `file`. Nothing is unpickled: an array of objects is refused.
@@ -14,7 +19,7 @@ def read_array(file: Path) -> np.ndarray:
     where it does not exist).
     """
     # Read and not mapped: the system ends a process (SIGBUS) whose mapped file is truncated.
-    data = file.read_bytes()
+    data = read_regular(file, LARGEST)
     try:
         header = io.BytesIO(data)
         version = np.lib.format.read_magic(header)

@@ -4,12 +4,14 @@ import contextlib
 import os
 from pathlib import Path
 
+from alexnet.files.regular import open_regular
+
 
 class ReadAt:
     """A file, read at given positions by any number of threads, also after a fork. The last reference closes it."""
 
     def __init__(self, path: Path) -> None:
-        self._file = open(path, "rb", buffering=0)  # noqa: SIM115 (closed by __del__)
+        self._file = open_regular(path)  # closed by __del__
         status = os.fstat(self._file.fileno())
         self.length = status.st_size
         """Bytes, when it was opened."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from alexnet.files.read_at import ReadAt
+from alexnet.files.regular import open_regular
 
 
 def make_rows(path: Path, shape: tuple[int, ...]) -> None:
@@ -37,7 +38,7 @@ class RowFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             try:
                 if np.lib.format.read_magic(file) != (1, 0):
                     raise ValueError("its format version is not 1.0")

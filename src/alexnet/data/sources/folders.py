@@ -10,8 +10,9 @@ from pathlib import Path
 
 from alexnet.data.classes import Class, known_name
 from alexnet.data.sources.held_out import ClassListing, all_images, split_classes
-from alexnet.data.sources.names import printable, some
+from alexnet.data.sources.names import some
 from alexnet.data.sources.source import FileAt, LabelledImage, Source, SourceKind, Split
+from alexnet.files.printable import printable
 
 VALIDATION_NAMES = ("val", "valid", "validation", "test")
 

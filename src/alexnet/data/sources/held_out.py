@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from alexnet.data.sources.names import printable
 from alexnet.data.sources.source import LabelledImage, Split
+from alexnet.files.printable import printable
 
 
 class ClassListing(NamedTuple):

@@ -11,9 +11,9 @@ from pathlib import Path
 from alexnet.data.classes import Class
 from alexnet.data.sources.devkit import read_devkit
 from alexnet.data.sources.held_out import ClassListing, split_classes
-from alexnet.data.sources.names import printable
 from alexnet.data.sources.source import LabelledImage, Source, SourceKind, Split
 from alexnet.data.sources.tar import TarAt, check_end, members
+from alexnet.files.printable import printable
 
 TRAIN, VAL, DEVKIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from alexnet.data.classes import Class, known_name
 from alexnet.data.sources.folders import folder_split, subfolders
-from alexnet.data.sources.names import printable, some
+from alexnet.data.sources.names import some
 from alexnet.data.sources.source import FileAt, LabelledImage, Source, SourceKind, Split
+from alexnet.files.printable import printable
 
 LABELS, NAMES = "LOC_val_solution.csv", "LOC_synset_mapping.txt"
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from alexnet.data.classes import Class, ilsvrc2012, known_name
 from alexnet.data.sources.held_out import held_out_count
-from alexnet.data.sources.names import printable
 from alexnet.data.sources.parquet_file import ParquetAt, batches, count_rows, open_file, values
 from alexnet.data.sources.source import LabelledImage, Source, SourceKind, Split
+from alexnet.files.printable import printable
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from alexnet.data.sources.names import printable
+from alexnet.files.printable import printable
 
 
 class TarAt(NamedTuple):

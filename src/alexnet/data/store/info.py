@@ -5,10 +5,11 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypedDict, cast, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, TypedDict, cast
 
 from alexnet.data.store.shard import ShardInfo
 from alexnet.files import lock
+from alexnet.files.json_file import mismatch, read_json
 
 VERSION = 1
 COPY_AGAIN = "copy the store again, or delete it and prepare it again."
@@ -53,12 +54,12 @@ def read_info(path: Path) -> StoreInfo:
     """
     file = path / "store.json"
     try:
-        info = json.loads(file.read_bytes())
+        info = read_json(file, Any)
     except (FileNotFoundError, NotADirectoryError):
         raise ValueError(_why_no_store(path)) from None
     except OSError as error:
         raise ValueError(f"{file} cannot be read ({error.strerror or error}): {CHECK_DISK}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ValueError(f"{file} cannot be read ({error}): {COPY_AGAIN}") from None
     version = info.get("version") if isinstance(info, dict) else None
     if version != VERSION:
@@ -66,7 +67,7 @@ def read_info(path: Path) -> StoreInfo:
             f"{file} is of version {version} and this alexnet reads version {VERSION}: "
             "delete the store and prepare it again."
         )
-    if problem := _type_mismatch(info, StoreInfo, "") or _contradiction(cast(StoreInfo, info)):
+    if problem := mismatch(info, StoreInfo) or _contradiction(cast(StoreInfo, info)):
         raise ValueError(f"{file} cannot be read ({problem}): {COPY_AGAIN}")
     if info["sha256"] != _checksum(info):
         raise ValueError(f"{file} does not match its own checksum, so it was changed: {COPY_AGAIN}")
@@ -90,28 +91,6 @@ def check_shards(folder: Path, shards: list[ShardInfo]) -> None:
 def _checksum(info: Mapping[str, Any]) -> str:
     rest = {key: value for key, value in info.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
-def _type_mismatch(value: Any, expected: Any, where: str) -> str | None:
-    """How a JSON value differs from a type, in words; None where it does not."""
-    if is_typeddict(expected):
-        if not isinstance(value, dict):
-            return f"{where or 'it'} is not an object"
-        for key, hint in get_type_hints(expected).items():
-            if key not in value:
-                return f"{where}{key} is missing"
-            if problem := _type_mismatch(value[key], hint, f"{where}{key} "):
-                return problem
-        return None
-    origin, arguments = get_origin(expected), get_args(expected)
-    if origin in (list, dict):
-        if not isinstance(value, origin):
-            return f"{where}is not {'a list' if origin is list else 'an object'}"
-        items = value.values() if isinstance(value, dict) else value
-        return next((problem for item in items if (problem := _type_mismatch(item, arguments[-1], where))), None)
-    if expected is Any or (isinstance(value, expected) and not isinstance(value, bool)):
-        return None
-    return f"{where}is {value!r:.40}, not a {'number' if expected is int else 'text'}"
 
 
 def _contradiction(info: StoreInfo) -> str | None:

@@ -1,0 +1,81 @@
+"""The one reader of JSON files. What it returns has been checked: size, depth, and the type of every value."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
+
+from alexnet.files.regular import read_regular
+
+LARGEST = 1 << 25
+"""Bytes of a file. The longest of ours is the `store.json` of a large data set with many unreadable images."""
+DEEPEST = 32
+"""Levels of objects and lists in each other. Ours have five."""
+
+Form = TypeVar("Form")
+
+
+def read_json(path: Path, form: type[Form], limit: int = LARGEST) -> Form:
+    """The JSON value in a file, of the type `form`: a TypedDict, `list[...]`, `dict[str, ...]`, a plain type or `Any`.
+
+    Raises ValueError with the reason where it is no such value, OSError as `read_regular`.
+    """
+    value = parse_json(read_regular(path, limit))
+    if problem := mismatch(value, form):
+        raise ValueError(problem)
+    return value
+
+
+def parse_json(data: bytes | str) -> Any:
+    """A JSON value. Raises ValueError with the reason where it is none, or is nested more than `DEEPEST` levels."""
+    try:
+        value = json.loads(data)
+    except RecursionError:
+        raise ValueError(f"it is nested more than {DEEPEST} levels deep") from None
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return value
+    raise ValueError(f"it is nested more than {DEEPEST} levels deep")
+
+
+def mismatch(value: Any, form: Any, where: str = "") -> str | None:
+    """How a JSON value differs from a type, in words that begin with `where`; None where it does not.
+
+    Keys of an object that a TypedDict does not know are ignored.
+    """
+    if is_typeddict(form):
+        if not isinstance(value, dict):
+            return f"{where or 'it '}is not an object"
+        for key, hint in get_type_hints(form).items():
+            if key not in value:
+                return f"{where}{key} is missing"
+            if problem := mismatch(value[key], hint, f"{where}{key} "):
+                return problem
+        return None
+    origin, arguments = get_origin(form), get_args(form)
+    if origin in (list, dict):
+        if not isinstance(value, origin):
+            return f"{where or 'it '}is not {'a list' if origin is list else 'an object'}"
+        items = value.values() if isinstance(value, dict) else value
+        return next((problem for item in items if (problem := mismatch(item, arguments[-1], where))), None)
+    if origin is Literal:
+        return None if value in arguments else f"{where or 'it '}is {value!r:.40}, not one of {arguments}"
+    if form is Any or _is_of(value, form):
+        return None
+    return f"{where or 'it '}is {value!r:.40}, not a {'text' if form is str else 'number'}"
+
+
+def _is_of(value: Any, form: Any) -> bool:
+    """Whether a value is of a plain type. No bool is a number, and no text has a half of a character."""
+    if isinstance(value, bool) != (form is bool):
+        return False
+    if isinstance(value, str) and form is str:
+        return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+    return isinstance(value, int | float if form is float else form)
