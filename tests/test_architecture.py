@@ -13,14 +13,14 @@ import alexnet
 ROOT = Path(alexnet.__file__).parent
 # Data flows from left to right; a room imports only itself and what stands to its left.
 ORDER = (
-    *("ranges", "config", "networks", "recipes", "progress", "files", "native", "data", "model", "training", "study"),
+    *("files", "ranges", "config", "networks", "recipes", "progress", "native", "data", "model", "training", "study"),
     *("demo", "bench", "cli", "__main__"),
 )
 """The rooms, left to right."""
 NOT_FOR: dict[str, set[str]] = {
     "networks": {"recipes"},
     "ranges": set(ORDER),
-    "config": set(ORDER) - {"ranges"},
+    "config": set(ORDER) - {"files", "ranges"},
     "recipes": set(ORDER) - {"ranges", "config", "networks"},
     "progress": set(ORDER),
     "files": set(ORDER),

@@ -5,9 +5,11 @@ import contextlib
 import gzip
 import io
 import json
+import os
 import pickle
 import shutil
 import tarfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +30,7 @@ from alexnet.data.sources.devkit import read_devkit
 from alexnet.data.store.info import seal
 from alexnet.data.store.reader import Store
 from alexnet.files.checksums import checksum
+from alexnet.study.verify import verify_run
 from alexnet.training import checkpoint, loop
 
 SOURCES = sorted(Path(alexnet.__file__).parent.rglob("*.py"))
@@ -134,6 +137,54 @@ def test_a_malicious_file_is_refused_and_nothing_is_executed(
     with pytest.raises(ValueError, match=r"\w"):
         read(own)
     assert not Path("executed").exists()
+
+
+def huge(file: Path) -> None:
+    with open(file, "wb") as opened:
+        opened.truncate(300 << 30)  # of which the disk holds nothing
+
+
+ODD_FILES: dict[str, Callable[[Path], object]] = {
+    "pipe": os.mkfifo,
+    "device": lambda file: file.symlink_to("/dev/zero"),
+    "300 GB": huge,
+    "folder": lambda file: file.mkdir(),
+    "nested": lambda file: file.write_text("[" * 200_000),
+}
+
+
+@pytest.mark.parametrize("odd", ODD_FILES)
+@pytest.mark.parametrize("target", [*READERS, "checksums"])
+def test_what_is_no_ordinary_file_is_refused_at_once_by_name(own: Path, target: str, odd: str) -> None:
+    pattern, read = (READERS | {"checksums": ("run/checkpoints/*/SHA256SUMS", READERS["weights"][1])})[target]
+    (file,) = own.glob(pattern)
+    file.unlink()
+    ODD_FILES[odd](file)
+    began = time.monotonic()
+    with pytest.raises((ValueError, OSError), match=r"\w") as caught:
+        read(own)
+    message = str(caught.value)
+    # Where a checkpoint cannot be read, the one before it is tried, and then none is left.
+    assert file.name in message or str(own / "run") in message or f"{Path('run', 'checkpoints')}" in message
+    assert "\n" not in message and time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("odd", ODD_FILES)
+def test_an_image_that_is_no_ordinary_file_is_refused_at_once(
+    own: Path, odd: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ODD_FILES[odd](own / "image.jpg")
+    assert main(["predict", "run", "image.jpg", "--device", "cpu"]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("odd", ODD_FILES)
+def test_a_log_that_is_no_ordinary_file_is_refused_at_once(own: Path, odd: str) -> None:
+    file = own / "run" / "metrics.jsonl"
+    file.unlink()
+    ODD_FILES[odd](file)
+    with pytest.raises((ValueError, OSError), match=r"metrics.jsonl"):
+        verify_run(own / "run")
 
 
 @pytest.mark.parametrize("kind", KINDS)

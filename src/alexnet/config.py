@@ -28,6 +28,8 @@ from alexnet.ranges import (
     check_ranges,
 )
 
+from alexnet.files.json_file import read_json
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -281,8 +283,8 @@ def save_config(config: TrainConfig, path: Path) -> None:
 def load_config(path: Path) -> TrainConfig:
     """Read what `save_config` wrote. ValueError for unknown keys (suggests the nearest) and wrong types."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        values = read_json(path, Any)
+    except ValueError as error:
         raise ValueError(f"{path} is not a configuration: {error}.") from None
     return from_dict(TrainConfig, values, str(path))
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from rich.console import Group, RenderableType
@@ -24,6 +24,7 @@ from alexnet.demo.baseline import linear_classifier
 from alexnet.demo.report import write
 from alexnet.demo.synthetic import CLASSES, draw_set
 from alexnet.files import durable
+from alexnet.files.json_file import read_json
 from alexnet.recipes import recipe
 from alexnet.study.evaluate import evaluate
 from alexnet.study.figures import figures
@@ -105,6 +106,14 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+class Recorded(TypedDict):
+    """The content of `demo.json`."""
+
+    settings: dict[str, Any]
+    seconds: dict[str, float]
+    result: Any
+
+
 class Record:
     """`OUT/demo.json`: the settings, the seconds that each stage has taken, and in the end the result."""
 
@@ -120,12 +129,11 @@ class Record:
             self._write()
             return
         try:
-            found = json.loads(self.path.read_text(encoding="utf-8"))
-            self.seconds, self.result = found["seconds"], found["result"]
-            before = found["settings"]
-        except (ValueError, KeyError, TypeError):
+            found = read_json(self.path, Recorded)
+        except ValueError:
             raise ValueError(f"{self.path} is damaged: delete {out}, or choose another --out.") from None
-        if before != settings:
+        self.seconds, self.result = found["seconds"], found["result"]
+        if found["settings"] != settings:
             raise ValueError(
                 f"{out} holds a demonstration with other settings, perhaps of another version of alexnet: "
                 "delete it, or choose another --out."

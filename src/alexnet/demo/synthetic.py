@@ -22,6 +22,7 @@ from PIL import Image
 
 from alexnet.data.prepare.pool import Pool
 from alexnet.files import durable
+from alexnet.files.json_file import read_json
 from alexnet.native.processor import cores
 from alexnet.progress import Progress
 
@@ -121,7 +122,7 @@ def _draw_files(out: Path, seed: int, jobs: list[tuple[str, int]]) -> None:
 
 def _record(out: Path) -> dict[str, Any] | None:
     try:
-        return json.loads((out / RECORD).read_text(encoding="utf-8"))
+        return read_json(out / RECORD, dict[str, Any])
     except FileNotFoundError:
         return None
     except ValueError:

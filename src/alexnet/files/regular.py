@@ -39,11 +39,15 @@ def read_regular(path: Path | str, limit: int) -> bytes:
     """
     with open_regular(path) as file:
         length = os.fstat(file.fileno()).st_size
-        data = file.read(min(length, limit) + 1)  # Python allocates all that is asked for
-        while length <= limit and len(data) < length and (more := file.read(length - len(data))):
+        check_length(path, length, limit)
+        data = file.read(length + 1)  # Python allocates all that is asked for, and one byte tells whether it has grown
+        while len(data) < length and (more := file.read(length - len(data))):
             data += more  # the system reads at most 2 GiB at once
-    if length > limit or len(data) > limit:
-        raise OSError(
-            errno.EFBIG, f"it has {max(length, len(data)):,} bytes, and at most {limit:,} are read", str(path)
-        )
+        check_length(path, len(data), limit)
     return data
+
+
+def check_length(path: Path | str, length: int, limit: int) -> None:
+    """OSError, with the reason as its `strerror`, where a file has more than `limit` bytes."""
+    if length > limit:
+        raise OSError(errno.EFBIG, f"it has {length:,} bytes, and at most {limit:,} are read", str(path))

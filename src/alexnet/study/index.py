@@ -18,6 +18,7 @@ from alexnet.data.classes import Class
 from alexnet.data.loader import in_order
 from alexnet.data.store.reader import Store, StoreSplit
 from alexnet.files import durable
+from alexnet.files.json_file import read_json
 from alexnet.files.rows import RowFile, make_rows
 from alexnet.progress import Progress
 from alexnet.study.activations import activations, centre_views
@@ -50,7 +51,7 @@ def open_index(
         "weights": weights_digest(net),
         "store": fingerprint(store),
     }
-    if file.exists() and label.exists() and json.loads(label.read_text(encoding="utf-8")) == made_from:
+    if file.exists() and _read_label(label) == made_from:
         return RowFile(file)
     file.parent.mkdir(exist_ok=True)
     label.unlink(missing_ok=True)
@@ -67,6 +68,14 @@ def open_index(
     durable.put(partial, file)
     label.write_text(json.dumps(made_from, indent=2) + "\n", encoding="utf-8")
     return RowFile(file)
+
+
+def _read_label(path: Path) -> Any:
+    """What an index was made from; None where that is unknown."""
+    try:
+        return read_json(path, dict[str, Any])
+    except (OSError, ValueError):
+        return None
 
 
 def weights_digest(net: torch.nn.Module) -> str:

@@ -1,6 +1,5 @@
 """`load`: a trained network from its run folder, with its classes and what prepares an image for it."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -9,10 +8,12 @@ import torch
 from torch import Tensor
 
 from alexnet.config import TrainConfig, load_config
-from alexnet.data.classes import Class
+from alexnet.data.classes import Class, read_classes
 from alexnet.data.image.decode import decode
 from alexnet.data.image.resize import rescale
+from alexnet.data.sources import LARGEST_IMAGE
 from alexnet.files.arrays import read_array
+from alexnet.files.regular import read_regular
 from alexnet.model.cpu.kernels import computed_in
 from alexnet.model.inference import PackedNetwork, can_pack, weights_version
 from alexnet.model.input import views
@@ -40,7 +41,7 @@ class Preprocess:
         """
         if isinstance(image, str | Path):
             try:
-                data = Path(image).read_bytes()
+                data = read_regular(image, LARGEST_IMAGE)
             except OSError as error:
                 raise ValueError(f"{image} cannot be read: {error.strerror}.") from None
             try:
@@ -125,11 +126,10 @@ def load(run: str | Path, device: str = "auto", checkpoint_name: str = "best") -
         network = TrainedAlexNet(config.network)
     checkpoint.load_weights(network, checkpoint.find(run, checkpoint_name))
     try:
-        classes = json.loads((run / "classes.json").read_text(encoding="utf-8"))
         mean = read_array(run / "mean.npy")
     except (OSError, ValueError) as error:
         raise ValueError(f"{run} is damaged: {error}") from None
     network.config = config
-    network.classes = tuple(Class(wnid, name) for wnid, name in classes)
+    network.classes = read_classes(run / "classes.json")
     network.preprocess = Preprocess(mean, config.network.input_size, config.augment.mean_crop == "central")
     return network.to(device=choose_device(device), memory_format=torch.channels_last).eval()  # type: ignore[call-overload]

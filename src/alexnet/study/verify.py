@@ -1,6 +1,5 @@
 """Check that a store or a run is complete and undamaged."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,14 @@ from rich.text import Text
 from torch import Tensor
 
 from alexnet.config import load_config
+from alexnet.data.classes import read_classes
 from alexnet.data.store.verify import verify_store
 from alexnet.files.arrays import read_array
+from alexnet.files.json_file import mismatch, parse_json
+from alexnet.files.text import read_text
 from alexnet.model.network import AlexNet
 from alexnet.training.checkpoint import Checkpoint, checkpoints
+from alexnet.training.metrics import LARGEST, Line
 
 
 def verify(path: Path) -> dict[str, Any]:
@@ -42,18 +45,11 @@ def verify_run(run: Path) -> dict[str, Any]:
         network = AlexNet(config.network)
     shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
 
-    classes = read_json(run / "classes.json")
-    if not isinstance(classes, list) or not all(
-        isinstance(entry, list) and len(entry) == 2 and all(isinstance(word, str) for word in entry)
-        for entry in classes
-    ):
-        raise ValueError(f"{run / 'classes.json'} is not a list of [wnid, name] pairs.")
+    classes = read_classes(run / "classes.json")
     if len(classes) != config.network.classes:
         raise ValueError(
             f"{run / 'classes.json'} has {len(classes)} classes, config.json says {config.network.classes}."
         )
-    if len({wnid for wnid, _ in classes}) != len(classes):
-        raise ValueError(f"{run / 'classes.json'} has a class twice.")
 
     size = verify_mean(run / "mean.npy", config.network.input_size)
     found = checkpoints(run)
@@ -112,22 +108,16 @@ def verify_metrics(path: Path) -> tuple[int, int]:
     steps = evaluations = 0
     if not path.exists():
         return 0, 0
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, text in enumerate(read_text(path, LARGEST).splitlines(), start=1):
         try:
-            line = json.loads(text)
-            evaluations += "evaluation" in line
-            steps = max(steps, int(line["step"]))
-        except (ValueError, KeyError, TypeError):
-            raise ValueError(f"{path}, line {number}, is not an object with a step.") from None
+            line = parse_json(text)
+        except ValueError:
+            line = None
+        if mismatch(line, Line):
+            raise ValueError(f"{path}, line {number}, is not an object with a step.")
+        evaluations += "evaluation" in line
+        steps = max(steps, line["step"])
     return steps, evaluations
-
-
-def read_json(path: Path) -> Any:
-    """The JSON value in a file. ValueError, naming the file, when it cannot be read."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from None
 
 
 def render(result: dict[str, Any]) -> RenderableType:

@@ -27,9 +27,13 @@ from torch import Tensor, nn
 from alexnet.config import CheckpointConfig
 from alexnet.files import durable
 from alexnet.files.checksums import checksum
+from alexnet.files.json_file import parse_json
+from alexnet.files.regular import read_regular
 
 WEIGHTS, VELOCITY, STATE, SUMS = "weights.safetensors", "velocity.safetensors", "state.json", "SHA256SUMS"
 OURS = re.compile(r"step-(\d+)(\.\w+)?")
+LARGEST_STATE, LARGEST_TENSORS = 1 << 20, 1 << 33
+"""Bytes of the small files, and of weights and velocity: 8 GiB are 35 times the paper's network."""
 REPLACED = ".replaced"
 """Suffix of a checkpoint while a new one of the same step takes its place. It counts until the new one is there."""
 
@@ -58,8 +62,10 @@ class Checkpoint:
     def state(self) -> dict:
         """The state that `save` was given."""
         try:
-            state = json.loads(self._content(STATE).decode("utf-8"))
-        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+            state = parse_json(self._content(STATE, LARGEST_STATE))
+        except ValueError as error:
+            if isinstance(error, DamagedError):
+                raise
             raise DamagedError(self.path / STATE, str(error)) from None
         if not isinstance(state, dict):
             raise DamagedError(self.path / STATE, "it is no JSON object")
@@ -77,27 +83,27 @@ class Checkpoint:
         """Read every file. DamagedError for the first one that has changed since it was written."""
         for name in (WEIGHTS, VELOCITY):
             with self._named(name):
-                self._compare(name, checksum(self.path / name))
+                self._compare(name, checksum(self.path / name, LARGEST_TENSORS))
         self.state()
 
     def _tensors(self, name: str) -> dict[str, Tensor]:
         try:
             # Read, not memory-mapped: where a mapped file is cut short or its disk fails, the process dies (SIGBUS).
-            return load(self._content(name))
+            return load(self._content(name, LARGEST_TENSORS))
         except SafetensorError as error:
             raise DamagedError(self.path / name, " ".join(str(error).split())) from None
 
-    def _content(self, name: str) -> bytes:
-        """The file's bytes. DamagedError unless they match the checksum."""
+    def _content(self, name: str, limit: int) -> bytes:
+        """The file's bytes. DamagedError unless they match the checksum and are at most `limit`."""
         with self._named(name):
-            content = (self.path / name).read_bytes()
+            content = read_regular(self.path / name, limit)
             self._compare(name, hashlib.sha256(content).hexdigest())
         return content
 
     def _compare(self, name: str, found: str) -> None:
         """DamagedError unless `found` is the checksum that SHA256SUMS lists for the file."""
         try:
-            listed = (self.path / SUMS).read_text(encoding="ascii", errors="replace")
+            listed = read_regular(self.path / SUMS, LARGEST_STATE).decode("ascii", "replace")
         except OSError as error:
             raise DamagedError(self.path / SUMS, error.strerror or str(error)) from None
         if f"{found}  {name}" not in listed.splitlines():

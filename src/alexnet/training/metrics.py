@@ -6,12 +6,14 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypedDict
 
 import torch
 from torch import Tensor
 
 from alexnet.files import durable
+from alexnet.files.json_file import mismatch, parse_json
+from alexnet.files.regular import read_regular
 
 
 def top_k_credit(scores: Tensor, labels: Tensor, k: int) -> Tensor:
@@ -31,6 +33,16 @@ def top_k_credit(scores: Tensor, labels: Tensor, k: int) -> Tensor:
 def errors(credit: dict[int, float], images: int) -> dict[str, float]:
     """`top1_error` and `top5_error` as fractions, from the credits for k = 1 and 5, summed over `images`."""
     return {f"top{k}_error": 1 - total / images for k, total in credit.items()}
+
+
+LARGEST = 1 << 30
+"""Bytes of a log: some ten million steps."""
+
+
+class Line(TypedDict):
+    """What every line of a log has."""
+
+    step: int
 
 
 class MetricsLog:
@@ -94,14 +106,14 @@ def read_lines(path: Path) -> list[dict]:
     A last line that a crash cut off is left out. So is any other line that cannot be read, with a warning on stderr.
     """
     lines = []
-    texts = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    texts = read_regular(path, LARGEST).decode("utf-8", "replace").splitlines()
     for number, text in enumerate(texts, start=1):
         try:
-            line = json.loads(text)
-            if not isinstance(line["step"], int):
-                raise TypeError
+            line = parse_json(text)
+            if problem := mismatch(line, Line):
+                raise ValueError(problem)
             lines.append(line)
-        except (ValueError, TypeError, KeyError):
+        except ValueError:
             if number < len(texts):
                 print(f"warning: {path}, line {number}, cannot be read and is left out.", file=sys.stderr, flush=True)
     return lines

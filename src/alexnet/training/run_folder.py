@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from alexnet.config import TrainConfig, load_config, save_config
+from alexnet.data.classes import write_classes
 from alexnet.data.store.reader import Store
 from alexnet.files import durable
 
@@ -78,9 +79,7 @@ def write_run(run: Path, config: TrainConfig, store: Store) -> None:
         save_config(config, file)
     with durable.whole(run / "mean.npy") as file:
         np.save(file, store.mean)
-    classes = [[c.wnid, c.name] for c in store.classes]
-    with durable.whole(run / "classes.json") as file:
-        file.write_text(json.dumps(classes, indent=1) + "\n", encoding="utf-8")
+    write_classes(run / "classes.json", store.classes)
 
 
 def fingerprint(store: Store) -> str:

@@ -24,7 +24,7 @@ from alexnet.data.image.encode import decode_stored
 from alexnet.data.store.info import COPY_AGAIN, check_shards, read_info
 from alexnet.data.store.open_shards import PREPARE_AGAIN, OpenShards, why_unreadable
 from alexnet.data.store.shard import DamagedRowError, ShardInfo
-from alexnet.files.arrays import read_array
+from alexnet.files.arrays import LARGEST, read_array
 from alexnet.files.checksums import checksum
 from alexnet.native.library import Threads
 
@@ -54,7 +54,7 @@ class Store:
     def _read_array(self, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
         file = self.path / name
         try:
-            if checksum(file) != self.info["arrays"].get(name):
+            if checksum(file, LARGEST) != self.info["arrays"].get(name):
                 raise ValueError("it does not match its checksum")
             array = read_array(file)
         except FileNotFoundError:
