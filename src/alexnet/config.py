@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
+from alexnet.files.json_file import read_json
 from alexnet.ranges import (
     BatchSize,
     Channels,
@@ -27,8 +28,6 @@ from alexnet.ranges import (
     Threads,
     check_ranges,
 )
-
-from alexnet.files.json_file import read_json
 
 
 @dataclass(frozen=True)
