@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from alexnet.data.image.decode import decode
-from alexnet.data.image.resize import rescale
+from alexnet.data.image.square import square
 from benchmarks.comparison import OURS
 from benchmarks.preparing.scripts import SIZE, opencv_square
 
@@ -31,7 +30,7 @@ def reference_square(path: Path) -> np.ndarray:
 
 
 RESCALERS: dict[str, Callable[[Path], np.ndarray]] = {
-    OURS: lambda path: rescale(decode(path.read_bytes(), SIZE), SIZE),
+    OURS: lambda path: square(path, SIZE),
     "OpenCV script": lambda path: opencv_square(path)[:, :, ::-1],
 }
 

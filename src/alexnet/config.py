@@ -257,6 +257,8 @@ class TrainConfig:
     (When a CPU trains, they only read, and all cores decode between two steps.)"""
     evaluate_every: Count = 1
     """Epochs between evaluations on the validation split (centre view)."""
+    honour_exif: bool = False
+    """Turn images as their EXIF data says. Training takes it from the store."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)

@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM")
+from alexnet.data.image import formats
+from alexnet.files.regular import open_regular
 
 
 def is_image(path: Path) -> bool:
-    """Whether the file's first bytes are those of a JPEG, PNG, GIF, BMP or WebP file, whatever its name."""
-    with path.open("rb") as file:
-        head = file.read(12)
-    return head.startswith(_SIGNATURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+    """Whether the file's first bytes are those of an image format that is decoded, whatever its name."""
+    with open_regular(path) as file:
+        return formats.format_of(file.read(formats.HEAD)) in formats.FORMATS
 
 
 def find_images(paths: Iterable[Path | str]) -> list[Path]:
@@ -24,7 +24,7 @@ def find_images(paths: Iterable[Path | str]) -> list[Path]:
             files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
             images = [file for file in files if is_image(file)]
             if not images:
-                raise ValueError(f"{path} holds no JPEG, PNG, WebP, GIF or BMP; give an image or a folder of images.")
+                raise ValueError(f"{path} holds no {formats.known_formats()}; give an image or a folder of images.")
             found += images
         elif path.exists():
             found.append(path)

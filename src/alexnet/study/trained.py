@@ -1,7 +1,6 @@
 """`load`: a trained network from its run folder, with its classes and what prepares an image for it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
@@ -9,11 +8,8 @@ from torch import Tensor
 
 from alexnet.config import TrainConfig, load_config
 from alexnet.data.classes import Class, read_classes
-from alexnet.data.image.decode import decode
-from alexnet.data.image.resize import rescale
-from alexnet.data.sources import LARGEST_IMAGE
+from alexnet.data.image.square import AnyImage, square
 from alexnet.files.arrays import read_array
-from alexnet.files.regular import read_regular
 from alexnet.model.cpu.kernels import computed_in
 from alexnet.model.inference import PackedNetwork, can_pack, weights_version
 from alexnet.model.input import views
@@ -21,40 +17,30 @@ from alexnet.model.network import AlexNet
 from alexnet.training import checkpoint
 from alexnet.training.device import choose_device
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-AnyImage: TypeAlias = "str | Path | bytes | Image | np.ndarray"
-
 
 class Preprocess:
     """From any image to the network's input: rescaled, cut to the central square, cut into views, mean removed."""
 
-    def __init__(self, mean: np.ndarray, crop: int, central: bool = False) -> None:
-        self.mean, self.central = torch.from_numpy(mean), central
+    def __init__(self, mean: np.ndarray, crop: int, central: bool = False, honour_exif: bool = False) -> None:
+        """`mean` float32 [size, size, 3]; `crop` and `central` as in training; `honour_exif` as in the run's store.
+
+        Raises ValueError for a mean image of another kind, or smaller than `crop`.
+        """
+        if mean.dtype != np.float32 or mean.ndim != 3 or mean.shape != (len(mean), len(mean), 3) or len(mean) < crop:
+            found = f"{mean.dtype} {list(mean.shape)}"
+            raise ValueError(f"the mean image is {found}, not float32 [size, size, 3] with a size of {crop} or more")
+        self.mean, self.central, self.honour_exif = torch.from_numpy(mean), central, honour_exif
         self.size, self.crop = mean.shape[0], crop
 
     def pixels(self, image: AnyImage) -> np.ndarray:
         """The image as a store would hold it, its shorter side rescaled to `size`: uint8 [size, size, 3].
 
-        `image` is a path, encoded bytes, a PIL image, or uint8 [H, W, 3]. Raises ValueError for what is no image.
+        `image` is anything that `alexnet.data.image.square` takes: a path, an encoded image, a Pillow image, or an
+        array or tensor, uint8 [H, W, 3]. A store that was prepared with it would hold the same pixels.
+
+        Raises ValueError, with what is wrong, for anything else.
         """
-        if isinstance(image, str | Path):
-            try:
-                data = read_regular(image, LARGEST_IMAGE)
-            except OSError as error:
-                raise ValueError(f"{image} cannot be read: {error.strerror}.") from None
-            try:
-                pixels = decode(data, self.size)
-            except ValueError as error:
-                raise ValueError(f"{image} is not an image that can be read: {error}") from None
-        elif isinstance(image, bytes):
-            pixels = decode(image, self.size)
-        elif isinstance(image, np.ndarray):
-            pixels = image
-        else:
-            pixels = np.asarray(image.convert("RGB"))
-        return rescale(pixels, self.size).copy()  # PIL's memory is read-only
+        return square(image, self.size, self.honour_exif)
 
     def views(self, images: Tensor, count: int) -> Tensor:
         """The centre view (`count` 1) or the ten views of whole images, as the run was trained to see them.
@@ -131,5 +117,9 @@ def load(run: str | Path, device: str = "auto", checkpoint_name: str = "best") -
         raise ValueError(f"{run} is damaged: {error}") from None
     network.config = config
     network.classes = read_classes(run / "classes.json")
-    network.preprocess = Preprocess(mean, config.network.input_size, config.augment.mean_crop == "central")
+    crop, central = config.network.input_size, config.augment.mean_crop == "central"
+    try:
+        network.preprocess = Preprocess(mean, crop, central, config.honour_exif)
+    except ValueError as error:
+        raise ValueError(f"{run} is damaged: {error}") from None
     return network.to(device=choose_device(device), memory_format=torch.channels_last).eval()  # type: ignore[call-overload]

@@ -22,7 +22,10 @@ FREE_TO_CHANGE = {
 
 
 def fit_to_store(config: TrainConfig, store: Store) -> TrainConfig:
-    """The configuration with the store's number of classes. ValueError when store and settings do not fit."""
+    """The configuration with what the store decides: the number of classes, and whether EXIF turned its images.
+
+    ValueError when store and settings do not fit.
+    """
     if "train" not in store.splits:
         raise ValueError(f"{store.path} has no training split.")
     if config.network.input_size > store.size:
@@ -41,7 +44,7 @@ def fit_to_store(config: TrainConfig, store: Store) -> TrainConfig:
             "--val-fraction, or use --schedule.kind epochs --schedule.drop-epochs ..."
         )
     network = dataclasses.replace(config.network, classes=len(store.classes))
-    return dataclasses.replace(config, network=network)
+    return dataclasses.replace(config, network=network, honour_exif=store.honours_exif)
 
 
 def check_run(run: Path, config: TrainConfig) -> None:

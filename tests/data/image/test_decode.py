@@ -3,21 +3,15 @@
 import contextlib
 import io
 import struct
-import warnings
-import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from made_files import PNG_SIGNATURE, png_chunk, png_header
+from PIL import Image, features
 from scenes import saved, scene
 
-from alexnet.data.image import decode as decoding
-from alexnet.data.image.decode import decode
-from alexnet.data.image.resize import rescale
-
-
-def png_chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+from alexnet.data.image import bounds, rgb
+from alexnet.data.image.decode import decode, decode_scaled
 
 
 def claiming(data: bytes, height: int, width: int) -> bytes:
@@ -87,13 +81,25 @@ def test_bytes_after_the_end_of_a_jpeg_are_ignored() -> None:
     assert np.array_equal(decode(data + bytes(1000)), decode(data))
 
 
-@pytest.mark.parametrize(
-    "data",
-    [b"not an image", bytes(1000), b"\xff\xd8\xff", b"\xff\xd8\xff" + bytes(999), b"GIF89a" + bytes(9)],
-    ids=["text", "zeros", "JPEG start", "JPEG start and zeros", "GIF start and zeros"],
-)
-def test_what_is_no_image_is_refused_with_a_reason(data: bytes) -> None:
-    with pytest.raises(ValueError, match="it is no JPEG, PNG, WebP, GIF or BMP image"):
+JPEG_START = b"\xff\xd8\xff"
+NO_IMAGES = {
+    "text": (b"not an image", "it is no JPEG, PNG, WebP, GIF, BMP, TIFF.* image"),
+    "zeros": (bytes(1000), "it is no JPEG, PNG, WebP, GIF, BMP, TIFF.* image"),
+    "JPEG start": (JPEG_START, "it is damaged JPEG: its header cannot be read"),
+    "JPEG start and zeros": (JPEG_START + bytes(999), "it is damaged JPEG: its header cannot be read"),
+    "PNG start": (b"\x89PNG\r\n\x1a\n", "it cannot be decoded: it has no IHDR chunk"),
+    "PNG start and zeros": (b"\x89PNG\r\n\x1a\n" + bytes(99), "it cannot be decoded: it has no IHDR chunk"),
+    "GIF start and zeros": (b"GIF89a" + bytes(9), "it is damaged GIF: its header cannot be read"),
+    "WebP start": (b"RIFF\0\0\0\0WEBPVP8 ", "it cannot be decoded: could not create decoder object"),
+    "BMP start": (b"BM" + bytes(9), "it is damaged BMP: its header cannot be read"),
+    "TIFF start": (b"II*\0" + bytes(9), "it is damaged TIFF: its header cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", NO_IMAGES)
+def test_what_is_no_image_is_refused_with_a_reason(name: str) -> None:
+    data, reason = NO_IMAGES[name]
+    with pytest.raises(ValueError, match=reason):
         decode(data)
 
 
@@ -122,17 +128,11 @@ def test_damaged_bytes_give_an_image_or_a_reason() -> None:
 
 
 def test_a_huge_image_is_refused_before_it_is_decoded() -> None:
-    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
-    png = (
-        b"\x89PNG\r\n\x1a\n"
-        + png_chunk(b"IHDR", header)
-        + png_chunk(b"IDAT", zlib.compress(b""))
-        + png_chunk(b"IEND", b"")
-    )
+    png = PNG_SIGNATURE + png_header(100_000, 100_000, 8, 2) + png_chunk(b"IDAT", b"")
     jpeg = claiming(saved(scene(), "JPEG"), 60_000, 60_000)
     for data, message in ((png, "exceeds limit of"), (jpeg, "it claims 60000x60000 pixels")):
         with pytest.raises(ValueError, match=message):
-            decode(data, 256)
+            decode_scaled(data, 256)
 
 
 @pytest.mark.parametrize("form", ["JPEG", "CMYK", "PNG", "GIF", "BMP"])
@@ -140,9 +140,9 @@ def test_the_memory_bound_holds_for_every_format(monkeypatch: pytest.MonkeyPatch
     image = Image.fromarray(scene()).convert("CMYK" if form == "CMYK" else "RGB")
     data, width, height = saved(image, "JPEG" if form == "CMYK" else form), *image.size
     need = height * width * {"JPEG": 9, "CMYK": 12}.get(form, 8)
-    monkeypatch.setattr(decoding, "MAX_MEMORY", need)
+    monkeypatch.setattr(bounds, "MAX_MEMORY", need)
     assert decode(data).shape == (height, width, 3)
-    monkeypatch.setattr(decoding, "MAX_MEMORY", need - 1)
+    monkeypatch.setattr(bounds, "MAX_MEMORY", need - 1)
     monkeypatch.setattr(Image.Image, "load", None)  # nothing is decoded to find out
     with pytest.raises(
         ValueError, match=f"^it claims {width}x{height} pixels, more than the [0-9,]+ that are decoded$"
@@ -162,49 +162,9 @@ def test_conversion_in_bands_equals_conversion_at_once(monkeypatch: pytest.Monke
     ]
     files.append(saved(Image.fromarray(scene()).convert("CMYK"), "JPEG"))
     whole = [decode(data) for data in files]
-    monkeypatch.setattr(decoding, "BAND_PIXELS", 1000)  # eight rows
+    monkeypatch.setattr(rgb, "BAND_PIXELS", 1000)  # eight rows
     for data, expected in zip(files, whole, strict=True):
         assert np.array_equal(decode(data), expected)
-
-
-@pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation_is_ignored_unless_honoured(orientation: int, file_format: str) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    plain, turned = (saved(scene(), file_format, **options) for options in ({}, {"exif": exif}))
-    assert np.array_equal(decode(turned), decode(plain))
-    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(turned)))
-    assert np.array_equal(decode(turned, honour_exif=True), np.asarray(expected))
-
-
-NONSENSE = {
-    "of another kind": b"XXXXXXXXXXXX",
-    "cut off": b"MM",
-    "beyond the end": b"II*\0\xff\xff\xff\x7f",
-    "endless": b"MM\0*\0\0\0\x08\xff\xff" + bytes(range(40)),
-    "text": b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\x04abc\0\0\0\0\0",
-    "six by nothing": b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x05\0\0\0\x01\0\0\0\x1a" + bytes(7) + b"\6" + bytes(4),
-    "nine": b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x09\0\0\0\0\0\0",
-}
-
-
-@pytest.mark.parametrize("nonsense", NONSENSE)
-def test_an_invalid_orientation_means_upright(nonsense: str) -> None:
-    data = saved(scene(), "JPEG", exif=b"Exif\0\0" + NONSENSE[nonsense])
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert np.array_equal(decode(data, honour_exif=True), decode(data))
-
-
-@pytest.mark.parametrize("shape", [(800, 1000), (1000, 800), (199, 200), (201, 200), (2000, 1600)])
-def test_scaled_decoding_is_large_enough_and_rescales_to_nearly_the_same_image(shape: tuple[int, int]) -> None:
-    data = saved(scene(*shape), "JPEG", quality=95)
-    whole, scaled = decode(data), decode(data, 100)
-    assert 100 <= min(scaled.shape[:2]) <= 200
-    assert (scaled.shape == whole.shape) == (min(shape) < 200)
-    difference = rescale(whole, 100).astype(float) - rescale(scaled, 100)
-    assert np.abs(difference).mean() < 1
 
 
 @pytest.mark.parametrize(
@@ -215,9 +175,9 @@ def test_a_webp_that_claims_too_many_pixels_is_refused_before_pillow_opens_it(
 ) -> None:
     data = saved(scene(50, 70), "WEBP", **options)
     assert decode(data).shape == (50, 70, 3)
-    monkeypatch.setattr(decoding, "MAX_MEMORY", 50 * 70 * 16)
+    monkeypatch.setattr(bounds, "MAX_MEMORY", 50 * 70 * 16)
     assert decode(data).shape == (50, 70, 3)
-    monkeypatch.setattr(decoding, "MAX_MEMORY", 50 * 70 * 16 - 1)
+    monkeypatch.setattr(bounds, "MAX_MEMORY", 50 * 70 * 16 - 1)
     monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("opened"))
     with pytest.raises(ValueError, match="it claims 70x50 pixels, more than the 3,499 that are decoded"):
         decode(data)
@@ -230,3 +190,71 @@ def test_any_sampling_factors_give_an_image_or_a_reason() -> None:
         data[at + 11] = sampling
         with contextlib.suppress(ValueError):
             assert decode(bytes(data)).shape == (64, 64, 3)
+
+
+OTHER_FORMATS = {
+    "HEIC": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+    "JPEG XL": b"\xff\x0a\xfa\x1f",
+    "JPEG 2000": b"\0\0\0\x0cjP  \r\n\x87\n",
+    "BigTIFF": b"II+\0\x08\0\0\0",
+    "Photoshop": b"8BPS\0\1",
+    "PDF": b"%PDF-1.7",
+    "SVG": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FORMATS)
+def test_a_format_that_is_not_decoded_is_named_with_the_way_out(name: str) -> None:
+    with pytest.raises(ValueError, match=f"^it is {name}, which cannot be decoded here: save it as PNG or JPEG$"):
+        decode(OTHER_FORMATS[name] + bytes(99))
+
+
+@pytest.mark.parametrize("brand", [b"avif", b"mif1"])
+def test_avif_is_decoded_where_pillow_can(brand: bytes) -> None:
+    if not features.check("avif"):
+        with pytest.raises(ValueError, match=r"^it is AVIF, which cannot be decoded here"):
+            decode(b"\0\0\0\x1cftyp" + brand + b"\0\0\0\0avifmif1" + bytes(99))
+        return
+    data = bytearray(saved(scene(), "AVIF", quality=100, subsampling="4:4:4"))
+    assert np.abs(decode(data).astype(int) - scene()).mean() < 2
+    data[8:12] = brand  # the brand avif is still among the others
+    assert decode(data).shape == (90, 120, 3)
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "CMYK", "RGBA", "1"])
+def test_tiff_is_decoded_as_pillow_decodes_it(mode: str, compression: str) -> None:
+    image = Image.fromarray(scene()).convert(mode)
+    if compression == "jpeg" and mode in ("P", "1", "RGBA"):
+        return
+    data = saved(image, "TIFF", compression=compression)
+    expected = Image.open(io.BytesIO(data)).convert("RGB")
+    assert np.array_equal(decode(data), np.asarray(expected))
+
+
+def tiff(entries: dict[int, int]) -> bytes:
+    """A TIFF file with these entries, numbers of 32 bits, and no pixels."""
+    listed = b"".join(struct.pack("<HHII", tag, 4, 1, number) for tag, number in sorted(entries.items()))
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + listed + bytes(99)
+
+
+WIDTH, HEIGHT, BITS, COMPRESSION, STRIP, ROWS, TILE_WIDTH, TILE_HEIGHT = 256, 257, 258, 259, 273, 278, 322, 323
+COSTLY_TIFFS = {
+    "it claims 12000x12000 pixels": {WIDTH: 12_000, HEIGHT: 12_000, BITS: 8, STRIP: 8, ROWS: 1},
+    "it claims strips or tiles of 1,073,741,824 pixels": {WIDTH: 1 << 15, HEIGHT: 1 << 15, BITS: 8, STRIP: 8},
+    "it claims strips or tiles of 4,294,967,296 pixels": {TILE_WIDTH: 1 << 16, TILE_HEIGHT: 1 << 16},
+    "its compression, number 50000, is not decoded: save it as PNG": {WIDTH: 9, HEIGHT: 9, COMPRESSION: 50000},
+}
+
+
+@pytest.mark.parametrize("reason", COSTLY_TIFFS)
+def test_a_tiff_that_would_cost_much_is_refused_before_it_is_decoded(reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        decode(tiff(COSTLY_TIFFS[reason]))
+
+
+def test_a_tiff_whose_directory_claims_more_than_the_file_holds_is_refused() -> None:
+    listed = b"".join(struct.pack("<HHII", tag, 1, 1 << 20, 8) for tag in range(60_000, 60_500))
+    data = b"II*\0\x08\0\0\0" + struct.pack("<H", 500) + listed + bytes(1 << 20)
+    with pytest.raises(ValueError, match="its directory claims more than the file holds"):
+        decode(data)

@@ -15,7 +15,7 @@ def test_small_images_are_stored_lossless_and_large_ones_as_jpeg(size: int, star
     image = scene(size, size)
     data = encode(image)
     assert data.startswith(start)
-    again = decode_stored(memoryview(data))
+    again = decode_stored(memoryview(data), size)
     assert np.array_equal(again, np.asarray(Image.open(io.BytesIO(data))))
     error = np.abs(again.astype(float) - image).mean()
     assert error == 0 if size < 128 else error < 2
@@ -24,3 +24,14 @@ def test_small_images_are_stored_lossless_and_large_ones_as_jpeg(size: int, star
 def test_a_lower_quality_is_shorter() -> None:
     image = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
     assert len(encode(image, 50)) < len(encode(image, 95)) < len(encode(image, 100))
+
+
+@pytest.mark.parametrize("size", [16, 128])
+def test_what_is_no_image_and_no_quality_is_refused(size: int) -> None:
+    image = scene(size, size)
+    for other in (image[..., 0], image.astype(float), image[..., :2], image[:0]):
+        with pytest.raises(ValueError, match=r"give uint8 \[height, width, 3\]"):
+            encode(other)
+    for quality in (0, -1, 101):
+        with pytest.raises(ValueError, match=f"the quality is {quality}: give 1 to 100"):
+            encode(image, quality)

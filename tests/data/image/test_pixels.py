@@ -85,6 +85,79 @@ def test_moments_are_exact(kernels: str, shape: tuple[int, int], monkeypatch: py
         assert np.array_equal(second, wide.T @ wide + 5)
 
 
+BOXES = {
+    "left of it": (-0.5, 0, 5, 5),
+    "above it": (0, -1, 5, 5),
+    "right of it": (0, 0, 6.5, 5),
+    "below it": (0, 0, 5, 5.01),
+    "empty": (2, 2, 2, 4),
+    "turned": (4, 4, 2, 2),
+    "no number": (0, 0, float("nan"), 5),
+    "infinite": (0, 0, 5, float("inf")),
+}
+
+
+@BOTH
+@pytest.mark.parametrize("name", BOXES)
+def test_a_box_that_is_not_inside_the_image_is_refused(name: str, kernels: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ALEXNET_KERNELS", kernels)
+    with pytest.raises(ValueError, match="is not inside an image of 5 rows and 6 columns"):
+        pixels.resize(noise(5, 6), BOXES[name], 3)
+
+
+IMAGE = noise(5, 6)
+NO_IMAGES = [
+    IMAGE.astype(np.int64),
+    IMAGE[..., 0],
+    IMAGE[..., :2],
+    np.zeros((5, 6, 4), np.uint8),
+    IMAGE[:0],
+    IMAGE[:, :0],
+    IMAGE[None],
+]
+
+
+@BOTH
+def test_other_arrays_are_refused_by_every_function(kernels: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ALEXNET_KERNELS", kernels)
+    for image in NO_IMAGES:
+        with pytest.raises(ValueError, match=r"give uint8 \[height, width, 3\]"):
+            pixels.resize(image, (0, 0, 1, 1), 3)
+        with pytest.raises(ValueError, match=r"give uint8 \[height, width, 3\]"):
+            pixels.add_moments(image, np.zeros(image.shape, np.uint16), np.zeros((3, 3), np.int64))
+    first, second = np.zeros(IMAGE.shape, np.uint16), np.zeros((3, 3), np.int64)
+    locked = first.copy()
+    locked.setflags(write=False)
+    for other in (first.astype(np.int64), first[:4], np.zeros((6, 5, 3), np.uint16).transpose(1, 0, 2), locked):
+        with pytest.raises(ValueError, match=r"give contiguous uint16 \[5, 6, 3\]"):
+            pixels.add_moments(IMAGE, other, second)
+    for other in (second.astype(np.int32), second[:2]):
+        with pytest.raises(ValueError, match=r"give int64 \[3, 3\]"):
+            pixels.add_moments(IMAGE, first, other)
+    assert not first.any() and not second.any()
+
+
+@BOTH
+def test_crops_are_refused_unless_they_fit_the_images_and_the_result(kernels: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ALEXNET_KERNELS", kernels)
+    data, shape = [saved(photograph(40), "JPEG")] * 2, (40, 40)
+    crops, out = np.zeros((2, 3), np.int64), np.zeros((2, 32, 32, 3), np.uint8)
+    locked = out.copy()
+    locked.setflags(write=False)
+    for wrong in (out[:1], out[..., :2], out[0], out.astype(np.int16), out[:, :, ::2], locked):
+        with pytest.raises(ValueError, match="the crops would be written to"):
+            pixels.decode_crops(data, shape, crops, wrong)
+    for wrong in (crops[:1], crops[:, :2], crops.astype(float), crops.astype(np.uint64)):
+        with pytest.raises(ValueError, match=r"give int64 \[2, 3\]"):
+            pixels.decode_crops(data, shape, wrong, out)
+    for top, left in ((-1, 0), (0, -1), (9, 0), (0, 9), (2**62, 0)):
+        with pytest.raises(ValueError, match="a crop of 32 x 32 pixels is not inside"):
+            pixels.decode_crops(data, shape, np.array([[0, 0, 0], [top, left, 0]]), out)
+        with pytest.raises(ValueError, match="is not inside 40 rows and 40 columns"):
+            pixels.crop_and_mirror(photograph(40), (top, left), False, 32)
+    pixels.decode_crops(data, shape, crops.astype(np.int32) + 8, out)
+
+
 @compiled
 def test_a_build_for_any_processor_gives_the_same(fresh: Path, monkeypatch: pytest.MonkeyPatch):
     image, box = noise(375, 500), central_square(375, 500)

@@ -34,7 +34,7 @@ def test_a_chunk_keeps_its_order_and_lists_what_is_skipped(tmp_path: Path) -> No
     stored = [encode(rescale(np.asarray(content[number]), 20)) for number in (0, 1, 3)]
     assert [row.image for row in rows] == stored
     assert sums is not None
-    assert np.array_equal(sums.first, sum(decode_stored(image).astype(int) for image in stored))
+    assert np.array_equal(sums.first, sum(decode_stored(image, 20).astype(int) for image in stored))
     assert prepare_chunk(Chunk("val", images), ImageOptions(size=20)) == (rows, skipped, None)
 
 

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from alexnet.data.image.decode import decode
 from alexnet.data.image.encode import encode
+from alexnet.data.image.formats import known_formats
 from alexnet.data.image.resize import rescale
 from alexnet.data.prepare import chunk
 from alexnet.data.prepare import prepare as module
@@ -209,7 +210,7 @@ def test_unreadable_images_are_skipped_and_listed(source: Path, tmp_path: Path) 
     }
     skipped = json.loads((tmp_path / "store" / "store.json").read_text())["skipped"]
     assert [(each["split"], each["key"]) for each in skipped] == [(key.split("/")[0], key) for key in UNREADABLE]
-    assert {each["reason"] for each in skipped} == {"it is no JPEG, PNG, WebP, GIF or BMP image"}
+    assert {each["reason"] for each in skipped} == {f"it is no {known_formats()} image"}
     assert summary["skipped_reasons"] == skipped
     keys = {Store(tmp_path / "store").split(name).key(i) for name, n in (("train", 19), ("val", 8)) for i in range(n)}
     assert keys.isdisjoint(UNREADABLE)
@@ -233,12 +234,12 @@ def test_every_kind_of_unreadable_file_is_listed_with_its_reason(source: Path, t
     unreadable = {
         "empty.png": (b"", "the file is empty"),
         "cut.png": (whole[: len(whole) // 2], "it cannot be decoded: .*truncated"),
-        "text.jpg": (b"no image", "it is no JPEG, PNG, WebP, GIF or BMP image"),
+        "text.jpg": (b"no image", "it is no JPEG, PNG, WebP, GIF, BMP, TIFF"),
         "bomb.png": (claiming(50_000, 50_000), "exceeds limit of"),
         "flat.png": (claiming(1, 2**31 - 1), "exceeds limit of"),
-        "nothing.png": (claiming(0, 0), "it (is no|cannot be decoded)"),
+        "nothing.png": (claiming(0, 0), "it (is damaged PNG|cannot be decoded)"),
         "weights.pth": (pickle.dumps({"conv1": [1.0]}), "it is no JPEG"),
-        "page.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "it is no JPEG"),
+        "page.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "it is SVG, which cannot be decoded here"),
         "print.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "it is no JPEG"),
     }
     for name, (data, _) in unreadable.items():

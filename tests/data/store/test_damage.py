@@ -37,7 +37,7 @@ def test_a_shard_with_another_number_of_rows_is_noticed(store: Path) -> None:
 def test_an_image_that_does_not_decode_is_named_by_shard_and_row(tmp_path: Path) -> None:
     write_store_with_row(tmp_path / "noise", encode(TRAIN[10])[:-40])
     write_store_with_row(tmp_path / "large", encode(images(1, 20)[0]))
-    for name, reason in (("noise", "cannot be decoded"), ("large", "is 20x20 and not 16x16")):
+    for name, reason in (("noise", "cannot be decoded"), ("large", r"cannot be decoded \(it is 20x20 and not 16x16\)")):
         split = Store(tmp_path / name).split("train")
         split.image(9)
         for read in (lambda split=split: split.image(10), lambda name=name: verify_store(tmp_path / name)):

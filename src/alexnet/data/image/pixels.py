@@ -18,9 +18,13 @@ SOURCE = Path(__file__).with_name("pixels.cpp")
 _BASIC = ("-O3", "-std=c++17", "-ffp-contract=off", "-fwrapv", "-shared", "-fPIC")
 FLAGS = ((*_BASIC, "-march=native"), _BASIC)
 
+Box = tuple[float, float, float, float]
+"""A part of an image: left, top, right and bottom, in pixels."""
 BytesLike = bytes | bytearray | memoryview
 WHOLE = np.zeros((1, 3), np.int64)
 """The crop of `decode_crops` that is all of one image."""
+MAX_SIZE = 4096
+"""Pixels on a side of the square that `resize` makes, at most."""
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # channels, in the order of add_moments
 
 
@@ -41,31 +45,53 @@ def library() -> native.Library | None:
     return None if native.is_off() else loaded()
 
 
-def resize(image: np.ndarray, box: tuple[float, float, float, float], size: int) -> np.ndarray:
-    """Resamples the part of `image`, uint8 [height, width, 3], in `box` (left, top, right, bottom; pixels) to uint8
-    [size, size, 3]: Pillow's BICUBIC, which antialiases, first along rows and then along columns."""
+def check_image(image: np.ndarray) -> None:
+    """ValueError unless `image` is uint8 [height, width, 3] with at least one pixel."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"the image is {image.dtype} {list(image.shape)}: give uint8 [height, width, 3]")
+
+
+def resize(image: np.ndarray, box: Box, size: int) -> np.ndarray:
+    """Resamples the part of `image`, uint8 [height, width, 3], in `box` to uint8
+    [size, size, 3]: Pillow's BICUBIC, which antialiases, first along rows and then along columns.
+
+    Raises ValueError for an image of another kind, a box that is empty or not inside it, and a size below 1.
+    """
+    check_image(image)
+    (left, top, right, bottom), (height, width) = box, image.shape[:2]
+    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+        raise ValueError(f"the box {box} is not inside an image of {height} rows and {width} columns")
+    if not 1 <= size <= MAX_SIZE:
+        raise ValueError(f"the size is {size}: give 1 to {MAX_SIZE} pixels")
     compiled = library()
     if compiled is None:
         # In two steps: Pillow 13 begins with the columns of some images, and so rounds differently in between.
-        (left, top, right, bottom), height = box, len(image)
         narrow = Image.fromarray(image).resize((size, height), Image.Resampling.BICUBIC, (left, 0, right, height))
         return np.asarray(narrow.resize((size, size), Image.Resampling.BICUBIC, (0, top, size, bottom)))
     image = np.ascontiguousarray(image)
     out = np.empty((size, size, 3), np.uint8)
-    compiled.resize(address(image), *image.shape[:2], *box, size, address(out))
+    compiled.resize(address(image), height, width, *box, size, address(out))
     return out
 
 
 def add_moments(image: np.ndarray, first: np.ndarray, second: np.ndarray) -> None:
     """Adds `image`, uint8 [height, width, 3], to `first`, uint16 of the same shape, and the outer product of each pixel
-    with itself, summed over all pixels, to `second`, int64 [3, 3]."""
+    with itself, summed over all pixels, to `second`, int64 [3, 3]. Raises ValueError for arrays of another kind."""
+    check_image(image)
+    if (
+        first.dtype != np.uint16
+        or first.shape != image.shape
+        or not (first.flags.c_contiguous and first.flags.writeable)
+    ):
+        raise ValueError(f"the sums are {first.dtype} {list(first.shape)}: give contiguous uint16 {list(image.shape)}")
+    if second.dtype != np.int64 or second.shape != (3, 3):
+        raise ValueError(f"the second moments are {second.dtype} {list(second.shape)}: give int64 [3, 3]")
     compiled = library()
     if compiled is None:
         first += image
         sums = _second_moments(image)
     else:
         image = np.ascontiguousarray(image)
-        assert first.dtype == np.uint16 and first.shape == image.shape and first.flags.c_contiguous
         sums = np.zeros(len(_PAIRS), np.int64)
         compiled.add_moments(address(image), image.size // 3, address(first), address(sums))
     for (a, b), value in zip(_PAIRS, sums, strict=True):
@@ -86,8 +112,11 @@ def _second_moments(image: np.ndarray) -> list[int]:
 
 def crop_and_mirror(image: np.ndarray, offset: Sequence[int], mirrored: bool, crop: int) -> np.ndarray:
     """The square of `crop` x `crop` pixels at `offset` (top, left), mirrored left to right if `mirrored`: a view, uint8
-    [crop, crop, 3]."""
+    [crop, crop, 3]. Raises ValueError for a crop that is not inside the image."""
     top, left = offset
+    height, width = image.shape[:2]
+    if not (0 <= top <= height - crop and 0 <= left <= width - crop and crop >= 1):
+        raise ValueError(f"a crop of {crop} pixels at {top}, {left} is not inside {height} rows and {width} columns")
     square = image[top : top + crop, left : left + crop]
     return square[:, ::-1] if mirrored else square
 
@@ -109,21 +138,34 @@ def decode_crops(
     with libjpeg-turbo or Pillow. These are: all crops if the library is not available; damaged images; images of
     another size or of more than four million pixels; all but baseline JPEG with 4:2:0 or 4:4:4 chroma; crops of fewer
     than 16 columns.
+
+    Raises ValueError where `crops` or `out` is of another kind, or a crop is not inside the image.
     """
+    _check_crops(len(encoded), shape, crops, out)
     done, compiled = np.zeros(len(encoded), np.uint8), library()
     if compiled is None:
         return done.astype(bool)
-    (height, width), (rows, columns, _) = shape, out.shape[1:]
+    (height, width), (rows, columns) = shape, out.shape[1:3]
     crops = np.ascontiguousarray(crops, np.int64)
-    assert out.flags.c_contiguous and out.dtype == np.uint8 and out.shape == (len(encoded), rows, columns, 3)
-    assert crops.shape == (len(encoded), 3) and crops[:, :2].min(initial=0) >= 0
-    assert crops[:, 0].max(initial=0) <= height - rows and crops[:, 1].max(initial=0) <= width - columns
     arrays = [np.frombuffer(one, np.uint8) for one in encoded]
     addresses = np.array([address(each) for each in arrays], np.uint64)
     lengths = np.array([len(each) for each in arrays], np.int64)
     inputs = len(arrays), address(addresses), address(lengths), height, width, address(crops), rows, columns
     compiled.decode_crops(*inputs, address(out), address(done), *(threads or (None, 1)))
     return done.astype(bool)
+
+
+def _check_crops(count: int, shape: tuple[int, int], crops: np.ndarray, out: np.ndarray) -> None:
+    if out.dtype != np.uint8 or out.ndim != 4 or out.shape[0] != count or out.shape[3] != 3:
+        raise ValueError(f"the crops would be written to {out.dtype} {list(out.shape)}: give uint8 [{count}, ., ., 3]")
+    if not (out.flags.c_contiguous and out.flags.writeable):
+        raise ValueError("the crops would be written to an array that is not contiguous or not writeable")
+    if crops.shape != (count, 3) or crops.dtype.kind != "i":
+        raise ValueError(f"the crops are {crops.dtype} {list(crops.shape)}: give int64 [{count}, 3]")
+    (height, width), (rows, columns) = shape, out.shape[1:3]
+    last = height - rows, width - columns
+    if count and (crops[:, :2].min() < 0 or (crops[:, :2] > last).any()):
+        raise ValueError(f"a crop of {rows} x {columns} pixels is not inside an image of {height} x {width}")
 
 
 def address(array: np.ndarray) -> int:

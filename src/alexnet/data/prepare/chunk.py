@@ -7,9 +7,8 @@ each image again would cost a quarter of all other work and change next to nothi
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from alexnet.data.image.decode import decode
 from alexnet.data.image.encode import encode
-from alexnet.data.image.resize import rescale
+from alexnet.data.image.square import square
 from alexnet.data.sources import read_bytes
 from alexnet.data.sources.source import LabelledImage
 from alexnet.data.store.shard import Row
@@ -56,12 +55,11 @@ def prepare_chunk(chunk: Chunk, options: ImageOptions) -> Prepared:
     sums = Sums.zeros_16bit(options.size) if chunk.split == "train" else None
     for key, label, location in chunk.images:
         try:
-            image = decode(read_bytes(location), options.size, options.honour_exif)
+            image = square(read_bytes(location), options.size, options.honour_exif)
         except ValueError as error:
             skipped.append(Skipped(key, str(error)))
             continue
-        square = rescale(image, options.size)
         if sums is not None:
-            sums.add_image(square)
-        rows.append(Row(encode(square, options.quality), label, key))
+            sums.add_image(image)
+        rows.append(Row(encode(image, options.quality), label, key))
     return Prepared(rows, skipped, sums)

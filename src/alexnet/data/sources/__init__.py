@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from alexnet.data.image.bounds import LARGEST_IMAGE
 from alexnet.data.sources import folders, ilsvrc, kaggle, parquet
 from alexnet.data.sources.source import LabelledImage, Location, Source, SourceKind, Split
 
@@ -9,9 +10,6 @@ __all__ = ["KINDS", "LabelledImage", "Location", "Source", "SourceKind", "Split"
 
 KINDS: tuple[SourceKind, ...] = (ilsvrc.KIND, kaggle.KIND, parquet.KIND, folders.KIND)
 """The first kind that detects something at a path opens it."""
-
-LARGEST_IMAGE = 1 << 28
-"""Bytes. A longer file is no image, and reading it would take the memory that many images share."""
 
 
 def open_source(path: Path, val_fraction: float | None = None, seed: int = 0) -> Source:

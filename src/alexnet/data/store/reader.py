@@ -40,6 +40,8 @@ class Store:
         self.info = read_info(self.path)
         self.classes = tuple(Class(*pair) for pair in self.info["classes"])
         self.size = self.info["size"]
+        self.honours_exif = bool(self.info["options"].get("honour_exif", False))
+        """Whether its images were turned as their EXIF data says."""
         self.splits = {name: counts["images"] for name, counts in self.info["splits"].items()}
         self.mean = self._read_array("mean.npy", (self.size, self.size, 3), np.float32)
         self.covariance = self._read_array("covariance.npy", (3, 3), np.float64)
@@ -165,10 +167,6 @@ class StoreSplit:
 
     def _decode_whole(self, index: int, encoded: bytes) -> np.ndarray:
         try:
-            image = decode_stored(encoded)
+            return decode_stored(encoded, self.size)
         except ValueError as error:
             raise ValueError(f"{self.where(index)} cannot be decoded ({error}): {PREPARE_AGAIN}") from None
-        if image.shape != (self.size, self.size, 3):
-            found, wanted = f"{image.shape[1]}x{image.shape[0]}", f"{self.size}x{self.size}"
-            raise ValueError(f"{self.where(index)} is {found} and not {wanted}: {PREPARE_AGAIN}")
-        return image

@@ -1,0 +1,74 @@
+"""The one conversion of a Pillow image to RGB, for files and for what a program hands over.
+
+Transparent pixels become white, 16 bits become 8, palettes and CMYK become their colours.
+"""
+
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+BAND_PIXELS: Final = 1 << 20
+"""Pixels that are converted to RGB at a time."""
+
+_SCALED: Final = {"L;2": 85, "L;4": 17}
+"""What Pillow multiplies grey samples of 2 and 4 bits by; it leaves the transparent value as it is."""
+
+
+def to_rgb(image: Image.Image) -> np.ndarray:
+    """`image` as uint8 [height, width, 3].
+
+    A large image is converted in bands of rows, so that it is in memory only once. Raises ValueError, with the reason
+    as its text, for pixels that are no colours (floating-point numbers, integers of 32 bits).
+    """
+    clear = _transparent_value(image)
+    image.load()
+    if image.width * image.height <= BAND_PIXELS:
+        return _band_to_rgb(image, clear)
+    out = np.empty((image.height, image.width, 3), np.uint8)
+    rows = max(1, BAND_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        out[top:bottom] = _band_to_rgb(image.crop((0, top, image.width, bottom)), clear)
+    return out
+
+
+def _transparent_value(image: Image.Image) -> int | tuple[int, ...] | None:
+    """The grey value or colour that means transparent (tRNS of PNG), on the scale of the loaded samples; None for all
+    images without one, and for palettes. Of RGB with 16 bits per sample Pillow keeps the upper eight, of all three."""
+    clear = image.info.get("transparency")
+    tile = getattr(image, "tile", None)  # how Pillow will load a file; empty once it is loaded
+    raw_mode = tile[0][3] if tile else image.mode
+    raw_mode = raw_mode[0] if isinstance(raw_mode, tuple) else raw_mode
+    if image.mode in ("1", "L") or image.mode.startswith("I"):
+        return clear * _SCALED.get(raw_mode, 1) if isinstance(clear, int) else None
+    if image.mode == "RGB" and isinstance(clear, tuple):
+        return tuple(value >> 8 for value in clear) if raw_mode == "RGB;16B" else clear
+    return None
+
+
+def _band_to_rgb(image: Image.Image, clear: int | tuple[int, ...] | None) -> np.ndarray:
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers: save it with 8 or 16 bits per sample")
+    if image.mode in ("1", "L") or image.mode.startswith("I"):
+        return _grey_to_rgb(image, clear)
+    if isinstance(clear, tuple):
+        found = np.array(image)
+        found[(found == clear).all(axis=2)] = 255
+        return found
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return np.asarray(image.convert("RGB"))
+
+
+def _grey_to_rgb(image: Image.Image, clear: int | tuple[int, ...] | None) -> np.ndarray:
+    samples = np.asarray(image if image.mode.startswith("I") else image.convert("L"))
+    grey = samples
+    if image.mode.startswith("I"):  # 16 bits per sample, which convert() would clip at 255
+        if samples.min(initial=0) < 0 or samples.max(initial=0) > 65535:
+            raise ValueError("its pixels are integers of 32 bits: save it with 8 or 16 bits per sample")
+        grey = np.rint(samples / 257).astype(np.uint8)
+    if clear is not None:
+        grey = np.where(samples == clear, np.uint8(255), grey)
+    return np.repeat(grey[:, :, None], 3, axis=2)
