@@ -1,6 +1,7 @@
 """A folder has one writer at a time."""
 
 import multiprocessing
+import threading
 import time
 
 import pytest
@@ -49,3 +50,16 @@ def test_without_locks_in_the_file_system_every_process_is_admitted(tmp_path, mo
     monkeypatch.setattr(lock.fcntl, "flock", fail)
     with lock.hold(tmp_path / "run", "alexnet train"), lock.hold(tmp_path / "run", "alexnet train"):
         assert not lock.is_held(tmp_path / "run")
+
+
+def test_who_waits_gets_the_lock_when_the_other_process_ends(tmp_path):
+    run = tmp_path / "run"
+    other = multiprocessing.get_context("spawn").Process(target=keep, args=(run,))
+    other.start()
+    while not (run / "held").exists():
+        time.sleep(0.01)
+    threading.Timer(0.2, other.kill).start()
+    with lock.wait(run):
+        assert not other.is_alive() or other.join(1) is None
+        assert lock.is_held(run)
+    assert not lock.is_held(run)

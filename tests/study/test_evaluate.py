@@ -10,6 +10,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from alexnet.data.classes import Class
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store.reader import Store
 from alexnet.study import evaluate as study
@@ -41,6 +42,7 @@ def test_a_constant_network_scores_chance(write_run: Callable[..., Path], store:
     result = evaluate([constant], store, device="cpu")
     assert result["top1_error"] == pytest.approx(5 / 6, abs=1e-12)
     assert result["top5_error"] == pytest.approx(1 / 6, abs=1e-12)
+    assert len(result["warnings"]) == 1 and "every image gets the same label, " in result["warnings"][0]
 
 
 def test_an_ensemble_of_one_run_is_that_run(run: Path, store: Path) -> None:
@@ -121,6 +123,15 @@ def test_results_are_json_and_can_be_read_on_a_terminal(run: Path, store: Path) 
     console = Console(record=True, width=80, file=io.StringIO())
     console.print(study.render(result))
     text = console.export_text()
-    assert f"{100 * result['top1_error']:.1f} %" in text
+    low, high = result["top1_interval"]
+    assert f"{100 * result['top1_error']:.1f} % ({100 * low:.1f} to {100 * high:.1f})" in text
+    assert {member["checkpoint"] for member in result["members"]} == {str(run / "checkpoints" / "step-00000006")}
     assert "ensemble of 2" in text
     assert "tench" in text
+
+
+def test_several_labels_or_a_single_class_are_not_suspicious() -> None:
+    classes = [Class("n1", "one"), Class("n2", "two")]
+    assert len(study.suspicious(np.array([1, 1]), np.array([0, 1]), classes)) == 1
+    assert study.suspicious(np.array([1, 0]), np.array([0, 1]), classes) == []
+    assert study.suspicious(np.array([1, 1]), np.array([1, 1]), classes) == []

@@ -35,6 +35,7 @@ def test_a_row_is_what_a_forward_hook_on_the_layer_sees(run: Path, store: Path, 
         net(torch.stack([net.preprocess(pool.image(i)) for i in range(len(pool))]))
     assert found.dtype == np.float32
     assert np.allclose(found, seen[0].numpy(), rtol=1e-4, atol=1e-4)
+    assert result["checkpoint"] == str(run / "checkpoints" / "step-00000006") and result["skipped"] == []
     assert result["files"] == {layer: {"path": str(tmp_path / "out.npy"), "shape": list(seen[0].shape)}}
     keys = (tmp_path / "out.keys.txt").read_text().splitlines()
     assert keys == [pool.key(i) for i in range(len(pool))]
@@ -68,7 +69,7 @@ def test_store_source_folder_and_images_give_the_same_rows(
 ) -> None:
     def rows(images: Path, **options: Any) -> dict[str, np.ndarray]:
         out = tmp_path / "rows.npy"
-        features(run, images, out, device="cpu", batch_size=7, **options)
+        features(run, images, out, device="cpu", batch_size=7, force=True, **options)
         keys = out.with_suffix(".keys.txt").read_text().splitlines()
         return {Path(key).name: row for key, row in zip(keys, np.load(out), strict=True)}
 
@@ -104,10 +105,13 @@ def test_mistakes_get_a_sentence_and_leave_nothing_behind(
         features(run, store, out, layer="fc9", device="cpu")
     with pytest.raises(ValueError, match=r"must end in \.npy"):
         features(run, store, tmp_path / "out.h5", device="cpu")
-    folder = Path(shutil.copytree(source / "val" / "n01440764", tmp_path / "loose"))
-    (folder / "n01440764_9.png").write_bytes((folder / "n01440764_0.png").read_bytes()[:300])
-    with pytest.raises(ValueError, match=r"n01440764_9\.png"):
-        features(run, folder, out, device="cpu", batch_size=2)
+    with pytest.raises(ValueError, match="batch_size is 0; it must be at least 1"):
+        features(run, store, out, batch_size=0, device="cpu")
+    (tmp_path / "loose").mkdir()
+    damaged = tmp_path / "loose" / "a.png"
+    damaged.write_bytes((source / "val" / "n01440764" / "n01440764_0.png").read_bytes()[:300])
+    with pytest.raises(ValueError, match=r"a\.png is not an image"):
+        features(run, tmp_path / "loose", out, device="cpu")
     with pytest.raises(ValueError, match="nowhere"):
         features(run, tmp_path / "nowhere", out, device="cpu")
     (tmp_path / "empty").mkdir()
@@ -131,3 +135,35 @@ def test_a_large_image_is_rescaled_first(run: Path, tmp_path: Path) -> None:
     console = Console(record=True, width=100, file=io.StringIO())
     console.print(study.render(result))
     assert "conv1: float32 2 x 8 x 11 x 11" in console.export_text()
+
+
+def test_an_image_that_cannot_be_read_is_a_line_and_the_others_are_done(
+    run: Path, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(source / "val" / "n01440764", tmp_path / "loose"))
+    features(run, folder, tmp_path / "good.npy", device="cpu")
+    (folder / "n01440764_0.png").rename(folder / "n01440764_4.png")
+    (folder / "n01440764_0.png").write_bytes((folder / "n01440764_4.png").read_bytes()[:300])
+    capsys.readouterr()
+    result = features(run, folder, tmp_path / "out.npy", layer="fc7,pool5", device="cpu", batch_size=2)
+    (bad,) = result["skipped"]
+    assert bad["key"] == "n01440764_0.png" and "not an image" in bad["error"] and result["images"] == 4
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning:")]
+    assert len(warnings) == 1 and "n01440764_0.png" in warnings[0] and "Its row is NaN." in warnings[0]
+    rows, good = np.load(tmp_path / "out.fc7.npy"), np.load(tmp_path / "good.npy")
+    assert np.isnan(rows[0]).all() and np.isnan(np.load(tmp_path / "out.pool5.npy")[0]).all()
+    assert np.allclose(rows[[3, 1, 2]], good, rtol=1e-4, atol=1e-4)
+    assert (tmp_path / "out.keys.txt").read_text().split() == [f"n01440764_{i}.png" for i in (0, 1, 2, 4)]
+    console = Console(record=True, width=100, file=io.StringIO())
+    console.print(study.render(result))
+    assert "1 of them cannot be read" in console.export_text()
+
+
+@pytest.mark.parametrize("there", ["out.npy", "out.keys.txt", "out.wnids.txt"])
+def test_files_that_are_there_are_not_overwritten(run: Path, store: Path, tmp_path: Path, there: str) -> None:
+    (tmp_path / there).write_text("mine")
+    with pytest.raises(ValueError, match=rf"{there} is there already; give another name, or --force"):
+        features(run, store, tmp_path / "out.npy", device="cpu")
+    assert (tmp_path / there).read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
+    features(run, store, tmp_path / "out.npy", device="cpu", force=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"out.npy", "out.keys.txt", "out.wnids.txt"}

@@ -6,12 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from rich.console import Console
 
+from alexnet.data.store.reader import Store
 from alexnet.study import curves, drawing, plots
 from alexnet.study import figures as study
 from alexnet.study.figures import figures, from_different_classes
+from alexnet.study.scores import image_probabilities
+from alexnet.study.trained import load
 
 
 def pixels(path: Path | str) -> np.ndarray:
@@ -20,7 +24,7 @@ def pixels(path: Path | str) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
-def test_every_figure_is_written_on_white_and_about_900_pixels_wide(own_run: Path, store: Path) -> None:
+def test_every_figure_is_written_on_white_and_six_inches_wide_in_print(own_run: Path, store: Path) -> None:
     result = figures(own_run, store, layer="conv1,fc7", device="cpu")
     assert set(result["figures"]) == {
         "conv1_kernels",
@@ -28,8 +32,10 @@ def test_every_figure_is_written_on_white_and_about_900_pixels_wide(own_run: Pat
         "activations_conv1",
         "activations_fc7",
         "predictions",
+        "mistakes",
         "similar",
     }
+    assert result["checkpoint"] == str(own_run / "checkpoints" / "step-00000006")
     assert json.loads(json.dumps(result)) == result
     for name, path in result["figures"].items():
         assert Path(path).parent == own_run / "figures"
@@ -37,7 +43,7 @@ def test_every_figure_is_written_on_white_and_about_900_pixels_wide(own_run: Pat
         assert (image[:2] == 255).all(), name
         assert image.std() > 5, name
         if name != "conv1_kernels":  # this one has only 8 kernels here
-            assert 850 < image.shape[1] < 950, name
+            assert 1700 < image.shape[1] < 1900, name
     console = Console(record=True, width=150, file=io.StringIO())
     console.print(study.render(result))
     assert "learning curves" in console.export_text()
@@ -58,8 +64,8 @@ def test_kernels_show_zero_as_grey_and_keep_sign_and_hue(tmp_path: Path) -> None
     weights[2] = 0.001  # learned nothing
     drawing.save(plots.kernels(weights), tmp_path / "kernels.png")
     image = pixels(tmp_path / "kernels.png").astype(int)
-    assert 800 < image.shape[1] <= 900
-    colours = {tuple(colour) for colour in np.unique(image[:, 60:].reshape(-1, 3), axis=0).tolist()}
+    assert 1600 < image.shape[1] <= 1800
+    colours = {tuple(colour) for colour in np.unique(image[:, 120:].reshape(-1, 3), axis=0).tolist()}
     assert (255, 128, 128) in colours
     assert (128, 0, 128) in colours
     # 12 columns and 4 lines of 11 x 11 kernels in each of 2 towers; the gaps are white
@@ -84,7 +90,7 @@ def test_maps_of_any_shape_can_be_drawn(shape: tuple[int, ...], tmp_path: Path) 
     random = np.random.default_rng(0)
     for maps in (random.normal(size=shape), np.abs(random.normal(size=shape)), np.zeros(shape)):
         drawing.save(plots.activations(maps.astype(np.float32), image, "any"), tmp_path / "maps.png")
-        assert pixels(tmp_path / "maps.png").shape[1] == 900
+        assert pixels(tmp_path / "maps.png").shape[1] == 1800
 
 
 def test_drops_are_where_the_learning_rate_falls_at_once() -> None:
@@ -109,7 +115,7 @@ def test_smoothing_keeps_the_mean() -> None:
 def test_curves_of_a_run_of_few_steps_can_be_drawn(count: int, tmp_path: Path) -> None:
     steps = [{"step": i, "epoch": i / 9, "loss": 2.0, "learning_rate": 0.01} for i in range(1, count + 1)]
     drawing.save(curves.learning_curves(steps, []), tmp_path / "curves.png")
-    assert pixels(tmp_path / "curves.png").shape[1] == 900
+    assert pixels(tmp_path / "curves.png").shape[1] == 1800
 
 
 def test_chosen_images_come_from_different_classes() -> None:
@@ -129,3 +135,43 @@ def test_long_names_are_shortened() -> None:
     for words in ("West Highland white terrier", "a-very-long-word-without-spaces"):
         assert len(drawing.shorten(words, 12)) <= 12
         assert drawing.shorten(words, 12).endswith("…")
+
+
+def test_figures_go_to_a_folder_and_format_of_choice_and_over_nothing(own_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "figures"
+    result = figures(own_run, out=out, format="pdf", device="cpu")
+    assert result["figures"]["conv1_kernels"] == str(out / "conv1_kernels.pdf")
+    assert (out / "conv1_kernels.pdf").read_bytes().startswith(b"%PDF")
+    assert not (own_run / "figures").exists()
+    with pytest.raises(ValueError, match=r"conv1_kernels\.pdf is there already; .*--force"):
+        figures(own_run, out=out, format="pdf", device="cpu")
+    figures(own_run, out=out, format="pdf", device="cpu", force=True)
+    figures(own_run, out=out, format="svg", device="cpu")
+
+
+def test_a_run_that_cannot_be_written_needs_another_folder(own_run: Path, tmp_path: Path) -> None:
+    (own_run / "figures").write_text("not a folder")
+    with pytest.raises(ValueError, match=r"figures cannot be written .*; give another folder with --out"):
+        figures(own_run, device="cpu")
+    figures(own_run, out=tmp_path / "elsewhere", device="cpu")
+
+
+def test_the_most_wrong_images_come_first(own_run: Path, store: Path) -> None:
+    net, pool = load(own_run, "cpu"), Store(store).split("val")
+    scores = image_probabilities(net, torch.from_numpy(np.stack([pool.image(i) for i in range(len(pool))])), 1)
+    labels = list(range(len(net.classes)))
+    found = study.most_wrong(net, pool, labels, range(len(pool)))
+    guesses = scores.argmax(1).numpy()
+    assert sorted(found) == np.flatnonzero(guesses != pool.labels).tolist()
+    sure = [float(scores[i].max()) for i in found]
+    assert sure == sorted(sure, reverse=True)
+
+
+def test_a_script_that_the_font_lacks_gives_one_warning_at_most(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    figure = drawing.Figure(figsize=(2, 1))
+    for line in range(4):
+        figure.text(0.1, 0.2 * line, "\u732b \u0be8 \U00012000 \U0001f408")
+    drawing.save(figure, tmp_path / "names.png")
+    assert len(capsys.readouterr().err.splitlines()) <= 1 and not recwarn.list

@@ -2,6 +2,8 @@
 
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -68,8 +70,30 @@ def test_an_index_that_was_interrupted_is_computed_again(own_run: Path, source: 
             raise KeyboardInterrupt
 
     with net.register_forward_pre_hook(interrupt), pytest.raises(KeyboardInterrupt):
-        open_index(net, own_run, Store(store), "train", batch_size=12)
+        open_index(net, own_run / "index", Store(store), "train", batch_size=12)
     again = similar(own_run, [source / "val" / "n03000684" / "n03000684_1.png"], store, device="cpu")
     assert np.load(own_run / "index" / "train.npy").any(axis=1).all()
     assert [file.suffix for file in sorted((own_run / "index").iterdir())] == [".json", ".npy"]
     assert len(again["queries"][0]["nearest"]) == 6
+
+
+def find(run: Path, image: Path, store: Path) -> list[int]:
+    (query,) = similar(run, [image], store, device="cpu")["queries"]
+    return [found["index"] for found in query["nearest"]]
+
+
+def test_processes_at_once_get_the_answer_of_one(own_run: Path, source: Path, store: Path, tmp_path: Path) -> None:
+    """Two stores, so that each process wants another index under the same name."""
+    reverse = tmp_path / "reverse"
+    for image in sorted(source.glob("*/*/*_[01].png")):
+        target = reverse / image.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(image.read_bytes())
+    prepare(reverse, tmp_path / "second", size=56, workers=1)
+    images = sorted(source.glob("val/*/*_0.png"))
+    questions = [(own_run, image, which) for image in images[:2] for which in (store, tmp_path / "second")]
+    alone = [find(*question) for question in questions]
+    shutil.rmtree(own_run / "index")
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        assert list(pool.map(find, *zip(*questions, strict=True))) == alone
+    assert sorted(file.name for file in (own_run / "index").iterdir()) == ["train.json", "train.npy"]

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -80,11 +81,61 @@ def test_results_are_json_and_can_be_read_on_a_terminal(run: Path, source: Path,
     assert "█" in text
     with Image.open(panel) as image:
         assert image.getpixel((0, 0))[:3] == (255, 255, 255)  # type: ignore[index]
-        assert 850 < image.width < 950
+        assert 1700 < image.width < 1900  # 6 inches at 300 dots
     with pytest.raises(ValueError, match="at most 40"):
-        predict(run, [source / "val"] * 3, views=1, device="cpu", panel=panel)
-    with pytest.raises(ValueError, match=r"panel\.txt"):
-        predict(run, [source / "val" / "n01440764"], views=1, device="cpu", panel=tmp_path / "panel.txt")
+        predict(run, [source / "val"] * 3, views=1, device="cpu", panel=panel, force=True)
+    assert result["checkpoint"] in text and result["checkpoint"].endswith("step-00000006")
+
+
+def test_a_panel_that_cannot_be_written_is_refused_before_anything_is_done(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    images = [source / "val" / "n01440764"]
+    Path("mine.png").write_text("mine")
+    for panel, sentence in (
+        (".", r"^\. is a folder; give the name of a file"),
+        ("panel.txt", r"panel\.txt is no name for a figure; give one that ends in \.png, \.pdf or \.svg"),
+        ("panel", "panel is no name for a figure"),
+        ("mine.png", r"mine\.png is there already; give another name, or --force"),
+        ("mine.png/panel.png", r"mine\.png is a file, not a folder"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            predict(tmp_path / "no-run", images, panel=Path(panel))
+    assert Path("mine.png").read_text() == "mine"
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+def test_a_panel_may_be_overwritten_and_have_any_format(run: Path, source: Path, tmp_path: Path, suffix: str) -> None:
+    panel = tmp_path / f"panel.{suffix}"
+    panel.write_text("old")
+    predict(run, [source / "val" / "n01440764"], views=1, device="cpu", panel=panel, force=True)
+    assert panel.read_bytes()[:5] in (b"\x89PNG\r", b"%PDF-", b"<?xml")
+
+
+def test_a_damaged_image_is_a_line_and_the_others_are_classified(
+    run: Path, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(source / "val" / "n01440764", tmp_path / "folder"))
+    bad = folder / "n01440764_1.png"
+    bad.write_bytes(bad.read_bytes()[:300])
+    result = predict(run, [folder], views=1, device="cpu", panel=tmp_path / "panel.png")
+    assert [Path(entry["path"]).name for entry in result["predictions"]] == ["n01440764_0.png", "n01440764_2.png"]
+    assert [entry["path"] for entry in result["skipped"]] == [str(bad)]
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning:")]
+    assert len(warnings) == 1 and str(bad) in warnings[0]
+    for path in folder.iterdir():
+        path.write_bytes(bad.read_bytes())
+    with pytest.raises(ValueError, match="None of 3 images can be read"):
+        predict(run, [folder], views=1, device="cpu")
+
+
+def test_a_network_that_tells_no_images_apart_is_reported(
+    write_run: Callable[..., Path], source: Path, tmp_path: Path
+) -> None:
+    constant = write_run(tmp_path / "constant", constant=True)
+    (warning,) = predict(constant, [source / "val" / "n01440764"], views=1, device="cpu")["warnings"]
+    assert "tells no images apart" in warning
 
 
 def test_classifying_does_not_import_the_compiler_or_matplotlib() -> None:

@@ -15,6 +15,7 @@ from alexnet.study import similar as study
 from alexnet.study.activations import activations
 from alexnet.study.similar import similar
 from alexnet.study.trained import load
+from alexnet.training import checkpoint
 
 
 def test_an_image_of_the_store_is_nearest_to_itself(own_run: Path, store: Path, tmp_path: Path) -> None:
@@ -54,7 +55,7 @@ def test_any_layer_can_be_compared_and_has_its_own_index(own_run: Path, source: 
     assert (own_run / "index" / "train-pool5.npy").exists()
     with pytest.raises(ValueError, match="relu7"):
         similar(own_run, path, store, layer="fc9", device="cpu")
-    with pytest.raises(ValueError, match="count is 0"):
+    with pytest.raises(ValueError, match="count is 0; it must be at least 1"):
         similar(own_run, path, store, count=0, device="cpu")
 
 
@@ -67,7 +68,42 @@ def test_results_are_json_and_can_be_read_on_a_terminal(
     assert json.loads(json.dumps(result)) == result
     console = Console(record=True, width=100, file=io.StringIO())
     console.print(study.render(result))
-    assert result["queries"][0]["nearest"][0]["key"] in console.export_text()
+    text = console.export_text()
+    assert result["queries"][0]["nearest"][0]["key"] in text and "step-00000006" in text
     with Image.open(panel) as image:
         assert image.getpixel((0, 0))[:3] == (255, 255, 255)  # type: ignore[index]
-        assert 850 < image.width < 950
+        assert 1700 < image.width < 1900  # 6 inches at 300 dots
+
+
+def test_a_run_that_cannot_be_written_needs_another_folder_for_the_index(
+    own_run: Path, source: Path, store: Path, tmp_path: Path
+) -> None:
+    (own_run / "index").write_text("not a folder")
+    path = [source / "val" / "n03000684" / "n03000684_1.png"]
+    with pytest.raises(ValueError, match=r"index cannot be written .*; give another folder with --out"):
+        similar(own_run, path, store, device="cpu")
+    similar(own_run, path, store, out=tmp_path / "elsewhere", device="cpu")
+    assert {file.name for file in (tmp_path / "elsewhere").iterdir()} == {"train.npy", "train.json"}
+
+
+def test_a_damaged_image_is_a_line_and_the_others_are_searched(
+    own_run: Path, source: Path, store: Path, tmp_path: Path
+) -> None:
+    good = source / "val" / "n03000684" / "n03000684_1.png"
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(good.read_bytes()[:300])
+    result = similar(own_run, [bad, good], store, device="cpu")
+    assert [query["path"] for query in result["queries"]] == [str(good)]
+    assert [entry["path"] for entry in result["skipped"]] == [str(bad)]
+    with pytest.raises(ValueError, match=r"bad\.png is not an image"):
+        similar(own_run, [bad], store, device="cpu")
+
+
+def test_distances_that_are_all_0_are_reported(own_run: Path, source: Path, store: Path) -> None:
+    net = load(own_run, "cpu")
+    for name in ("fc7.weight", "fc7.bias"):
+        net.get_parameter(name).data.fill_(-1 if name.endswith("bias") else 0)
+    velocity = {name: torch.zeros_like(w) for name, w in net.named_parameters()}
+    checkpoint.save(own_run, 7, net.state_dict(), velocity, {"step": 7, "epoch": 2.0, "best_step": 7})
+    result = similar(own_run, [source / "val" / "n03000684"], store, device="cpu")
+    assert len(result["warnings"]) == 1 and "all distances are 0: relu7" in result["warnings"][0]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import top_k_accuracy_score
 
-from alexnet.training.metrics import MetricsLog, read_lines, top_k_credit
+from alexnet.training.metrics import MetricsLog, interval, read_lines, top_k_credit, with_interval
 
 
 @pytest.mark.parametrize("k", [1, 5])
@@ -78,3 +78,15 @@ def test_a_damaged_line_is_named_and_the_others_are_read(tmp_path, capsys, damag
     file.write_bytes(b"".join(b'{"step": %d}\n' % step if step != 3 else damage + b"\n" for step in range(1, 6)))
     assert [line["step"] for line in read_lines(file)] == [1, 2, 4, 5]
     assert capsys.readouterr().err == f"warning: {file}, line 3, cannot be read and is left out.\n"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "images", "low", "high"),  # statsmodels.stats.proportion.proportion_confint(..., method="wilson")
+    [(342, 1966, 0.157841, 0.191345), (0, 10, 0.0, 0.277533), (10, 10, 0.722467, 1.0), (1, 3, 0.061492, 0.792345)],
+)
+def test_intervals_are_wilsons(wrong, images, low, high):
+    assert interval(wrong / images, images) == pytest.approx((low, high), abs=1e-5)
+
+
+def test_an_error_is_written_with_its_interval():
+    assert with_interval(0.174, 1966) == "17.4 % (15.8 to 19.1)"

@@ -32,6 +32,22 @@ def hold(folder: Path, command: str) -> Iterator[None]:
         os.close(handle)
 
 
+@contextmanager
+def wait(folder: Path) -> Iterator[None]:
+    """Hold the lock of `folder`, which is created, as soon as no other process holds it.
+
+    On file systems without locks every process is admitted.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def is_held(folder: Path) -> bool:
     """Whether a process holds the lock of the folder."""
     try:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
@@ -25,17 +24,21 @@ from alexnet.progress import Progress
 from alexnet.ranges import BatchSize, checked
 from alexnet.study.class_names import short_name
 from alexnet.study.matching import check_size, class_order, open_split, run_labels
+from alexnet.study.outputs import warn
 from alexnet.study.scores import (
     check_views,
     confusions,
     errors,
+    errors_and_intervals,
     image_probabilities,
     per_class,
     percent,
     top1_top5_credits,
 )
+from alexnet.study.tables import heading, table
 from alexnet.study.trained import TrainedAlexNet, load
 from alexnet.training import ranks
+from alexnet.training.metrics import with_interval
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,9 @@ def evaluate(
     `views` is 1 (centre) or 10; `weights` are those of the ensemble's average, one per run (default: equal). Classes
     are matched by wnid, whatever their order. Under torchrun each rank tests its part of the images.
 
-    Returns `top1_error` and `top5_error` (of the ensemble where there are several runs), `views`, `images`,
-    `per_class`, `confusions` and `members`. Raises ValueError when runs and store do not fit each other.
+    Returns `top1_error` and `top5_error` (of the ensemble where there are several runs) with their 95 % intervals
+    `top1_interval` and `top5_interval`, `views`, `images`, `per_class`, `confusions`, `members` (each with its
+    `checkpoint`) and `warnings`. Raises ValueError when runs and store do not fit each other.
     """
     check_views(views)
     data = Store(store)
@@ -97,20 +101,32 @@ def evaluate(
     return {
         "store": str(store),
         "split": split,
-        **errors(scored.ensemble),
+        **errors_and_intervals(scored.ensemble),
         "views": views,
         "images": len(images),
         "classes": len(classes),
         "seconds": time.monotonic() - began,
         "per_class": per_class(scored.ensemble, truths, classes),
         "confusions": confusions(scored.guesses, truths, classes),
+        "warnings": [warn(sentence) for sentence in suspicious(scored.guesses, truths, classes)],
         "members": [
-            {"run": str(member.run)}
-            | errors(credits)
+            {"run": str(member.run), "checkpoint": str(member.net.checkpoint)}
+            | errors_and_intervals(credits)
             | {"views": views, "images": len(images), "weight": member.weight}
             for member, credits in zip(members, scored.members, strict=True)
         ],
     }
+
+
+def suspicious(guesses: np.ndarray, truths: np.ndarray, classes: Sequence[Class]) -> list[str]:
+    """A sentence where every image of several classes gets the same label; guesses and truths are int64 [N]."""
+    if len(np.unique(guesses)) > 1 or len(np.unique(truths)) < 2:
+        return []
+    name = short_name(classes[int(guesses[0])].name)
+    return [
+        f"every image gets the same label, {name}: the network tells no classes apart. It has not learned, or it was "
+        "trained on images that look different; see the warnings of its training."
+    ]
 
 
 def load_members(runs: Sequence[Path], device: str, weights: Sequence[float] | None) -> list[Member]:
@@ -168,27 +184,24 @@ def render(result: dict[str, Any], rows: int = 20) -> RenderableType:
     """Tables for a terminal: errors of each network and of the ensemble, the `rows` hardest classes, confusions."""
     views = "ten views" if result["views"] == 10 else "centre view"
     members = result["members"]
-    networks = table("network", "top-1 error", "top-5 error")
+    networks = table("network", "step", "top-1 error", "top-5 error")
     for member in members:
-        networks.add_row(Text(member["run"]), percent(member["top1_error"]), percent(member["top5_error"]))
+        step = Path(member["checkpoint"]).name.removeprefix("step-").lstrip("0")
+        networks.add_row(Text(member["run"]), step, *shown_errors(member))
     if len(members) > 1:
         networks.add_section()
-        name = f"ensemble of {len(members)}"
-        networks.add_row(name, percent(result["top1_error"]), percent(result["top5_error"]))
-    parts = [heading(f"{result['images']} images of '{result['split']}', {views}"), networks]
+        networks.add_row(f"ensemble of {len(members)}", "", *shown_errors(result))
+    title = f"{result['images']} images of '{result['split']}', {views}; in brackets the 95 % interval"
+    parts = [heading(title), networks]
 
     hardest = sorted(result["per_class"], key=lambda row: -row["top1_error"])
     classes = table("class", "images", "top-1 error", "top-5 error")
     for row in hardest[:rows]:
-        numbers = (str(row["images"]), percent(row["top1_error"]), percent(row["top5_error"]))
-        classes.add_row(Text(short_name(row["name"])), *numbers)
+        classes.add_row(Text(short_name(row["name"])), str(row["images"]), *shown_errors(row))
     some = f"The {rows} hardest of {len(hardest)} classes" if len(hardest) > rows else "Classes, hardest first"
     parts += [heading(some), classes]
 
-    pairs = Table()
-    for column in ("true class", "predicted class"):
-        pairs.add_column(column, overflow="fold")
-    pairs.add_column("times", justify="right")
+    pairs = table("true class", "predicted class", "times", texts=2)
     for pair in result["confusions"]:
         names = (Text(short_name(pair[key])) for key in ("true_name", "predicted_name"))
         pairs.add_row(*names, f"{pair['count']} of {pair['of']}")
@@ -197,15 +210,6 @@ def render(result: dict[str, Any], rows: int = 20) -> RenderableType:
     return Group(*parts)
 
 
-def heading(words: str) -> Text:
-    """A line over a table. (rich would wrap a table's own title to the table's width.)"""
-    return Text(words, style="bold")
-
-
-def table(first: str, *others: str) -> Table:
-    """An empty table: text in the first column, numbers in the others."""
-    empty = Table()
-    empty.add_column(first, overflow="fold")
-    for name in others:
-        empty.add_column(name, justify="right")
-    return empty
+def shown_errors(errors: dict[str, Any]) -> list[str]:
+    """Top-1 and top-5 error with their intervals; `errors` also has `images`."""
+    return [with_interval(errors[f"top{k}_error"], errors["images"]) for k in (1, 5)]

@@ -5,10 +5,12 @@ Images are seen as in testing with one view: rescaled, cut to the centre, mean r
 
 import contextlib
 import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -20,6 +22,7 @@ from alexnet.progress import Progress
 from alexnet.ranges import BatchSize, checked
 from alexnet.study.activations import activations, centre_views, parse_layers
 from alexnet.study.image_batches import ImageBatch, open_images
+from alexnet.study.outputs import check_output, check_some, warn
 from alexnet.study.trained import TrainedAlexNet, load
 from alexnet.training import ranks
 
@@ -34,6 +37,7 @@ def features(
     split: str | None = None,
     device: str = "auto",
     batch_size: BatchSize = 64,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Write the outputs of a layer (or of several, separated by commas) for all images of `source`.
 
@@ -44,10 +48,12 @@ def features(
     - `OUT.keys.txt`, the name of each image, one line per row
     - `OUT.wnids.txt`, its class, where the source has classes
 
-    Arrays may be larger than memory. Under torchrun each rank computes its part of the rows.
+    over other files if `force`. Arrays may be larger than memory. The row of an image that cannot be read is NaN. Under
+    torchrun each rank computes its part of the rows.
 
-    Returns `images`, `keys`, `wnids` and `files`: for each layer its `path` and `shape`. Raises ValueError for an
-    unknown layer, an image that cannot be read, and when the disk has no room for the result.
+    Returns `checkpoint`, `images`, `keys`, `wnids`, `files` (for each layer its `path` and `shape`) and `skipped`
+    (`key` and `error` of each image that cannot be read). Raises ValueError for an unknown layer, where no image can be
+    read, and when the disk has no room for the result.
     """
     if out.suffix != ".npy":
         raise ValueError(f"{out} must end in .npy.")
@@ -55,9 +61,13 @@ def features(
     net = load(run, device)
     layers = parse_layers(net, layer)
     files = {name: out.with_suffix(f".{name}.npy") if len(layers) > 1 else out for name in layers}
-    partial = {name: file.with_suffix(".partial") for name, file in files.items()}
+    beside = {"keys": out.with_suffix(".keys.txt"), "wnids": out.with_suffix(".wnids.txt")}
+    for file in (*files.values(), *beside.values()):
+        check_output(file, force)
     outputs = {described.name: described.outputs for described in net.layers}
     with ranks.sharing() as here, contextlib.ExitStack() as cleaning:
+        maker = here.gather(os.getpid())[0]  # a name of its own: the same command may run twice at once
+        partial = {name: file.with_name(f"{durable.NEW}{maker}-{file.name}") for name, file in files.items()}
         count, batches = open_images(net, run, source, split, batch_size, here.part)
         shapes = {name: (count, *outputs[name]) for name in layers}
         here.once(lambda: [make_rows(partial[name], shapes[name]) for name in layers])
@@ -66,36 +76,46 @@ def features(
         arrays = {name: RowFile(file) for name, file in partial.items()}
         mine = here.part(count)
         with Progress(f"computing {', '.join(layers)}", mine.stop - mine.start, silent=not here.is_first) as bar:
-            keys, wnids = write_rows(net, batches, arrays, mine.start, bar)
-        keys, wnids = list(itertools.chain(*here.gather(keys))), list(itertools.chain(*here.gather(wnids)))
+            written = write_rows(net, batches, arrays, mine.start, bar)
+        keys, wnids, skipped = (list(itertools.chain(*here.gather(mine))) for mine in written)
+        check_some(skipped, count)
         here.once(lambda: [durable.put(partial[name], files[name]) for name in layers])
-        beside = {"keys": out.with_suffix(".keys.txt"), "wnids": out.with_suffix(".wnids.txt")}
         if here.is_first:
             write_lines(beside["keys"], keys)
             write_lines(beside["wnids"], wnids)
     return {
         "run": str(run),
+        "checkpoint": str(net.checkpoint),
         "source": str(source),
         "images": count,
         "keys": str(beside["keys"]),
         "wnids": str(beside["wnids"]) if wnids else None,
         "files": {name: {"path": str(files[name]), "shape": list(shapes[name])} for name in layers},
+        "skipped": skipped,
     }
 
 
 def write_rows(
     net: TrainedAlexNet, batches: Iterator[ImageBatch], arrays: dict[str, RowFile], first: int, bar: Progress
-) -> tuple[list[str], list[str]]:
-    """Write the activations of the layers in `arrays`, starting at row `first`; returns the images' keys and wnids."""
+) -> tuple[list[str], list[str], list[dict[str, str]]]:
+    """Write the activations of the layers in `arrays`, starting at row `first`.
+
+    Returns the images' keys and wnids, and `key` and `error` of those that cannot be read.
+    """
     keys: list[str] = []
     wnids: list[str] = []
+    skipped: list[dict[str, str]] = []
     for batch in batches:
         for name, values in activations(net, centre_views(net, batch.images), list(arrays)).items():
+            values[list(batch.errors)] = np.nan
             arrays[name].write(first + len(keys), values)
+        for row, error in batch.errors.items():
+            warn(f"{batch.keys[row]}: {error} Its row is NaN.")
+            skipped.append({"key": batch.keys[row], "error": error})
         keys += batch.keys
         wnids += batch.wnids
         bar.advance(len(batch.keys))
-    return keys, wnids
+    return keys, wnids, skipped
 
 
 def write_lines(path: Path, lines: list[str]) -> None:
@@ -115,4 +135,5 @@ def render(result: dict[str, Any]) -> RenderableType:
     table.add_row(Text(result["keys"]), "name of each image")
     if result["wnids"]:
         table.add_row(Text(result["wnids"]), "class of each image")
-    return Group(Text(f"{result['images']} images", style="bold"), table)
+    bad = f", {len(result['skipped'])} of them cannot be read (rows of NaN)" if result["skipped"] else ""
+    return Group(Text(f"{result['images']} images{bad}, {result['checkpoint']}", style="bold"), table)

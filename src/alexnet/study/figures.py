@@ -1,11 +1,11 @@
 """All figures of a run: conv1's kernels, learning curves, activation maps, and the panels of the paper's figure 4.
 
-Files go to `RUN/figures/`.
+Files go to `RUN/figures/`, or to the folder that is asked for.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,18 +15,23 @@ from rich.table import Table
 from rich.text import Text
 
 from alexnet.data.store.reader import Store, StoreSplit
+from alexnet.progress import Progress
 from alexnet.ranges import Seed, checked
 from alexnet.study import curves, drawing, panels, plots
 from alexnet.study.activations import activations, parse_layers
-from alexnet.study.class_names import true_label
-from alexnet.study.index import embed, nearest_images, open_index
+from alexnet.study.class_names import short_name, true_label
+from alexnet.study.index import BATCH_SIZE, embed, nearest_images, open_index
 from alexnet.study.matching import check_size, open_split, run_labels
-from alexnet.study.scores import probabilities, top5
+from alexnet.study.outputs import advice_where_unwritable, check_output
+from alexnet.study.scores import image_probabilities, probabilities, top5
 from alexnet.study.trained import TrainedAlexNet, load
 from alexnet.training.metrics import read_lines
 
 PREDICTED, QUERIES, NEIGHBOURS = 8, 5, 6
 """As in figure 4: eight images with their labels, five with the six nearest."""
+TRIED = 2000
+"""Images among which the most wrong ones are looked for."""
+Format = Literal["png", "pdf", "svg"]
 
 
 @checked
@@ -37,47 +42,97 @@ def figures(
     image: Path | None = None,
     layer: str = "conv1",
     split: str = "val",
+    out: Path | None = None,
+    format: Format = "png",
     device: str = "auto",
     seed: Seed = 0,
+    force: bool = False,
 ) -> dict[str, Any]:
-    """Draw all figures of a run to `RUN/figures/`.
+    """Draw all figures of a run to the folder `out` (default: `RUN/figures`), over the files that are there if `force`.
 
     These are conv1's kernels and the learning curves. With `image` or `store`, also the activation maps of `layer` (or
     of several, separated by commas) for that image, or for one of the store. With a store also eight images of `split`
-    with their five most probable labels, and the training images nearest to five of them; `seed` chooses them, from as
-    many classes as possible.
+    with their five most probable labels, the eight most wrong among up to 2,000, and the training images nearest to
+    five of them; `seed` chooses them, from as many classes as possible.
 
-    Returns `figures`, the path of each file by name. Raises ValueError when run and store do not fit each other.
+    Returns `checkpoint` and `figures`, the path of each file by name. Raises ValueError when run and store do not fit
+    each other, and for a folder that cannot be written.
     """
     net = load(run, device)
     layers = parse_layers(net, layer)
+    folder = out or run / "figures"
+    maps = [f"activations_{name}" for name in layers] if image is not None or store is not None else []
+    names = ["conv1_kernels", "learning_curves", *maps, *(("predictions", "mistakes", "similar") if store else ())]
+    paths = {name: folder / f"{name}.{format}" for name in names}
+    for path in paths.values() if out is not None else ():
+        check_output(path, force)
+    shown = None if image is None else net.preprocess.pixels(image)
     drawn = {"conv1_kernels": plots.kernels(net.conv1.weight.detach().float().cpu().numpy(), net.network.towers)}
     if (run / "metrics.jsonl").exists():
-        lines = read_lines(run / "metrics.jsonl")
-        steps = [line for line in lines if "learning_rate" in line]
-        drawn["learning_curves"] = curves.learning_curves(
-            steps, [line for line in lines if line.get("evaluation") == "val"]
-        )
-    shown = None if image is None else net.preprocess.pixels(image)
+        drawn["learning_curves"] = run_curves(run)
     if store is not None:
         data = Store(store)
-        check_size(net, data, run)
-        labels = run_labels(data, net.classes, run).tolist()
-        pool = open_split(data, split)
-        chosen = from_different_classes(pool.labels, PREDICTED, seed)
-        if shown is None:
-            shown = pool.image(chosen[0])
-        drawn["predictions"] = predictions_panel(net, pool, labels, chosen)
-        if data.splits.get("train"):
-            drawn["similar"] = similar_panel(net, run, data, pool, labels, chosen[:QUERIES])
+        panels_of_store, first = store_panels(net, run, data, open_split(data, split), seed, folder)
+        drawn |= panels_of_store
+        shown = first if shown is None else shown
     if shown is not None:
-        maps = activations(net, net.preprocess(shown)[None], layers)
+        outputs = activations(net, net.preprocess(shown)[None], layers)
         for name in layers:
-            drawn[f"activations_{name}"] = plots.activations(maps[name][0], shown, name, net.network.towers)
-    paths = {name: run / "figures" / f"{name}.png" for name in drawn}
-    for name, figure in drawn.items():
-        drawing.save(figure, paths[name])
-    return {"run": str(run), "figures": {name: str(path) for name, path in paths.items()}}
+            drawn[f"activations_{name}"] = plots.activations(
+                outputs[name][0], shown, name, net.network.towers, classes_of(net, name)
+            )
+    with advice_where_unwritable(folder):
+        for name, figure in drawn.items():
+            drawing.save(figure, paths[name])
+    return {
+        "run": str(run),
+        "checkpoint": str(net.checkpoint),
+        "figures": {name: str(paths[name]) for name in drawn},
+    }
+
+
+def run_curves(run: Path) -> Figure:
+    """The learning curves of a run."""
+    lines = read_lines(run / "metrics.jsonl")
+    steps = [line for line in lines if "learning_rate" in line]
+    return curves.learning_curves(steps, [line for line in lines if line.get("evaluation") == "val"])
+
+
+def classes_of(net: TrainedAlexNet, layer: str) -> list[str]:
+    """The names of the outputs of the last layer; of another layer, none."""
+    return [short_name(entry.name) for entry in net.classes] if layer == net.layers[-1].name else []
+
+
+def store_panels(
+    net: TrainedAlexNet, run: Path, data: Store, pool: StoreSplit, seed: int, folder: Path
+) -> tuple[dict[str, Figure], np.ndarray]:
+    """The panels of the images of a store, and the first image, uint8 [S, S, 3]. The index goes beside `folder`."""
+    check_size(net, data, run)
+    labels = run_labels(data, net.classes, run).tolist()
+    chosen = from_different_classes(pool.labels, PREDICTED, seed)
+    drawn = {"predictions": predictions_panel(net, pool, labels, chosen)}
+    if wrong := most_wrong(net, pool, labels, from_different_classes(pool.labels, TRIED, seed)):
+        drawn["mistakes"] = predictions_panel(net, pool, labels, wrong[:PREDICTED])
+    if data.splits.get("train"):
+        drawn["similar"] = similar_panel(net, folder.parent / "index", data, pool, labels, chosen[:QUERIES])
+    return drawn, pool.image(chosen[0])
+
+
+def most_wrong(net: TrainedAlexNet, pool: StoreSplit, labels: Sequence[int], tried: Sequence[int]) -> list[int]:
+    """Those of the images `tried` that get a wrong label from the centre view, the surest first."""
+    found: list[tuple[float, int]] = []
+    with Progress("finding mistakes", len(tried)) as bar:
+        for first in range(0, len(tried), BATCH_SIZE):
+            part = tried[first : first + BATCH_SIZE]
+            scores = image_probabilities(net, torch.from_numpy(np.stack([pool.image(i) for i in part])), 1)
+            sure, guesses = scores.max(1)
+            found += [
+                (-probability, index)
+                for index, guess, probability in zip(part, guesses.tolist(), sure.tolist(), strict=True)
+                if guess != labels[pool.labels[index]]
+            ]
+            bar.advance(len(part))
+    return [index for _, index in sorted(found)]
 
 
 def from_different_classes(labels: np.ndarray, count: int, seed: int) -> list[int]:
@@ -99,18 +154,20 @@ def predictions_panel(net: TrainedAlexNet, pool: StoreSplit, labels: Sequence[in
     answers = []
     for i, image in zip(chosen, images, strict=True):
         scores = probabilities(net, net.preprocess.image_views(image, 10)[None])[0]
-        answers.append(true_label(labels[pool.labels[i]], net.classes) | {"top5": top5(scores, net.classes)})
+        name = {"path": pool.key(i)}
+        answers.append(name | true_label(labels[pool.labels[i]], net.classes) | {"top5": top5(scores, net.classes)})
     return panels.predictions(images, answers)
 
 
 def similar_panel(
-    net: TrainedAlexNet, run: Path, store: Store, pool: StoreSplit, labels: Sequence[int], chosen: Sequence[int]
+    net: TrainedAlexNet, index: Path, store: Store, pool: StoreSplit, labels: Sequence[int], chosen: Sequence[int]
 ) -> Figure:
-    """Figure 4, right, of the images `chosen` of a store; `labels` are the run's for each class of the store."""
+    """Figure 4, right, of the images `chosen` of a store; `labels` are the run's for each class of the store, `index`
+    is the folder of the index."""
     train = open_split(store, "train")
     images = [pool.image(i) for i in chosen]
     vectors = embed(net, torch.stack([net.preprocess(image) for image in images]))
-    found = nearest_images(open_index(net, run, store, "train"), vectors, NEIGHBOURS, train, store.classes)
+    found = nearest_images(open_index(net, index, store, "train"), vectors, NEIGHBOURS, train, store.classes)
     queries = [
         true_label(labels[pool.labels[i]], net.classes) | {"nearest": row} for i, row in zip(chosen, found, strict=True)
     ]
@@ -120,7 +177,7 @@ def similar_panel(
 def render(result: dict[str, Any]) -> RenderableType:
     """The files that were written, for a terminal."""
     table = Table(box=None, show_header=False)
-    table.add_column("figure")
+    table.add_column("figure", no_wrap=True)
     table.add_column("file", overflow="fold")
     for name, path in result["figures"].items():
         table.add_row(name.replace("_", " "), Text(path))

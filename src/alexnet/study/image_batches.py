@@ -27,6 +27,8 @@ class ImageBatch(NamedTuple):
     keys: list[str]
     wnids: list[str]
     """Empty where the source has no classes."""
+    errors: dict[int, str]
+    """Why an image cannot be read, by its index in the batch; its pixels are 0."""
 
 
 class Unread(NamedTuple):
@@ -45,7 +47,7 @@ def open_images(
 
     `source` is a store, any source of labelled images, a folder of images, or an image; without `split` its splits
     follow each other. Raises ValueError for anything else, for a split that is not there, for a store that does not
-    fit the run, and, while iterating, for an image that cannot be read.
+    fit the run, and, while iterating, for a damaged row of a store.
     """
     if (source / "store.json").exists():
         return _from_store(net, run, Store(source), split, batch_size, rows)
@@ -96,17 +98,15 @@ def _stored(store: Store, splits: Sequence[str], batch_size: int, rows: slice) -
         before += len(images_of_split)
         for images, labels, first in in_order(images_of_split, batch_size, rows=mine):
             keys = [images_of_split.key(i) for i in range(first, first + len(images))]
-            yield ImageBatch(images, keys, [store.classes[label].wnid for label in labels.tolist()])
+            yield ImageBatch(images, keys, [store.classes[label].wnid for label in labels.tolist()], {})
 
 
 def _read_ahead(
     unread: Iterator[Unread], read: Callable[[Any], np.ndarray], size: int, batch_size: int
 ) -> Iterator[ImageBatch]:
-    """Read images in the background; `read` takes an `Unread.image` and returns uint8 [size, size, 3].
-
-    Raises ValueError naming the image that cannot be read.
-    """
+    """Read images in the background; `read` takes an `Unread.image` and returns uint8 [size, size, 3]."""
     ahead: dict[int, Unread] = {}
+    errors: dict[int, str] = {}
 
     def ranges() -> Iterator[range]:
         for first in itertools.count(0, batch_size):
@@ -119,9 +119,11 @@ def _read_ahead(
         for row, position in enumerate(positions):
             try:
                 images[row] = read(ahead[position].image)
-            except ValueError as error:
-                raise ValueError(f"Image {ahead[position].key}: {error}") from None
+            except (ValueError, OSError) as error:
+                images[row] = 0
+                errors[position] = str(error)
 
     for images, positions in in_background(ranges(), size, fill, workers=0):
         done = [ahead.pop(position) for position in positions]
-        yield ImageBatch(images, [each.key for each in done], [each.wnid for each in done if each.wnid])
+        bad = {row: errors.pop(position) for row, position in enumerate(positions) if position in errors}
+        yield ImageBatch(images, [each.key for each in done], [each.wnid for each in done if each.wnid], bad)

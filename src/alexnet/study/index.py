@@ -1,12 +1,13 @@
 """The index of a store: activations of one layer for each image of a split, and the images nearest to a query in it.
 
 The distance is Euclidean between the flattened activations of one layer, for the centre view (paper, section 6). By
-default the layer is the last hidden one: `relu7`, which is fc7 after its ReLU. An index is computed once and kept in
-`RUN/index/`; it is computed again when the weights or the store have changed.
+default the layer is the last hidden one: `relu7`, which is fc7 after its ReLU. An index is computed once and kept in a
+folder, usually `RUN/index/`; it is computed again when the weights or the store have changed. Of several processes that
+want it, one computes it and the others wait.
 """
 
 import hashlib
-import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,13 @@ from torch import Tensor
 from alexnet.data.classes import Class
 from alexnet.data.loader import in_order
 from alexnet.data.store.reader import Store, StoreSplit
-from alexnet.files import durable
+from alexnet.files import durable, lock
 from alexnet.files.json_file import read_json
 from alexnet.files.rows import RowFile, make_rows
 from alexnet.progress import Progress
 from alexnet.study.activations import activations, centre_views
 from alexnet.study.matching import open_split
+from alexnet.study.outputs import advice_where_unwritable
 from alexnet.study.trained import TrainedAlexNet
 from alexnet.training.run_folder import fingerprint
 
@@ -37,12 +39,15 @@ def embed(net: TrainedAlexNet, views: Tensor, layer: str = "") -> Tensor:
 
 
 def open_index(
-    net: TrainedAlexNet, run: Path, store: Store, split: str, layer: str = "", batch_size: int = BATCH_SIZE
+    net: TrainedAlexNet, folder: Path, store: Store, split: str, layer: str = "", batch_size: int = BATCH_SIZE
 ) -> RowFile:
-    """`embed` of each image of the split, float32 [N, D]; computed when missing or out of date."""
+    """`embed` of each image of the split, float32 [N, D], from `folder`; computed when missing or out of date.
+
+    Raises ValueError where it has to be computed and the folder cannot be written.
+    """
     layer = layer or net.last_hidden
     name = split if layer == net.last_hidden else f"{split}-{layer}"
-    file, label = run / "index" / f"{name}.npy", run / "index" / f"{name}.json"
+    file, label = folder / f"{name}.npy", folder / f"{name}.json"
     images = open_split(store, split)
     made_from = {
         "layer": layer,
@@ -51,23 +56,32 @@ def open_index(
         "weights": weights_digest(net),
         "store": fingerprint(store),
     }
-    if file.exists() and _read_label(label) == made_from:
-        return RowFile(file)
-    file.parent.mkdir(exist_ok=True)
-    label.unlink(missing_ok=True)
-    partial = file.with_suffix(".partial")
+    with advice_where_unwritable(folder), lock.wait(folder):
+        if not file.exists() or _read_label(label) != made_from:
+            label.unlink(missing_ok=True)
+            compute(net, images, file, layer, f"indexing {split}", batch_size)
+            durable.write_json(label, made_from)
+        rows = RowFile(file)
+        rows.read(0, 0)  # open it under the lock: another process may put another index in its place
+    return rows
+
+
+def compute(net: TrainedAlexNet, images: StoreSplit, file: Path, layer: str, title: str, batch_size: int) -> None:
+    """Write `embed` of each of `images` to `file`, whole or not at all."""
+    partial = file.with_name(f"{durable.NEW}{os.getpid()}-{file.name}")
     rows: RowFile | None = None
-    with Progress(f"indexing {split}", total=len(images), unit="images") as bar:
-        for batch, _, first in in_order(images, batch_size):
-            vectors = embed(net, centre_views(net, batch), layer).numpy()
-            if rows is None:
-                make_rows(partial, (len(images), vectors.shape[1]))
-                rows = RowFile(partial)
-            rows.write(first, vectors)
-            bar.advance(len(vectors))
-    durable.put(partial, file)
-    label.write_text(json.dumps(made_from, indent=2) + "\n", encoding="utf-8")
-    return RowFile(file)
+    try:
+        with Progress(title, total=len(images), unit="images") as bar:
+            for batch, _, first in in_order(images, batch_size):
+                vectors = embed(net, centre_views(net, batch), layer).numpy()
+                if rows is None:
+                    make_rows(partial, (len(images), vectors.shape[1]))
+                    rows = RowFile(partial)
+                rows.write(first, vectors)
+                bar.advance(len(vectors))
+        durable.put(partial, file)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _read_label(path: Path) -> Any:

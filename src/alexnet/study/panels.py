@@ -23,13 +23,14 @@ def check_panel(images: Sequence[object]) -> None:
 
 
 def predictions(images: Sequence[np.ndarray], answers: Sequence[dict[str, Any]], columns: int = 4) -> Figure:
-    """Figure 4, left: each image, its true class, and its five most probable classes as bars, the true one in red.
+    """Figure 4, left: each image, its true class and file name, and its five most probable classes as bars with their
+    per cent, the true one in red.
 
-    `images` are uint8 [H, W, 3]; `answers` have `true`, `true_name` and `top5` as `predict` returns them.
+    `images` are uint8 [H, W, 3]; `answers` have `path`, `true`, `true_name` and `top5` as `predict` returns them.
     """
     columns = min(columns, len(images))
     lines = -(-len(images) // columns)
-    cell, gap, label, bars = 1.375, 0.1, 0.21, 0.92  # inches
+    cell, gap, label, bars = 1.375, 0.1, 0.36, 0.92  # inches
     height = lines * (cell + label + bars + 0.12) + gap
     width = columns * (cell + gap) + gap
     figure = Figure(figsize=(width, height), dpi=DPI)
@@ -39,19 +40,26 @@ def predictions(images: Sequence[np.ndarray], answers: Sequence[dict[str, Any]],
         top = height - gap - line * (cell + label + bars + 0.12)
         axes = box(figure, left, top - cell, cell, cell)
         show(axes, image)
-        if answer["true"] is not None:
-            text(axes, 0.5, -0.03, short_name(answer["true_name"]), 7.5, 22, weight="bold")
+        known = answer["true"] is not None
+        text(axes, 0.5, -0.03, short_name(answer["true_name"]) if known else "", 7.5, 22, weight="bold")
+        text(axes, 0.5, -0.14, file_name(answer["path"]), 5.5, 32, color=FAINT)
         axes = box(figure, left, top - cell - label - bars, cell, bars)
         draw_bars(axes, answer["top5"], answer["true"])
     return figure
 
 
+def file_name(path: str) -> str:
+    """The last part of a path or of an image's name in its source."""
+    return path.rpartition("/")[2]
+
+
 def draw_bars(axes: Axes, top5: Sequence[dict[str, Any]], true: str | None) -> None:
-    """Five horizontal bars from the top, each with the name of its class on it."""
+    """Five horizontal bars from the top, each with the name of its class and its per cent on it."""
     for rank, guess in enumerate(top5):
         colour = SALMON if guess["wnid"] == true else BLUE
         axes.barh(-rank, guess["probability"], height=0.86, color=colour, linewidth=0)
-        axes.text(0.02, -rank, shorten(short_name(guess["name"]), 24), va="center", size=6.5, color=INK)
+        axes.text(0.02, -rank, shorten(short_name(guess["name"]), 20), va="center", size=6.5, color=INK)
+        axes.text(0.98, -rank, f"{100 * guess['probability']:.0f} %", va="center", ha="right", size=5.5, color=INK)
     axes.set(xlim=(0, 1), ylim=(-4.5, 0.5), xticks=[], yticks=[])
     for side, spine in axes.spines.items():
         spine.set(visible=side == "left", color=FAINT, linewidth=0.6)

@@ -8,29 +8,39 @@ import torch
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+from torch import Tensor
 
 from alexnet.progress import Progress
 from alexnet.study.class_names import short_name, true_class, true_label
 from alexnet.study.image_files import find_images
+from alexnet.study.outputs import check_figure, check_some, warn
 from alexnet.study.scores import check_views, percent, probabilities, top5
-from alexnet.study.trained import load
+from alexnet.study.trained import TrainedAlexNet, load
 
 IMAGES_AT_ONCE = 16
 BAR_WIDTH = 30
 
 
 def predict(
-    run: Path, images: Sequence[Path], *, views: int = 10, device: str = "auto", panel: Path | None = None
+    run: Path,
+    images: Sequence[Path],
+    *,
+    views: int = 10,
+    device: str = "auto",
+    panel: Path | None = None,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Classify image files; a folder stands for all images in it. `views` is 1 (centre) or 10.
 
-    Returns `predictions`: for each image `path`, `top5` (`wnid`, `name`, `probability`, most probable first), and
-    `true` and `true_name` where its folder or file name gives the class, else None. `panel` is a file to draw the
-    images and their labels to.
+    Returns `checkpoint` and `predictions`: for each image `path`, `top5` (`wnid`, `name`, `probability`, most probable
+    first), and `true` and `true_name` where its folder or file name gives the class, else None. `skipped` has `path`
+    and `error` of each file that cannot be read. `panel` is a file to draw the images and their labels to, over
+    another one if `force`.
 
-    Raises ValueError for a file that is no image.
+    Raises ValueError where no file can be read.
     """
     check_views(views)
+    check_figure(panel, force)
     paths = find_images(images)
     if panel is not None:
         from alexnet.study.panels import check_panel  # imported only here: matplotlib takes longer than the rest
@@ -38,26 +48,64 @@ def predict(
         check_panel(paths)
     net = load(run, device)
     predictions: list[dict[str, Any]] = []
+    skipped: list[dict[str, str]] = []
     with Progress("classifying", total=len(paths), unit="images") as bar:
         for first in range(0, len(paths), IMAGES_AT_ONCE):
             part = paths[first : first + IMAGES_AT_ONCE]
-            batch = torch.stack([net.preprocess.image_views(path, views) for path in part])  # [B, V, 3, C, C]
-            for path, scores in zip(part, probabilities(net, batch), strict=True):
+            good, batch = read_views(net, part, views, skipped)
+            for path, scores in zip(good, probabilities(net, batch) if good else (), strict=True):
                 true = true_label(true_class(path, net.classes), net.classes)
                 predictions.append({"path": str(path)} | true | {"top5": top5(scores, net.classes)})
             bar.advance(len(part))
-    result = {"run": str(run), "views": views, "predictions": predictions}
+    check_some(skipped, len(paths))
+    result = {
+        "run": str(run),
+        "checkpoint": str(net.checkpoint),
+        "views": views,
+        "predictions": predictions,
+        "skipped": skipped,
+        "warnings": [warn(sentence) for sentence in suspicious(predictions)],
+    }
     if panel is not None:
         from alexnet.study import drawing, panels
 
-        drawing.save(panels.predictions([net.preprocess.pixels(path) for path in paths], predictions), panel)
+        shown = [net.preprocess.pixels(prediction["path"]) for prediction in predictions]
+        drawing.save(panels.predictions(shown, predictions), panel)
         result["panel"] = str(panel)
     return result
 
 
+def read_views(
+    net: TrainedAlexNet, paths: Sequence[Path], views: int, skipped: list[dict[str, str]]
+) -> tuple[list[Path], Tensor]:
+    """The files that can be read, and their views, float32 [B, V, 3, C, C]. The others go to `skipped`, with a line."""
+    good: list[Path] = []
+    read: list[Tensor] = []
+    for path in paths:
+        try:
+            read.append(net.preprocess.image_views(path, views))
+            good.append(path)
+        except ValueError as error:
+            skipped.append({"path": str(path), "error": str(error)})
+            if len(paths) > 1:
+                warn(f"{error} It is left out.")
+    return good, torch.stack(read) if read else torch.empty(0)
+
+
+def suspicious(predictions: Sequence[dict[str, Any]]) -> list[str]:
+    """A sentence where several images get exactly the same probabilities."""
+    answers = {str(prediction["top5"]) for prediction in predictions}
+    if len(predictions) < 2 or len(answers) > 1:
+        return []
+    return [
+        "all images get the same probabilities: the network tells no images apart. Either it has not learned, or the "
+        "images are the same."
+    ]
+
+
 def render(result: dict[str, Any]) -> RenderableType:
     """Bars for a terminal: the true class green, the others blue."""
-    parts: list[RenderableType] = []
+    parts: list[RenderableType] = [Text(f"{len(result['predictions'])} images, {result['checkpoint']}")]
     for prediction in result["predictions"]:
         title = Text(prediction["path"], style="bold")
         if prediction["true"] is not None:

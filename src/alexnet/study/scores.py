@@ -16,7 +16,7 @@ from torch import Tensor
 from alexnet.data.classes import Class
 from alexnet.study.trained import TrainedAlexNet
 from alexnet.training.device import choose_dtype, precision
-from alexnet.training.metrics import top_k_credit
+from alexnet.training.metrics import interval, top_k_credit
 
 VIEWS_AT_ONCE = 128
 WORST_PAIRS = 10
@@ -71,6 +71,13 @@ def errors(credits: np.ndarray) -> dict[str, float]:
     return {"top1_error": float(1 - top1), "top5_error": float(1 - top5)}
 
 
+def errors_and_intervals(credits: np.ndarray) -> dict[str, Any]:
+    """`errors`, and `top1_interval` and `top5_interval`: [low, high] of the 95 % interval of each."""
+    found = errors(credits)
+    images = credits.shape[1]
+    return found | {f"top{k}_interval": list(interval(found[f"top{k}_error"], images)) for k in (1, 5)}
+
+
 def per_class(credits: np.ndarray, truths: np.ndarray, classes: Sequence[Class]) -> list[dict[str, Any]]:
     """Errors of each class that has images; credits float64 [2, N], truths int64 [N]."""
     return [
@@ -79,7 +86,7 @@ def per_class(credits: np.ndarray, truths: np.ndarray, classes: Sequence[Class])
             "name": classes[label].name,
             "images": int((truths == label).sum()),
         }
-        | errors(credits[:, truths == label])
+        | errors_and_intervals(credits[:, truths == label])
         for label in np.unique(truths).tolist()
     ]
 

@@ -63,7 +63,7 @@ class Preprocess:
 
 
 class TrainedAlexNet(AlexNet):
-    """`AlexNet` in eval mode, with its run's `config`, `classes` and `preprocess`.
+    """`AlexNet` in eval mode, with its run's `config`, `classes` and `preprocess`, and the folder of its `checkpoint`.
 
     On a CPU, without gradients (`torch.no_grad()`, `torch.inference_mode()`) and hooks, it computes from weights that
     the first call lays out for that (see `alexnet.model.inference`), in the number format of `torch.autocast` if that
@@ -71,6 +71,7 @@ class TrainedAlexNet(AlexNet):
     """
 
     config: TrainConfig
+    checkpoint: Path
     classes: tuple[Class, ...]
     preprocess: Preprocess
     _packed: tuple[object, PackedNetwork] | None = None
@@ -110,7 +111,9 @@ def load(run: str | Path, device: str = "auto", checkpoint_name: str = "best") -
     config = load_config(run / "config.json")
     with torch.device("meta"):  # initial values would only be replaced
         network = TrainedAlexNet(config.network)
-    checkpoint.load_weights(network, checkpoint.find(run, checkpoint_name))
+    found = checkpoint.find(run, checkpoint_name)
+    checkpoint.load_weights(network, found)
+    network.checkpoint = found.path
     try:
         mean = read_array(run / "mean.npy")
     except (OSError, ValueError) as error:

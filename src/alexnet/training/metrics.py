@@ -1,6 +1,7 @@
 """Errors as the original program counted them, and the log of a run."""
 
 import json
+import math
 import os
 import sys
 from collections.abc import Mapping
@@ -43,6 +44,20 @@ class Line(TypedDict):
     """What every line of a log has."""
 
     step: int
+
+
+def interval(error: float, images: int) -> tuple[float, float]:
+    """The 95 % confidence interval of an error rate measured on `images`, as fractions (Wilson's score interval)."""
+    z = 1.96
+    centre, spread = error + z**2 / (2 * images), z * math.sqrt(error * (1 - error) / images + (z / images / 2) ** 2)
+    low, high = ((centre + sign * spread) / (1 + z**2 / images) for sign in (-1, 1))
+    return max(0.0, low), min(1.0, high)
+
+
+def with_interval(error: float, images: int) -> str:
+    """An error rate and its 95 % interval in per cent: "17.4 % (15.8 to 19.1)"."""
+    low, high = interval(min(max(error, 0.0), 1.0), images)
+    return f"{100 * error:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
 
 
 class MetricsLog:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from alexnet.cli.options import Answer, Device
+from alexnet.cli.options import Answer, Device, Flag
 from alexnet.ranges import BatchSize
 
 
@@ -16,10 +16,12 @@ def features(
     split: str | None = None,
     device: Device = "auto",
     batch_size: BatchSize = 64,
+    force: Flag = False,
 ) -> Answer:
     """Write the activations of any layer to a .npy file, with the names of the images beside it.
 
-    OUT.keys.txt has the name of each image, one line per row; OUT.wnids.txt the classes, where they are known.
+    OUT.keys.txt has the name of each image, one line per row; OUT.wnids.txt the classes, where they are known. The row
+    of an image that cannot be read is NaN.
 
     Example:
       alexnet features runs/imagenette stores/imagenette fc7.npy --split val
@@ -32,8 +34,11 @@ def features(
         layer: conv1, relu1, norm1, pool1 ... pool5, fc6, relu6, fc7, relu7 or fc8; or several, separated by commas.
         split: Split of the source; without it all, one after the other.
         batch_size: Images per batch.
+        force: Overwrite files that are there.
     """
     from alexnet.study import features as module
 
-    result = module.features(run, source, out, layer=layer, split=split, device=device, batch_size=batch_size)
+    result = module.features(
+        run, source, out, layer=layer, split=split, device=device, batch_size=batch_size, force=force
+    )
     return result, module.render

@@ -1,0 +1,62 @@
+"""Files that a command writes where the user says: only over others when told to, and only in formats that exist."""
+
+import errno
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+FIGURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+"""Suffixes of figures."""
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+"""Numbers of errors about a folder that is read-only, or is no folder."""
+
+
+def check_output(path: Path, force: bool) -> None:
+    """ValueError for a folder, and for a file that is there unless `force`."""
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; give the name of a file.")
+    if path.exists() and not force:
+        raise ValueError(f"{path} is there already; give another name, or --force to overwrite it.")
+    check_folder(path.parent)
+
+
+def check_folder(folder: Path) -> None:
+    """ValueError unless the folder is there or can be made."""
+    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not there.is_dir():
+        raise ValueError(f"{there} is a file, not a folder; give another name.")
+
+
+def check_figure(path: Path | None, force: bool) -> None:
+    """As `check_output`, and ValueError for a name without the suffix of a figure; None is no output."""
+    if path is None:
+        return
+    if path.is_dir() or path.suffix.lower() in FIGURES:
+        check_output(path, force)
+    else:
+        raise ValueError(f"{path} is no name for a figure; give one that ends in .png, .pdf or .svg.")
+
+
+@contextmanager
+def advice_where_unwritable(folder: Path) -> Iterator[None]:
+    """Turn an OSError about a folder that cannot be written into a ValueError that tells of --out."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        raise ValueError(f"{folder} cannot be written ({error.strerror}); give another folder with --out.") from None
+
+
+def check_some(skipped: Sequence[dict[str, str]], count: int) -> None:
+    """ValueError where all `count` images are among the `skipped` ones; these have an `error`."""
+    if skipped and len(skipped) == count:
+        first = skipped[0]["error"]
+        raise ValueError(first if count == 1 else f"None of {count} images can be read. The first: {first}")
+
+
+def warn(sentence: str) -> str:
+    """Say `sentence` on standard error; returns it."""
+    print(f"warning: {sentence}", file=sys.stderr, flush=True)
+    return sentence
