@@ -76,8 +76,9 @@ def features(
         arrays = {name: RowFile(file) for name, file in partial.items()}
         mine = here.part(count)
         with Progress(f"computing {', '.join(layers)}", mine.stop - mine.start, silent=not here.is_first) as bar:
-            written = write_rows(net, batches, arrays, mine.start, bar)
-        keys, wnids, skipped = (list(itertools.chain(*here.gather(mine))) for mine in written)
+            keys, wnids, skipped = write_rows(net, batches, arrays, mine.start, bar)
+        keys, wnids = list(itertools.chain(*here.gather(keys))), list(itertools.chain(*here.gather(wnids)))
+        skipped = list(itertools.chain(*here.gather(skipped)))
         check_some(skipped, count)
         here.once(lambda: [durable.put(partial[name], files[name]) for name in layers])
         if here.is_first:

@@ -112,7 +112,7 @@ def verify_metrics(path: Path) -> tuple[int, int]:
         try:
             line = parse_json(text)
         except ValueError:
-            line = None
+            line = {}
         if mismatch(line, Line):
             raise ValueError(f"{path}, line {number}, is not an object with a step.")
         evaluations += "evaluation" in line
