@@ -2,6 +2,7 @@
 # make test   the tests          make check   what CI runs: lint and tests          make clean   undo everything
 # make lint   lint, the format of Python and C++, types                              make format  puts them in that format
 # make oldest the tests with the oldest versions of all packages that pyproject.toml allows, in .venv-oldest
+# make kernels     the tests of the C++ as it is for other processors and compilers: each of the five targets below
 # make audit  what is known against the installed packages (asks PyPI's advisory database)
 #
 # PYTHON=python3.12       another Python (3.11 or newer)
@@ -18,7 +19,7 @@ checksum = $(shell find $(1) -type f ! -name '*.py[co]' ! -path '*.egg-info/*' |
 DEMO_MADE := demo/.made-$(call checksum,src pyproject.toml)
 TESTED := src tests pyproject.toml $(wildcard benchmarks campaigns docs *.md *.cff .github)
 TESTS_PASSED := $(VENV)/tests-passed-$(call checksum,$(TESTED))
-CPP = $(shell find src -name '*.h' -o -name '*.cpp')
+CPP = $(shell find src tests -name '*.h' -o -name '*.cpp')
 
 .PHONY: demo test oldest audit lint format check clean
 
@@ -71,6 +72,29 @@ oldest: | .venv-oldest/installed
 	.venv-oldest/bin/python -m pip install --disable-pip-version-check -c .venv-oldest/constraints.txt -e '.[test]' \
 	  $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 	@touch $@
+
+# The tests of the C++ kernels, built with other instructions, by another compiler, and with gcc's sanitizers. PyTorch's
+# own libraries are held to AVX2 as well. On aarch64 the kernels alone run in an emulator (tests/kernel_server.py).
+TEST_KERNELS := $(BIN)/python -m pytest tests/model
+TEST_CPP := $(TEST_KERNELS) tests/data/image
+AVX2_ONLY := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
+SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -mno-avx512f  # it does not see masked loads
+SANITIZER_LIBRARIES = $(shell g++ -print-file-name=libasan.so) $(shell g++ -print-file-name=libstdc++.so)
+
+kernels-avx2: | $(VENV)/installed-test
+	CXX="g++ -mno-avx512f" $(AVX2_ONLY) $(TEST_CPP)
+kernels-sse2: | $(VENV)/installed-test
+	CXX="g++ -march=x86-64" $(TEST_CPP)
+kernels-clang: | $(VENV)/installed-test
+	CXX=clang++ $(TEST_CPP)
+kernels-sanitized: | $(VENV)/installed-test
+	CXX="g++ $(SANITIZERS)" LD_PRELOAD="$(SANITIZER_LIBRARIES)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc $(TEST_CPP) -s
+kernels-aarch64: | $(VENV)/installed-test
+	$(TEST_KERNELS) -p tests.kernel_server --kernel-compiler "aarch64-linux-gnu-g++ -static" --kernel-runner qemu-aarch64
+
+KERNELS := kernels-avx2 kernels-sse2 kernels-clang kernels-sanitized kernels-aarch64
+.PHONY: kernels $(KERNELS)
+kernels: $(KERNELS)
 
 audit: | $(VENV)/installed-test
 	$(PYTHON) -m venv .venv-audit

@@ -65,6 +65,13 @@ def test_the_names_in_the_answers_exist() -> None:
             assert re.search(definition, text, re.M), f"{file} does not define {name}"
 
 
+def test_the_workflow_calls_targets_of_make() -> None:
+    workflow = (ROOT / ".github/workflows/check.yml").read_text(encoding="utf-8")
+    called = set(re.findall(r"(?:target: |run: make )([\w-]+)", workflow))
+    assert {"check", "oldest", "kernels-avx2", "kernels-aarch64"} < called
+    assert called <= set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+
+
 def test_a_kind_of_source_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[str, Any] = {"Path": Path, "Source": Source, "Split": Split, "Class": Class, "FileAt": FileAt}
     names |= {"LabelledImage": LabelledImage, "SourceKind": SourceKind}

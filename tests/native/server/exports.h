@@ -1,0 +1,39 @@
+// Stands in for native/exports.h in the kernel server: an export also has a function that calls it with its arguments
+// as an array, one 64-bit word each.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+#define Export PlainExport
+#define exported plain_exported
+#include_next <exports.h>
+#undef Export
+#undef exported
+
+namespace {
+
+struct Export : PlainExport {
+    void (*call)(void (*function)(), const uint64_t *words);
+};
+
+template <class T> T argument(uint64_t word) {
+    T value;
+    std::memcpy(&value, &word, sizeof value);  // the first bytes: little-endian
+    return value;
+}
+
+template <class... Arguments, size_t... I>
+void call(void (*function)(Arguments...), const uint64_t *words, std::index_sequence<I...>) {
+    function(argument<Arguments>(words[I])...);
+}
+
+template <class... Arguments> Export exported(const char *name, void (*function)(Arguments...)) {
+    const auto call_it = [](void (*any)(), const uint64_t *words) {
+        call((void (*)(Arguments...))any, words, std::index_sequence_for<Arguments...>());
+    };
+    return {plain_exported(name, function), call_it};
+}
+
+}  // namespace
