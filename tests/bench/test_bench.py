@@ -68,6 +68,18 @@ def test_network(what: str, dtype: str) -> None:
     assert result["gemm_images_per_second"] > 0
 
 
+def test_instruction_sets_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = bench("infer", batch_size=1, rounds=1)
+    used = result["machine"]["instruction_sets"]
+    known = {"AVX-512", "AVX-512, bf16 dot products", "AVX2", "SSE2", "NEON", "vectors of 16 bytes", "plain PyTorch"}
+    assert used["kernels"] in known
+    assert used["pytorch"] == torch.backends.cpu.get_cpu_capability()
+    assert f"Kernels: {used['kernels']}." in shown(result)
+    monkeypatch.setenv("ALEXNET_KERNELS", "off")
+    without = measure.machine(CPU)["instruction_sets"]
+    assert (without["kernels"], without["images"]) == ("plain PyTorch", "Pillow and libjpeg-turbo")
+
+
 def test_days_for_imagenet_follow_from_the_rate() -> None:
     result = bench("train", batch_size=2, rounds=1)
     seconds = 90 * 1_281_167 / result["images_per_second"]

@@ -15,8 +15,9 @@ int answer() { return ANSWER; }
 void add(const float *x, int64_t count, float factor, bool negative, float *sum) {
     for (int64_t i = 0; i < count; i++) *sum += (negative ? -factor : factor) * x[i];
 }
+const char *name() { return "Deep Thought"; }
 extern "C" const Export *alexnet_exports() {
-    static const Export all[] = {exported("answer", answer), exported("add", add), {}};
+    static const Export all[] = {exported("answer", answer), exported("add", add), exported("name", name), {}};
     return all;
 }
 """

@@ -63,6 +63,7 @@ def test_functions_have_the_types_that_the_source_gives_them(source: Path) -> No
     x, total = (ctypes.c_float * 3)(1.0, 2.0, 4.0), ctypes.c_float(0.5)
     opened.add(x, 3, 2, True, ctypes.addressof(total))
     assert total.value == 0.5 - 2 * 7
+    assert opened.name() == b"Deep Thought"
     assert "add" in opened and "subtract" not in opened
     assert opened.address("add") != opened.address("answer")
     with pytest.raises(AttributeError, match="exports no subtract"):

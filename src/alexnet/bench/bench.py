@@ -60,6 +60,9 @@ def render(result: dict[str, Any]) -> RenderableType:
     parts.append(Text(f"Limit: {result['limit']}.", style="dim"))
     where = machine["processor"] if machine["device"] == "cpu" else machine["device"]
     parts.append(Text(f"{where}, {machine['threads']} threads, PyTorch {machine['torch']}.", style="dim"))
+    used = machine["instruction_sets"]
+    sets = f"Kernels: {used['kernels']}. Images: {used['images']}. PyTorch: {used['pytorch']}."
+    parts.append(Text(f"Instruction sets: {sets}", style="dim"))
     return Group(*parts)
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from alexnet.data.image import pixels
+from alexnet.model.cpu import kernels
 from alexnet.native.processor import cores
 
 
@@ -107,10 +109,21 @@ def machine(device: torch.device) -> dict[str, Any]:
         "cores": cores(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "instruction_sets": instruction_sets(),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "torch": torch.__version__,
         "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def instruction_sets() -> dict[str, str]:
+    """What the C++ for the network and for images is compiled for, and what PyTorch's own code uses, on this CPU."""
+    images = pixels.library()
+    return {
+        "kernels": kernels.instruction_sets(),
+        "images": images.instruction_set().decode() if images else "Pillow and libjpeg-turbo",
+        "pytorch": torch.backends.cpu.get_cpu_capability(),
     }
 
 

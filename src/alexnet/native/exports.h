@@ -5,7 +5,8 @@
 //         return all;
 //     }
 //
-// `library.py` turns each entry into a Python function `name`. Types: pointers, bool, int, int64_t, float, void.
+// `library.py` turns each entry into a Python function `name`. Types: pointers, strings (const char *), bool, int,
+// int64_t, float, void.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +22,10 @@ struct Export {
 
 // The letters are read by `library.py`.
 template <class T> constexpr char type_letter() {
-    if constexpr (std::is_pointer_v<T>) return 'p';
+    if constexpr (std::is_same_v<T, const char *>)
+        return 's';
+    else if constexpr (std::is_pointer_v<T>)
+        return 'p';
     if constexpr (std::is_void_v<T>) return 'v';
     if constexpr (std::is_same_v<T, bool>) return 'b';
     if constexpr (std::is_same_v<T, int>) return 'i';

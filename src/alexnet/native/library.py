@@ -17,7 +17,8 @@ from alexnet.native import compiler as cxx
 from alexnet.native.compiler import Flags, UnavailableError
 
 _TYPES = {
-    "v": None, "p": ctypes.c_void_p, "b": ctypes.c_bool, "i": ctypes.c_int, "l": ctypes.c_int64, "f": ctypes.c_float,
+    "v": None, "p": ctypes.c_void_p, "s": ctypes.c_char_p,
+    "b": ctypes.c_bool, "i": ctypes.c_int, "l": ctypes.c_int64, "f": ctypes.c_float,
 }  # fmt: skip
 """The letters of `exports.h`."""
 

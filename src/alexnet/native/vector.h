@@ -24,6 +24,21 @@
 
 namespace {
 
+// The instruction set that this file uses.
+inline const char *instruction_set() {
+#if defined(ALEXNET_AVX512)
+    return "AVX-512";
+#elif defined(__AVX2__)
+    return "AVX2";
+#elif defined(__SSE2__)
+    return "SSE2";
+#elif defined(__ARM_NEON)
+    return "NEON";
+#else
+    return "vectors of 16 bytes";
+#endif
+}
+
 // ---- One number ----
 
 struct bfloat16 {

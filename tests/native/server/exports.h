@@ -1,5 +1,5 @@
 // Stands in for native/exports.h in the kernel server: an export also has a function that calls it with its arguments
-// as an array, one 64-bit word each.
+// as an array, one 64-bit word each, and drops the result.
 #pragma once
 
 #include <cstdint>
@@ -24,14 +24,14 @@ template <class T> T argument(uint64_t word) {
     return value;
 }
 
-template <class... Arguments, size_t... I>
-void call(void (*function)(Arguments...), const uint64_t *words, std::index_sequence<I...>) {
+template <class Result, class... Arguments, size_t... I>
+void call(Result (*function)(Arguments...), const uint64_t *words, std::index_sequence<I...>) {
     function(argument<Arguments>(words[I])...);
 }
 
-template <class... Arguments> Export exported(const char *name, void (*function)(Arguments...)) {
+template <class Result, class... Arguments> Export exported(const char *name, Result (*function)(Arguments...)) {
     const auto call_it = [](void (*any)(), const uint64_t *words) {
-        call((void (*)(Arguments...))any, words, std::index_sequence_for<Arguments...>());
+        call((Result (*)(Arguments...))any, words, std::index_sequence_for<Arguments...>());
     };
     return {plain_exported(name, function), call_it};
 }

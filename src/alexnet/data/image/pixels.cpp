@@ -103,6 +103,7 @@ extern "C" const Export *alexnet_exports() {
     static const Export all[] = {exported("resize", resize_box),
                                  exported("add_moments", add_moments),
                                  exported("decode_crops", decode_crops),
+                                 exported("instruction_set", instruction_set),
                                  {}};
     return all;
 }

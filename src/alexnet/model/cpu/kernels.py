@@ -65,6 +65,15 @@ def _full_name(name: str, dtype: torch.dtype) -> str:
     return f"{name}_{DTYPES[dtype]}"
 
 
+def instruction_sets() -> str:
+    """What the kernels are compiled for: "AVX-512, bf16 dot products", "AVX2", ...; without them "plain PyTorch"."""
+    kernels = library()
+    if kernels is None:
+        return "plain PyTorch"
+    dot_products = ", bf16 dot products" if has("linear", torch.bfloat16) else ""
+    return kernels.instruction_set().decode() + dot_products
+
+
 def threads(device: torch.device) -> native.Threads | None:
     """The kernels' threads, which torch uses too, for other work; None where `device` is no CPU or there are none."""
     kernels = library() if device.type == "cpu" else None
