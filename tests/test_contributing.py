@@ -21,8 +21,9 @@ from alexnet.data import sources
 from alexnet.data.augment import draw_epoch
 from alexnet.data.classes import Class
 from alexnet.data.prepare.prepare import prepare
-from alexnet.data.sources.source import FileAt, LabelledImage, Source, SourceKind, Split
+from alexnet.data.sources.source import Choices, FileAt, LabelledImage, Source, SourceKind, Split
 from alexnet.data.store.reader import Store
+from alexnet.files.text import read_text
 from alexnet.model.cpu import kernels
 from alexnet.native import library
 from alexnet.networks import NETWORKS, PAPER
@@ -74,7 +75,7 @@ def test_the_workflow_calls_targets_of_make() -> None:
 
 def test_a_kind_of_source_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[str, Any] = {"Path": Path, "Source": Source, "Split": Split, "Class": Class, "FileAt": FileAt}
-    names |= {"LabelledImage": LabelledImage, "SourceKind": SourceKind}
+    names |= {"LabelledImage": LabelledImage, "SourceKind": SourceKind, "Choices": Choices, "read_text": read_text}
     exec(example("... a kind of source?"), names)
     folder = tmp_path / "images"
     folder.mkdir()

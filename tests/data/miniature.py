@@ -160,6 +160,27 @@ def kaggle(root: Path) -> Path:
     return root
 
 
+def annotated(root: Path) -> Path:
+    """The images of `ilsvrc2012` in Tiny ImageNet's layout."""
+    for wnid, files in train_files().items():
+        (root / "train" / wnid / "images").mkdir(parents=True)
+        (root / "train" / wnid / f"{wnid}_boxes.txt").write_text("".join(f"{name}\t0\t0\t9\t9\n" for name in files))
+        for name, data in files.items():
+            (root / "train" / wnid / "images" / name).write_bytes(data)
+    wnid_of = {number: wnid for number, wnid, _ in LEAVES}
+    lines = []
+    for split in ("val", "test"):
+        (root / split / "images").mkdir(parents=True)
+    for (name, data), number in zip(val_files().items(), TRUTH, strict=True):
+        (root / "val" / "images" / name).write_bytes(data)
+        lines.append(f"{name}\t{wnid_of[number]}\t0\t32\t44\t62\n")
+    (root / "test" / "images" / "test_0.JPEG").write_bytes(image(777))
+    (root / "val" / "val_annotations.txt").write_text("".join(lines))
+    (root / "wnids.txt").write_text("".join(f"{wnid}\n" for _, wnid, _ in LEAVES))
+    (root / "words.txt").write_text("".join(f"{wnid}\t{words}\n" for _, wnid, words in LEAVES + INNER))
+    return root
+
+
 def parquet(
     file: Path,
     rows: Sequence[tuple[bytes | None, int]],

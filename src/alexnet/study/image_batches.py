@@ -10,8 +10,9 @@ from torch import Tensor
 
 from alexnet.data.loader import in_background, in_order
 from alexnet.data.sources import LabelledImage, open_source, read_bytes
+from alexnet.data.sources.walk import files_below, holds_images
 from alexnet.data.store.reader import Store
-from alexnet.study.image_files import find_images, is_image
+from alexnet.study.image_files import find_images
 from alexnet.study.matching import check_size, open_split
 from alexnet.study.trained import TrainedAlexNet
 
@@ -51,12 +52,12 @@ def open_images(
     """
     if (source / "store.json").exists():
         return _from_store(net, run, Store(source), split, batch_size, rows)
-    if not source.is_dir() or (split is None and any(is_image(f) for f in source.iterdir() if f.is_file())):
+    if not source.is_dir() or (split is None and holds_images(source)):
         return _from_files(net, source, batch_size, rows)
     try:
         labelled = open_source(source, val_fraction=0.0 if split is None else None)
     except ValueError:
-        if split is not None or not any(is_image(file) for file in source.rglob("*") if file.is_file()):
+        if split is not None or next(files_below(source), None) is None:
             raise
         return _from_files(net, source, batch_size, rows)
     if split and split not in labelled.splits:

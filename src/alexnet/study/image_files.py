@@ -3,28 +3,21 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from alexnet.data.image import formats
-from alexnet.files.regular import open_regular
-
-
-def is_image(path: Path) -> bool:
-    """Whether the file's first bytes are those of an image format that is decoded, whatever its name."""
-    with open_regular(path) as file:
-        return formats.format_of(file.read(formats.HEAD)) in formats.FORMATS
+from alexnet.data.sources.walk import files_below
 
 
 def find_images(paths: Iterable[Path | str]) -> list[Path]:
-    """The files among `paths` as given; for each folder, the image files in and below it, sorted.
+    """The files among `paths` as given; for each folder, the images in and below it, sorted folder by folder.
 
-    Raises ValueError for a path that does not exist and for a folder without images.
+    Which files of a folder count is the same as for `alexnet prepare` (`alexnet.data.sources.walk`). Raises ValueError
+    for a path that does not exist and for a folder without images.
     """
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
-            images = [file for file in files if is_image(file)]
+            images = [path / name for name in files_below(path)]
             if not images:
-                raise ValueError(f"{path} holds no {formats.known_formats()}; give an image or a folder of images.")
+                raise ValueError(f"{path} holds no images; give an image or a folder of images.")
             found += images
         elif path.exists():
             found.append(path)

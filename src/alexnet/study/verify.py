@@ -1,5 +1,6 @@
 """Check that a store or a run is complete and undamaged."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def verify_metrics(path: Path) -> tuple[int, int]:
     steps = evaluations = 0
     if not path.exists():
         return 0, 0
-    for number, text in enumerate(read_text(path, LARGEST).splitlines(), start=1):
+    for number, text in enumerate(io.StringIO(read_text(path, LARGEST)), start=1):
         try:
             line = parse_json(text)
         except ValueError:

@@ -36,8 +36,8 @@ def errors(credit: dict[int, float], images: int) -> dict[str, float]:
     return {f"top{k}_error": 1 - total / images for k, total in credit.items()}
 
 
-LARGEST = 1 << 30
-"""Bytes of a log: some ten million steps."""
+LARGEST = 1 << 29
+"""Bytes of a log: some six million steps."""
 
 
 class Line(TypedDict):

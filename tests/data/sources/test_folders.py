@@ -64,18 +64,97 @@ def test_with_a_fraction_of_0_nothing_is_held_out(tmp_path: Path) -> None:
     assert source.splits["train"].count == len(keys(source, "train")) == 6
 
 
-def test_only_hidden_files_are_left_out(tmp_path: Path) -> None:
+LEFT_OUT = {
+    "hidden": (".DS_Store", "._000.jpg", ".hidden/x.jpg", ".ipynb_checkpoints/000.jpg"),
+    "system": ("Thumbs.db", "desktop.ini", "@eaDir/000.jpg", "__MACOSX/x.jpg", "lost+found/x", "$RECYCLE.BIN/x.jpg"),
+    "notes": ("notes.txt", "README", "readme.md", "labels.csv", "LICENSE", "boxes.json", "paper.pdf"),
+}
+
+
+def test_notes_hidden_and_system_files_are_left_out_and_counted(tmp_path: Path) -> None:
     miniature.folder(tmp_path, {"train/a": 2, "train/b": 2, "val/a": 1, "val/b": 1})
-    for name in (".DS_Store", "._000.jpg", ".hidden/x.jpg", "notes.txt", "no_suffix", "deeper/still/x.jpg"):
-        (tmp_path / "train/a" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "train/a" / name).write_bytes(b"?")
-    for folder in (".git", "__MACOSX"):
-        (tmp_path / "train" / folder).mkdir()
-    (tmp_path / "train" / "README").write_text("of no class")
+    taken = ("no_suffix", "deeper/still/x.jpg", "broken.png", "a.svg")
+    for name in (*taken, *(name for names in LEFT_OUT.values() for name in names)):
+        for folder in ("train/a", "train"):
+            if folder == "train/a" or name not in taken:
+                (tmp_path / folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (tmp_path / folder / name).write_bytes(b"?")
+    (tmp_path / "train/a/photo.txt").write_bytes(miniature.image())  # the content decides
+    (tmp_path / "train/a/notes.txt").write_text("BMW, GIF and other letters that begin images")
+    (tmp_path / "train/stray.jpg").write_bytes(miniature.image())
     source = open_source(tmp_path)
-    expected = {"000.jpg", "001.jpg", "notes.txt", "no_suffix", "deeper/still/x.jpg"}
+    expected = {"000.jpg", "001.jpg", "photo.txt", *taken}
     assert {k for k in keys(source, "train") if k.startswith("train/a/")} == {f"train/a/{n}" for n in expected}
     assert [each.wnid for each in source.classes] == ["a", "b"]
+    assert source.contents.left_out == {kind: 2 * len(names) for kind, names in LEFT_OUT.items()} | {"stray": 1}
+    assert source.contents.images == sum(split.count or 0 for split in source.splits.values())
+
+
+@pytest.mark.parametrize(
+    ("train", "validation"),
+    [
+        ("seg_train/seg_train", "seg_test/seg_test"),
+        ("training", "testing"),
+        ("Train", "TEST"),
+        ("Training_Set", "test_set/test_set"),
+        ("train-images", "Validation"),
+        ("train_data/deep/deeper", "val"),
+    ],
+)
+def test_the_folders_of_splits_have_many_names_and_may_lie_deeper(tmp_path: Path, train: str, validation: str) -> None:
+    images = {f"{folder}/{name}": 2 for folder in (train, validation) for name in ("a", "b")}
+    source = open_source(miniature.folder(tmp_path, images))
+    assert [each.wnid for each in source.classes] == ["a", "b"]
+    for split, folder in (("train", train), ("val", validation)):
+        assert keys(source, split) == {f"{folder}/{name}/00{n}.jpg" for name in ("a", "b") for n in range(2)}
+    assert source.remarks == ()
+
+
+def test_what_is_not_used_beside_the_splits_is_said(tmp_path: Path) -> None:
+    images = {f"{split}/{name}": 1 for split in ("seg_train/seg_train", "seg_test/seg_test") for name in "ab"}
+    source = open_source(miniature.folder(tmp_path / "intel", images | {"seg_pred": 3}))
+    assert source.remarks == (f"{tmp_path / 'intel' / 'seg_pred'} is left out: it has no labels",)
+    images = {f"{split}/{name}": 1 for split in ("train", "val", "test") for name in "ab"}
+    source = open_source(miniature.folder(tmp_path / "three", images))
+    (remark,) = source.remarks
+    assert remark == f"{tmp_path / 'three/test'} is left out: {tmp_path / 'three/val'} is the validation split"
+
+
+def test_two_folders_for_the_same_split_are_refused(tmp_path: Path) -> None:
+    images = {f"{split}/{name}": 1 for split in ("train", "training") for name in "ab"}
+    with pytest.raises(ValueError, match="stand for the same split, train, training: rename or merge"):
+        open_source(miniature.folder(tmp_path, images))
+
+
+COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS cannot tell such names apart")
+@pytest.mark.parametrize(
+    "images",
+    [
+        {f"train/{COMPOSED}": 1, "train/b": 1, f"val/{DECOMPOSED}": 1, "val/b": 1},
+        {COMPOSED: 2, DECOMPOSED: 2},
+    ],
+)
+def test_names_that_look_alike_say_so(tmp_path: Path, images: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"look alike .* \(Unicode NFC and NFD\): .*caf.*: rename") as caught:
+        open_source(miniature.folder(tmp_path, images))
+    assert r"caf\xe9" in str(caught.value) and r"cafe\u0301" in str(caught.value)
+
+
+def test_a_source_tells_whether_it_has_changed(tmp_path: Path) -> None:
+    miniature.folder(tmp_path, {"a": 3, "b": 3})
+    first = open_source(tmp_path).contents
+    assert open_source(tmp_path, 0.5, seed=3).contents == first
+    (tmp_path / "a" / "000.jpg").write_bytes(miniature.image(9, width=41))
+    second = open_source(tmp_path).contents
+    (tmp_path / "a" / "new.jpg").write_bytes(miniature.image(10))
+    third = open_source(tmp_path).contents
+    (tmp_path / "a" / "new.jpg").rename(tmp_path / "b" / "new.jpg")
+    fourth = open_source(tmp_path).contents
+    assert [each.images for each in (first, second, third, fourth)] == [6, 6, 7, 7]
+    assert len({each.sha256 for each in (first, second, third, fourth)}) == 4
 
 
 def test_an_empty_folder_is_a_class(tmp_path: Path) -> None:
@@ -120,7 +199,8 @@ def test_links_are_followed_without_endless_loops(tmp_path: Path) -> None:
 
 def test_a_pipe_does_not_block(tmp_path: Path) -> None:
     miniature.folder(tmp_path, {"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1})
-    os.mkfifo(tmp_path / "train/a/pipe.jpg")
+    for name in ("pipe.jpg", "pipe.txt"):
+        os.mkfifo(tmp_path / "train/a" / name)
     assert keys(open_source(tmp_path), "train") == {"train/a/000.jpg", "train/b/000.jpg"}
 
 

@@ -42,6 +42,17 @@ def test_kaggles_layout_needs_its_labels_but_not_its_names(tmp_path: Path) -> No
         open_source(tmp_path)
 
 
+@pytest.mark.parametrize("codec", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_labels_and_names_are_read_whatever_program_saved_them(tmp_path: Path, codec: str) -> None:
+    expected = open_source(miniature.kaggle(tmp_path))
+    labels, classes = labels_by_key(expected), expected.classes
+    for name in ("LOC_val_solution.csv", "LOC_synset_mapping.txt"):
+        text = (tmp_path / name).read_text()
+        (tmp_path / name).write_bytes(text.replace("\n", "\r\n").encode(codec))
+    source = open_source(tmp_path)
+    assert labels_by_key(source) == labels and source.classes == classes
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

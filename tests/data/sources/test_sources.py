@@ -12,13 +12,14 @@ from alexnet.data.classes import Class
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.sources import KINDS, known_layouts, open_source, read_bytes
 from alexnet.data.sources.held_out import ClassListing, split_classes
-from alexnet.data.sources.source import FileAt, LabelledImage, Source, SourceKind
+from alexnet.data.sources.source import Choices, FileAt, LabelledImage, Source, SourceKind
 from alexnet.data.sources.tar import TarAt
 from alexnet.data.store.reader import Store
 from alexnet.data.store.verify import verify_store
 
 BUILDERS: dict[str, Callable[[Path], Path]] = {
     "folder": lambda root: miniature.folder(root, {"train/a": 3, "train/b": 2, "val/a": 1, "val/b": 2}),
+    "annotated": miniature.annotated,
     "ilsvrc2012": miniature.ilsvrc2012,
     "kaggle": miniature.kaggle,
     "parquet": miniature.hub,
@@ -92,7 +93,7 @@ def detect_list(path: Path) -> Path | None:
     return path / "images.csv" if (path / "images.csv").is_file() else None
 
 
-def open_list(path: Path, table: Path, val_fraction: float | None, seed: int) -> Source:
+def open_list(path: Path, table: Path, choices: Choices) -> Source:
     rows = [line.split(",") for line in table.read_text().splitlines()]
     classes = tuple(Class(name, name) for name in sorted({name for _, name in rows}))
 
@@ -107,7 +108,7 @@ def open_list(path: Path, table: Path, val_fraction: float | None, seed: int) ->
     def counts() -> list[int]:
         return [sum(of == wnid for _, of in rows) for wnid, _ in classes]
 
-    return Source(LIST.name, path, classes, split_classes(listings, counts, val_fraction or 0.0, seed))
+    return Source(LIST.name, path, classes, split_classes(listings, counts, choices.val_fraction or 0.0, choices.seed))
 
 
 LIST = SourceKind("list", "images.csv with lines FILE,CLASS", detect=detect_list, open=open_list)

@@ -3,38 +3,55 @@
 from pathlib import Path
 
 from alexnet.data.image.bounds import LARGEST_IMAGE
-from alexnet.data.sources import folders, ilsvrc, kaggle, parquet
-from alexnet.data.sources.source import LabelledImage, Location, Source, SourceKind, Split
+from alexnet.data.sources import annotated, folders, ilsvrc, kaggle, parquet
+from alexnet.data.sources.source import Choices, LabelledImage, Location, Source, SourceKind, Split
 
-__all__ = ["KINDS", "LabelledImage", "Location", "Source", "SourceKind", "Split", "open_source", "read_bytes"]
+__all__ = [
+    "KINDS",
+    "LabelledImage",
+    "Location",
+    "Source",
+    "SourceKind",
+    "Split",
+    "open_source",
+    "read_bytes",
+]
 
-KINDS: tuple[SourceKind, ...] = (ilsvrc.KIND, kaggle.KIND, parquet.KIND, folders.KIND)
+KINDS: tuple[SourceKind, ...] = (ilsvrc.KIND, kaggle.KIND, parquet.KIND, annotated.KIND, folders.KIND)
 """The first kind that detects something at a path opens it."""
 
 
-def open_source(path: Path, val_fraction: float | None = None, seed: int = 0) -> Source:
+def open_source(
+    path: Path,
+    val_fraction: float | None = None,
+    seed: int = 0,
+    image_column: str | None = None,
+    label_column: str | None = None,
+) -> Source:
     """The images at `path`, of whatever kind they are.
 
     Where the source has no validation split, `val_fraction` of every class, drawn with `seed`, becomes one (0 for no
-    such split; None for the kind's default, 0.1 for folders). Raises ValueError with what is wrong with `path` and
-    what to do.
+    such split; None for the kind's default, 0.1 for folders). `image_column` and `label_column` choose the columns of a
+    table, which are found otherwise. Raises ValueError with what is wrong with `path` and what to do.
     """
     path = Path(path)
     if val_fraction is not None and not 0 <= val_fraction < 1:
         raise ValueError(f"the validation fraction must be at least 0 and below 1, not {val_fraction}")
     if not path.exists():
         raise ValueError(f"{path} does not exist")
-    source = _open(path, val_fraction, seed)
+    source = _open(path, Choices(val_fraction, seed, image_column, label_column))
     for name, split in source.splits.items():
         if next(iter(split), None) is None:
             raise ValueError(f"the {name} split of {path} holds no images")
     return source
 
 
-def _open(path: Path, val_fraction: float | None, seed: int) -> Source:
+def _open(path: Path, choices: Choices) -> Source:
     for kind in KINDS:
         if (found := kind.detect(path)) is not None:
-            return kind.open(path, found, val_fraction, seed)
+            if not kind.has_columns and (choices.image_column or choices.label_column):
+                raise ValueError(f"{path} has no columns ({kind.looks}): leave out --image-column and --label-column")
+            return kind.open(path, found, choices)
     if path.is_file():
         raise ValueError(f"{path} is a file, and images are read from a folder: unpack it, or give the folder it is in")
     raise ValueError(f"{path} holds no images in a known layout: expected one of: {known_layouts()}")

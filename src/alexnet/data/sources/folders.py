@@ -1,20 +1,30 @@
 """Folders of images: `train/<class>/*` with `val/<class>/*`, or one folder of class folders.
 
-The images of a class are all files below its folder, whatever they are called, except hidden ones (a name that starts
-with a dot). Links are followed, except one that leads back to a folder that contains it.
+The images of a class are all files below its folder that count (`walk.py`). The folders of the splits may have several
+names, and the class folders may lie one folder deeper (`seg_train/seg_train/<class>`).
 """
 
-import os
-from collections.abc import Iterator, Mapping
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 from alexnet.data.classes import Class, known_name
 from alexnet.data.sources.held_out import ClassListing, all_images, split_classes
 from alexnet.data.sources.names import some
-from alexnet.data.sources.source import FileAt, LabelledImage, Source, SourceKind, Split
+from alexnet.data.sources.source import Choices, Contents, FileAt, LabelledImage, Source, SourceKind, Split
+from alexnet.data.sources.walk import Survey, files_below, holds_images, look_alikes, subfolders, survey
 from alexnet.files.printable import printable
 
-VALIDATION_NAMES = ("val", "valid", "validation", "test")
+TRAIN_NAMES = ("train", "training")
+VALIDATION_NAMES = ("val", "valid", "validation", "test", "testing")
+"""The first one that is there is the validation split."""
+UNLABELLED_NAMES = ("test", "testing")
+"""These often have no labels; the other names promise some."""
+FILLERS = {"", "seg", "set", "data", "dataset", "images", "imgs", "split"}
+"""What names of splits have besides: `seg_train`, `training_set`, `train-images`."""
 
 
 def detect(path: Path) -> dict[str, Path] | None:
@@ -22,45 +32,42 @@ def detect(path: Path) -> dict[str, Path] | None:
     return (subfolders(path) or None) if path.is_dir() else None
 
 
-def subfolders(folder: Path) -> dict[str, Path]:
-    """The folders in a folder, sorted: name to path. Hidden ones and macOS's `__MACOSX` are left out.
-
-    ValueError for two whose names become the same text when they are escaped.
-    """
-    with os.scandir(folder) as entries:
-        found = [e.name for e in entries if not e.name.startswith(".") and e.name != "__MACOSX" and _is_folder(e)]
-    folders = {printable(name): folder / name for name in sorted(found, key=printable)}
-    if len(folders) < len(found):
-        twice = some(name for name in folders if sum(printable(other) == name for other in found) > 1)
-        raise ValueError(f"{folder} holds two folders that are both written {twice}: rename one of them")
-    return folders
-
-
-def open_folder(path: Path, inside: dict[str, Path], val_fraction: float | None, seed: int) -> Source:
-    """The folders `inside` a path: `train` and `val` (or a name like it) with class folders in them, or class folders.
+def open_folder(path: Path, inside: dict[str, Path], choices: Choices) -> Source:
+    """The folders `inside` a path: `train` and `val` (or names like them) with class folders in them, or class folders.
 
     Without a validation folder, `val_fraction` of every class (0.1 when None) is held out; with 0 there is no
     validation split.
     """
-    train, validation = _train_and_validation(path, inside)
+    train, validation, remarks = _train_and_validation(path, inside)
     folders = subfolders(train)
     classes = tuple(Class(name, known_name(name)) for name in folders)
     _check_classes(path, train, folders)
+    tree = Tree(path)
+    levels = [path, train]
+    others: dict[str, Path] = {}
     if validation is None:
-        fraction = 0.1 if val_fraction is None else val_fraction
         splits = split_classes(
-            lambda: _listings(path, classes, folders),
-            lambda: [_count(folder) for folder in folders.values()],
-            fraction,
-            seed,
+            lambda: tree.listings(classes, folders),
+            lambda: [tree.count(folder) for folder in folders.values()],
+            0.1 if choices.val_fraction is None else choices.val_fraction,
+            choices.seed,
         )
     else:
+        levels.append(validation)
         others = subfolders(validation)
         if not others:
             raise ValueError(f"{validation} holds no class folders: it needs one for every folder in {train}")
         _check_same(train, folders, validation, others)
-        splits = {"train": folder_split(path, classes, folders), "val": folder_split(path, classes, others)}
-    return Source(KIND.name, path, classes, splits, takes_every_file=True)
+        splits = {"train": tree.split(classes, folders), "val": tree.split(classes, others)}
+    return Source(
+        KIND.name,
+        path,
+        classes,
+        splits,
+        takes_every_file=True,
+        remarks=remarks,
+        find_contents=lambda: tree.contents([*folders.values(), *others.values()], levels),
+    )
 
 
 KIND = SourceKind(
@@ -68,81 +75,106 @@ KIND = SourceKind(
 )
 
 
-def folder_split(root: Path, classes: tuple[Class, ...], folders: Mapping[str, Path]) -> Split:
-    """All images of the class folders `folders` (wnid to folder). Their keys are paths below `root`."""
-    return Split(
-        lambda: all_images(_listings(root, classes, folders)), lambda: sum(_count(each) for each in folders.values())
-    )
+class Tree:
+    """Class folders below `root`. Each is walked once to count its images, and again whenever they are listed."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._survey = cache(survey)
+
+    def split(self, classes: tuple[Class, ...], folders: Mapping[str, Path]) -> Split:
+        """All images of the class folders `folders` (wnid to folder). Their keys are paths below the root."""
+        return Split(
+            lambda: all_images(self.listings(classes, folders)), lambda: sum(map(self.count, folders.values()))
+        )
+
+    def listings(self, classes: tuple[Class, ...], folders: Mapping[str, Path]) -> Iterator[ClassListing]:
+        """The images class by class."""
+        for label, (wnid, _) in enumerate(classes):
+            if (folder := folders.get(wnid)) is not None:
+
+                def image(name: str, folder: Path = folder, label: int = label) -> LabelledImage:
+                    key = f"{folder.relative_to(self.root).as_posix()}/{name}"
+                    return LabelledImage(printable(key), label, FileAt(f"{folder}/{name}"))
+
+                yield ClassListing(wnid, ((name,) for name in files_below(folder)), image)
+
+    def count(self, folder: Path) -> int:
+        """The images of a class folder."""
+        return self._survey(folder).images
+
+    def contents(self, folders: Iterable[Path], levels: Iterable[Path], others: Iterable[Survey] = ()) -> Contents:
+        """What the class folders hold, what was left out there and in the folders `levels` that hold them."""
+        left_out, digest, images = Counter[str](), hashlib.sha256(), 0
+        for level in dict.fromkeys(levels):
+            subfolders(level, left_out)
+        for folder in folders:
+            found = self._survey(folder)
+            digest.update(f"{printable(folder.relative_to(self.root).as_posix())}\0".encode() + found.digest)
+            images, left_out = images + found.images, left_out + found.left_out
+        for found in others:
+            digest.update(found.digest)
+            images, left_out = images + found.images, left_out + found.left_out
+        return Contents(images, digest.hexdigest(), dict(left_out))
 
 
-def _listings(root: Path, classes: tuple[Class, ...], folders: Mapping[str, Path]) -> Iterator[ClassListing]:
-    for label, (wnid, _) in enumerate(classes):
-        if (folder := folders.get(wnid)) is not None:
-
-            def image(name: str, folder: Path = folder, label: int = label) -> LabelledImage:
-                key = f"{folder.relative_to(root).as_posix()}/{name}"
-                return LabelledImage(printable(key), label, FileAt(f"{folder}/{name}"))
-
-            yield ClassListing(wnid, ((name,) for name in files_below(folder)), image)
+def role(name: str) -> str | None:
+    """The split that a folder's name stands for, one of `TRAIN_NAMES` or `VALIDATION_NAMES`; else None."""
+    words = [word for word in re.split(r"[\W_]+", name.casefold()) if word not in FILLERS]
+    return words[0] if len(words) == 1 and words[0] in TRAIN_NAMES + VALIDATION_NAMES else None
 
 
-def _count(folder: Path) -> int:
-    return sum(1 for _ in files_below(folder))
+def splits_inside(path: Path, inside: Mapping[str, Path]) -> dict[str, Path]:
+    """The folders of splits among the folders `inside` a path, by their role.
+
+    ValueError where two have the same role, and a training split is among all.
+    """
+    found: dict[str, Path] = {}
+    twice: dict[str, list[str]] = {}
+    for name, folder in inside.items():
+        if (split := role(name)) is not None:
+            split = TRAIN_NAMES[0] if split in TRAIN_NAMES else split
+            found.setdefault(split, folder)
+            twice.setdefault(split, []).append(name)
+    for names in twice.values():
+        if len(names) > 1 and TRAIN_NAMES[0] in found:
+            same = len({name.casefold() for name in names}) == 1
+            how = "differ only in capital letters" if same else "stand for the same split"
+            raise ValueError(f"{path} holds folders that {how}, {some(names)}: rename or merge them")
+    return found
 
 
-def files_below(folder: Path) -> Iterator[str]:
-    """All files below a folder that are not hidden, as paths relative to it, sorted folder by folder."""
-    above = {_identity(str(each)) for each in folder.absolute().parents}
-    yield from _walk(str(folder), "", above)
+def class_root(folder: Path) -> Path:
+    """The folder that holds the class folders: `folder`, or one in it where it holds nothing else."""
+    inside = subfolders(folder)
+    if len(inside) == 1 and not holds_images(folder):
+        (only,) = inside.values()
+        deeper = class_root(only)
+        if len(subfolders(deeper)) > 1:
+            return deeper
+    return folder
 
 
-def _walk(folder: str, prefix: str, above: set[tuple[int, int]]) -> Iterator[str]:
-    identity = _identity(folder)
-    if identity in above:
-        return
-    with os.scandir(folder) as entries:
-        visible = sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
-    for entry in visible:
-        if _is_folder(entry):
-            yield from _walk(entry.path, f"{prefix}{entry.name}/", above | {identity})
-        elif _is_file(entry):
-            yield prefix + entry.name
+def _train_and_validation(path: Path, inside: Mapping[str, Path]) -> tuple[Path, Path | None, tuple[str, ...]]:
+    """The folders of class folders: that of the training images and, if there is one, that of the validation images.
 
-
-def _identity(folder: str) -> tuple[int, int]:
-    status = os.stat(folder)
-    return status.st_dev, status.st_ino
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    """Files, and broken links, which are reported as unreadable images; no pipes, which would block their reader."""
-    try:
-        return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
-    except OSError:
-        return True
-
-
-def _train_and_validation(path: Path, inside: Mapping[str, Path]) -> tuple[Path, Path | None]:
-    """The folders of class folders: that of the training images and, if there is one, that of the validation images."""
-    found = {name.casefold(): folder for name, folder in inside.items()}
-    if "train" in found and len(found) < len(inside):
-        alike = some(str(name) for name in inside if sum(name.casefold() == other.casefold() for other in inside) > 1)
-        raise ValueError(f"{path} holds folders that differ only in capital letters, {alike}: rename or merge them")
-    train = found.get("train")
+    Also a sentence about what lies beside them and is not used.
+    """
+    found = splits_inside(path, inside)
+    train = found.get(TRAIN_NAMES[0])
     if train is None or not subfolders(train):
-        return path, None
+        return path, None, ()
+    validation = None
     for name in VALIDATION_NAMES:
-        # A test folder often has no labels; the other names promise some.
-        if name in found and (name != "test" or subfolders(found[name])):
-            return train, found[name]
-    return train, None
+        if validation is None and name in found and (name not in UNLABELLED_NAMES or subfolders(found[name])):
+            validation = found[name]
+    unused = {name: folder for name, folder in inside.items() if folder not in (train, validation)}
+    remarks = tuple(
+        f"{printable(str(folder))} is left out: "
+        + (f"{validation} is the validation split" if validation and subfolders(folder) else "it has no labels")
+        for folder in unused.values()
+    )
+    return class_root(train), validation and class_root(validation), remarks
 
 
 def _check_classes(path: Path, train: Path, folders: Mapping[str, Path]) -> None:
@@ -157,8 +189,10 @@ def _check_classes(path: Path, train: Path, folders: Mapping[str, Path]) -> None
     raise ValueError(f"{train} holds only one class folder, {next(iter(folders))}; at least two are needed{hint}")
 
 
-def _check_same(train: Path, folders: Mapping[str, Path], validation: Path, others: Mapping[str, Path]) -> None:
+def _check_same(train: Path, folders: dict[str, Path], validation: Path, others: dict[str, Path]) -> None:
     """ValueError unless the training and the validation folder have the same classes."""
+    if alike := look_alikes(folders, others):
+        raise ValueError(f"{train} and {validation} hold folders that look alike but are written {alike}: rename one")
     if unknown := others.keys() - folders.keys():
         raise ValueError(f"{validation} has classes that {train} does not have: {some(unknown)}")
     if missing := folders.keys() - others.keys():

@@ -11,7 +11,7 @@ from pathlib import Path
 from alexnet.data.classes import Class
 from alexnet.data.sources.devkit import read_devkit
 from alexnet.data.sources.held_out import ClassListing, split_classes
-from alexnet.data.sources.source import LabelledImage, Source, SourceKind, Split
+from alexnet.data.sources.source import Choices, LabelledImage, Source, SourceKind, Split, contents_of
 from alexnet.data.sources.tar import TarAt, check_end, members
 from alexnet.files.printable import printable
 
@@ -24,9 +24,9 @@ def detect(path: Path) -> set[str] | None:
     return found if len(found) == 3 or (found and not (path / "train").is_dir()) else None
 
 
-def open_ilsvrc(path: Path, found: set[str], val_fraction: float | None, seed: int) -> Source:
+def open_ilsvrc(path: Path, found: set[str], choices: Choices) -> Source:
     """The archives in `path`. That of the validation images may be missing where `val_fraction` is given."""
-    for name in (TRAIN, DEVKIT) if val_fraction is not None else (TRAIN, VAL, DEVKIT):
+    for name in (TRAIN, DEVKIT) if choices.val_fraction is not None else (TRAIN, VAL, DEVKIT):
         if name not in found:
             raise ValueError(f"{path} has no {name}: download it from image-net.org and put it there")
     synsets, truth = read_devkit(path / DEVKIT)
@@ -36,15 +36,18 @@ def open_ilsvrc(path: Path, found: set[str], val_fraction: float | None, seed: i
     splits = split_classes(
         lambda: _listings(path / TRAIN, archives, label_of),
         lambda: [each.train_images for each in synsets],
-        0.0 if VAL in found else val_fraction or 0.0,
-        seed,
+        0.0 if VAL in found else choices.val_fraction or 0.0,
+        choices.seed,
     )
     if VAL in found:
         check_end(path / VAL)
         label_of_number = {each.number: label for label, each in enumerate(synsets)}
         labels = [label_of_number[number] for number in truth]
         splits["val"] = Split(lambda: _val_images(path / VAL, labels), lambda: len(labels))
-    return Source(KIND.name, path, classes, splits)
+    images = sum(each.train_images for each in synsets) + (len(truth) if VAL in found else 0)
+    return Source(
+        KIND.name, path, classes, splits, find_contents=lambda: contents_of([path / name for name in found], images)
+    )
 
 
 KIND = SourceKind("ilsvrc2012", "the three ILSVRC2012 archives", detect=detect, open=open_ilsvrc)

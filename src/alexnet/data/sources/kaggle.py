@@ -5,14 +5,18 @@ of the classes; both are beside `ILSVRC`, or in any folder from there down to th
 """
 
 import csv
+import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from alexnet.data.classes import Class, known_name
-from alexnet.data.sources.folders import folder_split, subfolders
+from alexnet.data.sources.folders import Tree
 from alexnet.data.sources.names import some
-from alexnet.data.sources.source import FileAt, LabelledImage, Source, SourceKind, Split
+from alexnet.data.sources.source import Choices, Contents, FileAt, LabelledImage, Source, SourceKind, Split
+from alexnet.data.sources.walk import Survey, subfolders
 from alexnet.files.printable import printable
+from alexnet.files.text import read_text
 
 LABELS, NAMES = "LOC_val_solution.csv", "LOC_synset_mapping.txt"
 
@@ -27,7 +31,7 @@ def detect(path: Path) -> Path | None:
     return None
 
 
-def open_kaggle(path: Path, images: Path, _val_fraction: float | None, _seed: int) -> Source:
+def open_kaggle(path: Path, images: Path, _choices: Choices) -> Source:
     """The images below `images`, the folder `CLS-LOC`. There always is a validation split."""
     labels = _find(images, LABELS)
     if labels is None:
@@ -41,15 +45,19 @@ def open_kaggle(path: Path, images: Path, _val_fraction: float | None, _seed: in
     classes = tuple(Class(wnid, names[wnid]) for wnid in sorted(names))
     truth = _read_labels(labels, {wnid: label for label, (wnid, _) in enumerate(classes)})
 
+    tree = Tree(images)
+
     def val_images() -> Iterator[LabelledImage]:
         for name, label in truth:
             yield LabelledImage(f"val/{name}.JPEG", label, FileAt(str(images / "val" / f"{name}.JPEG")))
 
-    splits = {
-        "train": folder_split(images, classes, folders),
-        "val": Split(val_images, lambda: len(truth)),
-    }
-    return Source(KIND.name, path, classes, splits)
+    def contents() -> Contents:
+        digest = hashlib.sha256(repr(truth).encode()).digest()
+        levels = [images / "train"]
+        return tree.contents(folders.values(), levels, [Survey(len(truth), Counter(), digest)])
+
+    splits = {"train": tree.split(classes, folders), "val": Split(val_images, lambda: len(truth))}
+    return Source(KIND.name, path, classes, splits, find_contents=contents)
 
 
 KIND = SourceKind("kaggle", "Kaggle's ILSVRC folder", detect=detect, open=open_kaggle)
@@ -64,24 +72,30 @@ def _read_names(path: Path | None) -> dict[str, str]:
     """The names of the classes by wnid, from lines of a wnid, a space and words."""
     if path is None:
         return {}
-    lines = [line.split(" ", 1) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return {wnid: words[0].strip() if words else known_name(wnid) for wnid, *words in lines}
+    lines = [line.strip().split(" ", 1) for line in read_text(path).split("\n") if line.strip()]
+    return {wnid: printable(words[0].strip()) if words else known_name(wnid) for wnid, *words in lines}
 
 
 def _read_labels(path: Path, label_of: dict[str, int]) -> list[tuple[str, int]]:
     """Names, sorted, and labels of the validation images, from lines `name,wnid x1 y1 x2 y2 ...`."""
     found: dict[str, int] = {}
-    with open(path, newline="", encoding="utf-8") as file:
-        for number, row in enumerate(csv.reader(file), 1):
-            if not row or row[0] == "ImageId":
-                continue
-            wnid = row[1].split(" ", 1)[0] if len(row) > 1 else ""
-            if wnid not in label_of:
-                raise ValueError(f"{path}, line {number}: {wnid or 'nothing'!r} is not a class of the training folder")
-            name = printable(row[0])
-            if Path(name).name != name:
-                raise ValueError(f"{path}, line {number}: {name!r} is not the name of an image in the folder val")
-            if name in found:
-                raise ValueError(f"{path}, line {number}: {name} already has a label; delete one of the lines")
-            found[name] = label_of[wnid]
+    for number, row in enumerate(_rows(path), 1):
+        if not row or row[0].strip() == "ImageId":
+            continue
+        wnid = row[1].strip().split(" ", 1)[0] if len(row) > 1 else ""
+        if wnid not in label_of:
+            raise ValueError(f"{path}, line {number}: {wnid or 'nothing'!r:.80} is not a class of the training folder")
+        name = printable(row[0].strip())
+        if "/" in name or name in ("", ".", ".."):
+            raise ValueError(f"{path}, line {number}: {name!r:.80} is not the name of an image in the folder val")
+        if name in found:
+            raise ValueError(f"{path}, line {number}: {name} already has a label; delete one of the lines")
+        found[name] = label_of[wnid]
     return sorted(found.items())
+
+
+def _rows(path: Path) -> Iterator[list[str]]:
+    try:
+        yield from csv.reader(read_text(path).split("\n"))
+    except csv.Error as error:
+        raise ValueError(f"{path} is no table of comma-separated values ({error})") from None

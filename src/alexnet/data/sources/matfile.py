@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-LARGEST = 1 << 28
-"""Bytes of an unpacked variable; that of ILSVRC-2012 has a few million."""
+LARGEST = 1 << 25
+"""Bytes of all unpacked variables; those of ILSVRC-2012 have a few million."""
+MOST_RECORDS, MOST_FIELDS, MOST_DIMENSIONS = 1 << 16, 16, 8
+"""Of a struct array. ILSVRC-2012 has 1860 synsets with 8 fields; a record may take only 8 bytes a field in the file."""
 MATRIX, COMPRESSED = 14, 15  # data types of elements
 STRUCT, CHAR, NUMBERS = 2, 4, range(6, 16)  # array types of matrices
 NUMPY = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
@@ -30,15 +32,17 @@ def read_structs(content: bytes, variable: str) -> list[dict[str, Any]]:
     order = {b"IM": "<", b"MI": ">"}.get(content[126:128])
     if order is None or content[124:126] not in (b"\x00\x01", b"\x01\x00"):
         raise ValueError("it is not a MATLAB file of version 5")
+    unpacked = 0
     for kind, data in _elements(memoryview(content)[128:], order):
         if kind == COMPRESSED:
             unpacker = zlib.decompressobj()
             try:
-                whole = unpacker.decompress(data, LARGEST)
+                whole = unpacker.decompress(data, max(1, LARGEST - unpacked))
             except zlib.error as error:
                 raise ValueError(f"it cannot be unpacked: {error}") from None
             if not unpacker.eof:
                 raise ValueError("it is cut off, or too large")
+            unpacked += len(whole)
             kind, data = next(_elements(memoryview(whole), order), (0, memoryview(b"")))
         if kind == MATRIX:
             parts = _elements(data, order)
@@ -54,6 +58,8 @@ def _records(parts: Iterator[tuple[int, memoryview]], count: int, order: str) ->
     width = int(length[0]) if len(length) == 1 else 0
     if not 1 <= width <= len(names):
         raise ValueError("its fields have no names")
+    if count > MOST_RECORDS or len(names) > MOST_FIELDS * width:
+        raise ValueError(f"it has more than {MOST_RECORDS:,} records or {MOST_FIELDS} fields")
     fields = [names[at : at + width].split(b"\0")[0].decode("latin-1") for at in range(0, len(names), width)]
     for _ in range(count):
         yield {field: _value(*_next(parts), order) for field in fields}
@@ -81,7 +87,7 @@ def _value(kind: int, data: memoryview, order: str) -> Any:
 def _head(parts: Iterator[tuple[int, memoryview]], order: str) -> tuple[int, list[int], str]:
     """The array type, the shape and the name of a matrix."""
     flags, shape = _numbers(*_next(parts), order), _numbers(*_next(parts), order)
-    if not len(flags) or not len(shape) or shape.min() < 0:
+    if not len(flags) or not 0 < len(shape) <= MOST_DIMENSIONS or shape.min() < 0:
         raise ValueError("a matrix has no shape")
     return int(flags[0]) & 0xFF, [int(side) for side in shape], bytes(_next(parts)[1]).decode("latin-1")
 

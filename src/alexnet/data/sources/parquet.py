@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from alexnet.data.classes import Class, ilsvrc2012, known_name
 from alexnet.data.sources.held_out import held_out_count
 from alexnet.data.sources.parquet_file import ParquetAt, batches, count_rows, open_file, values
-from alexnet.data.sources.source import LabelledImage, Source, SourceKind, Split
+from alexnet.data.sources.source import Choices, LabelledImage, Source, SourceKind, Split
 from alexnet.files.printable import printable
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def detect(path: Path) -> dict[str, list[Path]] | None:
     return None
 
 
-def open_parquet(path: Path, files: dict[str, list[Path]], val_fraction: float | None, seed: int) -> Source:
+def open_parquet(path: Path, files: dict[str, list[Path]], choices: Choices) -> Source:
+    val_fraction, seed = choices.val_fraction, choices.seed
     """The splits that `detect` found. Where none of them is validation, `val_fraction` must be given."""
     if "train" not in files:
         raise ValueError(f"{path} holds {files[min(files)][0].name} but no train-*.parquet: put these there too")

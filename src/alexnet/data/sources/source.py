@@ -3,14 +3,16 @@
 A source lists keys, labels and locations. The bytes are read later, by whoever needs them, in any process.
 """
 
+import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from alexnet.data.classes import Class
+from alexnet.files.regular import open_regular
 
 Found = TypeVar("Found")
 
@@ -32,7 +34,7 @@ class FileAt(NamedTuple):
     path: str
 
     def read(self, limit: int) -> bytes:
-        with open(self.path, "rb") as file:
+        with open_regular(self.path) as file:
             # Python allocates all that is asked for, and allocating 256 MiB takes longer than reading an image.
             return file.read(min(os.fstat(file.fileno()).st_size + 1, limit))
 
@@ -64,6 +66,16 @@ class Split:
         return self.count_images()
 
 
+class Contents(NamedTuple):
+    """What a source holds as a whole: to notice later that it has changed, and to say what was left out."""
+
+    images: int
+    sha256: str
+    """Of what distinguishes this content from another: names and lengths of images, or of archives."""
+    left_out: dict[str, int]
+    """How many files are no images: `hidden`, `system`, `notes`, and `stray` ones that belong to no class."""
+
+
 @dataclass(frozen=True)
 class Source:
     """Labelled images: classes sorted by wnid, a split "train" and, if there is one, a split "val"."""
@@ -75,6 +87,43 @@ class Source:
     splits: dict[str, Split]
     takes_every_file: bool = False
     """Whether every file below `path` counts as an image, so that no store may be written there."""
+    remarks: tuple[str, ...] = ()
+    """Sentences about what is there and is not used, such as a test split without labels."""
+    find_contents: Callable[[], Contents] | None = None
+    """Looks at all that is there; None where listing the splits does."""
+
+    @cached_property
+    def contents(self) -> Contents:
+        """What the source holds. The first call looks at every name."""
+        if self.find_contents is not None:
+            return self.find_contents()
+        images, digest = 0, hashlib.sha256()
+        for name, split in self.splits.items():
+            for key, label, _ in split:
+                images += 1
+                digest.update(f"{name}\0{key}\0{self.classes[label].wnid}\n".encode())
+        return Contents(images, digest.hexdigest(), {})
+
+
+def contents_of(files: Iterable[Path], images: int) -> Contents:
+    """The contents of archives or tables that hold `images`: their names and lengths stand for them."""
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(f"{file.name}\0{file.stat().st_size}\n".encode("utf-8", "backslashreplace"))
+    return Contents(images, digest.hexdigest(), {})
+
+
+class Choices(NamedTuple):
+    """What the user chose about a source."""
+
+    val_fraction: float | None = None
+    """Where there is no validation split: the fraction of every class that becomes one; None for the kind's default."""
+    seed: int = 0
+    """Seed of the choice of these images."""
+    image_column: str | None = None
+    """Of a table: the column of the images; None to find it."""
+    label_column: str | None = None
+    """Of a table: the column of the labels; None to find it."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +135,10 @@ class SourceKind(Generic[Found]):
     """What it looks like, for messages and the help text."""
     detect: Callable[[Path], Found | None]
     """What of this kind is at a path; None for nothing. Quick: it looks at names, not at images."""
-    open: Callable[[Path, Found, float | None, int], Source]
-    """Opens what `detect` found at a path. The last two arguments are `val_fraction` and `seed` of `open_source`.
+    open: Callable[[Path, Found, Choices], Source]
+    """Opens what `detect` found at a path.
 
     Raises ValueError, naming the file and what to do about it.
     """
+    has_columns: bool = False
+    """Whether the columns of `Choices` mean something."""

@@ -1,0 +1,44 @@
+"""What reading an untrusted file may cost: `MOST_BYTES` of memory and `MOST_SECONDS`."""
+
+import json
+import subprocess
+import sys
+from typing import NamedTuple
+
+MOST_BYTES, MOST_SECONDS = 2 << 30, 10.0
+
+_SCRIPT = """
+import json, resource, sys, time
+sys.setrecursionlimit(1000)
+def most():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+{imports}
+before, began, outcome = most(), time.monotonic(), "read"
+try:
+    {call}
+except ValueError as error:
+    outcome = str(error)
+print(json.dumps([outcome, time.monotonic() - began, most() - before]))
+"""
+
+
+class Cost(NamedTuple):
+    """What a call took."""
+
+    outcome: str
+    """`read`, or the text of the ValueError."""
+    seconds: float
+    bytes: int
+    """Memory beyond what the process had before the call, at most."""
+
+    @property
+    def is_bounded(self) -> bool:
+        return self.bytes < MOST_BYTES and self.seconds < MOST_SECONDS
+
+
+def cost(imports: str, call: str) -> Cost:
+    """Run `call` after `imports` in a process of its own."""
+    script = _SCRIPT.format(imports=imports, call=call)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return Cost(*json.loads(done.stdout))

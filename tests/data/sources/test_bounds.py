@@ -1,0 +1,179 @@
+"""Small files of strangers cost little: at most 2 GiB of memory and ten seconds. Each reader is tried at its bound."""
+
+import gzip
+import io
+import struct
+import tarfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from bounds import Cost, cost
+
+from alexnet.data.sources import devkit, matfile, tar
+from alexnet.data.sources.devkit import META, TRUTH
+
+
+def element(kind: int, data: bytes) -> bytes:
+    return struct.pack("<II", kind, len(data)) + data + bytes(-len(data) % 8)
+
+
+def structs(count: int, fields: int = 1, dimensions: int = 1) -> bytes:
+    """A meta.mat that declares `count` empty records."""
+    names = b"".join(bytes([97 + i, 0]) for i in range(fields))
+    shape = struct.pack(f"<{dimensions + 1}i", count, *[1] * dimensions)
+    body = element(6, struct.pack("<II", 2, 0)) + element(5, shape) + element(1, b"synsets")
+    body += element(5, struct.pack("<i", 2)) + element(1, names) + struct.pack("<II", 14, 0) * (count * fields)
+    return mat(struct.pack("<II", 14, len(body)) + body)
+
+
+def numbers(length: int) -> bytes:
+    """A meta.mat with one record that holds `length` bytes of numbers."""
+    value = element(6, struct.pack("<II", 9, 0)) + element(5, struct.pack("<ii", 1, length)) + element(1, b"")
+    value = element(14, value + element(4, bytes(range(1, 201)) * (length // 200)))
+    body = element(6, struct.pack("<II", 2, 0)) + element(5, struct.pack("<ii", 1, 1)) + element(1, b"synsets")
+    body += element(5, struct.pack("<i", 2)) + element(1, b"a\0") + value
+    return mat(struct.pack("<II", 14, len(body)) + body)
+
+
+def mat(variable: bytes, times: int = 1) -> bytes:
+    """A meta.mat that holds a variable so many times."""
+    packed = zlib.compress(variable, 9)
+    return b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM" + (struct.pack("<II", 15, len(packed)) + packed) * times
+
+
+def kit(meta: bytes = b"x", truth: bytes = b"1\n", before: bytes = b"") -> bytes:
+    """A development kit; `before` are raw blocks at the start of its tar."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, content in ((META, meta), (TRUTH, truth)):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return gzip.compress(before + buffer.getvalue(), 1)
+
+
+def header(name: str, kind: bytes, size: int) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.type, member.size = kind, size
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+def padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % tarfile.BLOCKSIZE)
+
+
+def cost_of_devkit(tmp_path: Path, content: bytes) -> Cost:
+    (tmp_path / "kit.tar.gz").write_bytes(content)
+    imports = "from pathlib import Path\nimport numpy\nfrom alexnet.data.sources.devkit import read_devkit"
+    return cost(imports, f"read_devkit(Path({str(tmp_path / 'kit.tar.gz')!r}))")
+
+
+RECORDS, FIELDS = matfile.MOST_RECORDS, matfile.MOST_FIELDS
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (lambda: kit(structs(RECORDS, FIELDS)), "it has no field 'num_children'"),  # at the bound
+        (lambda: kit(structs(RECORDS + 1)), "more than 65,536 records or 16 fields"),
+        (lambda: kit(structs(1, FIELDS + 1)), "more than 65,536 records or 16 fields"),
+        (lambda: kit(structs(2, 1, 2000)), "a matrix has no shape"),
+        (lambda: kit(structs(4_100_000)), "more than 65,536 records"),
+        (lambda: kit(numbers(matfile.LARGEST - 1000)), "cannot be understood"),  # at the bound
+        (lambda: kit(mat(bytes(matfile.LARGEST + 1))), "too large"),
+        (lambda: kit(mat(bytes(matfile.LARGEST // 3), times=400)), "too large"),
+        (lambda: kit(bytes(devkit.LARGEST)), "unpacks to more than 64 MiB"),
+        (lambda: kit(bytes(devkit.LARGEST - 20_000)), "not a MATLAB file"),  # at the bound
+        (lambda: kit(structs(3), b"12\n" * (devkit.LARGEST_TRUTH // 3)), "cannot be understood"),  # at the bound
+        (lambda: kit(structs(3), b"12\n" * (devkit.LARGEST_TRUTH // 2)), "more than 4 MiB"),
+        (lambda: kit(before=header("x", b"x", 1 << 32)), "damaged or cut off"),
+        (lambda: kit(before=long_pax(1 << 20)), "a header of more than 256 KiB"),
+        (lambda: gzip.compress(header("x", b"x", 1 << 32) + bytes(1 << 27), 1), "unpacks to more than 64 MiB"),
+    ],
+)
+def test_a_small_development_kit_costs_little(tmp_path: Path, content: Callable[[], bytes], reason: str) -> None:
+    found = cost_of_devkit(tmp_path, content())
+    assert reason in found.outcome and "\n" not in found.outcome
+    assert found.is_bounded, found
+
+
+def long_pax(size: int) -> bytes:
+    record = b"%d comment=" % size
+    return header("x", b"x", size) + padded(record + b"x" * (size - len(record) - 1) + b"\n")
+
+
+def sparse(entries: int) -> bytes:
+    """A file with a map of holes of pax, version 1.0, in its content."""
+    records = b"22 GNU.sparse.major=1\n" + b"22 GNU.sparse.minor=0\n" + b"20 GNU.sparse.name=x\n"
+    content = padded(b"%d\n" % entries + b"0\n0\n" * entries)
+    return header("p", b"x", len(records)) + padded(records) + header("x", b"0", len(content)) + content
+
+
+@pytest.mark.parametrize(
+    ("blocks", "reason"),
+    [
+        (lambda: long_pax(tar.MOST_HEADER - 3 * 512), "read"),  # at the bound
+        (lambda: long_pax(tar.MOST_HEADER), "a header of more than 256 KiB"),
+        (lambda: header("x", b"L", 1 << 22) + bytes(1 << 22), "a header of more than 256 KiB"),
+        (lambda: header("x", b"K", 1 << 22) + bytes(1 << 22), "a header of more than 256 KiB"),
+        (lambda: header("x", b"g", 1 << 22) + bytes(1 << 22), "a header of more than 256 KiB"),
+        (lambda: header("x", b"L", 1 << 33), "damaged or cut off"),
+        (lambda: sparse(20), "a file with holes: pack it without --sparse"),
+        (lambda: sparse(1 << 24), "a header of more than 256 KiB"),
+        (lambda: header("x", b"S", 0), "a file with holes"),
+        (lambda: (header("x", b"L", 2) + padded(b"y\0")) * 100_000, "256 KiB|headers are nested"),
+        (lambda: (header("x", b"x", 12) + padded(b"12 comment=\n")) * 100_000, "256 KiB|headers are nested"),
+    ],
+)
+def test_the_headers_of_a_tar_cost_little(tmp_path: Path, blocks: Callable[[], bytes], reason: str) -> None:
+    file = tmp_path / "images.tar"
+    file.write_bytes(blocks() + header("last.jpg", b"0", 3) + padded(b"abc") + bytes(2 * tarfile.BLOCKSIZE))
+    imports = "from pathlib import Path\nfrom alexnet.data.sources.tar import members"
+    found = cost(imports, f"for _ in members(Path({str(file)!r})): pass")
+    assert any(each in found.outcome for each in reason.split("|")), found.outcome
+    assert found.is_bounded and found.bytes < 200 << 20, found
+
+
+def test_many_global_headers_do_not_add_up(tmp_path: Path) -> None:
+    def member(number: int) -> bytes:
+        records = b"".join(b"%d k%06d_%03d=%s\n" % (100, number, i, b"v" * 83) for i in range(100))
+        assert len(records) == 100 * 100
+        return header("g", b"g", len(records)) + padded(records) + header(f"{number}.jpg", b"0", 0)
+
+    file = tmp_path / "images.tar"
+    file.write_bytes(b"".join(map(member, range(3000))) + bytes(2 * tarfile.BLOCKSIZE))
+    imports = "from pathlib import Path\nfrom alexnet.data.sources.tar import members"
+    found = cost(imports, f"assert sum(1 for _ in members(Path({str(file)!r}))) == 3000")
+    assert found.outcome == "read" and found.is_bounded and found.bytes < 20 << 20, found
+
+
+@pytest.mark.parametrize("name", ["config.json", "classes.json", "store.json"])
+@pytest.mark.parametrize(
+    "content", ["[" * 200_000, '{"a":' * 200_000, "[" + "{}," * ((1 << 25) // 3 - 2) + "0]", '"' + "\\" * (1 << 24)]
+)
+def test_json_costs_little(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    assert len(content) <= 1 << 25
+    readers = {
+        "config.json": ("from alexnet.config import load_config as read", tmp_path / name),
+        "classes.json": ("from alexnet.data.classes import read_classes as read", tmp_path / name),
+        "store.json": ("from alexnet.data.store.info import read_info as read", tmp_path),
+    }
+    imports, path = readers[name]
+    found = cost(f"from pathlib import Path\n{imports}", f"read(Path({str(path)!r}))")
+    assert name in found.outcome and "\n" not in found.outcome
+    assert found.is_bounded, found
+
+
+def test_text_of_the_longest_length_costs_little(tmp_path: Path) -> None:
+    for folder in ("train/a", "train/b", "val/images"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "val/val_annotations.txt").write_bytes(b"ab\n" * ((1 << 24) // 3))
+    imports = "from pathlib import Path\nfrom alexnet.data.sources import open_source"
+    found = cost(imports, f"open_source(Path({str(tmp_path)!r}))")
+    assert "line 1: 'nothing' is not a class" in found.outcome and found.is_bounded, found
+    (tmp_path / "val/val_annotations.txt").write_text("".join(f"{n:x}\ta\n" for n in range(1_800_000)))
+    found = cost(imports, f"open_source(Path({str(tmp_path)!r}))")
+    assert "the train split" in found.outcome and found.is_bounded, found
