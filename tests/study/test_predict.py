@@ -56,8 +56,12 @@ def test_a_file_that_is_no_image_is_named(run: Path, tmp_path: Path) -> None:
         predict(run, [text], device="cpu")
     with pytest.raises(ValueError, match=r"dog\.jpg does not exist"):
         predict(run, [tmp_path / "dog.jpg"], device="cpu")
-    with pytest.raises(ValueError, match="holds no"):
+    with pytest.raises(ValueError, match=r"cat\.jpg"):
         predict(run, [tmp_path], device="cpu")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "notes.txt").write_text("not an image")
+    with pytest.raises(ValueError, match="folder holds no images"):
+        predict(run, [tmp_path / "folder"], device="cpu")
     with pytest.raises(ValueError, match="views is 2"):
         predict(run, [text], views=2, device="cpu")
 
