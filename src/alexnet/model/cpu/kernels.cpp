@@ -36,39 +36,40 @@ void each(void (*work)(void *, int64_t), void *what, int64_t count, int threads)
 #define BOTH(NAME) FLOAT32(NAME), BFLOAT16(NAME)
 
 extern "C" const Export *alexnet_exports() {
-    static const Export all[] = {exported("instruction_set", instruction_set),
+    static const Export all[] = {
 #ifdef _OPENMP
-                                 exported("each", each),
+        exported("each", each),
 #endif
 #ifdef ALEXNET_FMA
-                                 FLOAT32(conv1_gradient),
-                                 FLOAT32(conv_gradient),
-                                 FLOAT32(linear_gradient_input),
-                                 FLOAT32(linear_gradient_weight),
-                                 FLOAT32(linear_update),
+        FLOAT32(conv1_gradient),
+        FLOAT32(conv_gradient),
+        FLOAT32(linear_gradient_input),
+        FLOAT32(linear_gradient_weight),
+        FLOAT32(linear_update),
 #endif
 #ifdef ALEXNET_PAIRS
-                                 exported("conv1_bfloat16", conv1),
-                                 exported("linear_bfloat16", linear),
-                                 BFLOAT16(conv1_gradient),
-                                 BFLOAT16(conv_gradient),
-                                 BFLOAT16(linear_gradient_input),
-                                 BFLOAT16(linear_gradient_weight),
-                                 BFLOAT16(linear_update),
+        exported("conv1_bfloat16", conv1),
+        exported("linear_bfloat16", linear),
+        BFLOAT16(conv1_gradient),
+        BFLOAT16(conv_gradient),
+        BFLOAT16(linear_gradient_input),
+        BFLOAT16(linear_gradient_weight),
+        BFLOAT16(linear_update),
 #endif
-                                 BOTH(lrn),
-                                 BOTH(lrn_gradient),
-                                 BOTH(pool),
-                                 BOTH(pool_gradient),
-                                 BOTH(stage),
-                                 BOTH(stage_gradient),
-                                 BOTH(spatial_norm),
-                                 BOTH(spatial_norm_gradient),
-                                 BOTH(remove_mean),
-                                 BOTH(momentum_update),
-                                 exported("space_to_depth_float32", space_to_depth<float, float>),
-                                 exported("space_to_depth_bfloat16", space_to_depth<bfloat16, bfloat16>),
-                                 exported("space_to_depth_from_float32_bfloat16", space_to_depth<float, bfloat16>),
-                                 {}};
+        BOTH(lrn),
+        BOTH(lrn_gradient),
+        BOTH(pool),
+        BOTH(pool_gradient),
+        BOTH(stage),
+        BOTH(stage_gradient),
+        BOTH(spatial_norm),
+        BOTH(spatial_norm_gradient),
+        BOTH(remove_mean),
+        BOTH(momentum_update),
+        exported("space_to_depth_float32", space_to_depth<float, float>),
+        exported("space_to_depth_bfloat16", space_to_depth<bfloat16, bfloat16>),
+        exported("space_to_depth_from_float32_bfloat16", space_to_depth<float, bfloat16>),
+        exported("instruction_set", instruction_set),
+        {}};
     return all;
 }
