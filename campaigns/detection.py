@@ -118,7 +118,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Noticed], str]] = {
     "flipped byte, training": (flipped_byte_in_training, rf"{SHARD}, row \d+, .*checksum"),
     "flipped byte, verify": (flipped_byte_in_verify, f"{SHARD} .*checksum"),
     "missing shard": (missing_shard, f"{SHARD} is missing"),
-    "damaged checkpoint": (damaged_checkpoint, "weights.safetensors cannot be read"),
+    "damaged checkpoint": (damaged_checkpoint, "weights.safetensors cannot be used"),
 }
 """What makes and awaits each fault, and what must be said about it: a pattern, whose group is the step."""
 

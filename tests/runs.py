@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -9,6 +10,7 @@ from safetensors.torch import load_file
 from alexnet.data.loader import TrainingBatch
 from alexnet.files.checksums import checksum
 from alexnet.training import checkpoint
+from alexnet.training.checkpoint_file import State
 from alexnet.training.metrics import read_lines
 from alexnet.training.state import Setup, TrainState
 from alexnet.training.step import StepMetrics, train_step
@@ -26,6 +28,14 @@ def assert_same_run(ours: Path, theirs: Path) -> None:
         assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
     assert read_lines(ours / "metrics.jsonl") == read_lines(theirs / "metrics.jsonl")
     assert checkpoint.find(ours, "last").state() == checkpoint.find(theirs, "last").state()
+
+
+def state_of(step: int, best_step: int | None = None, **more: Any) -> State:
+    """What `state.json` holds at `step`, of a run without a `run.json`."""
+    schedule = {"drops": 0, "best": None, "waited": 0, "finished": False}
+    belongs = {"store": "", "run": "", "settings": {}}
+    known = {"step": step, "epoch": float(step), "best_step": best_step, "top1_error": None, "top5_error": None}
+    return known | {"schedule": schedule} | belongs | more  # type: ignore[return-value]
 
 
 def steps_of(run: Path) -> list[dict]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from runs import state_of
 
 from alexnet.config import NetworkConfig, TrainConfig, save_config
 from alexnet.data.classes import known_name
@@ -16,6 +17,7 @@ from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store.reader import Store
 from alexnet.model.network import AlexNet
 from alexnet.training import checkpoint
+from alexnet.training.run_folder import fixed_settings
 
 WNIDS = ("n01440764", "n02102040", "n02979186", "n03000684", "n03394916", "n03888257")
 SIZE, CROP = 56, 51
@@ -96,7 +98,8 @@ def write_run(store: Path) -> WriteRun:
         ]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         velocity = {name: torch.zeros_like(w) for name, w in net.named_parameters()}
-        checkpoint.save(folder, 6, net.state_dict(), velocity, {"step": 6, "epoch": 2.0, "best_step": 6})
+        state = state_of(6, 6, epoch=2.0, settings=fixed_settings(config))
+        checkpoint.save(folder, 6, net.state_dict(), velocity, state)
         return folder
 
     return write

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from rich.console import Console
+from runs import state_of
 
 from alexnet.data.store.reader import Store
 from alexnet.study import similar as study
@@ -16,6 +17,7 @@ from alexnet.study.activations import activations
 from alexnet.study.similar import similar
 from alexnet.study.trained import load
 from alexnet.training import checkpoint
+from alexnet.training.run_folder import fixed_settings
 
 
 def test_an_image_of_the_store_is_nearest_to_itself(own_run: Path, store: Path, tmp_path: Path) -> None:
@@ -104,6 +106,6 @@ def test_distances_that_are_all_0_are_reported(own_run: Path, source: Path, stor
     for name in ("fc7.weight", "fc7.bias"):
         net.get_parameter(name).data.fill_(-1 if name.endswith("bias") else 0)
     velocity = {name: torch.zeros_like(w) for name, w in net.named_parameters()}
-    checkpoint.save(own_run, 7, net.state_dict(), velocity, {"step": 7, "epoch": 2.0, "best_step": 7})
+    checkpoint.save(own_run, 7, net.state_dict(), velocity, state_of(7, 7, settings=fixed_settings(net.config)))
     result = similar(own_run, [source / "val" / "n03000684"], store, device="cpu")
     assert len(result["warnings"]) == 1 and "all distances are 0: relu7" in result["warnings"][0]

@@ -42,7 +42,7 @@ def spoil_shape(run: Path) -> str:
     velocity = load_file(file)
     velocity["fc6.bias"] = velocity["fc6.bias"][1:].clone()
     replace(velocity, file)
-    return "velocity.safetensors: fc6.bias is"
+    return "velocity.safetensors cannot be used (fc6.bias is float32"
 
 
 def lose_layer(run: Path) -> str:
@@ -50,13 +50,13 @@ def lose_layer(run: Path) -> str:
     weights = load_file(file)
     del weights["fc8.bias"]
     replace(weights, file)
-    return "has no fc8.bias"
+    return "weights.safetensors cannot be used (fc8.bias is missing)"
 
 
 def truncate_weights(run: Path) -> str:
     tensors(run).write_bytes(tensors(run).read_bytes()[:-5])
     write_checksums(tensors(run).parent)
-    return "weights.safetensors cannot be read"
+    return "weights.safetensors cannot be used"
 
 
 def flip_a_bit_of_a_weight(run: Path) -> str:
@@ -64,7 +64,7 @@ def flip_a_bit_of_a_weight(run: Path) -> str:
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(data)
-    return "weights.safetensors cannot be read (its checksum is not the one"
+    return "weights.safetensors cannot be used (its checksum is not the one"
 
 
 def truncate_metrics(run: Path) -> str:
@@ -103,7 +103,7 @@ def lose_mean(run: Path) -> str:
 
 def spoil_state(run: Path) -> str:
     (tensors(run).parent / "state.json").write_text("{")
-    return "state.json cannot be read"
+    return "state.json cannot be used"
 
 
 def lose_checkpoints(run: Path) -> str:

@@ -1,6 +1,7 @@
 """Checkpoints: what is written is read, the best and the last two are kept, an incomplete one does not count."""
 
 import errno
+import json
 import os
 import shutil
 import subprocess
@@ -10,13 +11,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from runs import state_of, write_checksums
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from alexnet.config import CheckpointConfig
 from alexnet.files import durable
-from alexnet.training import checkpoint
+from alexnet.training import checkpoint, identity
 
 
 def network(seed: int = 0) -> nn.Module:
@@ -27,7 +29,7 @@ def network(seed: int = 0) -> nn.Module:
 def save(run, step, best=None, seed=0):
     saved = network(seed)
     velocity = {name: torch.full_like(w, step) for name, w in saved.named_parameters()}
-    return checkpoint.save(run, step, saved.state_dict(), velocity, {"best_step": best, "step": step})
+    return checkpoint.save(run, step, saved.state_dict(), velocity, state_of(step, best))
 
 
 def test_what_is_saved_comes_back(tmp_path):
@@ -38,7 +40,7 @@ def test_what_is_saved_comes_back(tmp_path):
         assert torch.equal(ours, theirs)
     assert set(written.velocity()) == {"0.weight", "0.bias", "1.weight", "1.bias"}
     assert all((v == 7).all() for v in written.velocity().values())
-    assert written.state() == {"best_step": None, "step": 7}
+    assert written.state() == state_of(7)
 
 
 def test_the_weights_are_plain_safetensors(tmp_path):
@@ -145,6 +147,107 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
+def change_state(folder: Path, **values: object) -> None:
+    """Change values in the state, with checksums that fit."""
+    file = folder / "state.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+    write_checksums(folder)
+
+
+def change_tensor(folder: Path, name: str, change: Callable[[torch.Tensor], torch.Tensor | None]) -> None:
+    """Change, or remove, the tensor 1.weight in a file, with checksums that fit."""
+    tensors = load_file(folder / name)
+    changed = change(tensors.pop("1.weight"))
+    save_file(tensors if changed is None else tensors | {"1.weight": changed}, folder / name)
+    write_checksums(folder)
+
+
+def remove_key(folder: Path, key: str) -> None:
+    file = folder / "state.json"
+    file.write_text(json.dumps({k: value for k, value in json.loads(file.read_text()).items() if k != key}))
+    write_checksums(folder)
+
+
+WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
+    "of another step": (lambda folder: change_state(folder, step=2), "state.json cannot be used (it is of step 2"),
+    "a text for a number": (lambda folder: change_state(folder, step="3"), "step is '3', not a number"),
+    "a text for the schedule": (lambda folder: change_state(folder, schedule="plateau"), "schedule is not an object"),
+    "a text within the schedule": (
+        lambda folder: change_state(folder, schedule={"drops": "1", "best": None, "waited": 0, "finished": False}),
+        "schedule drops is '1', not a number",
+    ),
+    "a best step in the future": (lambda folder: change_state(folder, best_step=4), "its best_step is 4"),
+    "of another run": (lambda folder: change_state(folder, run="other"), "it is of another run"),
+    "a list": (lambda folder: [(folder / "state.json").write_text("[3]"), write_checksums(folder)], "not an object"),
+    **{
+        f"no {key}": (lambda folder, key=key: remove_key(folder, key), f"{key} is missing")
+        for key in ("step", "epoch", "best_step", "schedule", "store", "run", "settings")
+    },
+    "weights of NaN": (
+        lambda folder: change_tensor(folder, "weights.safetensors", lambda w: w * torch.nan),
+        "weights.safetensors cannot be used (1.weight is not finite)",
+    ),
+    "an infinite velocity": (
+        lambda folder: change_tensor(folder, "velocity.safetensors", lambda w: w / 0),
+        "velocity.safetensors cannot be used (1.weight is not finite)",
+    ),
+    "bfloat16 weights": (
+        lambda folder: change_tensor(folder, "weights.safetensors", lambda w: w.bfloat16()),
+        "1.weight is bfloat16 [2, 4], not float32",
+    ),
+    "float64 velocity": (
+        lambda folder: change_tensor(folder, "velocity.safetensors", lambda w: w.double()),
+        "1.weight is float64 [2, 4], and in weights.safetensors float32 [2, 4]",
+    ),
+    "velocity of another shape": (
+        lambda folder: change_tensor(folder, "velocity.safetensors", lambda w: w.t().contiguous()),
+        "1.weight is float32 [4, 2], and in weights.safetensors float32 [2, 4]",
+    ),
+    "no velocity of a parameter": (
+        lambda folder: change_tensor(folder, "velocity.safetensors", lambda w: None),
+        "velocity.safetensors cannot be used (1.weight is missing)",
+    ),
+    "no parameter of a velocity": (
+        lambda folder: change_tensor(folder, "weights.safetensors", lambda w: None),
+        "weights.safetensors cannot be used (1.weight is missing)",
+    ),
+}
+"""Changes on purpose: the checksums fit, and what the error says."""
+
+
+@pytest.mark.parametrize("change", WRONG)
+def test_a_checkpoint_that_is_wrong_is_named_and_the_one_before_is_used(tmp_path, change, capsys):
+    identity.write(tmp_path, "")
+    for step in (1, 2, 3):
+        save(tmp_path, step, 2)
+    change_it, said = WRONG[change]
+    change_it(tmp_path / "checkpoints" / "step-00000003")
+    assert checkpoint.find(tmp_path, "last").step == 2
+    err = capsys.readouterr().err
+    assert said in err and "step-00000003/" in err and err.count("\n") == 1
+
+
+def test_folders_that_were_swapped_or_renamed_are_named(tmp_path, capsys):
+    for step in (1, 2):
+        save(tmp_path, step)
+    folder = tmp_path / "checkpoints"
+    for old, new in (("step-00000001", "other"), ("step-00000002", "step-00000001"), ("other", "step-00000002")):
+        (folder / old).rename(folder / new)
+    with pytest.raises(ValueError, match="No checkpoint of"):
+        checkpoint.find(tmp_path, "last")
+    assert "it is of step 1, its folder has another name" in capsys.readouterr().err
+
+
+def test_a_damaged_best_checkpoint_is_named_and_the_last_is_used(tmp_path, capsys):
+    for step in (1, 2, 3):
+        save(tmp_path, step, 1, seed=step)
+    change_tensor(tmp_path / "checkpoints" / "step-00000001", "weights.safetensors", lambda w: w * torch.nan)
+    found, weights = checkpoint.find_weights(tmp_path)
+    assert found.step == 3 and torch.equal(weights["1.bias"], network(3).state_dict()["1.bias"])
+    err = capsys.readouterr().err
+    assert "1.weight is not finite" in err and "trying step-00000003, the last one" in err and err.count("\n") == 1
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_last_checkpoint_is_named_and_the_one_before_is_used(tmp_path, damage, capsys):
     for step in (1, 2, 3):
@@ -159,7 +262,7 @@ def test_when_all_are_damaged_none_is_used(tmp_path):
     for step in (1, 2):
         save(tmp_path, step)
         flip(tmp_path / f"checkpoints/step-{step:08}/weights.safetensors", 400)
-    with pytest.raises(ValueError, match=r"No checkpoint of .* can be read any more; to train from the start, delete"):
+    with pytest.raises(ValueError, match=r"No checkpoint of .* can be used any more; to train from the start, delete"):
         checkpoint.find(tmp_path, "last")
 
 
@@ -305,7 +408,7 @@ def test_checkpoints_inside_an_epoch_come_by_steps_and_minutes(monkeypatch):
     assert by_minutes(2) and not never(2)
     by_minutes.written()
     assert not by_minutes(3)
-    with pytest.raises(ValueError, match="every_steps and every_minutes at least 0"):
+    with pytest.raises(ValueError, match=r"checkpoint\.every_steps is -1; it must be at least 0"):
         CheckpointConfig(every_steps=-1)
 
 

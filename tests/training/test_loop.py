@@ -14,7 +14,7 @@ from PIL import Image
 from runs import assert_same_run, step_then, steps_of, weights
 
 from alexnet import load
-from alexnet.config import CheckpointConfig, NetworkConfig, OptimConfig, ScheduleConfig
+from alexnet.config import CheckpointConfig, NetworkConfig, OptimConfig, ScheduleConfig, load_config
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store.reader import Store
 from alexnet.files import lock
@@ -38,7 +38,8 @@ def validation_errors(*errors: float):
 
 def test_a_run_folder_holds_what_was_promised(finished):
     names = {path.name for path in finished.iterdir()}
-    assert names == {"config.json", "classes.json", "mean.npy", "metrics.jsonl", "tensorboard", "checkpoints"}
+    small = {"config.json", "run.json", "classes.json", "mean.npy", "metrics.jsonl"}
+    assert names == small | {"tensorboard", "checkpoints"}
     evaluations = [line for line in read_lines(finished / "metrics.jsonl") if "evaluation" in line]
     steps = steps_of(finished)
     assert [line["step"] for line in steps] == list(range(1, 13))
@@ -238,3 +239,42 @@ def test_every_recipe_trains_at_small_size(noise, tmp_path, name):
     summary = loop.train(noise, tmp_path / "run", config)
     assert summary["steps"] == 3 and 0 <= summary["top1_error"] <= 1
     assert load(tmp_path / "run", device="cpu").config.recipe == name
+
+
+def test_a_checkpoint_of_another_run_is_not_resumed_from(finished, noise, tmp_path, config, capsys):
+    """Of two runs that differ in a setting that may change, one gets the last checkpoint of the other."""
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    loop.train(noise, tmp_path / "other", dataclasses.replace(config, optim=OptimConfig(lr=0.002)))
+    last = "checkpoints/step-00000012"
+    shutil.rmtree(run / last)
+    shutil.copytree(tmp_path / "other" / last, run / last)
+    capsys.readouterr()
+    loop.train(noise, run, config)
+    assert "step-00000012/state.json cannot be used (it is of another run); trying" in capsys.readouterr().err
+    assert_same_run(run, finished)
+
+
+def test_a_lost_identity_is_taken_from_the_checkpoints(finished, noise, tmp_path, config):
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    (run / "run.json").unlink()
+    loop.train(noise, run, dataclasses.replace(config, epochs=4, optim=OptimConfig(lr=0.002)))
+    assert (run / "run.json").read_bytes() == (finished / "run.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"seed": 3}, r"trained with seed 0 and this is seed 3;"),
+        ({"network": {"lrn_k": 1.0}}, r"trained with network\.lrn_k 2\.0 and this is network\.lrn_k 1\.0;"),
+    ],
+)
+def test_settings_that_were_changed_by_hand_are_refused(finished, noise, tmp_path, values, said):
+    """In config.json: the command line agrees with that file, the checkpoints do not."""
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    settings = json.loads((run / "config.json").read_text())
+    network = settings["network"] | values.get("network", {})
+    (run / "config.json").write_text(json.dumps(settings | values | {"network": network}))
+    with pytest.raises(ValueError, match=said):
+        loop.train(noise, run, load_config(run / "config.json"))
+    with pytest.raises(ValueError, match=said):
+        load(run, device="cpu")

@@ -102,7 +102,7 @@ def test_a_damaged_last_checkpoint_costs_only_the_steps_since_the_one_before(fin
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
     assert loop.train(noise, run, config)["steps"] == 12
-    assert f"{file} cannot be read" in capsys.readouterr().err
+    assert f"{file} cannot be used" in capsys.readouterr().err
     assert_same_run(run, finished)
 
 
@@ -161,7 +161,7 @@ def test_another_store_is_refused(finished, noise, tmp_path, config):
     state = tmp_path / "run" / "checkpoints" / "step-00000012"
     contents = checkpoint.Checkpoint(state).state() | {"store": "another"}
     last = checkpoint.Checkpoint(state)
-    checkpoint.save(tmp_path / "run", 12, last.weights(), last.velocity(), contents)
+    checkpoint.save(tmp_path / "run", 12, last.weights(), last.velocity(), contents)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="was trained on another store; resume it with its own store"):
         loop.train(noise, tmp_path / "run", config)
 

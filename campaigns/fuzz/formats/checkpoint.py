@@ -9,9 +9,20 @@ from safetensors.torch import save
 from torch import nn
 
 from alexnet.training import checkpoint
+from alexnet.training.checkpoint_file import State
 from campaigns.fuzz.format import Format
 
-STATE = {"best_step": 3, "top1_error": 0.5, "step": 3, "epoch": 1.0, "schedule": {"drops": 0, "best": None}}
+STATE: State = {
+    "best_step": 3,
+    "top1_error": 0.5,
+    "top5_error": 0.25,
+    "step": 3,
+    "epoch": 1.0,
+    "schedule": {"drops": 0, "best": None, "waited": 0, "finished": False},
+    "store": "",
+    "run": "",
+    "settings": {"seed": 0},
+}
 
 
 def examples() -> list[bytes]:
@@ -28,7 +39,8 @@ def read(data: bytes, folder: Path) -> None:
     run, network = folder / "run", nn.Sequential(nn.Conv2d(3, 4, 2), nn.Linear(4, 2))
     is_state = data[:1] in (b"{", b"[")
     if not run.exists():
-        checkpoint.save(run, 3, network.state_dict(), {"0.bias": torch.zeros(4)}, {"best_step": 3})
+        weights = network.state_dict()
+        checkpoint.save(run, 3, weights, {name: torch.zeros_like(w) for name, w in weights.items()}, STATE)
     path = checkpoint.checkpoints(run)[0].path
     intact = {name: (path / name).read_bytes() for name in (checkpoint.STATE, checkpoint.WEIGHTS, checkpoint.SUMS)}
     damaged = checkpoint.STATE if is_state else checkpoint.WEIGHTS

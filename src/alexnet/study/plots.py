@@ -117,7 +117,7 @@ def class_outputs(outputs: np.ndarray, image: np.ndarray, layer: str, classes: S
     show_image(figure, image, edge, head, f"{layer}:{largest} {len(outputs)} outputs, before the softmax")
     axes = box(figure, names, 0.3, WIDTH - names - 0.3, line * len(order))
     axes.barh(range(len(order)), outputs[order], height=0.8, color=BLUE, linewidth=0)
-    axes.set_yticks(range(len(order)), [shorten(classes[i], 26) for i in order.tolist()], size=7, color=INK)
+    axes.set_yticks(range(len(order)), [shorten(classes[int(i)], 26) for i in order], size=7, color=INK)
     axes.set_ylim(len(order) - 0.5, -0.5)
     axes.axvline(0, color=FAINT, linewidth=0.6)
     axes.tick_params(axis="y", length=0)

@@ -57,7 +57,7 @@ def predict(
                 true = true_label(true_class(path, net.classes), net.classes)
                 predictions.append({"path": str(path)} | true | {"top5": top5(scores, net.classes)})
             bar.advance(len(part))
-    check_some(skipped, len(paths))
+        check_some(skipped, len(paths))
     result = {
         "run": str(run),
         "checkpoint": str(net.checkpoint),

@@ -16,6 +16,7 @@ from alexnet.model.input import views
 from alexnet.model.network import AlexNet
 from alexnet.training import checkpoint
 from alexnet.training.device import choose_device
+from alexnet.training.run_folder import check_settings
 
 
 class Preprocess:
@@ -111,8 +112,9 @@ def load(run: str | Path, device: str = "auto", checkpoint_name: str = "best") -
     config = load_config(run / "config.json")
     with torch.device("meta"):  # initial values would only be replaced
         network = TrainedAlexNet(config.network)
-    found = checkpoint.find(run, checkpoint_name)
-    checkpoint.load_weights(network, found)
+    found, weights = checkpoint.find_weights(run, checkpoint_name)
+    check_settings(config, found.state(), run)
+    checkpoint.load_weights(network, found, weights)
     network.checkpoint = found.path
     try:
         mean = read_array(run / "mean.npy")

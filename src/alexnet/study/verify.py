@@ -9,17 +9,18 @@ import torch
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
-from torch import Tensor
 
-from alexnet.config import load_config
+from alexnet.config import TrainConfig, load_config
 from alexnet.data.classes import read_classes
 from alexnet.data.store.verify import verify_store
 from alexnet.files.arrays import read_array
 from alexnet.files.json_file import mismatch, parse_json
 from alexnet.files.text import read_text
 from alexnet.model.network import AlexNet
-from alexnet.training.checkpoint import Checkpoint, checkpoints
+from alexnet.training.checkpoint import checkpoints
+from alexnet.training.checkpoint_file import Checkpoint
 from alexnet.training.metrics import LARGEST, Line
+from alexnet.training.run_folder import check_settings
 
 
 def verify(path: Path) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def verify_run(run: Path) -> dict[str, Any]:
         "classes": len(classes),
         "size": size,
         "parameters": sum(int(np.prod(shape)) for shape in shapes.values()),
-        "checkpoints": [verify_checkpoint(checkpoint, shapes) for checkpoint in found],
+        "checkpoints": [verify_checkpoint(checkpoint, config, shapes, run) for checkpoint in found],
         "steps": steps,
         "evaluations": evaluations,
     }
@@ -79,29 +80,26 @@ def verify_mean(path: Path, crop: int) -> int:
     return side
 
 
-def verify_checkpoint(checkpoint: Checkpoint, shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
+def verify_checkpoint(
+    checkpoint: Checkpoint, config: TrainConfig, shapes: dict[str, tuple[int, ...]], run: Path
+) -> dict[str, Any]:
     """Step and epoch of a checkpoint.
 
-    Raises ValueError when a file does not have its checksum, or weights or velocity have other names or shapes than
-    `shapes` or are not finite.
+    Raises ValueError when it is damaged, was trained with other settings, or its weights do not have `shapes`.
     """
-    verify_tensors(checkpoint.path / "weights.safetensors", checkpoint.weights(), shapes, complete=True)
-    verify_tensors(checkpoint.path / "velocity.safetensors", checkpoint.velocity(), shapes, complete=False)
-    return {"step": checkpoint.step, "epoch": checkpoint.state().get("epoch")}
-
-
-def verify_tensors(path: Path, tensors: dict[str, Tensor], shapes: dict[str, tuple[int, ...]], complete: bool) -> None:
-    """ValueError unless all tensors are finite and have their shape in `shapes`; if `complete`, none may be missing."""
-    if complete and (missing := shapes.keys() - tensors.keys()):
-        raise ValueError(f"{path} has no {min(missing)}; delete its folder to resume from the checkpoint before.")
-    for name, value in tensors.items():
+    checkpoint.check()
+    state = checkpoint.state()
+    check_settings(config, state, run)
+    weights = checkpoint.weights()
+    for name, value in weights.items():
         if shapes.get(name) != tuple(value.shape):
             raise ValueError(
-                f"{path}: {name} is {list(value.shape)}, the network of config.json has "
-                f"{list(shapes[name]) if name in shapes else 'none of that name'}."
+                f"{checkpoint.path / 'weights.safetensors'}: {name} is {list(value.shape)}, the network of config.json "
+                f"has {list(shapes[name]) if name in shapes else 'none of that name'}."
             )
-        if not value.isfinite().all():
-            raise ValueError(f"{path}: {name} is not finite; delete its folder to resume from the checkpoint before.")
+    if missing := shapes.keys() - weights.keys():
+        raise ValueError(f"{checkpoint.path / 'weights.safetensors'} has no {min(missing)}.")
+    return {"step": checkpoint.step, "epoch": state["epoch"]}
 
 
 def verify_metrics(path: Path) -> tuple[int, int]:

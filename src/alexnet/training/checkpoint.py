@@ -7,118 +7,33 @@ damaged one is never the only one, and the best one as of each. Only a process t
 """
 
 import errno
-import hashlib
 import json
 import os
-import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from alexnet.config import CheckpointConfig
 from alexnet.files import durable
 from alexnet.files.checksums import checksum
-from alexnet.files.json_file import parse_json
-from alexnet.files.regular import read_regular
+from alexnet.training.checkpoint_file import OURS, STATE, SUMS, VELOCITY, WEIGHTS, Checkpoint, DamagedError, State
 
-WEIGHTS, VELOCITY, STATE, SUMS = "weights.safetensors", "velocity.safetensors", "state.json", "SHA256SUMS"
-OURS = re.compile(r"step-(\d+)(\.\w+)?")
-LARGEST_STATE, LARGEST_TENSORS = 1 << 20, 1 << 33
-"""Bytes of the small files, and of weights and velocity: 8 GiB are 35 times the paper's network."""
 REPLACED = ".replaced"
 """Suffix of a checkpoint while a new one of the same step takes its place. It counts until the new one is there."""
 
-
-class DamagedError(ValueError):
-    """A checkpoint that cannot be used. `what` is the message without the advice."""
-
-    def __init__(self, file: Path, reason: str) -> None:
-        self.what = f"{file} cannot be read ({reason})"
-        super().__init__(f"{self.what}; delete its folder to resume from another checkpoint.")
+Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """One checkpoint on disk. Every method that reads raises DamagedError (a ValueError) naming the damaged file."""
-
-    path: Path
-
-    @property
-    def step(self) -> int:
-        """Training steps done when it was written."""
-        match = OURS.fullmatch(self.path.name)
-        assert match is not None
-        return int(match[1])
-
-    def state(self) -> dict:
-        """The state that `save` was given."""
-        try:
-            state = parse_json(self._content(STATE, LARGEST_STATE))
-        except ValueError as error:
-            if isinstance(error, DamagedError):
-                raise
-            raise DamagedError(self.path / STATE, str(error)) from None
-        if not isinstance(state, dict):
-            raise DamagedError(self.path / STATE, "it is no JSON object")
-        return state
-
-    def weights(self) -> dict[str, Tensor]:
-        """Parameters by name, on the CPU."""
-        return self._tensors(WEIGHTS)
-
-    def velocity(self) -> dict[str, Tensor]:
-        """Velocity by parameter name, on the CPU."""
-        return self._tensors(VELOCITY)
-
-    def check(self) -> None:
-        """Read every file. DamagedError for the first one that has changed since it was written."""
-        for name in (WEIGHTS, VELOCITY):
-            with self._named(name):
-                self._compare(name, checksum(self.path / name, LARGEST_TENSORS))
-        self.state()
-
-    def _tensors(self, name: str) -> dict[str, Tensor]:
-        try:
-            # Read, not memory-mapped: where a mapped file is cut short or its disk fails, the process dies (SIGBUS).
-            return load(self._content(name, LARGEST_TENSORS))
-        except SafetensorError as error:
-            raise DamagedError(self.path / name, " ".join(str(error).split())) from None
-
-    def _content(self, name: str, limit: int) -> bytes:
-        """The file's bytes. DamagedError unless they match the checksum and are at most `limit`."""
-        with self._named(name):
-            content = read_regular(self.path / name, limit)
-            self._compare(name, hashlib.sha256(content).hexdigest())
-        return content
-
-    def _compare(self, name: str, found: str) -> None:
-        """DamagedError unless `found` is the checksum that SHA256SUMS lists for the file."""
-        try:
-            listed = read_regular(self.path / SUMS, LARGEST_STATE).decode("ascii", "replace")
-        except OSError as error:
-            raise DamagedError(self.path / SUMS, error.strerror or str(error)) from None
-        if f"{found}  {name}" not in listed.splitlines():
-            raise DamagedError(self.path / name, f"its checksum is not the one in {SUMS}")
-
-    @contextmanager
-    def _named(self, name: str) -> Iterator[None]:
-        """Turn an OSError into a DamagedError that names the file."""
-        try:
-            yield
-        except OSError as error:
-            raise DamagedError(self.path / name, error.strerror or str(error)) from None
-
-
-def save(run: Path, step: int, weights: dict[str, Tensor], velocity: dict[str, Tensor], state: dict) -> Checkpoint:
+def save(run: Path, step: int, weights: dict[str, Tensor], velocity: dict[str, Tensor], state: State) -> Checkpoint:
     """Write the checkpoint of `step`. Then delete all but it, the last undamaged one before, and the best of each.
 
     The best one is that of `best_step` in a state. If writing fails, for whatever reason, the existing checkpoints
@@ -148,7 +63,7 @@ def save(run: Path, step: int, weights: dict[str, Tensor], velocity: dict[str, T
     temporary.rename(final)
     durable.sync(folder)
     durable.sync(run)
-    _delete_others(run, step, state.get("best_step"))
+    _delete_others(run, step, state["best_step"])
     return Checkpoint(final)
 
 
@@ -163,26 +78,44 @@ def checkpoints(run: Path) -> list[Checkpoint]:
 
 
 def find(run: Path, which: str = "best") -> Checkpoint:
-    """The `best` or the `last` checkpoint.
+    """The `best` or the `last` checkpoint, whole and undamaged.
 
-    A damaged one is named on standard error, and the one before it is used. ValueError when there is none undamaged.
+    A damaged one is named on standard error, and another one is used. ValueError when there is none undamaged.
     """
+    return _first_undamaged(run, which, Checkpoint.check)[0]
+
+
+def find_weights(run: Path, which: str = "best") -> tuple[Checkpoint, dict[str, Tensor]]:
+    """As `find`, but only the weights and the state are looked at; and the weights."""
+    return _first_undamaged(run, which, Checkpoint.weights)
+
+
+def _first_undamaged(run: Path, which: str, read: Callable[[Checkpoint], Result]) -> tuple[Checkpoint, Result]:
+    """The `best` or the `last` checkpoint that can be read, and what `read` returns for it."""
     there = checkpoints(run)
     if not there:
         raise ValueError(f"{run} has no checkpoint; train it first: alexnet train STORE {run}")
     for candidate in reversed(there):
         try:
-            if which == "best":
-                best = candidate.state().get("best_step")
-                return next((c for c in there if c.step == best), candidate)
-            candidate.check()
-            return candidate
+            best = candidate.state()["best_step"] if which == "best" else None
+            chosen = next((each for each in there if each.step == best), candidate)
+            try:
+                return chosen, read(chosen)
+            except DamagedError as damage:
+                if chosen == candidate:
+                    raise
+                _warn(f"{damage.what}; trying {candidate.path.name}, the last one, instead of the best.")
+            return candidate, read(candidate)
         except DamagedError as damage:
-            print(f"warning: {damage.what}; trying the checkpoint before it.", file=sys.stderr, flush=True)
+            _warn(f"{damage.what}; trying the checkpoint before it.")
     raise ValueError(
-        f"No checkpoint of {run} can be read any more; to train from the start, delete {run / 'checkpoints'} and give "
+        f"No checkpoint of {run} can be used any more; to train from the start, delete {run / 'checkpoints'} and give "
         "the same command."
     )
+
+
+def _warn(sentence: str) -> None:
+    print(f"warning: {sentence}", file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -221,9 +154,11 @@ class Due:
         return (steps > 0 and step % steps == 0) or (minutes > 0 and time.monotonic() - self.began >= 60 * minutes)
 
 
-def load_weights(network: nn.Module, checkpoint: Checkpoint) -> None:
-    """Copy the checkpoint's weights into `network`. ValueError when names or shapes do not fit."""
-    copy_weights(network, checkpoint.weights(), f"{checkpoint.path} does not fit the network of its config.json")
+def load_weights(network: nn.Module, checkpoint: Checkpoint, weights: dict[str, Tensor] | None = None) -> None:
+    """Copy the checkpoint's weights (`weights`, if they are read already) into `network`. ValueError when they do not
+    fit."""
+    trouble = f"{checkpoint.path} does not fit the network of its config.json"
+    copy_weights(network, checkpoint.weights() if weights is None else weights, trouble)
 
 
 def copy_weights(network: nn.Module, weights: dict[str, Tensor], trouble: str, missing: str = "") -> None:
@@ -255,7 +190,7 @@ def _delete_others(run: Path, step: int, best: object) -> None:
     kept = {step, best}
     for other in reversed(there):
         if other.step < step and _is_undamaged(other):
-            kept |= {other.step, other.state().get("best_step")}
+            kept |= {other.step, other.state()["best_step"]}
             break
     names = {checkpoint.path.name for checkpoint in there if checkpoint.step in kept}
     for folder in (run / "checkpoints").iterdir():
@@ -269,7 +204,7 @@ def _delete_others(run: Path, step: int, best: object) -> None:
 
 def _is_undamaged(checkpoint: Checkpoint) -> bool:
     try:
-        checkpoint.check()
+        checkpoint.check_sums()
     except DamagedError:
         return False
     return True

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,8 @@ from alexnet.config import TrainConfig, load_config, save_config
 from alexnet.data.classes import write_classes
 from alexnet.data.store.reader import Store
 from alexnet.files import durable
+from alexnet.training import checkpoint, identity
+from alexnet.training.checkpoint_file import State
 
 FREE_TO_CHANGE = {
     *("epochs", "dtype", "device", "compile", "workers", "evaluate_every", "start_from", "parallel"),
@@ -51,28 +52,34 @@ def check_run(run: Path, config: TrainConfig) -> None:
     """ValueError where something is in the way: a run that `config` cannot resume, or other files. Writes nothing."""
     path = run / "config.json"
     if path.exists():
-        for setting, old, new in changed(load_config(path), config):
-            raise ValueError(
-                f"{run} was started with {setting} {_shown(old)} and this is {setting} {_shown(new)}; leave it as it "
-                "was to resume, or choose another run folder."
-            )
+        refuse_changes(f"{run} was started", fixed_settings(load_config(path)), fixed_settings(config))
     elif run.exists() and any(not path.name.startswith(durable.NEW) for path in run.iterdir()):
         raise ValueError(f"{run} is not empty and holds no run; choose another folder.")
 
 
-def changed(before: TrainConfig, after: TrainConfig) -> Iterator[tuple[str, Any, Any]]:
-    """The settings that may not change when a run resumes, and did: name, old value, new value."""
-    for field in dataclasses.fields(TrainConfig):
-        old, new = getattr(before, field.name), getattr(after, field.name)
-        if field.name in FREE_TO_CHANGE or old == new:
-            continue
-        if not dataclasses.is_dataclass(old):
-            yield field.name, old, new
-            continue
-        for inner in dataclasses.fields(old):
-            pair = getattr(old, inner.name), getattr(new, inner.name)
-            if pair[0] != pair[1]:
-                yield f"{field.name}.{inner.name}", *pair
+def fixed_settings(config: TrainConfig) -> dict[str, Any]:
+    """The settings that may not change when a run resumes, as JSON values."""
+    values = {key: value for key, value in dataclasses.asdict(config).items() if key not in FREE_TO_CHANGE}
+    return json.loads(json.dumps(values))
+
+
+def refuse_changes(what: str, before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> None:
+    """ValueError, beginning with `what` ("RUN was started"), for the first setting that has another value."""
+    for name in before.keys() | after.keys():
+        old, new = before.get(name), after.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            refuse_changes(what, old, new, f"{name}.")
+        elif old != new:
+            setting = prefix + name
+            raise ValueError(
+                f"{what} with {setting} {_shown(old)} and this is {setting} {_shown(new)}; "
+                "leave it as it was to resume, or choose another run folder."
+            )
+
+
+def check_settings(config: TrainConfig, state: State, run: Path) -> None:
+    """ValueError where a checkpoint was trained with other settings than `config`, of config.json, says."""
+    refuse_changes(f"The checkpoints of {run} were trained", state["settings"], fixed_settings(config))
 
 
 def write_run(run: Path, config: TrainConfig, store: Store) -> None:
@@ -82,6 +89,10 @@ def write_run(run: Path, config: TrainConfig, store: Store) -> None:
         save_config(config, file)
     with durable.whole(run / "mean.npy") as file:
         np.save(file, store.mean)
+    if identity.read(run) is None:
+        there = checkpoint.checkpoints(run)
+        mine = checkpoint.find(run, "last").state()["run"] if there else identity.make(config, fingerprint(store))
+        identity.write(run, mine)
     write_classes(run / "classes.json", store.classes)
 
 
@@ -99,4 +110,4 @@ def common_settings(config: TrainConfig) -> str:
 
 def _shown(value: Any) -> str:
     """A setting's value as it is written on the command line."""
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -4,6 +4,7 @@ The changes made by hand in 2012 are in docs/specification.md, "The update" and 
 """
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from alexnet.config import COLOUR_NOISE, AugmentConfig, Change, ScheduleConfig, TrainConfig
@@ -99,7 +100,7 @@ class Schedule:
         return asdict(self) | {"best": None if self.best == float("inf") else self.best}
 
     @classmethod
-    def from_json(cls, values: dict[str, object]) -> "Schedule":
+    def from_json(cls, values: Mapping[str, object]) -> "Schedule":
         """The inverse of `to_json`."""
         best = float("inf") if values["best"] is None else values["best"]
-        return cls(**(values | {"best": best}))  # type: ignore[arg-type]
+        return cls(**(dict(values) | {"best": best}))  # type: ignore[arg-type]

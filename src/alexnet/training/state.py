@@ -4,7 +4,8 @@
 |---|---|
 | `weights.safetensors` | the parameters of the whole network, under plain names |
 | `velocity.safetensors` | their velocity, under the same names |
-| `state.json` | `step`, `epoch`, `schedule`, the best evaluation (`best_step`, `top1_error`, `top5_error`), `store` |
+| `state.json` | `step`, `epoch`, `schedule`, the best evaluation (`best_step`, `top1_error`, `top5_error`) |
+| | and what the checkpoint belongs to: `store`, `run`, `settings` |
 
 The folder on disk is `alexnet.training.checkpoint`'s.
 """
@@ -22,11 +23,11 @@ from alexnet.data.store.reader import Store
 from alexnet.model.linear import defer_weight_gradients
 from alexnet.model.network import AlexNet
 from alexnet.model.towers import Exchange, own_part, share_dropout, split_towers, whole_values
-from alexnet.training import checkpoint, health
-from alexnet.training.checkpoint import Checkpoint
+from alexnet.training import checkpoint, health, identity
+from alexnet.training.checkpoint_file import Checkpoint
 from alexnet.training.device import choose_dtype
 from alexnet.training.ranks import Ranks
-from alexnet.training.run_folder import fingerprint
+from alexnet.training.run_folder import check_settings, fingerprint, fixed_settings
 from alexnet.training.schedule import Schedule, check_targets
 from alexnet.training.update import MomentumSGD
 
@@ -102,7 +103,7 @@ def start_or_resume(setup: Setup, run: Path, here: Ranks) -> TrainState:
     """
     state = start(setup.config, setup.device, here)
     if checkpoint.checkpoints(run):
-        _resume(state, checkpoint.find(run, "last"), setup.store)
+        _resume(state, checkpoint.find(run, "last"), setup)
     elif setup.config.start_from:
         _load_all_but_last_layer(state, Path(setup.config.start_from))
     return state
@@ -152,9 +153,9 @@ def save(state: TrainState, setup: Setup, run: Path, here: Ranks) -> None:
     if here.replica > 0:
         return
     velocities = [
-        (name, state.optimizer.state[w]["velocity"])
+        # A layer that was always frozen has no velocity: it is 0.
+        (name, velocity if (velocity := state.optimizer.state[w].get("velocity")) is not None else torch.zeros_like(w))
         for name, w in state.network.named_parameters()
-        if w in state.optimizer.state
     ]
     weights = whole_values(state.network, state.network.state_dict().items(), state.exchange)
     velocity = whole_values(state.network, velocities, state.exchange)
@@ -165,14 +166,18 @@ def save(state: TrainState, setup: Setup, run: Path, here: Ranks) -> None:
             "epoch": state.step / setup.steps_per_epoch,
             "schedule": state.schedule.to_json(),
             "store": setup.store,
+            "run": identity.read(run) or identity.make(setup.config, setup.store),
+            "settings": fixed_settings(setup.config),
         }
-        checkpoint.save(run, state.step, weights, velocity, contents)
+        checkpoint.save(run, state.step, weights, velocity, contents)  # type: ignore[arg-type]
 
 
-def _resume(state: TrainState, last: Checkpoint, store: str) -> None:
-    """Replace all of `state` by what the checkpoint holds. ValueError where that is of another store or network."""
+def _resume(state: TrainState, last: Checkpoint, setup: Setup) -> None:
+    """Replace all of `state` by what the checkpoint holds. ValueError where that is of another store, network or
+    setting."""
     contents = last.state()
-    if contents["store"] != store:
+    check_settings(setup.config, contents, last.path.parents[1])
+    if contents["store"] != setup.store:
         raise ValueError(f"{last.path.parents[1]} was trained on another store; resume it with its own store.")
     _load_weights(state, last.weights(), f"{last.path} does not fit the network of its config.json")
     for name, velocity in last.velocity().items():
@@ -188,7 +193,7 @@ def _load_all_but_last_layer(state: TrainState, run: Path) -> None:
     """Fine-tuning: take every layer of `run`'s best checkpoint except the last (docs/specification.md, "The bigger
     network"). ValueError when there is none, or its layers have other shapes."""
     last = f"{state.network.layers[-1].name}."
-    weights = {name: value for name, value in checkpoint.find(run).weights().items() if not name.startswith(last)}
+    weights = {name: value for name, value in checkpoint.find_weights(run)[1].items() if not name.startswith(last)}
     _load_weights(state, weights, f"{run} cannot be fine-tuned here, its network is another", missing=last)
 
 
