@@ -56,7 +56,7 @@ def test_every_difference_from_the_paper_has_its_reason(name):
     ("name", "count"),
     [("paper", 60_965_224), ("original", 60_965_224), ("half", 59_798_312), ("caffe", 60_965_224)],
 )
-def test_the_numbers_of_parameters_are_the_specifications(name, count):
+def test_parameter_counts_are_those_of_the_specification(name, count):
     with torch.device("meta"):
         assert parameters(AlexNet(name)) == count
 
@@ -172,7 +172,7 @@ def test_torchvisions_network_starts_as_torchvision_starts():
         assert mine.abs().max().item() == pytest.approx(value.abs().max().item(), rel=0.2)
 
 
-def test_caffes_network_from_pytorchs_parts():
+def test_caffes_network_gives_the_outputs_of_the_same_pytorch_layers():
     """bvlc_alexnet: conv, ReLU, normalisation across all channels with k = 1, pooling; inverted dropout."""
     net = AlexNet("caffe", width=1 / 12, classes=7, input_size=67).double().eval()
     parts = nn.Sequential(
@@ -193,14 +193,14 @@ def test_caffes_network_from_pytorchs_parts():
     torch.testing.assert_close(net(x), parts(x), rtol=1e-10, atol=0)
 
 
-def test_caffes_and_torchvisions_dropout_is_pytorchs():
+def test_inverted_dropout_is_pytorchs():
     ours, theirs = AlexNet("caffe", **NARROW).train().drop6, nn.Dropout(0.5)
     x = torch.full((1000, 40), 3.0)
     assert set(ours(x).unique().tolist()) == set(theirs(x).unique().tolist()) == {0.0, 6.0}
     assert torch.equal(ours.eval()(x), x)
 
 
-def test_where_dropout_acts():
+def test_dropout_acts_on_the_outputs_or_inputs_of_fc6_and_fc7():
     def order(name: str) -> list[str]:
         return [n for n in outputs(name) if n[:4] in ("drop", "fc6", "fc7", "fc8", "relu") and n[-1] in "678"]
 

@@ -45,7 +45,7 @@ inline void finish_streaming() {
 #endif
 }
 
-// rows[i][j] and rows[j][i] change places.
+// Swaps rows[i][j] and rows[j][i].
 inline void transpose(Floats rows[WIDTH]) {
 #ifdef ALEXNET_AVX512
     transpose((__m512i *)rows);
