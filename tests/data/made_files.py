@@ -24,6 +24,18 @@ def lossless_jpeg(height: int, width: int) -> bytes:
     return b"\xff\xd8" + jpeg_frame(0xC3, height, width, 3) + table + scan + data + b"\xff\xd9"
 
 
+def jpeg_with_huffman_codes(counts: list[int]) -> bytes:
+    """Black, 8 x 16 pixels: all four tables have `counts` codes of each length, whose symbols are 0, 1, ..."""
+    symbols = bytes(range(sum(counts)))
+    listed = bytes(counts).ljust(16, b"\0") + symbols
+    tables = b"".join(jpeg_segment(0xC4, bytes([kind]) + listed) for kind in (0x00, 0x10))
+    quantisation = jpeg_segment(0xDB, b"\0" + bytes([1] * 64))
+    scan = jpeg_segment(0xDA, bytes([3, 1, 0, 2, 0, 3, 0, 0, 63, 0]))
+    shortest = next(length for length, count in enumerate(counts, 1) if count)
+    data = bytes(-(-12 * shortest // 8))  # two blocks of each component, in each the code of 0 for DC and for AC
+    return b"\xff\xd8" + quantisation + jpeg_frame(0xC0, 8, 16, 3) + tables + scan + data + b"\xff\xd9"
+
+
 def jpeg_of_many_scans(height: int, width: int, scans: int) -> bytes:
     """A progressive grey JPEG: one scan for DC, the others each for one AC coefficient, all of them 0."""
     blocks = -(-height // 8) * -(-width // 8)

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import simplejpeg
 import torch
+from made_files import jpeg_with_huffman_codes
 from scenes import noise, photograph, saved
 
 from alexnet.data.image import pixels
+from alexnet.data.image.decode import decode
 from alexnet.model.cpu import kernels
 
 pytestmark = pytest.mark.skipif(pixels.library() is None, reason="no compiled functions here")
@@ -81,6 +83,30 @@ def test_a_batch_of_crops_is_decoded_and_damaged_images_are_left_out(by: str):
         whole = simplejpeg.decode_jpeg(images[i])
         assert np.array_equal(out[i], pixels.crop_and_mirror(whole, (top, left), bool(mirrored), 32))
     assert pixels.decode_crops([], (64, 64), crops[:0], out[:0], threads).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("counts", "is_code"),
+    [
+        ([1], True),
+        ([2], False),
+        ([1, 1], True),
+        ([1, 2], False),
+        ([0, 3], True),
+        ([0, 4], False),
+        ([1, 1, 1, 1, 2], False),
+    ],
+)
+def test_a_code_that_is_all_ones_is_refused_as_by_libjpeg_turbo(counts: list[int], is_code: bool):
+    data = jpeg_with_huffman_codes(counts)
+    if not is_code:
+        assert decoded(data, (8, 16)) is None
+        with pytest.raises(ValueError, match=r"(?i)huffman"):
+            simplejpeg.decode_jpeg(data)
+        with pytest.raises(ValueError, match="it cannot be decoded"):
+            decode(data)
+        return
+    assert np.array_equal(decoded(data, (8, 16)), simplejpeg.decode_jpeg(data))
 
 
 def test_metadata_is_skipped():

@@ -101,7 +101,7 @@ class HuffmanTable {
         for (int length = 1; length <= 16; length++, code <<= 1) {
             first_code[length] = code, first_symbol[length] = index;
             code += counts[length - 1], index += counts[length - 1];
-            if (code > 1 << length) return 0;
+            if (code >= 1 << length) return 0;  // no code is all ones (T.81, annex C)
         }
         for (int i = 0; is_dc && i < symbols; i++)
             if (counts[16 + i] > MAX_DC_SIZE) return 0;
