@@ -10,8 +10,9 @@ are cores, rescale to a shorter side of 256, crop the central square, and write 
 - img2dataset: in a process and a virtual environment of its own (`worker_img2dataset.py`)
 - libjpeg-turbo alone: decodes and encodes on all cores, and does nothing between
 
-Prints images per second (the median, and the slowest and fastest round) and the PSNR of the rescaled pixels against
-Pillow's. A library that is not installed is listed with the reason.
+Prints images per second (the median, and the slowest and fastest round), the PSNR of the rescaled pixels against
+Pillow's, and the errors of images that are scaled down while they are decoded. A library that is not installed is
+listed with the reason.
 """
 
 import contextlib
@@ -31,7 +32,7 @@ from alexnet.bench import limits
 from alexnet.data.prepare.prepare import prepare
 from alexnet.native.processor import cores
 from benchmarks.comparison import OURS, Contender, Section, add_results, compare, options
-from benchmarks.preparing.psnr import compare_pixels
+from benchmarks.preparing.psnr import compare_pixels, errors_of_scaling
 from benchmarks.preparing.scripts import QUALITY, SIZE, prepare_with_opencv, prepare_with_pillow
 from benchmarks.separate_process import SeparateProcess, UnavailableError
 
@@ -80,6 +81,10 @@ def main() -> None:
         title = f"{len(copies)} images"
         results: dict[str, Any] = {title: compare(f"preparing {title}", contenders, arguments.rounds, REFERENCE)}
     results["psnr"] = compare_pixels(files, missing)
+    for size in (256, 128):
+        errors = results[f"scaled to {size}"] = errors_of_scaling(files, size)
+        found = f"error {errors['mean']:.2f}, at most {errors['largest']:.2f} grey levels"
+        print(f"  {errors['images']} images scaled down to {size} while decoded: {found}")
     packages = ["pillow", "opencv-python-headless", "simplejpeg"]
     section = Section("preparing", arguments.rounds, results, packages, REFERENCE, versions, missing)
     add_results(arguments.out, section)

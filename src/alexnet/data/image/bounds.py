@@ -14,7 +14,7 @@ LARGEST_IMAGE: Final = 1 << 28
 MAX_SIDE: Final = 65_535
 """Height and width, in pixels: JPEG's limit. Of more rows or columns, each costs memory of its own."""
 
-MAX_SCAN_PIXELS: Final = 3 << 28
+MAX_SCAN_PIXELS: Final = 5 << 28
 """Scans of a JPEG times its pixels. Each scan goes through all pixels again, even if its data is a single byte."""
 
 

@@ -1,6 +1,7 @@
 """Decodes a file by Pillow, within the bounds on size and memory, and says what is wrong with one that it refuses."""
 
 import io
+import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -20,6 +21,13 @@ CMYK; `decode` knows what libjpeg-turbo takes."""
 
 DEFAULT_BYTES_PER_PIXEL: Final = 8
 """The same for all other formats."""
+
+
+MAX_AV1_IMAGES: Final = 4
+"""AV1 images in an AVIF file: colours and opacity, and perhaps a thumbnail. The decoder of each goes by the size that
+the image itself claims, which is not known before."""
+
+_AV1_IMAGE: Final = re.compile(rb"av01")
 
 
 def decode_with_pillow(data: memoryview) -> np.ndarray:
@@ -55,6 +63,9 @@ def _open(data: memoryview, image_format: str) -> Image.Image:
         content = jpeg_header.without_metadata(data)
     elif image_format == "TIFF":
         tiff.check(data)
+    elif image_format == "AVIF":
+        if len(_AV1_IMAGE.findall(data)) > MAX_AV1_IMAGES:
+            raise TooLargeError("it is AVIF of very many parts, which would take too long to decode")
     elif image_format == "WEBP":
         check_size(*_webp_size(data), BYTES_PER_PIXEL["WEBP"])
     return Image.open(io.BytesIO(content), formats=[image_format])

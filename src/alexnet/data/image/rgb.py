@@ -54,7 +54,8 @@ def _band_to_rgb(image: Image.Image, clear: int | tuple[int, ...] | None) -> np.
         return _grey_to_rgb(image, clear)
     if isinstance(clear, tuple):
         found = np.array(image)
-        found[(found == clear).all(axis=2)] = 255
+        red, green, blue = (found[:, :, c] == clear[c] for c in range(3))
+        found[red & green & blue] = 255
         return found
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
