@@ -1,17 +1,17 @@
-// The library of this folder, built by pixels.py at first use: resampling (bicubic.h), decoding of JPEG crops (jpeg.h),
-// and sums for the mean image and the colour covariance. All results are exact: they equal Pillow's, libjpeg-turbo's
-// and NumPy's.
+// The library of this folder, built by pixels.py at first use: resampling (bicubic.h), decoding of JPEG crops
+// (crops.h), also of the rows of a store (rows.h), and sums for the mean image and the colour covariance. All results
+// are exact: they equal Pillow's, libjpeg-turbo's and NumPy's.
 //
 // Images are RGB, uint8 [height][width][3].
 
 #include <algorithm>
 #include <cstdint>
-#include <memory>
 
 #include "bicubic.h"
 #include "exports.h"
-#include "jpeg.h"
 #include "lanes.h"
+#include "rows.h"
+#include "threads.h"
 
 namespace {
 
@@ -47,27 +47,16 @@ struct SecondMoments {
     }
 };
 
-// Crops of `count` JPEG images of one size. done[i] becomes 0 if jpeg.h refuses image i.
-struct Crops {
+// Crops of images that are in memory.
+struct EncodedCrops {
+    Crops crops;
     const uint8_t *const *data;
     const int64_t *lengths;
-    int64_t height, width;
-    const int64_t (*crops)[3];  // top, left, mirrored (0 or 1)
-    int64_t rows, columns;
-    uint8_t *out, *done;
 
-    void decode(int64_t i) const {
-        // A pointer, since g++ would find the address of a thread_local object anew for every Huffman code.
-        thread_local const std::unique_ptr<Jpeg> own(new Jpeg());
-        Jpeg &jpeg = *own;
-        const auto [top, left, mirrored] = crops[i];
-        done[i] =
-            columns >= LANES && jpeg.parse(data[i], lengths[i], height, width) && jpeg.decode_rows(top, top + rows);
-        if (done[i]) jpeg.write_crop(top, left, rows, columns, mirrored, out + i * rows * columns * 3);
-    }
+    void decode(int64_t i) const { crops.decode(i, data[i], lengths[i]); }
 };
 
-void decode_crop(void *crops, int64_t i) { static_cast<const Crops *>(crops)->decode(i); }
+void decode_crop(void *crops, int64_t i) { static_cast<const EncodedCrops *>(crops)->decode(i); }
 
 using ForEach = void (*)(void (*work)(void *, int64_t), void *what, int64_t count, int threads);
 
@@ -92,10 +81,36 @@ void add_moments(const uint8_t *image, int64_t pixels, uint16_t *first, int64_t 
 void decode_crops(int64_t count, const uint8_t *const *data, const int64_t *lengths, int64_t height, int64_t width,
                   const int64_t (*crops)[3], int64_t rows, int64_t columns, uint8_t *out, uint8_t *done,
                   ForEach for_each, int threads) {
-    Crops work{data, lengths, height, width, crops, rows, columns, out, done};
+    EncodedCrops work{{height, width, crops, rows, columns, out, done}, data, lengths};
     if (for_each) return for_each(decode_crop, &work, count, threads);
     for (int64_t i = 0; i < count; i++) work.decode(i);
 }
+
+// Null if the system allows no thread.
+Threads *start_threads(int count) {
+    auto *threads = new Threads(count);
+    if (threads->count()) return threads;
+    delete threads;
+    return nullptr;
+}
+
+void end_threads(Threads *threads) { delete threads; }
+
+// See StoredCrops. Begins a job, which uses all that is given until it is done.
+Threads::Job *begin_crops(Threads *threads, int64_t shard_count, const Shard *shards, const int64_t *ends,
+                          int64_t count, const int64_t *indices, int64_t height, int64_t width,
+                          const int64_t (*crops)[3], int64_t rows, int64_t columns, uint8_t *out, uint8_t *done) {
+    const StoredCrops work{{height, width, crops, rows, columns, out, done}, shard_count, shards, ends, indices};
+    return threads->begin([work](int64_t i) { work.decode(i); }, count);
+}
+
+// Waits so long for a job of begin_crops. Returns how many crops are left out, or -1 if it is not done.
+int64_t finish_crops(Threads *threads, Threads::Job *job, int64_t milliseconds, int64_t count, const uint8_t *done) {
+    if (!threads->finish(job, std::chrono::milliseconds(milliseconds))) return -1;
+    return std::count(done, done + count, 0);
+}
+
+int64_t checksum(const uint8_t *data, int64_t bytes, int64_t before) { return crc32(uint32_t(before), data, bytes); }
 
 }  // namespace
 
@@ -104,6 +119,11 @@ extern "C" const Export *alexnet_exports() {
                                  exported("add_moments", add_moments),
                                  exported("decode_crops", decode_crops),
                                  exported("instruction_set", instruction_set),
+                                 exported("start_threads", start_threads),
+                                 exported("end_threads", end_threads),
+                                 exported("begin_crops", begin_crops),
+                                 exported("finish_crops", finish_crops),
+                                 exported("crc32", checksum),
                                  {}};
     return all;
 }

@@ -15,7 +15,7 @@ from alexnet.native import library as native
 
 SOURCE = Path(__file__).with_name("pixels.cpp")
 # Weights must be rounded as Pillow rounds them: no fused and no reordered operations. Callers bring their own threads.
-_BASIC = ("-O3", "-std=c++17", "-ffp-contract=off", "-fwrapv", "-shared", "-fPIC")
+_BASIC = ("-O3", "-std=c++17", "-ffp-contract=off", "-fwrapv", "-pthread", "-shared", "-fPIC")
 FLAGS = ((*_BASIC, "-march=native"), _BASIC)
 
 Box = tuple[float, float, float, float]

@@ -15,7 +15,8 @@
 namespace {
 
 constexpr int64_t MAX_PIXELS = 1 << 22;  // each thread keeps memory for as many
-constexpr int64_t PADDING = 32;          // zero bytes behind the entropy-coded data, where the bit reader may look
+constexpr int64_t MAX_JPEG_BYTES = 3 * MAX_PIXELS;
+constexpr int64_t PADDING = 32;  // zero bytes behind the entropy-coded data, where the bit reader may look
 
 enum Marker {
     RST0 = 0xD0,
@@ -66,7 +67,7 @@ struct Segments {
 
 inline bool Segments::parse(const uint8_t *data, int64_t bytes, int64_t expected_height, int64_t expected_width) {
     height = expected_height, width = expected_width, restart_interval = 0;
-    if (width * height > MAX_PIXELS || bytes > 3 * MAX_PIXELS) return false;
+    if (width * height > MAX_PIXELS || bytes > MAX_JPEG_BYTES) return false;
     for (Component &component : components) component.quantisation = -1;
     std::fill(has_quantisation, has_quantisation + 4, false);
     std::fill(has_dc, has_dc + 2, false);
