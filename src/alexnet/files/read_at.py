@@ -12,7 +12,9 @@ class ReadAt:
 
     def __init__(self, path: Path) -> None:
         self._file = open_regular(path)  # closed by __del__
-        status = os.fstat(self._file.fileno())
+        self.descriptor = self._file.fileno()
+        """The file's number in this process, as long as this object is kept."""
+        status = os.fstat(self.descriptor)
         self.length = status.st_size
         """Bytes, when it was opened."""
         self.identity = status.st_ino, status.st_size, status.st_mtime_ns
@@ -27,9 +29,9 @@ class ReadAt:
 
         Raises OSError as the system does, EOFError where the file ends before.
         """
-        data = os.pread(self._file.fileno(), length, position)
+        data = os.pread(self.descriptor, length, position)
         while len(data) < length:  # interrupted by a signal, or at the end of the file
-            more = os.pread(self._file.fileno(), length - len(data), position + len(data))
+            more = os.pread(self.descriptor, length - len(data), position + len(data))
             if not more:
                 raise EOFError(f"it ends before byte {position + length}")
             data += more

@@ -1,10 +1,14 @@
 """The shards of a split, opened when they are first needed."""
 
+import contextlib
+import math
 import os
 from collections import deque
 from pathlib import Path
+from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit, setrlimit
 from typing import NamedTuple
 
+from alexnet.data.image.rows import Shards, open_shards
 from alexnet.data.store.info import CHECK_DISK, COPY_AGAIN, check_shards
 from alexnet.data.store.shard import Columns, ShardInfo, read_columns
 from alexnet.files.read_at import ReadAt
@@ -20,7 +24,7 @@ class _Read(NamedTuple):
 
     identity: tuple[int, ...]
     """Of the file when it was first opened. When it is opened again, it must be the same."""
-    columns: list[Columns]
+    columns: Columns
 
 
 class OpenShards:
@@ -32,12 +36,13 @@ class OpenShards:
         # No lock, since a fork could leave it locked for ever: two threads may open the same shard at once.
         self._files: list[ReadAt | None] = [None] * len(shards)
         self._open: deque[int] = deque()
+        self._all: Shards | None = None
 
     def path(self, number: int) -> Path:
         return self.folder / self.shards[number]["file"]
 
-    def columns(self, number: int) -> list[Columns]:
-        """The record batches of a shard, read at the first call. Raises ValueError, naming the shard."""
+    def columns(self, number: int) -> Columns:
+        """The columns of a shard, read at the first call. Raises ValueError, naming the shard."""
         read = self._read[number]
         if read is None:
             file = self.file(number)
@@ -70,6 +75,27 @@ class OpenShards:
             if len(self._open) > MAX_OPEN:
                 self._files[self._open.popleft()] = None
         return file
+
+    def all_open(self) -> Shards | None:
+        """All shards, opened at the first call; None if the process may not open so many files. Raises ValueError as
+        `columns` and `file`."""
+        if self._all is None and _may_open(len(self.shards) + 2 * MAX_OPEN):
+            columns = [self.columns(number) for number in range(len(self.shards))]
+            files = [self.file(number) for number in range(len(self.shards))]
+            addresses = [each.addresses for each in columns]
+            rows = [shard["rows"] for shard in self.shards]
+            self._all = open_shards([file.descriptor for file in files], addresses, rows, (files, columns))
+        return self._all
+
+
+def _may_open(files: int) -> bool:
+    """Whether the process may have so many files open, once its soft limit is raised where that is needed."""
+    soft, hard = (math.inf if limit == RLIM_INFINITY else limit for limit in getrlimit(RLIMIT_NOFILE))
+    if soft < files <= hard:
+        with contextlib.suppress(OSError, ValueError):  # macOS may have a lower limit yet
+            setrlimit(RLIMIT_NOFILE, (files, getrlimit(RLIMIT_NOFILE)[1]))
+            return True
+    return files <= soft
 
 
 def why_unreadable(what: Path | str, error: OSError | EOFError) -> str:

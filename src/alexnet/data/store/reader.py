@@ -20,7 +20,8 @@ import numpy as np
 
 from alexnet.data.classes import Class
 from alexnet.data.image import pixels
-from alexnet.data.image.encode import decode_stored
+from alexnet.data.image.encode import JPEG_MIN_SIZE, decode_stored
+from alexnet.data.image.rows import DecodingThreads, Reading, Shards
 from alexnet.data.store.info import COPY_AGAIN, check_shards, read_info
 from alexnet.data.store.open_shards import PREPARE_AGAIN, OpenShards, why_unreadable
 from alexnet.data.store.shard import DamagedRowError, ShardInfo
@@ -75,11 +76,11 @@ class StoreSplit:
 
     Many threads may use it at once, also after a fork. Nothing is read before it is needed. What is read is compared
     with its checksum: for a row that changed on the disk, and for a disk that fails, ValueError names shard and row. Of
-    each shard that was opened, the keys and some twenty bytes per row are kept in memory.
+    each shard that was opened, the keys and 32 bytes per row are kept in memory.
     """
 
     def __init__(self, folder: Path, shards: list[ShardInfo], batch_rows: int, size: int, classes: int) -> None:
-        self.size, self.classes, self.batch_rows = size, classes, batch_rows
+        self.size, self.classes = size, classes
         self._shards = OpenShards(folder, shards, batch_rows)
         self._ends = list(accumulate(shard["rows"] for shard in shards))
         self._labels: np.ndarray | None = None
@@ -90,10 +91,9 @@ class StoreSplit:
     def encoded(self, index: int) -> bytes:
         """The encoded image. Raises ValueError, naming shard and row, where it cannot be read or was changed."""
         shard, row = self._locate(index)
-        columns = self._shards.columns(shard)[row // self.batch_rows]
-        file = self._shards.file(shard)
+        columns, file = self._shards.columns(shard), self._shards.file(shard)
         try:
-            return columns.encoded(file, row % self.batch_rows)
+            return columns.encoded(file, row)
         except (OSError, EOFError) as error:
             raise ValueError(why_unreadable(self.where(index), error)) from None
         except DamagedRowError as error:
@@ -102,8 +102,7 @@ class StoreSplit:
     def key(self, index: int) -> str:
         """The image's name in its source."""
         shard, row = self._locate(index)
-        columns = self._shards.columns(shard)[row // self.batch_rows]
-        return str(columns.key(row % self.batch_rows), "utf-8", "replace")
+        return str(self._shards.columns(shard).key(row), "utf-8", "replace")
 
     def image(self, index: int) -> np.ndarray:
         """The image, uint8 [size, size, 3]. Raises ValueError, naming shard and row, for a damaged one."""
@@ -129,12 +128,30 @@ class StoreSplit:
         done = pixels.decode_crops(encoded, (self.size, self.size), crops, out, threads)
 
         def decode_one(i: int) -> None:
-            image = self._decode_whole(indices[i], encoded[i])
-            top, left, mirrored = crops[i]
-            out[i] = pixels.crop_and_mirror(image, (top, left), bool(mirrored), out.shape[1])
+            self._decode_whole(indices[i], encoded[i], crops[i], out[i])
 
         for _ in (executor.map if executor else map)(decode_one, np.flatnonzero(~done).tolist()):
             pass
+
+    def all_open(self) -> Shards | None:
+        """All shards, open, for `begin_crops`; None where that leaves everything out, because images are stored as PNG
+        or there are more shards than the process may open files. Raises ValueError, naming the shard."""
+        return self._shards.all_open() if self.size >= JPEG_MIN_SIZE else None
+
+    def begin_crops(
+        self, shards: Shards, indices: np.ndarray, crops: np.ndarray, out: np.ndarray, threads: DecodingThreads
+    ) -> Reading:
+        """Begin to read and decode one crop of each of the images `indices`, int64 [N], as `encoded` and `decode` do,
+        without Python between one image and the next."""
+        return threads.begin(shards, indices, (self.size, self.size), crops, out)
+
+    def finish_crops(self, reading: Reading, threads: DecodingThreads) -> None:
+        """Wait for the crops of `begin_crops`, and read and decode anew what `threads` left out. Raises ValueError as
+        `image` does."""
+        done = threads.finish(reading)
+        for i in () if done is None else np.flatnonzero(~done).tolist():
+            index = int(reading.indices[i])
+            self._decode_whole(index, self.encoded(index), reading.crops[i], reading.out[i])
 
     @property
     def labels(self) -> np.ndarray:
@@ -143,7 +160,7 @@ class StoreSplit:
             labels = np.empty(len(self), np.int64)
             start = 0
             for number, end in enumerate(self._ends):
-                np.concatenate([columns.labels for columns in self._shards.columns(number)], out=labels[start:end])
+                labels[start:end] = self._shards.columns(number).rows["label"]
                 start = end
             invalid = np.flatnonzero((labels < 0) | (labels >= self.classes))
             if len(invalid):
@@ -165,8 +182,11 @@ class StoreSplit:
         shard = bisect.bisect_right(self._ends, index)
         return shard, index - (self._ends[shard - 1] if shard else 0)
 
-    def _decode_whole(self, index: int, encoded: bytes) -> np.ndarray:
+    def _decode_whole(self, index: int, encoded: bytes, crop: np.ndarray, out: np.ndarray) -> None:
+        """Decode an image with libjpeg-turbo or Pillow and copy a crop of it to `out`; both as for `decode`."""
         try:
-            return decode_stored(encoded, self.size)
+            image = decode_stored(encoded, self.size)
         except ValueError as error:
             raise ValueError(f"{self.where(index)} cannot be decoded ({error}): {PREPARE_AGAIN}") from None
+        top, left, mirrored = crop
+        out[...] = pixels.crop_and_mirror(image, (top, left), bool(mirrored), len(out))

@@ -9,11 +9,13 @@ import os
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 import pyarrow as pa
 
+from alexnet.data.image.pixels import address
+from alexnet.data.image.rows import ROW
 from alexnet.data.store.arrow import Buffer, RecordBatch, read_layout
 from alexnet.files.checksums import checksum
 from alexnet.files.read_at import ReadAt
@@ -111,19 +113,14 @@ class DamagedRowError(ValueError):
 
 
 class Columns(NamedTuple):
-    """The columns of one record batch, in memory except for the images."""
+    """The columns of a shard, in memory except for the images."""
 
-    images: Buffer
-    offsets: memoryview
-    """int32: where each image begins in `images`, and where the last one ends."""
-    labels: memoryview
-    """int32."""
-    key_offsets: memoryview
-    """int32: where each key begins in `keys`, and where the last one ends."""
-    keys: memoryview
-    """UTF-8."""
-    checksums: memoryview
-    """uint32."""
+    rows: np.ndarray
+    """[rows] of the type `ROW`."""
+    keys: np.ndarray
+    """uint8: all keys in a row, in UTF-8."""
+    addresses: tuple[int, int]
+    """Of the first row and of the first key."""
 
     def encoded(self, file: ReadAt, row: int) -> bytes:
         """The encoded image.
@@ -131,20 +128,21 @@ class Columns(NamedTuple):
         Raises DamagedRowError where the row does not match its checksum or is outside the file, OSError and EOFError
         as `file` does.
         """
-        start, end = self.offsets[row], self.offsets[row + 1]
-        if not 0 <= start <= end <= self.images.length:
+        position, _, length, label, _, crc32 = self.rows[row].item()
+        if length < 0:
             raise DamagedRowError("is outside the file")
-        image = file.read(self.images.position + start, end - start)
-        if row_checksum(image, self.labels[row], self.key(row)) != self.checksums[row]:
+        image = file.read(position, length)
+        if row_checksum(image, label, self.key(row)) != crc32:
             raise DamagedRowError("does not match its checksum")
         return image
 
     def key(self, row: int) -> memoryview:
-        return self.keys[self.key_offsets[row] : self.key_offsets[row + 1]]
+        _, start, _, _, length, _ = self.rows[row].item()
+        return self.keys.data[start : start + length]
 
 
-def read_columns(file: ReadAt, rows: int, batch_rows: int) -> list[Columns]:
-    """The record batches of a shard without its images: some twenty bytes per row, and its key.
+def read_columns(file: ReadAt, rows: int, batch_rows: int) -> Columns:
+    """The columns of a shard without its images: 32 bytes per row, and its key.
 
     Raises ValueError, with the reason as its text, unless there are `rows` rows in batches of `batch_rows`; OSError and
     EOFError as `file` does.
@@ -157,26 +155,40 @@ def read_columns(file: ReadAt, rows: int, batch_rows: int) -> list[Columns]:
         raise ValueError(f"has the columns {', '.join(schema.names)} and not {', '.join(SCHEMA.names)}")
     if [batch.rows for batch in batches] != [min(batch_rows, rows - start) for start in range(0, rows, batch_rows)]:
         raise ValueError(f"does not hold {rows} rows in batches of {batch_rows}")
-    return [_columns(file, batch) for batch in batches]
+    found, keys = np.empty(rows, ROW), bytearray()
+    for number, batch in enumerate(batches):
+        keys += _read_batch(file, batch, found[number * batch_rows :][: batch.rows], len(keys))
+    array = np.frombuffer(bytes(keys), np.uint8)
+    return Columns(found, array, (address(found), address(array)))
 
 
-def _columns(file: ReadAt, batch: RecordBatch) -> Columns:
+def _read_batch(file: ReadAt, batch: RecordBatch, rows: np.ndarray, keys_before: int) -> bytes:
+    """Fill `rows`, [batch.rows] of the type `ROW`, from a record batch. Returns its keys, which `keys_before` bytes of
+    other keys precede."""
     if len(batch.buffers) != 10:
         raise ValueError("is damaged: its columns are not those it declares")
     # The first buffer of each column would mark missing values; there are none.
     _, offsets, images, _, labels, _, key_offsets, keys, _, checksums = batch.buffers
-    return Columns(
-        images,
-        _numbers(file, offsets, batch.rows + 1, "i"),
-        _numbers(file, labels, batch.rows, "i"),
-        _numbers(file, key_offsets, batch.rows + 1, "i"),
-        memoryview(file.read(*keys)),
-        _numbers(file, checksums, batch.rows, "I"),
-    )
+    rows["label"] = _numbers(file, labels, batch.rows, np.int32)
+    rows["crc32"] = _numbers(file, checksums, batch.rows, np.uint32)
+    start, length = _extents(_numbers(file, offsets, batch.rows + 1, np.int32), images.length)
+    rows["position"], rows["length"] = images.position + start, length
+    start, length = _extents(_numbers(file, key_offsets, batch.rows + 1, np.int32), keys.length)
+    # A key that is outside is taken as empty: the checksum tells.
+    rows["key"], rows["key_length"] = keys_before + start, np.maximum(length, 0)
+    return file.read(*keys)
 
 
-def _numbers(file: ReadAt, buffer: Buffer, count: int, code: Literal["i", "I"]) -> memoryview:
-    """`count` numbers of four bytes, signed (`code` "i") or not."""
+def _extents(offsets: np.ndarray, bytes_in_all: int) -> tuple[np.ndarray, np.ndarray]:
+    """Start and length of each value of a column, int64 [rows], from the Arrow offsets, [rows + 1]. The start is 0 and
+    the length -1 where they are not within the column."""
+    start, end = offsets[:-1].astype(np.int64), offsets[1:].astype(np.int64)
+    inside = (start >= 0) & (start <= end) & (end <= bytes_in_all)
+    return np.where(inside, start, 0), np.where(inside, end - start, -1)
+
+
+def _numbers(file: ReadAt, buffer: Buffer, count: int, dtype: type[np.int32] | type[np.uint32]) -> np.ndarray:
+    """`count` numbers of four bytes."""
     if buffer.length < 4 * count:
         raise ValueError("is damaged: a column ends too early")
-    return memoryview(file.read(buffer.position, 4 * count)).cast(code)
+    return np.frombuffer(file.read(buffer.position, 4 * count), dtype)
