@@ -253,8 +253,8 @@ class TrainConfig:
     compile: bool = False
     """Compile the network with torch.compile (on a CPU this needs a C++ compiler)."""
     workers: Threads = 0
-    """Threads that read, decode and crop images in the background. 0: one per processor core, at most 8.
-    (When a CPU trains, they only read, and all cores decode between two steps.)"""
+    """Threads that read, decode and crop images in the background. 0: one per processor core.
+    (When a CPU trains, they only read, 0 means 8, and all cores decode between two steps.)"""
     evaluate_every: Count = 1
     """Epochs between evaluations on the validation split (centre view)."""
     honour_exif: bool = False

@@ -1,10 +1,16 @@
 """Batches of images, made in the background by threads while the network trains (paper, section 4.1).
 
-Reading and decoding release Python's lock, so that threads use all cores without copies between processes.
+Who reads and decodes depends on who computes meanwhile:
+
+- A network on a GPU: threads of C++ (`rows.h`), one per core, a whole batch per call.
+- A network on the same cores: threads of Python read, and the network's own threads decode between two steps.
+- In either case, where the images are PNG or there are no compiled functions: threads of Python read and decode.
+
+All make the same batches. They release Python's lock and share memory, so that nothing is copied between processes.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from itertools import chain
 from typing import Any, NamedTuple
@@ -15,14 +21,18 @@ from torch import Tensor
 
 from alexnet.data.augment import Draws
 from alexnet.data.image import pixels
+from alexnet.data.image.rows import DecodingThreads, Reading, Shards, start_threads
 from alexnet.data.store.reader import StoreSplit
 from alexnet.native.library import Threads
 from alexnet.native.processor import cores
 
 IMAGES_PER_TASK = 16
 BATCHES_AHEAD = 3
+KEPT = 4
+"""How long a batch in pinned memory is valid: until the caller asks for the fourth batch after it. Then its memory is
+used for another batch, and what copies from it must be done."""
 MAX_WORKERS = 8
-"""Threads, unless more are asked for: one per core up to this number, or this number where they only read."""
+"""Threads of Python, unless more are asked for: one per core up to this number, or this number where they only read."""
 ALL = slice(None)
 
 
@@ -41,6 +51,43 @@ class TrainingBatch(NamedTuple):
     """float32 [B, 3]: multiples of the principal components of colour."""
 
 
+class Buffer(NamedTuple):
+    """Memory for a batch, seen in two ways."""
+
+    tensor: Tensor
+    array: np.ndarray
+
+
+Allocate = Callable[[tuple[int, ...]], Buffer]
+"""Gives memory of a shape, uint8."""
+
+
+def pageable(shape: tuple[int, ...]) -> Buffer:
+    # From NumPy, which asks Linux for huge pages, and not from torch, which does not.
+    array = np.empty(shape, np.uint8)
+    return Buffer(torch.from_numpy(array), array)
+
+
+def pinned(shape: tuple[int, ...]) -> Buffer:
+    tensor = torch.empty(shape, dtype=torch.uint8, pin_memory=True)
+    return Buffer(tensor, tensor.numpy())
+
+
+class Ring:
+    """Memory for batches of one shape, which is used again: see `KEPT`."""
+
+    def __init__(self, allocate: Allocate) -> None:
+        self._allocate = allocate
+        self._buffers: deque[Buffer] = deque()
+
+    def __call__(self, shape: tuple[int, ...]) -> Buffer:
+        if len(self._buffers) < BATCHES_AHEAD + KEPT:
+            self._buffers.append(self._allocate(shape))
+        else:
+            self._buffers.rotate(-1)
+        return self._buffers[-1]
+
+
 def training_batches(
     split: StoreSplit,
     draws: Draws,
@@ -51,25 +98,31 @@ def training_batches(
     workers: int = 0,
     rows: slice = ALL,
     threads: Threads | None = None,
+    pin: bool = False,
 ) -> Iterator[TrainingBatch]:
     """The batches of one epoch, from number `start` on. The last images, too few for a whole batch, are left out.
 
     Only the `rows` of each batch are made, for processes that share it. `threads` are those of a caller that computes
-    on the same cores: see `in_background`.
+    on the same cores: see `in_background`. Without them, `workers` threads make the batches; 0: one per core. With
+    `pin`, crops are in pinned memory, from which a GPU copies while the program goes on. A batch is then valid until
+    the caller asks for the `KEPT`th one after it.
     """
-    labels = torch.tensor(split.labels)
+    order = draws.order.astype(np.int64, copy=False)
+    labels = torch.from_numpy(split.labels[order])
+    drawn = np.column_stack([draws.offsets, draws.mirrored]).astype(np.int64, copy=False)
 
-    def choose(positions: range) -> tuple[list[int], np.ndarray]:
+    def choose(positions: range) -> tuple[np.ndarray, np.ndarray]:
         chosen = slice(positions.start, positions.stop)
-        return draws.order[chosen].tolist(), np.column_stack([draws.offsets[chosen], draws.mirrored[chosen]])
+        return order[chosen], drawn[chosen]
 
     steps = range(start, len(split) // batch_size)
     ranges = (range(step * batch_size, (step + 1) * batch_size)[rows] for step in steps)
-    for crops, positions in _decoded_crops(split, ranges, crop, choose, workers, threads):
+    allocate = Ring(pinned) if pin else pageable
+    for crops, positions in _decoded_crops(split, ranges, crop, choose, workers, threads, allocate):
         chosen = slice(positions.start, positions.stop)
         yield TrainingBatch(
             crops,
-            labels[torch.from_numpy(draws.order[chosen])],
+            labels[chosen],
             draws.offsets[chosen],
             draws.mirrored[chosen],
             draws.colour_alphas[chosen],
@@ -86,40 +139,77 @@ def in_order(
     """
     labels = torch.tensor(split.labels)
 
-    def choose(positions: range) -> tuple[range, np.ndarray]:
-        return positions, np.zeros((len(positions), 3), np.int64)
+    def choose(positions: range) -> tuple[np.ndarray, np.ndarray]:
+        return np.arange(positions.start, positions.stop), np.zeros((len(positions), 3), np.int64)
 
     wanted = range(len(split))[rows]
     ranges = (wanted[first : first + batch_size] for first in range(0, len(wanted), batch_size))
-    for images, positions in _decoded_crops(split, ranges, split.size, choose, workers, threads):
+    for images, positions in _decoded_crops(split, ranges, split.size, choose, workers, threads, pageable):
         yield images, labels[positions.start : positions.stop], positions.start
+
+
+Choose = Callable[[range], tuple[np.ndarray, np.ndarray]]
+"""From positions to indices of images, int64 [N], and top, left and mirroring of their crops, as `StoreSplit.decode`
+takes them."""
 
 
 def _decoded_crops(
     split: StoreSplit,
     batches: Iterator[range],
     crop: int,
-    choose: Callable[[range], tuple[Sequence[int], np.ndarray]],
+    choose: Choose,
     workers: int,
     threads: Threads | None,
+    allocate: Allocate,
 ) -> Iterator[tuple[Tensor, range]]:
-    """For each range of positions, the crops that `choose` returns for it: indices of images, and the top, left and
-    mirroring that `StoreSplit.decode` takes."""
+    """For each range of positions, the crops that `choose` returns for it."""
 
     def read(_: np.ndarray, positions: range) -> list[bytes]:
-        return [split.encoded(index) for index in choose(positions)[0]]
+        return [split.encoded(index) for index in choose(positions)[0].tolist()]
 
     def read_and_decode(out: np.ndarray, positions: range) -> None:
         indices, crops = choose(positions)
-        split.decode(indices, [split.encoded(index) for index in indices], crops, out)
+        split.decode(indices.tolist(), read(out, positions), crops, out)
 
     def decode(out: np.ndarray, positions: range, encoded: list[list[bytes]], pool: Executor) -> None:
         indices, crops = choose(positions)
-        split.decode(indices, list(chain.from_iterable(encoded)), crops, out, threads, pool)
+        split.decode(indices.tolist(), list(chain.from_iterable(encoded)), crops, out, threads, pool)
 
     if threads:
-        return in_background(batches, crop, read, workers, finish=decode)
-    return in_background(batches, crop, read_and_decode, workers)
+        return in_background(batches, crop, read, workers, decode, allocate)
+    shards = split.all_open()
+    native = start_threads(workers or cores()) if shards else None
+    if shards and native:
+        return _in_native_threads(split, shards, batches, crop, choose, native, allocate)
+    return in_background(batches, crop, read_and_decode, workers, allocate=allocate)
+
+
+def _in_native_threads(
+    split: StoreSplit,
+    shards: Shards,
+    batches: Iterator[range],
+    crop: int,
+    choose: Choose,
+    native: DecodingThreads,
+    allocate: Allocate,
+) -> Iterator[tuple[Tensor, range]]:
+    """As `_decoded_crops`, by the threads `native`, `BATCHES_AHEAD` batches ahead. An error is raised at its batch."""
+    ahead: deque[tuple[Tensor, range, Reading]] = deque()
+
+    def begin() -> None:
+        positions = next(batches, None)
+        if positions is not None:
+            images, array = allocate((len(positions), crop, crop, 3))
+            ahead.append((images, positions, split.begin_crops(shards, *choose(positions), array, native)))
+
+    with native:
+        for _ in range(BATCHES_AHEAD):
+            begin()
+        while ahead:
+            images, positions, reading = ahead.popleft()
+            split.finish_crops(reading, native)
+            begin()
+            yield images, positions
 
 
 def in_background(
@@ -128,8 +218,9 @@ def in_background(
     work: Callable[[np.ndarray, range], Any],
     workers: int,
     finish: Callable[[np.ndarray, range, list[Any], Executor], None] | None = None,
+    allocate: Allocate = pageable,
 ) -> Iterator[tuple[Tensor, range]]:
-    """Yield (images, positions) for each range of positions: uint8 [B, size, size, 3].
+    """Yield (images, positions) for each range of positions: uint8 [B, size, size, 3], in memory from `allocate`.
 
     Threads prepare `BATCHES_AHEAD` batches ahead: `work` fills part of a batch, and is given that part and its
     positions. With `finish`, `work` only reads what is needed, and `finish` makes the batch from what `work` returned,
@@ -139,29 +230,28 @@ def in_background(
     pixels.library()  # built now, not by all threads at once
     count = workers or (MAX_WORKERS if finish else min(MAX_WORKERS, cores()))
     with ThreadPoolExecutor(count, thread_name_prefix="images") as pool:
-        ahead: deque[tuple[np.ndarray, range, list[Future[Any]]]] = deque()
+        ahead: deque[tuple[Tensor, np.ndarray, range, list[Future[Any]]]] = deque()
 
         def submit() -> None:
             positions = next(batches, None)
             if positions is None:
                 return
-            # From NumPy, which asks Linux for huge pages, and not from torch, which does not.
-            array = np.empty((len(positions), size, size, 3), np.uint8)
+            images, array = allocate((len(positions), size, size, 3))
             tasks = [
                 pool.submit(work, array[i : i + IMAGES_PER_TASK], positions[i : i + IMAGES_PER_TASK])
                 for i in range(0, len(positions), IMAGES_PER_TASK)
             ]
-            ahead.append((array, positions, tasks))
+            ahead.append((images, array, positions, tasks))
 
         try:
             for _ in range(BATCHES_AHEAD):
                 submit()
             while ahead:
-                array, positions, tasks = ahead.popleft()
+                images, array, positions, tasks = ahead.popleft()
                 results = [task.result() for task in tasks]
                 submit()
                 if finish is not None:
                     finish(array, positions, results, pool)
-                yield torch.from_numpy(array), positions
+                yield images, positions
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -122,6 +122,21 @@ def test_a_crop_that_is_not_inside_the_image_is_left_out(stored: Stored) -> None
     assert done is not None and done.tolist() == [True, True, False, False, False, False]
 
 
+@pytest.mark.parametrize("what", ["indices", "crops", "out", "strides"])
+def test_arrays_of_another_kind_are_refused(stored: Stored, what: str) -> None:
+    indices, chosen, out = np.arange(4), crops(4), np.zeros((4, CROP, CROP, 3), np.uint8)
+    if what == "indices":
+        indices = indices.astype(np.int32)
+    elif what == "crops":
+        chosen = chosen[:3]
+    elif what == "out":
+        out = out[:3]
+    else:
+        out = out[:, ::2]
+    with start(1) as threads, pytest.raises(ValueError, match=r"^(the indices|the crops|crops)"):
+        threads.begin(stored.shards, indices, (SIZE, SIZE), chosen, out)
+
+
 def test_no_images_are_done_at_once(stored: Stored) -> None:
     with start(1) as threads:
         nothing = np.zeros((0, CROP, CROP, 3), np.uint8)

@@ -78,14 +78,21 @@ class DecodingThreads:
         checksums, and to decode a crop of each into `out`.
 
         The result must be kept until it was given to `finish`, or the threads ended. `shape`, `crops` and `out` are as
-        for `pixels.decode_crops`.
+        for `pixels.decode_crops`. A row or a crop that is not there is left out.
+
+        Raises ValueError for arrays of another kind.
         """
-        assert indices.dtype == crops.dtype == np.int64 and indices.flags.c_contiguous and crops.flags.c_contiguous
-        assert out.flags.c_contiguous and out.dtype == np.uint8 and out.shape[-1] == 3
-        assert len(indices) == len(out) and crops.shape == (len(out), 3)
-        done = np.zeros(len(out), bool)
+        count = len(indices)
+        for name, array, of in (("indices", indices, (count,)), ("crops", crops, (count, 3))):
+            if array.dtype != np.int64 or array.shape != of or not array.flags.c_contiguous:
+                raise ValueError(f"the {name} are {array.dtype} {list(array.shape)}: give contiguous int64 {list(of)}")
+        if out.dtype != np.uint8 or out.ndim != 4 or (len(out), out.shape[3]) != (count, 3):
+            raise ValueError(f"crops would be written to {out.dtype} {list(out.shape)}: give uint8 [{count}, ., ., 3]")
+        if not (out.flags.c_contiguous and out.flags.writeable):
+            raise ValueError("crops would be written to an array that is not contiguous or not writeable")
+        done = np.zeros(count, bool)
         rows, columns = out.shape[1:3]
-        inputs = shards.count, shards.entries, shards.ends, len(indices), address(indices), *shape, address(crops)
+        inputs = shards.count, shards.entries, shards.ends, count, address(indices), *shape, address(crops)
         job = self._library.begin_crops(self._threads, *inputs, rows, columns, address(out), address(done))
         return Reading(job, shards, indices, crops, out, done)
 
