@@ -3,6 +3,8 @@
 import gzip
 import io
 import struct
+import subprocess
+import sys
 import tarfile
 import zlib
 from collections.abc import Callable
@@ -147,6 +149,39 @@ def test_many_global_headers_do_not_add_up(tmp_path: Path) -> None:
     imports = "from pathlib import Path\nfrom alexnet.data.sources.tar import members"
     found = cost(imports, f"assert sum(1 for _ in members(Path({str(file)!r}))) == 3000")
     assert found.outcome == "read" and found.is_bounded and found.bytes < 20 << 20, found
+
+
+PARQUET = """
+import pyarrow as pa, pyarrow.parquet as pq
+def write(images, labels, **options):
+    pq.write_table(pa.table({"image": images, "label": labels}), FILE, compression="zstd", compression_level=1, **options)
+def repeated(value, rows):
+    return pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([value], pa.binary()))
+"""
+WHOLE_PAGES = "dictionary_pagesize_limit=1_900_000_000, data_page_size=1_900_000_000"
+
+
+@pytest.mark.parametrize(
+    ("made", "outcome"),
+    [
+        (f"write(repeated(bytes(319 << 20), 4), [0, 1, 0, 1], {WHOLE_PAGES})", "larger than 256 MiB"),  # at the bound
+        (f"write(repeated(bytes(321 << 20), 4), [0, 1, 0, 1], {WHOLE_PAGES})", "a page of 336,592,900 bytes"),
+        (f"write(repeated(bytes(60_000_000), 2000), [i % 2 for i in range(2000)], {WHOLE_PAGES})", "read"),
+        ("write([bytes(250 << 20)] * 3, [0, 1, 0], use_dictionary=False)", "read"),  # at the bound
+        ("write([b'x'] * 4, ['a' * 100_000_000, 'b'] * 2)", "texts in place of labels"),
+        ("write([b'x'] * 2_000_000, [0, 1] * 1_000_000)", "claims 2,000,000 rows in 2 row groups"),
+        ("write([bytes(i + 1) for i in range(500)], [0, 1] * 250, row_group_size=1)", "read"),
+    ],
+)
+def test_a_small_parquet_file_costs_little(tmp_path: Path, made: str, outcome: str) -> None:
+    file = tmp_path / "train.parquet"
+    subprocess.run([sys.executable, "-c", PARQUET.replace("FILE", repr(str(file))) + made], check=True)
+    assert file.stat().st_size < 4 << 20
+    imports = "import itertools\nfrom pathlib import Path\nimport pyarrow.parquet\n"
+    imports += "from alexnet.data.sources import open_source, read_bytes"
+    call = f"for image in itertools.islice(open_source(Path({str(tmp_path)!r}), 0.0).splits['train'], 12): "
+    found = cost(imports, call + "read_bytes(image.location)")
+    assert outcome in found.outcome and found.is_bounded, found
 
 
 @pytest.mark.parametrize("name", ["config.json", "classes.json", "store.json"])

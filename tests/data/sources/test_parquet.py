@@ -1,5 +1,6 @@
 """Parquet files in the layout of the Hugging Face hub."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from miniature import fingerprint
 
 from alexnet.data.classes import ilsvrc2012
-from alexnet.data.sources import open_source, read_bytes
+from alexnet.data.sources import Source, open_source, read_bytes
 from alexnet.data.sources.parquet_file import ParquetAt
 
 NAMES = ["cat", "ant", "bee"]
@@ -79,6 +80,158 @@ def test_names_that_are_wnids_become_the_wnids(tmp_path: Path) -> None:
     assert [p.label for p in source.splits["train"]][:4] == [1, 0, 1, 0]
 
 
+def written(file: Path, names: list[str], labels: list[int]) -> None:
+    miniature.parquet(file, [(miniature.image(n), label) for n, label in enumerate(labels)], names)
+
+
+def names_of(source: Source, split: str) -> list[str]:
+    return [source.classes[image.label].wnid for image in source.splits[split]]
+
+
+def test_names_that_are_numbered_apart_are_mapped_by_name(tmp_path: Path) -> None:
+    written(tmp_path / "train-00000-of-00002.parquet", ["ant", "bee", "cow"], [0, 1, 2])
+    written(tmp_path / "train-00001-of-00002.parquet", ["cow", "dog", "ant"], [0, 1, 2])
+    written(tmp_path / "validation-00000-of-00001.parquet", ["bee", "cow"], [0, 1, 0, 1])
+    source = open_source(tmp_path)
+    assert [each.wnid for each in source.classes] == ["ant", "bee", "cow", "dog"]
+    assert names_of(source, "train") == ["ant", "bee", "cow", "cow", "dog", "ant"]
+    assert names_of(source, "val") == ["bee", "cow", "bee", "cow"]
+
+
+def test_names_that_cannot_be_mapped_are_refused(tmp_path: Path) -> None:
+    written(tmp_path / "train.parquet", ["ant", "bee"], [0, 1])
+    written(tmp_path / "validation.parquet", ["bee", "cow"], [0, 1])
+    with pytest.raises(ValueError, match=r"validation.parquet has classes that .*train.parquet does not have: cow"):
+        open_source(tmp_path)
+    miniature.parquet(tmp_path / "validation.parquet", [(b"x", 0)], None, hub=False)
+    with pytest.raises(ValueError, match=r"train.parquet names its labels and .*validation.parquet does not"):
+        open_source(tmp_path)
+
+
+def table_of(**columns: object) -> pa.Table:
+    return pa.table({name: pa.array(values) for name, values in columns.items()})
+
+
+def described(table: pa.Table, **features: object) -> pa.Table:
+    return table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+
+
+IMAGES, CLASSES = {"_type": "Image"}, {"_type": "ClassLabel", "names": ["x", "y"]}
+
+
+def test_image_and_label_are_preferred_and_options_choose(tmp_path: Path) -> None:
+    bytes_of = [[miniature.image(100 * column + row) for row in range(4)] for column in range(3)]
+    table = table_of(
+        mask=bytes_of[0],
+        image=bytes_of[1],
+        coarse=[0, 0, 1, 1],
+        label=[0, 1, 0, 1],
+        other=bytes_of[2],
+        fine=[1, 1, 1, 0],
+    )
+    features = dict.fromkeys(("mask", "image", "other"), IMAGES)
+    features |= dict.fromkeys(("coarse", "label", "fine"), CLASSES)
+    pq.write_table(described(table, **features), tmp_path / "train.parquet")
+
+    def found(**choice: str) -> list[tuple[str, str]]:
+        source = open_source(tmp_path, 0.0, **choice)
+        return [
+            (fingerprint(read_bytes(image.location)), source.classes[image.label].wnid)
+            for image in source.splits["train"]
+        ]
+
+    prints = [[fingerprint(each) for each in column] for column in bytes_of]
+    assert found() == list(zip(prints[1], "xyxy", strict=True))
+    assert found(image_column="mask", label_column="fine") == list(zip(prints[0], "yyyx", strict=True))
+    with pytest.raises(ValueError, match=r"has no column 'none' \(it has mask, image, coarse, label, other, fine\)"):
+        found(image_column="none")
+    pq.write_table(described(table.drop_columns(["image"]), **features), tmp_path / "train.parquet")
+    with pytest.raises(ValueError, match="several columns of images, mask, other: choose one with --image-column"):
+        found()
+    pq.write_table(described(table.drop_columns(["label"]), **features), tmp_path / "train.parquet")
+    with pytest.raises(ValueError, match="several columns of labels, coarse, fine: choose one with --label-column"):
+        found()
+
+
+def test_columns_of_what_has_none_are_refused(tmp_path: Path) -> None:
+    miniature.folder(tmp_path, {"a": 2, "b": 2})
+    with pytest.raises(ValueError, match=r"has no columns .*: leave out --image-column and --label-column"):
+        open_source(tmp_path, image_column="image")
+
+
+BYTES = [b"1", b"2", b"3", b"4"]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (table_of(image=[[1, 2]] * 4, label=[0, 1, 0, 1]), "column 'image' is of type list<.*, not encoded images"),
+        (table_of(image=["a"] * 4, label=[0, 1, 0, 1]), "column 'image' is of type string, not encoded images"),
+        (table_of(image=[{"bytes": 1}] * 4, label=[0, 1, 0, 1]), "has no field 'bytes'"),
+        (table_of(image=BYTES, label=[0.5, 1, 0, 1]), "labels are of type double, neither numbers nor words"),
+        (table_of(image=BYTES, label=BYTES), "labels are of type binary, neither numbers nor words"),
+        (
+            pa.table({"image": pa.array(BYTES), "label": pa.array([0, 1, 0, 1], pa.timestamp("us"))}),
+            r"labels are of type timestamp\[us\], neither",
+        ),
+        (
+            pa.table({"image": pa.array(BYTES), "label": pa.array([0, 1, 0, 1]).cast(pa.decimal128(20))}),
+            "labels are of type decimal",
+        ),
+        (table_of(image=BYTES, label=[0, None, 0, 1]), "row 1, has no label"),
+        (
+            pa.Table.from_arrays([pa.array(BYTES), *[pa.array([0, 1, 0, 1])] * 2], ["image", "label", "label"]),
+            "two columns",
+        ),
+        *(
+            (
+                described(table_of(image=BYTES, label=[0, 1, 0, 1]), label={"_type": "ClassLabel", "names": names}),
+                "describes its labels by something other than a list of names",
+            )
+            for names in (5, "ab", {"a": 1}, [["x"], ["y"]], [{"x": 1}, {"y": 1}], ["a" * 1001, "b"])
+        ),
+        (described(table_of(image=BYTES, label=["x", "y"] * 2), label=CLASSES), "of type string, but its description"),
+        (
+            table_of(image=BYTES, label=[0, 1, 0, 1]).replace_schema_metadata({"huggingface": "[" * 100_000}),
+            "description that cannot be read .*nested",
+        ),
+        (table_of(image=BYTES, label=[0, 1, 0, 1]).replace_schema_metadata({"huggingface": "[1]"}), "cannot be read"),
+    ],
+)
+def test_wrong_types_are_refused_in_a_sentence(tmp_path: Path, table: pa.Table, message: str) -> None:
+    pq.write_table(table, tmp_path / "train.parquet")
+    with pytest.raises(ValueError, match=rf"train.parquet.*{message}") as caught:
+        list(open_source(tmp_path, 0.0).splits["train"])
+    assert type(caught.value) is ValueError and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "labels", [["x", "y", "x", "y"], [True, False] * 2, pa.array(["x", "y"] * 2).dictionary_encode()]
+)
+def test_words_and_truth_values_are_labels(tmp_path: Path, labels: object) -> None:
+    table = pa.table({"image": pa.array(BYTES), "label": labels if isinstance(labels, pa.Array) else pa.array(labels)})
+    pq.write_table(table, tmp_path / "train.parquet")
+    source = open_source(tmp_path, 0.0)
+    assert names_of(source, "train") == [str(label) for label in table["label"].to_pylist()]
+
+
+def test_names_of_strangers_are_made_visible(tmp_path: Path) -> None:
+    rows = [{"bytes": each, "path": "../\x1b[2J\n\u202e" * 100} for each in BYTES]
+    table = table_of(image=rows, label=["\x1b[31mred\n", "<script>", "=cmd()", "x"])
+    pq.write_table(table, tmp_path / "train.parquet")
+    source = open_source(tmp_path, 0.0)
+    keys = [image.key for image in source.splits["train"]]
+    assert all(key.isprintable() and len(key) < 10_000 for key in keys)
+    assert {each.wnid for each in source.classes} == {"\\x1b[31mred\\n", "<script>", "=cmd()", "x"}
+
+
+def test_what_is_not_used_is_said(tmp_path: Path) -> None:
+    source = open_source(miniature.hub(tmp_path))
+    assert source.remarks == (
+        f"{tmp_path / 'data' / 'test'}-*.parquet is left out: validation is the validation split",
+    )
+
+
 def test_a_schema_without_names_gives_numbers(tmp_path: Path) -> None:
     for name in ("train", "validation"):
         miniature.parquet(tmp_path / f"{name}.parquet", [(b"x", label) for label in (7, 3, 7)], None, hub=False)
@@ -122,7 +275,7 @@ def test_labels_that_are_lists_are_refused(tmp_path: Path) -> None:
 
 def test_a_label_that_is_not_a_class_is_refused(tmp_path: Path) -> None:
     miniature.hub(tmp_path)
-    file = miniature.parquet(tmp_path / "data/train-00001-of-00002.parquet", [(b"x", 0), (b"x", 3)], "abc")
+    file = miniature.parquet(tmp_path / "data/train-00001-of-00002.parquet", [(b"x", 0), (b"x", 3)], list("abc"))
     with pytest.raises(ValueError, match=f"{file}, row 1: label 3 is not one of the 3 classes"):
         list(open_source(tmp_path).splits["train"])
 

@@ -5,21 +5,26 @@ of encoded bytes and a file name; column `label` holds numbers whose names are i
 its labels are -1, as they are for ImageNet. The hub names ImageNet's classes by their words, in the order of the wnids.
 """
 
-import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alexnet.data.classes import Class, ilsvrc2012, known_name
 from alexnet.data.sources.held_out import held_out_count
-from alexnet.data.sources.parquet_file import ParquetAt, batches, count_rows, open_file, values
-from alexnet.data.sources.source import Choices, LabelledImage, Source, SourceKind, Split
+from alexnet.data.sources.names import some
+from alexnet.data.sources.parquet_columns import LONGEST_NAME, MOST_CLASSES, Columns, find_columns
+from alexnet.data.sources.parquet_file import ParquetAt, batches, count_rows, values
+from alexnet.data.sources.source import Choices, LabelledImage, Source, SourceKind, Split, contents_of
 from alexnet.files.printable import printable
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+VALIDATION_NAMES = ("validation", "valid", "val", "test")
+"""The first one that is there, and has labels, is the validation split."""
 
 
 def detect(path: Path) -> dict[str, list[Path]] | None:
@@ -35,61 +40,65 @@ def detect(path: Path) -> dict[str, list[Path]] | None:
 
 
 def open_parquet(path: Path, files: dict[str, list[Path]], choices: Choices) -> Source:
-    val_fraction, seed = choices.val_fraction, choices.seed
     """The splits that `detect` found. Where none of them is validation, `val_fraction` must be given."""
     if "train" not in files:
         raise ValueError(f"{path} holds {files[min(files)][0].name} but no train-*.parquet: put these there too")
     for shards in files.values():
         _check_shards(shards)
-    columns = _find_columns(files["train"][0])
-    classes, label_of = _find_classes(files["train"], columns)
-    train = _Shards(files["train"], columns, label_of)
-    validation = next(
-        (files[n] for n in ("validation", "valid", "val", "test") if n in files and _labelled(files[n], columns)),
-        None,
-    )
-    if validation is not None:
-        splits = {"train": train.split(), "val": _Shards(validation, columns, label_of).split()}
-    elif val_fraction is None:
+    columns = {file: find_columns(file, choices.image_column, choices.label_column) for file in files["train"]}
+    numbering = _find_classes(columns)
+    train = numbering.shards(columns)
+    fraction, validation = choices.val_fraction, None
+    for name in VALIDATION_NAMES:
+        if validation is None and name in files:
+            held = {file: find_columns(file, choices.image_column, choices.label_column) for file in files[name]}
+            validation = name if _labelled(held) else None
+            if validation is not None:
+                splits = {"train": train.split(), "val": numbering.shards(held).split()}
+    if validation is None and fraction is None:
         raise ValueError(
             f"{path} holds no validation-*.parquet: put them there, or say with --val-fraction how much of train to "
             "hold out"
         )
-    elif val_fraction == 0:
-        splits = {"train": train.split()}
-    else:
+    if validation is None and fraction:
         splits = {
-            "train": train.part(val_fraction, seed, False),
-            "val": train.part(val_fraction, seed, True),
+            "train": train.part(fraction, choices.seed, False),
+            "val": train.part(fraction, choices.seed, True),
         }
-    return Source(KIND.name, path, classes, splits)
+    elif validation is None:
+        splits = {"train": train.split()}
+    used = [file for name in ("train", validation) for file in files.get(name or "", [])]
+    remarks = tuple(
+        f"{shards[0].parent / name}-*.parquet is left out: "
+        + (f"{validation} is the validation split" if validation else "it has no labels")
+        for name, shards in files.items()
+        if name not in ("train", validation)
+    )
+    return Source(
+        KIND.name,
+        path,
+        numbering.classes,
+        splits,
+        remarks=remarks,
+        find_contents=lambda: contents_of(used, sum(map(count_rows, used))),
+    )
 
 
-KIND = SourceKind("parquet", "train-*.parquet files", detect=detect, open=open_parquet)
-
-
-@dataclass(frozen=True)
-class _Columns:
-    image: str
-    """The column of the encoded bytes ("image.bytes")."""
-    name: str | None
-    """The column of the file names ("image.path")."""
-    label: str
-    names: list[str] | None
-    """The names of the labels 0, 1, ..., where the schema has them."""
+KIND = SourceKind("parquet", "train-*.parquet files", detect=detect, open=open_parquet, has_columns=True)
 
 
 @dataclass(frozen=True)
 class _Shards:
     """The files of one split."""
 
-    files: list[Path]
-    columns: _Columns
-    label_of: dict[Any, int]
+    columns: dict[Path, Columns]
+    """By file."""
+    label_of: dict[Path, dict[Any, int]]
+    """By file: the class of each label in it."""
 
     def split(self) -> Split:
         """All images."""
-        return Split(self.images, lambda: sum(map(count_rows, self.files)))
+        return Split(self.images, lambda: sum(map(count_rows, self.columns)))
 
     def part(self, fraction: float, seed: int, held_out: bool) -> Split:
         """The images that are held out, or the others."""
@@ -101,23 +110,16 @@ class _Shards:
         return Split(images, lambda: int((self.held_out(fraction, seed) == held_out).sum()))
 
     def images(self) -> Iterator[LabelledImage]:
-        for file in self.files:
-            for row, (label, name) in enumerate(self.labels_and_names(file)):
-                if label not in self.label_of:
-                    raise ValueError(f"{file}, row {row}: label {label} is not one of the {len(self.label_of)} classes")
-                key = f"{file.name}/{row}" + (f"/{printable(name)}" if name else "")
-                yield LabelledImage(key, self.label_of[label], ParquetAt(str(file), self.columns.image, row))
-
-    def labels_and_names(self, file: Path) -> Iterator[tuple[Any, str | None]]:
-        """The label of each row as the file has it, and its file name, if there is one."""
-        wanted = [self.columns.label] + ([self.columns.name] if self.columns.name else [])
-        for batch in batches(file, wanted, 4096):
-            labels = values(file, batch.column(self.columns.label))
-            if self.columns.name:
-                struct, _, field = self.columns.name.partition(".")
-                yield from zip(labels, values(file, batch.column(struct).field(field)), strict=True)
-            else:
-                yield from ((label, None) for label in labels)
+        for file, columns in self.columns.items():
+            label_of = self.label_of[file]
+            for row, (label, name) in enumerate(_labels_and_names(file, columns)):
+                if label is None:
+                    raise ValueError(f"{file}, row {row}, has no label")
+                if label not in label_of:
+                    found = f"label {printable(str(label))[:LONGEST_NAME]}"
+                    raise ValueError(f"{file}, row {row}: {found} is not one of the {len(label_of)} classes")
+                key = f"{file.name}/{row}" + (f"/{printable(name[:LONGEST_NAME])}" if name else "")
+                yield LabelledImage(printable(key), label_of[label], ParquetAt(str(file), columns.image, row))
 
     def held_out(self, fraction: float, seed: int) -> "np.ndarray":
         """Bool [rows of all files]: which rows go to validation, drawn separately for each class."""
@@ -125,52 +127,78 @@ class _Shards:
 
         labels = np.fromiter((image.label for image in self.images()), dtype=np.int32)
         held = np.zeros(len(labels), dtype=bool)
-        for label in range(len(self.label_of)):
+        for label in np.unique(labels).tolist():
             rows = np.flatnonzero(labels == label)
             drawn = np.random.default_rng([seed, label]).permutation(rows)
             held[drawn[: held_out_count(len(rows), fraction)]] = True
         return held
 
 
-def _find_columns(path: Path) -> _Columns:
-    """The columns that the hub's description in the schema names; without one, `image` and `label`."""
-    import pyarrow as pa
+@dataclass(frozen=True)
+class _Numbering:
+    """The classes, and which of them a name or a label means."""
 
-    with open_file(path) as file:
-        schema = file.schema_arrow
-    try:
-        described = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-        kinds = {name: feature.get("_type") for name, feature in described.items() if isinstance(feature, dict)}
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path} has a schema that cannot be read ({error}): download it again") from None
-    image = next((name for name, kind in kinds.items() if kind == "Image"), "image")
-    label = next((name for name, kind in kinds.items() if kind == "ClassLabel"), "label")
-    for name in (image, label):
-        if name not in schema.names:
-            raise ValueError(f"{path} has no column {name!r} (it has {', '.join(schema.names)}): no labelled images")
-    names = described[label].get("names") if kinds.get(label) == "ClassLabel" else None
-    kind = schema.field(image).type
-    if not pa.types.is_struct(kind):
-        return _Columns(image, None, label, names)
-    fields = {kind.field(index).name for index in range(kind.num_fields)}
-    if "bytes" not in fields:
-        raise ValueError(f"{path}: the column {image!r} has no field 'bytes': the images are not in the file")
-    return _Columns(f"{image}.bytes", f"{image}.path" if "path" in fields else None, label, names)
+    classes: tuple[Class, ...]
+    class_of: dict[Any, int]
+    columns: Columns
+    """Of a training file, `file`."""
+    file: Path
 
+    def shards(self, columns: dict[Path, Columns]) -> _Shards:
+        """Files whose labels are mapped to the classes: by their names where they have names.
 
-def _find_classes(files: list[Path], columns: _Columns) -> tuple[tuple[Class, ...], dict[Any, int]]:
-    """The classes, sorted by wnid, and the index among them of each label in the files."""
-    names = columns.names or _distinct(files, columns.label)
-    if len(names) < 2 or len(set(names)) < len(names):
-        found = f"{len(names)} labels with {len(set(names))} different names"
-        raise ValueError(f"{files[0]} has {found}: at least two classes are needed, each with its own name")
-    classes = _classes(names)
-    order = sorted(range(len(names)), key=lambda index: classes[index].wnid)
-    label_of = {(names[index] if columns.names is None else index): label for label, index in enumerate(order)}
-    return tuple(classes[index] for index in order), label_of
+        ValueError where only some files name their labels, or one names a class that no training file has.
+        """
+        return _Shards(columns, {file: self._label_of(file, each.names) for file, each in columns.items()})
+
+    def _label_of(self, file: Path, names: tuple[str, ...] | None) -> dict[Any, int]:
+        if (names is None) != (self.columns.names is None):
+            named, other = (self.file, file) if names is None else (file, self.file)
+            raise ValueError(f"{named} names its labels and {other} does not: which number is which class is unknown")
+        if names is None:
+            return self.class_of
+        if unknown := set(names) - self.class_of.keys():
+            raise ValueError(f"{file} has classes that {self.file} does not have: {some(map(printable, unknown))}")
+        return {index: self.class_of[name] for index, name in enumerate(names)}
 
 
-def _classes(names: list[str]) -> list[Class]:
+def _labels_and_names(file: Path, columns: Columns) -> Iterator[tuple[Any, str | None]]:
+    """The label of each row as the file has it, and its file name, if there is one."""
+    wanted = [columns.label] + ([columns.name] if columns.name else [])
+    for batch in batches(file, wanted, 4096):
+        labels = values(file, batch.column(columns.label))
+        if columns.name:
+            struct, _, field = columns.name.partition(".")
+            yield from zip(labels, values(file, batch.column(struct).field(field)), strict=True)
+        else:
+            yield from ((label, None) for label in labels)
+
+
+def _find_classes(columns: dict[Path, Columns]) -> _Numbering:
+    """The classes of the training files, sorted by wnid: by the names of all files, else by the labels themselves."""
+    first = next(iter(columns))
+    for file, each in columns.items():
+        if each.names is not None and len(set(each.names)) < len(each.names):
+            raise ValueError(_too_few(file, each.names))
+    # The names of all files, in the order in which they come first.
+    names: list[Any] = list(dict.fromkeys(name for each in columns.values() for name in each.names or ()))
+    names = names or _distinct(columns)
+    if len(names) < 2:
+        raise ValueError(_too_few(first, names))
+    named = _classes(names)
+    order = sorted(range(len(names)), key=lambda index: named[index].wnid)
+    classes = tuple(named[index] for index in order)
+    if len({each.wnid for each in classes}) < len(classes):
+        raise ValueError(_too_few(first, [each.wnid for each in classes]))
+    return _Numbering(classes, {names[index]: label for label, index in enumerate(order)}, columns[first], first)
+
+
+def _too_few(file: Path, names: Collection[Any]) -> str:
+    found = f"{len(names)} labels with {len(set(names))} different names"
+    return f"{file} has {found}: at least two classes are needed, each with its own name"
+
+
+def _classes(names: list[Any]) -> list[Class]:
     """The classes of the labels 0, 1, ...; the 1000 of ILSVRC-2012, recognised by their words, get their wnids."""
     table = ilsvrc2012()
     if len(names) == len(table):
@@ -181,24 +209,24 @@ def _classes(names: list[str]) -> list[Class]:
     return [Class(printable(str(name)), known_name(str(name))) for name in names]
 
 
-def _distinct(shards: list[Path], label: str) -> list[Any]:
+def _distinct(columns: dict[Path, Columns]) -> list[Any]:
     """All labels in the files, sorted: the classes, where the schema names none."""
-    import pyarrow as pa
-
     found: set[Any] = set()
-    for shard in shards:
-        for batch in batches(shard, [label], 1 << 16):
-            try:
-                found.update(values(shard, batch.column(0).unique()))
-            except (pa.ArrowNotImplementedError, TypeError):  # lists, for example
-                kind = batch.column(0).type
-                raise ValueError(f"{shard}: the labels are of type {kind}, neither numbers nor words") from None
+    for file, each in columns.items():
+        for batch in batches(file, [each.label], 1 << 16):
+            found.update(values(file, batch.column(0).unique()))
+            if len(found) > MOST_CLASSES or any(len(str(label)) > LONGEST_NAME for label in found):
+                raise ValueError(f"{file} has more than {MOST_CLASSES:,} different labels, or texts in place of labels")
+    kinds = {type(label) for label in found - {None}}
+    if len(kinds) > 1:
+        raise ValueError(f"{next(iter(columns)).parent} has numbers as labels in some files and words in others")
     return sorted(found - {None, -1})
 
 
-def _labelled(shards: list[Path], columns: _Columns) -> bool:
+def _labelled(columns: dict[Path, Columns]) -> bool:
     """Whether the first image has a label."""
-    first = next(batches(shards[0], [columns.label], 1), None)
+    file, each = next(iter(columns.items()))
+    first = next(batches(file, [each.label], 1), None)
     return first is not None and first.column(0)[0].as_py() not in (None, -1)
 
 

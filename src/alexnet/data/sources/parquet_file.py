@@ -1,5 +1,6 @@
 """Reading Parquet files a few rows at a time, so that no row group is ever in memory as a whole."""
 
+import os
 import threading
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -7,12 +8,19 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from alexnet.data.sources.parquet_pages import rows_at_once
+from alexnet.files.regular import open_regular
+
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
 IMAGES_AT_ONCE = 16
 """Images in memory while reading; a row group of a hand-made file may hold gigabytes."""
+
+
+MOST_DESCRIPTION, MOST_PARTS, MOST_GROUPS = 1 << 24, 1 << 20, 1 << 15
+"""Of a file's description: bytes of each text, columns of all row groups together, and row groups."""
 
 
 class ParquetAt(NamedTuple):
@@ -58,7 +66,9 @@ class _ColumnReader:
     def row(self, row: int) -> bytes | None:
         while row >= self.first + len(self.rows):
             self.first += len(self.rows)
-            column = next(self.batches).column(0)
+            if (batch := next(self.batches, None)) is None:
+                raise ValueError(f"{self.path} is damaged (it has fewer rows than it claims): download it again")
+            column = batch.column(0)
             for field in self.column.split(".")[1:]:
                 column = column.field(field)
             self.rows = column
@@ -66,12 +76,31 @@ class _ColumnReader:
 
 
 def open_file(path: Path) -> "pq.ParquetFile":
-    """A Parquet file that is read page by page. ValueError, naming it, where it is damaged."""
+    """A Parquet file that is read page by page.
+
+    Raises ValueError, naming it, where it is damaged, or claims more than such a file can hold.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    with open_regular(path) as regular:
+        length = os.fstat(regular.fileno()).st_size
     try:
-        return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
+        file = pq.ParquetFile(
+            path,
+            buffer_size=1 << 20,
+            pre_buffer=False,
+            thrift_string_size_limit=MOST_DESCRIPTION,
+            thrift_container_size_limit=MOST_PARTS,
+        )
+        found = file.metadata
+        if found.num_rows > length or found.num_row_groups > MOST_GROUPS:
+            file.close()
+            raise ValueError(
+                f"{path} claims {found.num_rows:,} rows in {found.num_row_groups:,} row groups and has {length:,} "
+                "bytes: it cannot hold so many images"
+            )
+        return file
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # from the file system, not from the reader
             raise
@@ -79,13 +108,20 @@ def open_file(path: Path) -> "pq.ParquetFile":
 
 
 def batches(path: Path, columns: list[str], size: int, groups: list[int] | None = None) -> "Iterator[pa.RecordBatch]":
-    """Record batches of at most `size` rows, of all row groups or of the `groups` given."""
+    """Record batches of at most `size` rows, of all row groups or of the `groups` given.
+
+    Raises ValueError, naming the file, where it is damaged or would take too much memory.
+    """
     import pyarrow as pa
 
     damage = (pa.ArrowException, OSError)  # looked up now: when the process ends, the module is empty
     with open_file(path) as file:
         try:
-            yield from file.iter_batches(size, row_groups=groups, columns=columns, use_threads=False)
+            for group in range(file.num_row_groups) if groups is None else groups:
+                rows = rows_at_once(path, file.metadata.row_group(group), columns, size)
+                yield from file.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False)
+        except EOFError as error:
+            raise ValueError(f"{path} is cut off ({error}): download it again") from None
         except damage as error:
             raise ValueError(f"{path} is damaged ({_one_line(error)}): download it again") from error
 
