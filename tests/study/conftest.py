@@ -68,10 +68,11 @@ def write_run(store: Path) -> WriteRun:
         seed: int = 0,
         constant: bool = False,
         dtype: str = "float32",
+        honour_exif: bool = False,
     ) -> Path:
         """`wnids` is the order of the outputs; networks of one seed differ in nothing else."""
         network = NetworkConfig(classes=len(wnids), input_size=CROP, width=1 / 12, initial_std=HE)
-        config = TrainConfig(recipe="tiny", batch_size=12, dtype=dtype, network=network)  # type: ignore[arg-type]
+        config = TrainConfig("tiny", batch_size=12, dtype=dtype, network=network, honour_exif=honour_exif)  # type: ignore[arg-type]
         net = AlexNet(network, generator=torch.Generator().manual_seed(seed))
         with torch.no_grad():
             net.fc8.weight.copy_(net.fc8.weight[[sorted(wnids).index(wnid) for wnid in wnids]])

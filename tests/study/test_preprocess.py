@@ -1,5 +1,6 @@
 """What a trained network's `preprocess` takes, and that it sees what the store of its training saw."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from alexnet.config import load_config, save_config
+from alexnet.config import load_config
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store.reader import Store
 from alexnet.study.features import features
@@ -33,20 +34,20 @@ def sideways(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("honour_exif", [False, True])
 def test_a_network_sees_files_as_its_store_saw_them(
-    own_run: Path, sideways: Path, tmp_path: Path, honour_exif: bool
+    write_run: Callable[..., Path], sideways: Path, tmp_path: Path, honour_exif: bool
 ) -> None:
     prepare(sideways, tmp_path / "store", size=SIZE, workers=1, honour_exif=honour_exif)
     store = Store(tmp_path / "store")
-    config = fit_to_store(load_config(own_run / "config.json"), store)
-    assert config.honour_exif == honour_exif
-    save_config(config, own_run / "config.json")
-    net, split = load(own_run, "cpu"), store.split("val")
+    run = write_run(tmp_path / "run", honour_exif=honour_exif)
+    config = replace(load_config(run / "config.json"), honour_exif=not honour_exif)
+    assert fit_to_store(config, store).honour_exif == honour_exif
+    net, split = load(run, "cpu"), store.split("val")
     for i in range(len(split)):
         file = sideways / split.key(i)
         for image in (file, file.read_bytes(), Image.open(file)):
             assert np.array_equal(net.preprocess.pixels(image), split.image(i))
     from_store, from_files = (
-        features(own_run, each, tmp_path / name, layer="fc7", split="val", device="cpu")
+        features(run, each, tmp_path / name, layer="fc7", split="val", device="cpu")
         for each, name in ((tmp_path / "store", "a.npy"), (sideways, "b.npy"))
     )
     assert np.array_equal(np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy")), (from_store, from_files)
