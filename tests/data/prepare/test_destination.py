@@ -1,0 +1,72 @@
+"""Where the store goes: nothing that exists is overwritten, and one process writes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from preparing import content
+
+from alexnet.data.prepare import prepare as module
+from alexnet.data.prepare.partial import PartialStore
+from alexnet.data.prepare.prepare import prepare
+from alexnet.data.store.verify import verify_store
+
+pytestmark = pytest.mark.usefixtures("small_shards")
+
+
+def test_an_existing_store_is_left_alone(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = prepare(source, tmp_path / "store", size=16, workers=1)
+    before = content(tmp_path / "store")
+    monkeypatch.setattr(module, "open_source", None)
+    again = prepare(source, tmp_path / "store", size=16, workers=1)
+    assert (first["already_there"], again["already_there"]) == (False, True)
+    assert again["splits"] == first["splits"]
+    assert content(tmp_path / "store") == before
+
+
+def test_existing_files_are_never_overwritten(source: Path, tmp_path: Path) -> None:
+    store, folder, file = tmp_path / "store", tmp_path / "folder", tmp_path / "file"
+    prepare(source, store, size=16, workers=1)
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    file.write_text("mine")
+    before = content(store), content(folder)
+    for path, message in (
+        (store, "exists, made from .* with size 16"),
+        (folder, "exists and is not a store"),
+        (file, "exists and is not a store"),
+    ):
+        with pytest.raises(ValueError, match=message) as caught:
+            prepare(source, path, size=17, workers=1)
+        assert "choose another name" in str(caught.value)
+    assert (content(store), content(folder)) == before
+
+
+def test_an_empty_folder_may_become_the_store(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "deep" / "store").mkdir(parents=True)
+    prepare(source, tmp_path / "deep" / "store", size=16, workers=1)
+    verify_store(tmp_path / "deep" / "store")
+
+
+def test_only_one_process_writes_a_store(source: Path, tmp_path: Path) -> None:
+    with (
+        PartialStore(tmp_path / "store", 16, {}),
+        pytest.raises(ValueError, match=r"Another alexnet prepare is writing .*store.partial"),
+    ):
+        prepare(source, tmp_path / "store", size=16, workers=1)
+    prepare(source, tmp_path / "store", size=16, workers=1)
+
+
+def test_a_store_among_the_images_is_refused(source: Path) -> None:
+    with pytest.raises(ValueError, match=r"is inside .*images, where it would be taken for a class"):
+        prepare(source, source / "store", size=16, workers=1)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("size", 0), ("workers", -1), ("max_bad", 1.5), ("max_bad", -0.1), ("quality", 0), ("quality", 101)],
+)
+def test_impossible_options_are_named(source: Path, tmp_path: Path, option: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"--{option.replace('_', '-')} is {value}"):
+        prepare(source, tmp_path / "store", **{option: value})
+    assert list(tmp_path.iterdir()) == [source]
