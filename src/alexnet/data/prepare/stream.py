@@ -1,12 +1,12 @@
 """The images of a source as a stream of chunks, and their results written to shards in the order of the source."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain, groupby, islice
 from pathlib import Path
 
 from alexnet.data.prepare import chunk as chunks
-from alexnet.data.prepare.chunk import Chunk, ImageOptions, Skipped
+from alexnet.data.prepare.chunk import Chunk, ImageOptions, Prepared, Skipped
 from alexnet.data.prepare.partial import PartialStore
 from alexnet.data.prepare.pool import Pool
 from alexnet.data.sources.source import LabelledImage, Split
@@ -32,19 +32,46 @@ def write_shards(
     for split, of_split in groupby(results, lambda result: result[0].split):
         done = store.done.get(split, 0)
         with Progress(f"preparing {split}", total=splits[split].count, start=done, silent=silent) as bar:
-            for first in of_split:
-                with store.new_shard(split) as shard:
-                    before, sums = len(skipped), Sums.zeros(options.size)
-                    for chunk, prepared in chain([first], islice(of_split, chunks.CHUNKS_PER_SHARD - 1)):
-                        shard.add(prepared.rows)
-                        skipped += prepared.skipped
-                        if prepared.sums is not None:
-                            sums.add(prepared.sums)
-                        done, last = done + len(chunk.images), chunk.images[-1].key
-                        check(skipped, done)
-                        bar.advance(len(chunk.images), **({"skipped": len(skipped)} if skipped else {}))
-                    store.commit(split, shard, skipped[before:], sums, done, last)
+
+            def advance(done: int, images: int, bar: Progress = bar) -> None:
+                check(skipped, done)
+                bar.advance(images, **({"skipped": len(skipped)} if skipped else {}))
+
+            for of_shard in _by_shard(of_split):
+                done = _write_shard(split, of_shard, store, done, skipped, Sums.zeros(options.size), advance)
     store.wait()
+
+
+def _by_shard(results: Iterator[tuple[Chunk, Prepared]]) -> Iterator[Iterator[tuple[Chunk, Prepared]]]:
+    """The results of each shard, to be taken one shard after the other."""
+    for first in results:
+        yield chain([first], islice(results, chunks.CHUNKS_PER_SHARD - 1))
+
+
+def _write_shard(
+    split: str,
+    results: Iterable[tuple[Chunk, Prepared]],
+    store: PartialStore,
+    done: int,
+    skipped: list[Skipped],
+    sums: Sums,
+    advance: Callable[[int, int], None],
+) -> int:
+    """Write the next shard of `split`, which has `done` images; return how many it has then.
+
+    Adds to `skipped` and `sums`. `advance` gets the images that are done, and those of each chunk.
+    """
+    before, last = len(skipped), ""
+    with store.new_shard(split) as shard:
+        for chunk, prepared in results:
+            shard.add(prepared.rows)
+            skipped += prepared.skipped
+            if prepared.sums is not None:
+                sums.add(prepared.sums)
+            done, last = done + len(chunk.images), chunk.images[-1].key
+            advance(done, len(chunk.images))
+        store.commit(split, shard, skipped[before:], sums, done, last)
+    return done
 
 
 def pending_chunks(splits: Mapping[str, Split], store: PartialStore) -> Iterator[Chunk]:
