@@ -2,8 +2,12 @@
 
 import json
 import os
+import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -77,12 +81,80 @@ def test_a_run_started_by_one_rank_is_resumed_by_two_towers(store, alone, tmp_pa
     assert_alike(run, alone)
 
 
-def test_ranks_that_disagree_say_so(store, tmp_path):
-    words = f"exec {sys.executable} -m alexnet train {store} {tmp_path / 'run'} {' '.join(SETTINGS)} --parallel data"
-    done = torchrun(2, "--no-python", "bash", "-c", f"{words} --seed $RANK", check=False)
+def test_a_run_goes_from_four_ranks_to_one_to_two(store, tmp_path):
+    """Of three epochs each does one; the one needs no --parallel none. Together they make the run of one rank."""
+    run, alone = tmp_path / "run", tmp_path / "alone"
+    assert main(["train", str(store), str(alone), *SETTINGS, "--epochs", "3"]) == 0
+    torchrun(4, "-m", "alexnet", "train", store, run, *SETTINGS, "--epochs", 1, "--parallel", "both")
+    assert main(["train", str(store), str(run), "--epochs", "2"]) == 0
+    torchrun(2, "-m", "alexnet", "train", store, run, "--epochs", 3, "--parallel", "data")
+    assert_alike(run, alone)
+
+
+def train_by_two(store: object, run: object, *words: object) -> subprocess.CompletedProcess[str]:
+    """Two ranks; $RANK stands for the number of each in their command lines."""
+    command = ["exec", sys.executable, "-m", "alexnet", "train", store, run, *SETTINGS, "--parallel", "data", *words]
+    return torchrun(2, "--no-python", "bash", "-c", " ".join(map(str, command)), check=False)
+
+
+HOST = socket.gethostname()
+
+
+@pytest.mark.parametrize(
+    ("store_of", "words", "said"),
+    [
+        ("", "--seed $RANK", f"Rank 1 on {HOST} has seed 1, and rank 0 on {HOST} has 0: all ranks need the same"),
+        ("", "--optim.lr 0.00$((RANK+1))", f"Rank 1 on {HOST} has optim.lr 0.002, and rank 0 on {HOST} has 0.001"),
+        ("", "--batch-size $((8*(1-RANK)))", "batch_size is 0; it must be at least 1"),
+        ("", "--device $([ $RANK = 0 ] && echo cpu || echo tpu)", f"Rank 1 on {HOST}: There is no device 'tpu'"),
+        ("$RANK", "", f"Rank 1 on {HOST}: "),
+    ],
+)
+def test_a_rank_that_differs_or_fails_is_named_once_to_all_within_30_seconds(store, tmp_path, store_of, words, said):
+    (tmp_path / "store0").symlink_to(store)
+    (tmp_path / "store").symlink_to(store)
+    began = time.monotonic()
+    done = train_by_two(tmp_path / f"store{store_of}", tmp_path / "run", words)
+    assert time.monotonic() - began < 30 and done.returncode != 0
+    ours = [line for line in done.stderr.splitlines() if line.startswith("alexnet train: ")]
+    assert len(ours) == 1 and said in ours[0], done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_folder_that_only_one_rank_sees_is_refused(store, alone, tmp_path):
+    """At the start by its identity, and when the run resumes by its step."""
+    done = train_by_two(store, tmp_path / "new$RANK")
     assert done.returncode != 0
-    assert "Rank 1 has another setting than rank 0" in done.stderr
-    assert not (tmp_path / "run" / "config.json").exists()
+    assert f"Rank 1 on {HOST} has run folder none, and rank 0 on {HOST} has" in done.stderr
+    shutil.copytree(alone, tmp_path / "old0")
+    done = train_by_two(store, tmp_path / "old$RANK", "--epochs", 3)
+    assert done.returncode != 0
+    assert done.stderr.count(f"Rank 1 on {HOST} has step 0, and rank 0 on {HOST} has 8: all ranks need") == 1
+    assert checkpoint.find(tmp_path / "old0", "last").step == 8 and not (tmp_path / "old1").exists()
+
+
+def test_survivors_of_a_killed_rank_say_so_once_and_how_to_resume(store, tmp_path):
+    run = tmp_path / "run"
+    words = [sys.executable, "-m", "alexnet", "train", store, run, *SETTINGS, "--epochs", 5000, "--parallel", "data"]
+    script = f"echo $BASHPID > {tmp_path}/pid$RANK; exec {' '.join(map(str, words))} --evaluate-every 5000"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3"]
+    script = script.replace("--batch-size 8", "--batch-size 9")
+    with (tmp_path / "log").open("w") as log:
+        job = subprocess.Popen([*command, "--no-python", "bash", "-c", script], stdout=log, stderr=log)
+        try:
+            while not checkpoint.checkpoints(run):
+                assert job.poll() is None, (tmp_path / "log").read_text()
+                time.sleep(0.1)
+            os.kill(int((tmp_path / "pid0").read_text()), signal.SIGKILL)
+            assert job.wait(60) != 0
+        finally:
+            job.terminate()  # torchrun ends its ranks
+            job.wait(60)
+    text = (tmp_path / "log").read_text()
+    lines = [line for line in text.splitlines() if line.startswith("alexnet train: ")]
+    assert len(lines) == 1, text
+    assert "Another rank of this job has died" in lines[0] and "The same command resumes." in lines[0]
+    assert "step-" in lines[0] and "gloo" not in text.lower()
 
 
 def test_evaluation_and_features_are_shared_and_no_image_counts_twice(store, alone, tmp_path, capsys):

@@ -21,6 +21,8 @@ from alexnet.cli.options import Command, Line, first_line, parse
 from alexnet.config import suggestion
 
 HELP = ("help", "--help", "-h")
+TRAINS_TOGETHER = ("train",)
+"""Commands whose ranks meet before they begin."""
 UNWRAPPED = 10_000
 """Columns of a table that is piped: it does not wrap."""
 ASCII = {ord(a): b for a, b in {"\u2588": "#", "\u2026": "~", "\u00d7": "x", "\u2013": "-"}.items()}
@@ -95,12 +97,10 @@ def _run(commands: Mapping[str, Command], words: list[str], parsers: Parsers) ->
             line = parsers[name](options) if name in parsers else parse(name, commands[name], options)
     except BrokenPipeError:
         raise
-    except ValueError as error:
-        return speaker.fail(_sentence(error), 2, silent=_is_other_local_rank())
-    except OSError as error:  # perhaps only on this rank
-        return speaker.fail(_sentence(error), 2)
+    except (ValueError, OSError) as error:
+        return speaker.fail(_sentence(error), 2, silent=_another_says(name, _sentence(error)))
     except SystemExit as stop:  # tyro has printed the help, or what is wrong
-        return 0 if not stop.code else _report_usage(said.getvalue(), speaker)
+        return 0 if not stop.code else _report_usage(name, said.getvalue(), speaker)
     return _execute(line, speaker)
 
 
@@ -114,16 +114,30 @@ def _command_first(words: list[str]) -> tuple[str, list[str]]:
     return name, [*options, *before]
 
 
-def _report_usage(said: str, speaker: Speaker) -> int:
+def _report_usage(name: str, said: str, speaker: Speaker) -> int:
     """Pass on what tyro says is wrong with the command line; what a setting's own check said in one line."""
-    if _is_other_local_rank():
-        return 2
     words = " ".join(re.sub(r"[\u2500-\u257f]", " ", said).split())  # without its frame
-    if setting := re.search(r"Error parsing call\S*: (.*?) For full helptext", words):
+    setting = re.search(r"Error parsing call\S*: (.*?) For full helptext", words)
+    if _another_says(name, setting[1] if setting else words):
+        return 2
+    if setting:
         return speaker.fail(setting[1], 2)
     print(said, end="", file=sys.stderr)
     speaker.answer(words)
     return 2
+
+
+def _another_says(name: str, what: str) -> bool:
+    """Under torchrun: tell the other ranks, which may wait for this one, what is wrong with its command line.
+
+    Returns whether another process of this machine reports it.
+    """
+    if name in TRAINS_TOGETHER and os.environ.get("WORLD_SIZE", "1") != "1":
+        from alexnet.training import meeting
+
+        meeting.report(what)
+        return not meeting.is_first_to_say()
+    return _is_other_local_rank()
 
 
 def _execute(line: Line, speaker: Speaker) -> int:
@@ -137,7 +151,7 @@ def _execute(line: Line, speaker: Speaker) -> int:
     except Exception as error:
         if line.debug:
             traceback.print_exc()
-        return speaker.fail(_sentence(error), 1)
+        return speaker.fail(_sentence(error), 1, silent=getattr(error, "silent", False))
     if os.environ.get("RANK", "0") == "0":  # of the processes of torchrun, the first one answers
         _show(answer)
     return 0

@@ -1,6 +1,7 @@
 """The options of `train`: a recipe, a network or a run gives the defaults, and some options stand for settings."""
 
 import functools
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -54,6 +55,8 @@ def parse_train(train: Command, argv: list[str]) -> Line:
             f"{run} was started with --recipe {started.recipe} and this is --recipe {named}; resume it with "
             f"{started.recipe}, or choose another folder."
         )
+    if os.environ.get("WORLD_SIZE", "1") == "1":  # one rank may resume a run of several
+        started = replace(started, parallel="none")
     return parse("train", defaults(with_epochs(started, epochs)), argv)
 
 

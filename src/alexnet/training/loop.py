@@ -4,11 +4,14 @@ What one step does is in `step.py`; what a checkpoint holds, and how a run resum
 """
 
 import contextlib
+import functools
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+
+import torch
 
 from alexnet.config import TrainConfig
 from alexnet.data import augment, loader
@@ -19,11 +22,18 @@ from alexnet.model.cpu import kernels
 from alexnet.model.network import AlexNet
 from alexnet.native import compiler
 from alexnet.progress import Progress
-from alexnet.training import checkpoint, health, ranks, stop
+from alexnet.training import checkpoint, health, meeting, ranks, stop
 from alexnet.training.device import choose_device
 from alexnet.training.metrics import MetricsLog
 from alexnet.training.ranks import Ranks, program_checksum
-from alexnet.training.run_folder import check_run, common_settings, fit_to_store, write_run
+from alexnet.training.run_folder import (
+    await_identity,
+    check_run,
+    common_settings,
+    fingerprint,
+    fit_to_store,
+    write_run,
+)
 from alexnet.training.schedule import augment_at, unreached
 from alexnet.training.state import Setup, TrainState, save, start_or_resume
 from alexnet.training.step import StepMetrics, train_step
@@ -51,21 +61,36 @@ def train(
     not finite.
     """
     with checkpoint.room_for(run), contextlib.ExitStack() as held:
-        store = Store(store_path)
-        config = fit_to_store(config, store)
-        device = choose_device(config.device)
-        if device.type == "cpu":
-            kernels.reuse_memory()
-            if config.compile and compiler.command() is None:
-                raise ValueError("--compile needs a C++ compiler such as g++; install one, or leave --compile out.")
-        here = held.enter_context(ranks.joined(config.parallel, device, config.batch_size))
+        store, config, device = meeting.meet(lambda: _prepare(store_path, config))
+        advice = functools.partial(resume_advice, run)
+        here = held.enter_context(ranks.joined(config.parallel, device, config.batch_size, advice))
         here.once(lambda: held.enter_context(lock.hold(run, "alexnet train")))
         setup = Setup.of(config, store, device)
-        here.agree({"program": program_checksum(), "store": setup.store, "setting": common_settings(config)})
         here.once(lambda: check_run(run, config))
-        state = start_or_resume(setup, run, here)  # all that may be refused is refused before anything is written
-        here.once(lambda: write_run(run, config, store))
+        state = here.together(lambda: start_or_resume(setup, run, here))
+        here.agree({"step": str(state.step), "best step": str(state.best.best_step)})
+        here.once(lambda: write_run(run, config, store))  # all that may be refused has been refused
+        here.agree({"run folder": await_identity(run)})
         return _train(state, setup, store, run, here, step, validate)
+
+
+def _prepare(store_path: Path, config: TrainConfig) -> tuple[tuple[Store, TrainConfig, torch.device], dict[str, str]]:
+    """Store, settings and device of this rank, and what all ranks must have in common."""
+    store = Store(store_path)
+    config = fit_to_store(config, store)
+    device = choose_device(config.device)
+    if device.type == "cpu":
+        kernels.reuse_memory()
+        if config.compile and compiler.command() is None:
+            raise ValueError("--compile needs a C++ compiler such as g++; install one, or leave --compile out.")
+    ranks.check_count(config.parallel, meeting.count(), config.batch_size)
+    facts = {"program": program_checksum(), "store": fingerprint(store)} if meeting.count() > 1 else {}
+    return (store, config, device), facts | common_settings(config)
+
+
+def resume_advice(run: Path) -> str:
+    """How to go on after a rank has died."""
+    return f"{checkpoint.last_in_words(run)} The same command resumes."
 
 
 def _train(

@@ -12,6 +12,7 @@ The batch is the same for any number of ranks. docs/specification.md, "Two GPUs"
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
+
+from alexnet.training import meeting
+from alexnet.training.meeting import RanksError
 
 Result = TypeVar("Result")
 
@@ -71,13 +75,15 @@ class Ranks:
             try:
                 result = work()
             except ValueError as error:
+                if self.count == 1:
+                    raise
                 trouble = str(error)
         if self.count > 1:
             message = [trouble]
             dist.broadcast_object_list(message)
             trouble = message[0]
         if trouble is not None:
-            raise ValueError(trouble)
+            raise RanksError(trouble)
         return result
 
     def gather(self, mine: Result) -> list[Result]:
@@ -88,25 +94,39 @@ class Ranks:
         dist.all_gather_object(theirs, mine)
         return theirs  # type: ignore[return-value]
 
+    def together(self, work: Callable[[], Result]) -> Result:
+        """Do `work` on every rank. If it raises ValueError or OSError on one, every rank raises RanksError."""
+        result, trouble = None, None
+        try:
+            result = work()
+        except (ValueError, OSError) as error:
+            if self.count == 1:
+                raise
+            trouble = str(error)
+        for number, (machine, theirs) in enumerate(self.gather((meeting.host(), trouble))):
+            if theirs is not None:
+                raise RanksError(meeting.named(number, machine, theirs))
+        return result  # type: ignore[return-value]
+
     def agree(self, what: dict[str, str]) -> None:
-        """ValueError on every rank unless all ranks have the same values; it names the first that differs."""
-        first, *others = self.gather(what)
-        for rank, theirs in enumerate(others, 1):
+        """RanksError on every rank unless all ranks have the same values; it names the first that differs."""
+        (first_machine, first), *others = self.gather((meeting.host(), what))
+        for number, (machine, theirs) in enumerate(others, 1):
             for name, value in first.items():
                 if theirs[name] != value:
-                    raise ValueError(
-                        f"Rank {rank} has another {name} than rank 0 ({_short(theirs[name])}, not {_short(value)}): "
-                        "all ranks need the same program, store and settings."
-                    )
+                    raise meeting.differs(name, number, theirs[name], machine, value, first_machine)
 
 
 @contextmanager
-def joined(parallel: str, device: torch.device, batch_size: int) -> Iterator[Ranks]:
+def joined(
+    parallel: str, device: torch.device, batch_size: int, advice: Callable[[], str] = lambda: ""
+) -> Iterator[Ranks]:
     """Join the other ranks that torchrun started, and leave them at the end.
 
-    Raises ValueError when their number does not fit `parallel`, or does not divide the batch.
+    Raises ValueError when their number does not fit `parallel`, or does not divide the batch. Raises RanksError, with
+    `advice`, when another rank dies.
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
+    count = meeting.count()
     check_count(parallel, count, batch_size)
     if parallel == "none":
         yield Ranks()
@@ -130,14 +150,25 @@ def joined(parallel: str, device: torch.device, batch_size: int) -> Iterator[Ran
         for group in (here.towers, here.copies, dist.group.WORLD):
             if group is not None:  # torch 2.6 hangs if a group's thread still frees tensors when it is destroyed
                 dist.barrier(group)
+    except RuntimeError as error:
+        if not is_of_connection(error):
+            raise
+        sentence = "Another rank of this job has died, or the connection to it is lost."
+        raise RanksError(f"{sentence} {advice()}".rstrip()) from error
     finally:
         dist.destroy_process_group()
+
+
+def is_of_connection(error: RuntimeError) -> bool:
+    """Whether an error of gloo, NCCL or PyTorch says that the connection to another rank is lost."""
+    signs = r"gloo|nccl|connection (closed|reset|refused)|broken pipe|socket|timed out|timeout"
+    return isinstance(error, dist.DistError) or re.search(signs, str(error), re.IGNORECASE) is not None
 
 
 @contextmanager
 def sharing() -> Iterator[Ranks]:
     """Join the other ranks, if torchrun started any, to share independent work (evaluation, features)."""
-    parallel = "data" if int(os.environ.get("WORLD_SIZE", "1")) > 1 else "none"
+    parallel = "data" if meeting.count() > 1 else "none"
     with joined(parallel, torch.device("cpu"), batch_size=0) as here:
         yield here
 
@@ -170,8 +201,3 @@ def program_checksum() -> str:
         if path.suffix in (".py", ".cpp", ".h"):
             digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
     return digest.hexdigest()
-
-
-def _short(value: str) -> str:
-    """The beginning of a long value, for a message."""
-    return value if len(value) <= 60 else value[:57] + "..."

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +103,29 @@ def fingerprint(store: Store) -> str:
     return hashlib.sha256(sums.encode()).hexdigest()
 
 
-def common_settings(config: TrainConfig) -> str:
-    """The settings that all ranks of a training must share, as text."""
-    values = dataclasses.asdict(config)
-    return json.dumps({key: value for key, value in values.items() if key not in ("device", "workers")})
+def common_settings(config: TrainConfig) -> dict[str, str]:
+    """The settings that all ranks of a training must share, by name, as text."""
+    return {
+        name: _shown(value)
+        for name, value in _flat(json.loads(json.dumps(dataclasses.asdict(config)))).items()
+        if name not in ("device", "workers")
+    }
+
+
+def await_identity(run: Path, seconds: float = 10.0) -> str:
+    """The identity of a run that another rank has just made; "none" where it does not appear in the folder."""
+    end = time.monotonic() + seconds  # a network disk may show it late
+    while (found := identity.read(run)) is None and time.monotonic() < end:
+        time.sleep(0.1)
+    return found or "none"
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested objects as one: {"optim": {"lr": 1}} becomes {"optim.lr": 1}."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return found
 
 
 def _shown(value: Any) -> str:
