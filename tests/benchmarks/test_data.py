@@ -9,6 +9,7 @@ from scripts import run_script
 
 from alexnet.bench.synthetic_photos import draw_photos
 from alexnet.data.prepare.prepare import prepare
+from benchmarks.loading.scaling import doublings
 from benchmarks.loading.store_sizes import make_linked_store
 from benchmarks.loading.throughput import BATCH
 
@@ -45,6 +46,15 @@ def test_preparing(images: Path, tmp_path: Path) -> None:
     for library in ("OpenCV script", "img2dataset"):
         assert (library in rates) != (library in section.get("missing", {})), library
     assert section["results"]["psnr"]["alexnet"]["least"] > 25
+
+
+def test_loading_by_threads(store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "results.json"
+    sizes = ("--threads", 1, 2, "--batch-size", 16, "--images", 32, "--rows", 2 * BATCH, "--rounds", 1)
+    run_script("benchmarks.loading.scaling", store, *sizes, "--out", out)
+    results = json.loads(out.read_text())["threads"]["results"]
+    assert results["loading"].keys() == results["python_microseconds_per_image"].keys() == {"1 thread", "2 threads"}
+    assert doublings(1) == [1] and doublings(6) == [1, 2, 4, 6] and doublings(8) == [1, 2, 4, 8]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")

@@ -185,6 +185,7 @@ def epoch_batches(setup: Setup, store: Store, here: Ranks, epoch: int, start: in
         workers=config.workers,
         rows=here.part(config.batch_size),
         threads=kernels.threads(setup.device),
+        pin=setup.device.type == "cuda",
     )
 
 
