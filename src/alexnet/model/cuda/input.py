@@ -1,0 +1,68 @@
+"""The network's input on a GPU: from the bytes of crops to the first convolution's operand, one kernel for a batch.
+
+    x = (crop - mean + shift) / divisor
+
+as `alexnet.model.input.network_input` computes it, then space-to-depth: `side` x `side` pixels become the channels of
+one pixel, so that three colours fill the tensor cores. Zeros surround the image.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+TOP, LEFT, MIRRORED, LABEL, RED = range(5)
+NUMBERS = 8
+"""Numbers for each image, float32: top and left of its crop, whether it is mirrored, its label, and the shift of red,
+green and blue. All are exact: labels are below 2^24."""
+
+
+def network_input(
+    crops: Tensor, numbers: Tensor, mean: Tensor, slot: Tensor, x: Tensor, side: int, padding: int, divisor: float
+) -> None:
+    """Fill `x` [B, H, W, C] from one slot of a ring of batches.
+
+    `crops` uint8 [slots, B, S, S, 3], already mirrored; `numbers` float32 [slots, B, NUMBERS]; `mean` float32
+    [M, M, 3]; `slot` int64 [1], on the device. `padding`: zeros on the left of and above the image. Of x's channels the
+    first 3 side^2 are written.
+    """
+    _, batch, crop, _, _ = crops.shape
+    assert crops.is_contiguous() and numbers.is_contiguous() and mean.is_contiguous() and x.stride(3) == 1
+    height, width = x.shape[1:3]
+    channels = 3 * side * side
+    tile = triton.next_power_of_2(channels)
+    rows = max(16, 2048 // tile)
+    grid = (triton.cdiv(height * width, rows), batch)
+    _input[grid](
+        *(crops, numbers, mean, slot, x, *x.stride()[:3]),
+        *(batch, crop, mean.shape[0], height, width, padding, divisor, side, NUMBERS, rows, tile),
+        num_warps=4,
+    )
+
+
+@triton.jit
+def _input(
+    crops_at, numbers_at, mean_at, slot_at, x_at, x_image, x_line, x_pixel,
+    batch, crop, size, height, width, padding, divisor,
+    side: tl.constexpr, per_image: tl.constexpr, rows: tl.constexpr, tile: tl.constexpr,
+):  # fmt: skip
+    image = tl.program_id(1).to(tl.int64)
+    at = tl.load(slot_at) * batch + image
+    numbers_at += at * per_image
+    crops_at += at * crop * crop * 3
+    top, left = tl.load(numbers_at).to(tl.int32), tl.load(numbers_at + 1).to(tl.int32)
+    mirrored = tl.load(numbers_at + 2) != 0
+    pixel = tl.program_id(0) * rows + tl.arange(0, rows)
+    channel = tl.arange(0, tile)
+    colour = channel % 3
+    shift = tl.load(numbers_at + 4 + colour)
+    y = (pixel // width * side - padding)[:, None] + (channel // (3 * side))[None, :]
+    x = (pixel % width * side - padding)[:, None] + (channel // 3 % side)[None, :]
+    written = (pixel < height * width)[:, None] & (channel < 3 * side * side)[None, :]
+    inside = written & (y >= 0) & (y < crop) & (x >= 0) & (x < crop)
+    byte = tl.load(crops_at + (y * crop + x) * 3 + colour[None, :], mask=inside, other=0).to(tl.float32)
+    column = left + tl.where(mirrored, crop - 1 - x, x)
+    mean = tl.load(mean_at + ((top + y) * size + column) * 3 + colour[None, :], mask=inside, other=0.0)
+    value = tl.where(inside, (byte - (mean - shift[None, :])) / divisor, 0.0)
+    x_at += image * x_image + (pixel // width * x_line + pixel % width * x_pixel)[:, None] + channel[None, :]
+    tl.store(x_at, value.to(x_at.dtype.element_ty), mask=written)

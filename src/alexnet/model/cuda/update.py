@@ -1,0 +1,130 @@
+"""The update of the paper (section 5) on a GPU: master weights and velocity in float32, and the operand in one pass.
+
+    v <- momentum v - weight_decay lr w - lr g;   w <- w + v;   operand <- w
+
+An operand is the copy of a weight that convolutions and matrix multiplications read, in their number format and their
+layout. Learning rate and weight decay of each parameter lie in the device's memory: `rates` float32 [2]. A learning
+rate of 0 freezes the parameter.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+
+def interpreted() -> bool:
+    """Whether Triton's interpreter runs the kernels, whose matrix multiplication knows no bfloat16."""
+    return triton.knobs.runtime.interpret
+
+
+def update_weight(
+    w: Tensor, v: Tensor, g: list[Tensor], operand: Tensor, positions: Tensor, rates: Tensor, momentum: float
+) -> None:
+    """Update a convolution's weight from the gradient `g`, one tensor per tower, laid out as the operand.
+
+    `positions` int32: where each element of w lies in `operand`, in w's order in memory.
+    """
+    assert w.stride() == v.stride() == positions.stride() and operand.is_contiguous()
+    first = g[0]
+    per_tower = first.numel()
+    tower = (g[-1].data_ptr() - first.data_ptr()) // first.element_size() if len(g) > 1 else 0
+    _update_weight[(triton.cdiv(w.numel(), 1024),)](
+        w, v, first, tower, per_tower, operand, positions, rates, w.numel(), momentum, 1024
+    )
+
+
+def update_bias(w: Tensor, v: Tensor, parts: Tensor, operand: Tensor, rates: Tensor, momentum: float) -> None:
+    """Update a bias [C] from partial sums of its gradient, float32 [N, C]."""
+    _update_bias[(triton.cdiv(w.numel(), 32),)](w, v, parts, len(parts), operand, rates, w.numel(), momentum, 32, 32)
+
+
+def update_matrix(
+    w: Tensor, v: Tensor, x: Tensor, g: Tensor, operand: Tensor, rates: Tensor, momentum: float, programs: int
+) -> None:
+    """Update a fully connected weight [out, in] from x [B, in] and g [B, out]: its gradient, g' x, is never in memory.
+
+    All are contiguous; `operand` is [out, in].
+    """
+    batch, inputs = x.shape
+    outputs = g.shape[1]
+    tiles = triton.cdiv(outputs, 64) * triton.cdiv(inputs, 128)
+    _update_matrix[(min(programs, tiles),)](
+        *(w, v, x, g, operand, rates, batch, outputs, inputs, momentum),
+        *(x.dtype == torch.float32 or interpreted(), 64, 128, 64),
+        num_warps=4,
+        num_stages=2,
+    )
+
+
+@triton.jit
+def _apply(w, v, g, rate, decay, momentum):
+    v = momentum * v - decay * rate * w - rate * g
+    return w + v, v
+
+
+@triton.jit
+def _update_weight(
+    w_at, v_at, g_at, g_tower, per_tower, operand_at, positions_at, rates_at, count, momentum, block: tl.constexpr
+):
+    rate, decay = tl.load(rates_at), tl.load(rates_at + 1)
+    if rate != 0:
+        i = tl.program_id(0) * block + tl.arange(0, block)
+        there = i < count
+        position = tl.load(positions_at + i, mask=there, other=0)
+        at = (position // per_tower).to(tl.int64) * g_tower + position % per_tower
+        g = tl.load(g_at + at, mask=there, other=0.0).to(tl.float32)
+        w, v = tl.load(w_at + i, mask=there, other=0.0), tl.load(v_at + i, mask=there, other=0.0)
+        w, v = _apply(w, v, g, rate, decay, momentum)
+        tl.store(w_at + i, w, mask=there)
+        tl.store(v_at + i, v, mask=there)
+        tl.store(operand_at + position, w.to(operand_at.dtype.element_ty), mask=there)
+
+
+@triton.jit
+def _update_bias(
+    w_at, v_at, parts_at, parts, operand_at, rates_at, count, momentum, rows: tl.constexpr, block: tl.constexpr
+):
+    rate, decay = tl.load(rates_at), tl.load(rates_at + 1)
+    if rate != 0:
+        i = tl.program_id(0) * block + tl.arange(0, block)
+        there = i < count
+        sums = tl.zeros((rows, block), tl.float32)
+        for start in range(0, parts, rows):
+            part = start + tl.arange(0, rows)
+            mask = (part < parts)[:, None] & there[None, :]
+            sums += tl.load(parts_at + part[:, None] * count + i[None, :], mask=mask, other=0.0)
+        w, v = tl.load(w_at + i, mask=there, other=0.0), tl.load(v_at + i, mask=there, other=0.0)
+        w, v = _apply(w, v, tl.sum(sums, 0), rate, decay, momentum)
+        tl.store(w_at + i, w, mask=there)
+        tl.store(v_at + i, v, mask=there)
+        tl.store(operand_at + i, w.to(operand_at.dtype.element_ty), mask=there)
+
+
+@triton.jit
+def _update_matrix(
+    w_at, v_at, x_at, g_at, operand_at, rates_at, batch, outputs, inputs, momentum,
+    wide: tl.constexpr, rows: tl.constexpr, columns: tl.constexpr, depth: tl.constexpr,
+):  # fmt: skip
+    rate, decay = tl.load(rates_at), tl.load(rates_at + 1)
+    if rate != 0:
+        across = tl.cdiv(outputs, rows)
+        for tile in range(tl.program_id(0), across * tl.cdiv(inputs, columns), tl.num_programs(0)):
+            o = tile % across * rows + tl.arange(0, rows)
+            i = tile // across * columns + tl.arange(0, columns)
+            there = (o < outputs)[:, None] & (i < inputs)[None, :]
+            at = o[:, None].to(tl.int64) * inputs + i[None, :]
+            w, v = tl.load(w_at + at, mask=there, other=0.0), tl.load(v_at + at, mask=there, other=0.0)
+            g = tl.zeros((rows, columns), tl.float32)
+            for start in range(0, batch, depth):
+                b = start + tl.arange(0, depth)
+                inside = (b < batch)[:, None]
+                left = tl.load(g_at + b[:, None] * outputs + o[None, :], mask=inside & (o < outputs)[None, :], other=0.0)
+                right = tl.load(x_at + b[:, None] * inputs + i[None, :], mask=inside & (i < inputs)[None, :], other=0.0)
+                if wide:
+                    left, right = left.to(tl.float32), right.to(tl.float32)
+                g = tl.dot(tl.trans(left), right, g, input_precision="ieee" if wide else "tf32")
+            w, v = _apply(w, v, g, rate, decay, momentum)
+            tl.store(w_at + at, w, mask=there)
+            tl.store(v_at + at, v, mask=there)
+            tl.store(operand_at + at, w.to(operand_at.dtype.element_ty), mask=there)
