@@ -34,16 +34,17 @@ def network_input(
     rows = max(16, 2048 // tile)
     grid = (triton.cdiv(height * width, rows), batch)
     _input[grid](
-        *(crops, numbers, mean, slot, x, *x.stride()[:3]),
-        *(batch, crop, mean.shape[0], height, width, padding, divisor, side, NUMBERS, rows, tile),
+        *(crops, numbers, mean, slot, x, batch, divisor, *x.stride()[:3]),
+        *(crop, mean.shape[0], height, width, padding, side, NUMBERS, rows, tile),
         num_warps=4,
     )
 
 
 @triton.jit
 def _input(
-    crops_at, numbers_at, mean_at, slot_at, x_at, x_image, x_line, x_pixel,
-    batch, crop, size, height, width, padding, divisor,
+    crops_at, numbers_at, mean_at, slot_at, x_at, batch, divisor,
+    x_image: tl.constexpr, x_line: tl.constexpr, x_pixel: tl.constexpr,
+    crop: tl.constexpr, size: tl.constexpr, height: tl.constexpr, width: tl.constexpr, padding: tl.constexpr,
     side: tl.constexpr, per_image: tl.constexpr, rows: tl.constexpr, tile: tl.constexpr,
 ):  # fmt: skip
     image = tl.program_id(1).to(tl.int64)

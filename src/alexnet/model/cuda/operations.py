@@ -175,7 +175,7 @@ class Pass:
         self.index: Tensor | None = None
         if stages.window > 1 or stages.relu == "last":
             index = towers, batch, height, width, self.per_tower
-            self.index = torch.empty(index, dtype=torch.uint8, device=device)
+            self.index = torch.empty(index, dtype=stage.index_dtype(self.y[0]), device=device)
 
     def forward(self, x: Towers) -> Towers:
         self.given = x
@@ -189,7 +189,8 @@ class Pass:
             g = [g[0].view(len(g[0]), channels, *self.views[0].shape[1:3]).permute(0, 2, 3, 1)]
         each = self._split([t[..., : self.per_tower * self.towers // len(g)] for t in g])
         parts = stage.bias_parts(self.x) if self.bias else None
-        dx = [torch.zeros_like(t, memory_format=torch.contiguous_format) for t in self.given]
+        room = torch.zeros_like if self.given[0].shape[3] * len(self.given) > self.inputs[0] else torch.empty_like
+        dx = [room(t, memory_format=torch.contiguous_format) for t in self.given]
         split = self._split([t[..., : self.inputs[0] // len(dx)] for t in dx])
         stage.backward(self.x, self._bias, each, self.index, split, parts, self.stages)
         if self.bias and parts is not None:

@@ -18,6 +18,10 @@ def interpreted() -> bool:
     return triton.knobs.runtime.interpret
 
 
+MATRIX = (64, 64, 64, 4, 2)
+"""`update_matrix`'s tile of the weight, the images at a time, warps, and stages of its pipeline."""
+
+
 def update_weight(
     w: Tensor, v: Tensor, g: list[Tensor], operand: Tensor, positions: Tensor, rates: Tensor, momentum: float
 ) -> None:
@@ -36,7 +40,9 @@ def update_weight(
 
 def update_bias(w: Tensor, v: Tensor, parts: Tensor, operand: Tensor, rates: Tensor, momentum: float) -> None:
     """Update a bias [C] from partial sums of its gradient, float32 [N, C]."""
-    _update_bias[(triton.cdiv(w.numel(), 32),)](w, v, parts, len(parts), operand, rates, w.numel(), momentum, 32, 32)
+    rows, block = 128, 16
+    grid = (triton.cdiv(w.numel(), block),)
+    _update_bias[grid](w, v, parts, len(parts), operand, rates, w.numel(), momentum, rows, block)
 
 
 def update_matrix(
@@ -48,12 +54,13 @@ def update_matrix(
     """
     batch, inputs = x.shape
     outputs = g.shape[1]
-    tiles = triton.cdiv(outputs, 64) * triton.cdiv(inputs, 128)
+    rows, columns, depth, warps, stages = MATRIX
+    tiles = triton.cdiv(outputs, rows) * triton.cdiv(inputs, columns)
     _update_matrix[(min(programs, tiles),)](
         *(w, v, x, g, operand, rates, batch, outputs, inputs, momentum),
-        *(x.dtype == torch.float32 or interpreted(), 64, 128, 64),
-        num_warps=4,
-        num_stages=2,
+        *(x.dtype == torch.float32 or interpreted(), rows, columns, depth),
+        num_warps=warps,
+        num_stages=stages,
     )
 
 
@@ -123,7 +130,7 @@ def _update_matrix(
                 right = tl.load(x_at + b[:, None] * inputs + i[None, :], mask=inside & (i < inputs)[None, :], other=0.0)
                 if wide:
                     left, right = left.to(tl.float32), right.to(tl.float32)
-                g = tl.dot(tl.trans(left), right, g, input_precision="ieee" if wide else "tf32")
+                g = tl.dot(tl.trans(left), right, g, input_precision="tf32x3" if wide else "tf32")
             w, v = _apply(w, v, g, rate, decay, momentum)
             tl.store(w_at + at, w, mask=there)
             tl.store(v_at + at, v, mask=there)
