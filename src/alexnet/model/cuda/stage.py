@@ -51,8 +51,12 @@ def forward(x: Sequence[Tensor], bias: Tensor | None, y: Sequence[Tensor], index
     tile, used = _channel_tile(channels, stages.half)
     pixels = batch * out_height * out_width
     rows, warps, unroll, programs = FORWARD[tile > 64]
-    grid = (min(programs, triton.cdiv(pixels, rows)), len(x), triton.cdiv(channels, used))
-    _forward[grid](
+    by_lines = stages.half > 0 and stages.window == stages.stride + 1
+    kernel, grid = _forward, min(programs, triton.cdiv(pixels, rows))
+    if by_lines:
+        rows, warps, unroll = LINES[tile > 64]
+        kernel, grid = _forward_lines, batch * triton.cdiv(out_width, rows) * triton.cdiv(out_height, unroll)
+    kernel[grid, len(x), triton.cdiv(channels, used)](
         *(x[0], _tower_stride(x), y[0], _tower_stride(y)),
         *(x[0] if bias is None else bias, x[0] if index is None else index, _band(x[0], stages.half, tile)),
         *(pixels, stages.alpha, stages.k, *x[0].stride()[:3], *y[0].stride()),
@@ -125,6 +129,10 @@ def _band(x: Tensor, half: int, tile: int) -> Tensor:
 
 FORWARD, BACKWARD = ((16, 4, 1, 1056), (16, 8, 1, 528)), ((16, 4, 4, 1056), (16, 8, 4, 528))
 """Pixels of a tile, warps of a program, how often its inner loop is unrolled, and most programs, for tiles of up to 64 channels and for larger ones."""
+
+
+LINES = (16, 4, 7), (16, 8, 4)
+"""Columns of a tile, warps of a program, and lines that it computes one after the other."""
 
 
 def _channel_tile(channels: int, reach: int) -> tuple[int, int]:
@@ -223,6 +231,92 @@ def _forward(
         if has_index:
             at_index = index_at + ((pixel * channels)[:, None] + channel[None, :])
             tl.store(at_index, which.to(index_at.dtype.element_ty), mask=computed)
+
+
+@triton.jit
+def _line(
+    x_at, bias, band, alpha, k, image, iy, first_x, in_row, there, height: tl.constexpr, width: tl.constexpr,
+    x_image: tl.constexpr, x_line: tl.constexpr, x_pixel: tl.constexpr, channel,
+    has_bias: tl.constexpr, relu: tl.constexpr, window: tl.constexpr, precision: tl.constexpr,
+):  # fmt: skip
+    """The largest normalised value of `window` pixels of a line, from `first_x` on, and which of them it is."""
+    best = tl.full((first_x.shape[0], channel.shape[0]), float("-inf"), tl.float32)
+    which = tl.full((first_x.shape[0], channel.shape[0]), 0, tl.int32)
+    for dx in tl.range(window, loop_unroll_factor=1):
+        ix = first_x + dx
+        inside = (in_row & (iy < height) & (ix < width))[:, None] & there[None, :]
+        offset = image * x_image + iy * x_line + ix * x_pixel
+        v = tl.load(x_at + (offset[:, None] + channel[None, :]), mask=inside, other=0.0).to(tl.float32)
+        if has_bias:
+            v = tl.where(inside, v + bias[None, :], 0.0)
+        if relu == "first":
+            v = tl.where(v < 0, 0.0, v)
+        s = k + alpha * _sums(v * v, band, precision)
+        root = tl.rsqrt(s)
+        v = v * root * tl.sqrt(root)
+        larger = inside & ((v > best) | (v != v))
+        best = tl.where(larger, v, best)
+        which = tl.where(larger, dx, which)
+    return best, which
+
+
+@triton.jit
+def _forward_lines(
+    x_at, x_tower, y_at, y_tower, bias_at, index_at, band_at, pixels, alpha, k,
+    x_image: tl.constexpr, x_line: tl.constexpr, x_pixel: tl.constexpr,
+    y_image: tl.constexpr, y_line: tl.constexpr, y_pixel: tl.constexpr, y_channel: tl.constexpr,
+    height: tl.constexpr, width: tl.constexpr, out_height: tl.constexpr, out_width: tl.constexpr,
+    channels: tl.constexpr, used: tl.constexpr, has_bias: tl.constexpr, has_index: tl.constexpr,
+    relu: tl.constexpr, half: tl.constexpr, window: tl.constexpr, stride: tl.constexpr,
+    precision: tl.constexpr, lines: tl.constexpr, rows: tl.constexpr, tile: tl.constexpr,
+):  # fmt: skip
+    """`_forward` with normalisation for windows that share a line with the next one: it is computed once for both."""
+    tower = tl.program_id(1).to(tl.int64)
+    x_at += tower * x_tower
+    y_at += tower * y_tower
+    index_at += tower * pixels * channels
+    first = tl.program_id(2) * used
+    channel = first + tl.arange(0, tile)
+    if used < channels:
+        channel -= half
+    there = (channel >= 0) & (channel < channels)
+    mine = there & (channel >= first) & (channel < first + used)
+    bias = channel.to(tl.float32)
+    if has_bias:
+        bias = tl.load(bias_at + tower * channels + channel, mask=there, other=0.0)
+    band = _load_band(band_at, tile)
+    across: tl.constexpr = (out_width + rows - 1) // rows
+    down: tl.constexpr = (out_height + lines - 1) // lines
+    image = tl.program_id(0) // (across * down)
+    column = tl.program_id(0) % across * rows + tl.arange(0, rows)
+    line = tl.program_id(0) // across % down * lines
+    in_row = column < out_width
+    best, which = _line(
+        x_at, bias, band, alpha, k, image, line * stride, column * stride, in_row, there, height, width,
+        x_image, x_line, x_pixel, channel, has_bias, relu, window, precision,
+    )  # fmt: skip
+    for oy in range(line, min(line + lines, out_height)):
+        shared, shared_which = best, which
+        for dy in tl.range(1, window, loop_unroll_factor=1):
+            shared, shared_which = _line(
+                x_at, bias, band, alpha, k, image, oy * stride + dy, column * stride, in_row, there, height, width,
+                x_image, x_line, x_pixel, channel, has_bias, relu, window, precision,
+            )  # fmt: skip
+            larger = (shared > best) | (shared != shared)
+            best = tl.where(larger, shared, best)
+            which = tl.where(larger, dy * window + shared_which, which)
+        if relu == "last":
+            which = tl.where(best <= 0, NOTHING, which)
+            best = tl.where(best < 0, 0.0, best)
+        computed = in_row[:, None] & mine[None, :]
+        offset = image * y_image + oy * y_line + column * y_pixel
+        at_y = y_at + (offset[:, None] + channel[None, :] * y_channel)
+        tl.store(at_y, best.to(y_at.dtype.element_ty), mask=computed)
+        if has_index:
+            pixel = (image * out_height + oy) * out_width + column
+            at_index = index_at + ((pixel * channels)[:, None] + channel[None, :])
+            tl.store(at_index, which.to(index_at.dtype.element_ty), mask=computed)
+        best, which = shared, shared_which
 
 
 @triton.jit

@@ -40,9 +40,9 @@ def update_weight(
 
 def update_bias(w: Tensor, v: Tensor, parts: Tensor, operand: Tensor, rates: Tensor, momentum: float) -> None:
     """Update a bias [C] from partial sums of its gradient, float32 [N, C]."""
-    rows, block = 128, 16
+    rows, block = 512, 16
     grid = (triton.cdiv(w.numel(), block),)
-    _update_bias[grid](w, v, parts, len(parts), operand, rates, w.numel(), momentum, rows, block)
+    _update_bias[grid](w, v, parts, len(parts), operand, rates, w.numel(), momentum, rows, block, num_warps=8)
 
 
 def update_matrix(
