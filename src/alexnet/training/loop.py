@@ -7,6 +7,7 @@ import contextlib
 import functools
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +24,7 @@ from alexnet.model.network import AlexNet
 from alexnet.native import compiler
 from alexnet.progress import Progress
 from alexnet.training import checkpoint, health, meeting, ranks, stop
+from alexnet.training.choose_step import Step, choose_step
 from alexnet.training.device import choose_device
 from alexnet.training.metrics import MetricsLog
 from alexnet.training.ranks import Ranks, program_checksum
@@ -36,21 +38,20 @@ from alexnet.training.run_folder import (
 )
 from alexnet.training.schedule import augment_at, unreached
 from alexnet.training.state import Setup, TrainState, save, start_or_resume
-from alexnet.training.step import StepMetrics, train_step
+from alexnet.training.step import MOST_PENDING, Metrics
 from alexnet.training.validation import Validation, validate
 
-Step = Callable[[TrainState, TrainingBatch, Setup], StepMetrics]
 Validate = Callable[[AlexNet, StoreSplit, Setup, Ranks], Validation]
 
 
 def train(
-    store_path: Path, run: Path, config: TrainConfig, *, step: Step = train_step, validate: Validate = validate
+    store_path: Path, run: Path, config: TrainConfig, *, step: Step | None = None, validate: Validate = validate
 ) -> dict:
     """Train on the `train` split of a store, or resume `run`.
 
     The run folder receives `config.json`, `classes.json`, `mean.npy`, `metrics.jsonl`, TensorBoard events and
     checkpoints. Under torchrun every rank calls this, and `config.parallel` says how they share the work. `step` and
-    `validate` are what a step and an evaluation do.
+    `validate` are what a step and an evaluation do; step None: the fastest implementation for the device.
 
     Returns `run`, `epochs`, `steps`, `ended` ("epochs" done, or on a "plateau"), `top1_error` and `top5_error` of the
     best evaluation (centre view; None without a validation split), `best_step`, `seconds`, `images_per_second`,
@@ -71,7 +72,7 @@ def train(
         here.agree({"step": str(state.step), "best step": str(state.best.best_step)})
         here.once(lambda: write_run(run, config, store))  # all that may be refused has been refused
         here.agree({"run folder": await_identity(run)})
-        return _train(state, setup, store, run, here, step, validate)
+        return _train(state, setup, store, run, here, step or choose_step(state, setup, here), validate)
 
 
 def _prepare(store_path: Path, config: TrainConfig) -> tuple[tuple[Store, TrainConfig, torch.device], dict[str, str]]:
@@ -108,18 +109,26 @@ def _train(
         stop.requests() as request,
     ):
         log.warn(unreached(config))
-        for batch in remaining_batches(state, setup, store, here):
-            done = step(state, batch, setup)
-            asked = float(request.is_set()), float(due(state.step))
-            loss, top1_error, stopping, saving = here.mean([done.loss, done.top1_error, *asked])
-            health.check_loss(loss, state.network, run, state.step, config.optim.lr)
+        pending = deque[tuple[int, Metrics]]()
+
+        def take_note(step_number: int, done: Metrics) -> None:
+            """Log what a step measured; raises FloatingPointError for a loss that is not finite."""
+            loss, top1_error = here.mean([done.loss, done.top1_error])
+            health.check_loss(loss, state.network, run, step_number, config.optim.lr)
             values = {"loss": loss, "learning_rate": done.learning_rate, "train_top1_error": top1_error}
-            log.write(state.step, state.step / steps_per_epoch, values)
+            log.write(step_number, step_number / steps_per_epoch, values)
             log.warn(watch.observe(loss))
-            epoch = -(-state.step // steps_per_epoch)
+            epoch = -(-step_number // steps_per_epoch)
             bar.advance(config.batch_size, epoch=f"{epoch}/{config.epochs}", loss=f"{loss:.3f}")
 
-            if state.step % steps_per_epoch == 0 and _end_epoch(state, setup, store, here, validate, log, bar):
+        for batch in remaining_batches(state, setup, store, here):
+            pending.append((state.step + 1, step(state, batch, setup)))
+            stopping, saving = here.mean([float(request.is_set()), float(due(state.step))])
+            ends_epoch = state.step % steps_per_epoch == 0
+            all_of_them = stopping or saving or ends_epoch or len(pending) > MOST_PENDING
+            while pending and (all_of_them or pending[0][1].is_ready):
+                take_note(*pending.popleft())
+            if ends_epoch and _end_epoch(state, setup, store, here, validate, log, bar):
                 saving = True
             if saving or stopping:
                 log.flush()

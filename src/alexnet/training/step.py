@@ -1,7 +1,7 @@
 """One training step (paper, section 5). The loop, `alexnet bench`, the benchmarks and the tests all run this one."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +17,10 @@ from alexnet.training.schedule import augment_at, layer_learning_rate
 from alexnet.training.state import Setup, TrainState
 
 
+MOST_PENDING = 32
+"""Steps that may be started before the metrics of the first of them are read."""
+
+
 class StepMetrics(NamedTuple):
     """What a step measured, on this rank's part of the batch, before its update."""
 
@@ -25,6 +29,23 @@ class StepMetrics(NamedTuple):
     top1_error: float
     learning_rate: float
     """The common one, before changes of single layers."""
+
+    @property
+    def is_ready(self) -> bool:
+        return True
+
+
+class Metrics(Protocol):
+    """What a step returns: `StepMetrics`, or the same on its way from a device. Reading waits for it."""
+
+    @property
+    def is_ready(self) -> bool: ...
+    @property
+    def loss(self) -> float: ...
+    @property
+    def top1_error(self) -> float: ...
+    @property
+    def learning_rate(self) -> float: ...
 
 
 def train_step(state: TrainState, batch: TrainingBatch, setup: Setup) -> StepMetrics:

@@ -1,1 +1,25 @@
-"""The network on CUDA: Triton kernels for what memory bandwidth limits, and training and inference plans around them."""
+"""The network on a GPU: Triton kernels for what memory bandwidth limits, and plans for training and inference.
+
+Nothing here is imported before a tensor on a GPU asks for it: Triton comes with PyTorch on Linux alone.
+"""
+
+import functools
+import importlib.util
+
+import torch
+
+CAPABILITY = 8, 0
+"""The oldest GPUs whose tensor cores multiply bfloat16: A100, RTX 30."""
+
+
+@functools.cache
+def why_unusable(device: torch.device) -> str | None:
+    """What stands in the way of the kernels on `device`, in words; None where they run."""
+    if device.type != "cuda" or torch.version.hip is not None:
+        return f"there are none for {'ROCm' if device.type == 'cuda' else device.type}"
+    if importlib.util.find_spec("triton") is None:
+        return "they need Triton, which is not installed"
+    if torch.cuda.get_device_capability(device) < CAPABILITY:
+        name = torch.cuda.get_device_name(device)
+        return f"they need compute capability {CAPABILITY[0]}.{CAPABILITY[1]}, and {name} has less"
+    return None

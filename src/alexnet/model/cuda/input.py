@@ -11,14 +11,14 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-TOP, LEFT, MIRRORED, LABEL, RED = range(5)
+TOP, LEFT, MIRRORED, LABEL, RED, GREEN, BLUE, DIVISOR = range(8)
 NUMBERS = 8
-"""Numbers for each image, float32: top and left of its crop, whether it is mirrored, its label, and the shift of red,
-green and blue. All are exact: labels are below 2^24."""
+"""Numbers for each image, float32: top and left of its crop, whether it is mirrored, its label, the shift of red, green
+and blue, and the divisor. All are exact: labels are below 2^24."""
 
 
 def network_input(
-    crops: Tensor, numbers: Tensor, mean: Tensor, slot: Tensor, x: Tensor, side: int, padding: int, divisor: float
+    crops: Tensor, numbers: Tensor, mean: Tensor, slot: Tensor, x: Tensor, side: int, padding: int
 ) -> None:
     """Fill `x` [B, H, W, C] from one slot of a ring of batches.
 
@@ -34,7 +34,7 @@ def network_input(
     rows = max(16, 2048 // tile)
     grid = (triton.cdiv(height * width, rows), batch)
     _input[grid](
-        *(crops, numbers, mean, slot, x, batch, divisor, *x.stride()[:3]),
+        *(crops, numbers, mean, slot, x, batch, *x.stride()[:3]),
         *(crop, mean.shape[0], height, width, padding, side, NUMBERS, rows, tile),
         num_warps=4,
     )
@@ -42,7 +42,7 @@ def network_input(
 
 @triton.jit
 def _input(
-    crops_at, numbers_at, mean_at, slot_at, x_at, batch, divisor,
+    crops_at, numbers_at, mean_at, slot_at, x_at, batch,
     x_image: tl.constexpr, x_line: tl.constexpr, x_pixel: tl.constexpr,
     crop: tl.constexpr, size: tl.constexpr, height: tl.constexpr, width: tl.constexpr, padding: tl.constexpr,
     side: tl.constexpr, per_image: tl.constexpr, rows: tl.constexpr, tile: tl.constexpr,
@@ -56,7 +56,7 @@ def _input(
     pixel = tl.program_id(0) * rows + tl.arange(0, rows)
     channel = tl.arange(0, tile)
     colour = channel % 3
-    shift = tl.load(numbers_at + 4 + colour)
+    shift, divisor = tl.load(numbers_at + 4 + colour), tl.load(numbers_at + 7)
     y = (pixel // width * side - padding)[:, None] + (channel // (3 * side))[None, :]
     x = (pixel % width * side - padding)[:, None] + (channel // 3 % side)[None, :]
     written = (pixel < height * width)[:, None] & (channel < 3 * side * side)[None, :]

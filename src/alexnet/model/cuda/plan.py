@@ -47,12 +47,11 @@ class TrainingPlan:
         batch: int,
         slots: int,
         mean: Tensor,
-        divisor: float,
         dtype: torch.dtype,
         matrix_programs: int = 528,
     ) -> None:
         device, crop = mean.device, network.network.input_size
-        self.mean, self.divisor = mean.contiguous(), divisor
+        self.mean = mean.contiguous()
         self.crops = torch.zeros(slots, batch, crop, crop, 3, dtype=torch.uint8, device=device)
         self.numbers = torch.zeros(slots, batch, image_input.NUMBERS, device=device)
         self.slot, self.seed = (torch.zeros(1, dtype=torch.int64, device=device) for _ in range(2))
@@ -79,7 +78,7 @@ class TrainingPlan:
     def step(self) -> None:
         """Train on the batch in `slot`."""
         image_input.network_input(
-            self.crops, self.numbers, self.mean, self.slot, self._x, self._side, self._padding, self.divisor
+            self.crops, self.numbers, self.mean, self.slot, self._x, self._side, self._padding
         )
         x = [self._x]
         for operation in self.operations:
