@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from alexnet.model import cuda
 from alexnet.model.cpu import lrn as cpu
 
 
@@ -38,6 +39,10 @@ def local_response_norm(
         raise ValueError(f"{x.shape[1]} channels do not divide into {groups} towers.")
     if cpu.takes(x, size, beta):
         return cpu.local_response_norm(x, size, alpha, k, groups, relu)
+    if cuda.takes(x) and beta == 0.75 and size % 2 == 1:
+        from alexnet.model.cuda import functions  # imports Triton
+
+        return functions.norm_and_pool(x, x.shape[2:], (1, 1), groups, size, alpha, k, relu)
     return lrn_plain(x.relu() if relu else x, size, alpha, beta, k, groups)
 
 

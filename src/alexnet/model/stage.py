@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn.modules import module as nn_module
 
-from alexnet.model import pooling
+from alexnet.model import cuda, pooling
 from alexnet.model.cpu import stage as cpu
 from alexnet.model.lrn import LocalResponseNorm, local_response_norm
 from alexnet.model.pooling import MaxPool2d
@@ -38,6 +38,12 @@ def together(x: Tensor, stages: Sequence[nn.Module]) -> tuple[Tensor, int]:
         return local_response_norm(x, norm.size, norm.alpha, norm.beta, norm.k, norm.groups, relu), count
     window = pool.kernel_size, pool.stride
     out_size = [pooling.output_size(n, *window, pool.ceil_mode) for n in x.shape[2:]]
+    if cuda.takes(x):
+        from alexnet.model.cuda import functions  # imports Triton
+
+        return functions.norm_and_pool(
+            x, out_size, window, norm.groups, norm.size, norm.alpha, norm.k, relu
+        ), count
     return cpu.norm_and_pool(x, out_size, window, norm.groups, norm.size, norm.alpha, norm.k, relu), count
 
 
@@ -54,7 +60,8 @@ def fusible(x: Tensor, stages: Sequence[nn.Module]) -> int:
         if tuple(type(stage) for stage in chosen) == pattern and not any(watched(stage) for stage in chosen):
             norm, pool = _norm_and_pool(chosen)
             kernel_size = None if pool is None else pool.kernel_size
-            if x.shape[1] % norm.groups == 0 and cpu.takes(x, norm.size, norm.beta, kernel_size):
+            on_gpu = cuda.takes(x) and norm.beta == 0.75 and norm.size % 2 == 1
+            if x.shape[1] % norm.groups == 0 and (on_gpu or cpu.takes(x, norm.size, norm.beta, kernel_size)):
                 return len(pattern)
     return 1
 

@@ -80,12 +80,20 @@ class TrainedAlexNet(AlexNet):
     def forward(self, x: Tensor) -> Tensor:
         """[B, 3, S, S] to logits [B, classes]."""
         dtype = computed_in(x) if isinstance(x, Tensor) else torch.float32
-        if not can_pack(self, x, dtype):
+        on_gpu = isinstance(x, Tensor) and x.is_cuda
+        if on_gpu:
+            from alexnet.model.cuda import inference
+
+            packable = inference.can_graph(self, x, dtype)
+        else:
+            packable = can_pack(self, x, dtype)
+        if not packable:
             return super().forward(x)
         version = dtype, weights_version(self)
-        if self._packed is None or self._packed[0] != version:
+        if self._packed is None or self._packed[0] != version or (on_gpu and len(x) > self._packed[1].batch):
             self._packed = None  # free the old copy before the new one is made
-            self._packed = version, PackedNetwork(self, dtype, len(x))
+            make = inference.GraphNetwork if on_gpu else PackedNetwork
+            self._packed = version, make(self, dtype, len(x))
         return self._packed[1](x)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:

@@ -23,3 +23,17 @@ def why_unusable(device: torch.device) -> str | None:
         name = torch.cuda.get_device_name(device)
         return f"they need compute capability {CAPABILITY[0]}.{CAPABILITY[1]}, and {name} has less"
     return None
+
+
+def takes(x: object) -> bool:
+    """Whether the kernels take x: float32, bfloat16 or float16 on a GPU where they run, below 2^31 elements; never
+    while torch.compile, which fuses operations itself, or an exporter looks on."""
+    return (
+        isinstance(x, torch.Tensor)
+        and x.is_cuda
+        and x.dtype in (torch.float32, torch.bfloat16, torch.float16)
+        and 0 < x.numel() < 2**31
+        and not torch.compiler.is_compiling()
+        and not torch._C._get_tracing_state()
+        and why_unusable(x.device) is None
+    )

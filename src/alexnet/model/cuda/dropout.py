@@ -11,26 +11,17 @@ import triton.language as tl
 from torch import Tensor
 
 
-def dropout_(
-    x: Tensor, seed: Tensor, layer: int, p: float, scale: float, units: int | None = None, offset: tuple[int, int] = (0, 0)
-) -> None:
-    """Multiply x [B, U], contiguous, by its mask and by `scale`.
-
-    `seed` int64 [1]. Where x is a part of a batch or of a layer, `units` are the layer's, and `offset` is the first
-    image and unit of x.
-    """
+def dropout_(x: Tensor, seed: Tensor, layer: int, p: float, scale: float) -> None:
+    """Multiply x [B, U], contiguous, by its mask and by `scale`. `seed` int64 [1]."""
     assert x.is_contiguous()
-    first = offset[0] * (units or x.shape[1]) + offset[1]
     threshold = min(round(p * 2**32), 2**32 - 1)
-    _dropout[(triton.cdiv(x.numel(), 1024),)](
-        x, seed, x.numel(), x.shape[1], units or x.shape[1], first, layer, threshold, scale, 1024
-    )
+    _dropout[(triton.cdiv(x.numel(), 1024),)](x, seed, x.numel(), layer, threshold, scale, 1024)
 
 
 @triton.jit
-def _dropout(x_at, seed_at, count, own_units, units, first, layer, threshold, scale, block: tl.constexpr):
+def _dropout(x_at, seed_at, count, layer, threshold, scale, block: tl.constexpr):
     i = tl.program_id(0) * block + tl.arange(0, block)
-    counter = (first + i // own_units * units + i % own_units).to(tl.uint32)
+    counter = i.to(tl.uint32)
     zero = counter * 0
     drawn, _, _, _ = tl.philox(tl.load(seed_at), counter, zero + layer, zero, zero)
     kept = drawn.to(tl.uint32, bitcast=True).to(tl.int64) >= threshold

@@ -156,6 +156,7 @@ class Pass:
         wanted: int,
         dtype: torch.dtype,
         device: torch.device,
+        training: bool,
     ) -> None:
         channels, height, width = outputs
         self.stages, self.bias, self.towers, self.inputs = stages, bias, towers, inputs
@@ -173,7 +174,7 @@ class Pass:
             self.y = [torch.zeros(batch, height, width, channels, **room)]  # type: ignore[call-overload]
             self.views = list(self.y[0].chunk(towers, 3))
         self.index: Tensor | None = None
-        if stages.window > 1 or stages.relu == "last":
+        if training and (stages.window > 1 or stages.relu == "last"):
             index = towers, batch, height, width, self.per_tower
             self.index = torch.empty(index, dtype=stage.index_dtype(self.y[0]), device=device)
 
@@ -230,8 +231,8 @@ class SpatialNorm:
 class FullyConnected:
     """A fully connected layer, with the ReLU and dropout after it: [B, in] to [B, out]."""
 
-    def __init__(self, weight: Parameter, bias: Bias, relu: bool, dropout: Dropout | None, dtype: torch.dtype, programs: int):
-        self.weight, self.bias, self.relu, self.dropout, self.programs = weight, bias, relu, dropout, programs
+    def __init__(self, weight: Parameter, bias: Bias, relu: bool, dropout: Dropout | None, dtype: torch.dtype) -> None:
+        self.weight, self.bias, self.relu, self.dropout = weight, bias, relu, dropout
         self.operand = weight.w.detach().to(dtype).clone()
         assert self.operand.is_contiguous()
 
@@ -255,26 +256,23 @@ class FullyConnected:
         stage.backward(maps, None, g_maps, None, g_maps, parts, Stages("first" if self.relu else ""), scale)
         self.bias.updates_from(parts)
         p = self.weight
-        p.update = lambda: update.update_matrix(
-            p.w, p.velocity, self.x, g_y, self.operand, p.rates, p.momentum, self.programs
-        )
+        p.update = lambda: update.update_matrix(p.w, p.velocity, self.x, g_y, self.operand, p.rates, p.momentum)
         return [g_y @ self.operand]
 
 
 class Dropout:
     """Dropout in place, of [B, units]; after a ReLU its gradient is that of the ReLU."""
 
-    def __init__(self, module: Any, layer: int, seed: Tensor) -> None:
-        self.module, self.layer, self.seed = module, layer, seed
+    def __init__(self, module: Any, layer: int, seed: Tensor, training: bool) -> None:
+        self.module, self.layer, self.seed, self.training = module, layer, seed, training
         self.scale = 1 / (1 - module.p) if module.inverted else 1.0
 
     def forward(self, x: Towers) -> Towers:
-        units = self.module.mask_shape[1] if self.module.mask_shape else None
-        self._apply(x[0], units)
+        if self.training:
+            dropout_(x[0], self.seed, self.layer, self.module.p, self.scale)
+        elif not self.module.inverted:
+            x[0].mul_(1 - self.module.p)
         return x
-
-    def _apply(self, x: Tensor, units: int | None) -> None:
-        dropout_(x, self.seed, self.layer, self.module.p, self.scale, units, self.module.mask_offset)
 
     def backward(self, g: Towers) -> Towers:
         return self.forward([g[0].contiguous()])
@@ -296,7 +294,8 @@ class Module:
         self.x = (whole.permute(0, 3, 1, 2) if self.maps else whole).detach().requires_grad_()
         self.leaves = {name: weight.operand.detach().requires_grad_() for name, weight in self.weights.items()}
         with torch.enable_grad():
-            self.y = torch.func.functional_call(self.module, self.leaves, (self.x.clone(),))  # some work in place
+            y = torch.func.functional_call(self.module, self.leaves, (self.x.clone(),))  # some work in place
+            self.y = y
         y = self.y.detach()
         return [y.permute(0, 2, 3, 1).contiguous() if y.dim() == 4 else y]
 

@@ -48,7 +48,6 @@ class TrainingPlan:
         slots: int,
         mean: Tensor,
         dtype: torch.dtype,
-        matrix_programs: int = 528,
     ) -> None:
         device, crop = mean.device, network.network.input_size
         self.mean = mean.contiguous()
@@ -62,7 +61,7 @@ class TrainingPlan:
             name: Parameter(w.detach(), velocity, rates, momentum)
             for (name, w), velocity, rates in zip(weights.items(), velocities, self.rates, strict=True)
         }
-        builder = Builder(network, parameters, batch, dtype, device, self.seed, matrix_programs)
+        builder = Builder(network, parameters, batch, dtype, device, self.seed)
         self.operations, self.operands = builder.operations, builder.operands
         self._parameters = list(parameters.values())
         self._x, self._side, self._padding = builder.input
@@ -121,10 +120,11 @@ class Builder:
         dtype: torch.dtype,
         device: torch.device,
         seed: Tensor,
-        matrix_programs: int,
+        *,
+        training: bool = True,
     ) -> None:
         self.network, self.parameters, self.batch, self.dtype, self.device = network, parameters, batch, dtype, device
-        self.seed, self.matrix_programs = seed, matrix_programs
+        self.seed, self.training = seed, training
         self.operations: list[Operation] = []
         self.operands: list[Any] = []
         layers = list(network.layers)
@@ -194,7 +194,7 @@ class Builder:
         if stages.half:
             towers = next(layer.groups for layer in layers if layer.kind == "norm")
         sizes = layers[0].inputs, layers[-1].outputs
-        operation = Pass(stages, bias, self.batch, *sizes, towers, wanted, self.dtype, self.device)
+        operation = Pass(stages, bias, self.batch, *sizes, towers, wanted, self.dtype, self.device, self.training)
         self._append(operation)
         self.towers, self.channels = len(operation.y), operation.y[0].shape[-1]
 
@@ -203,16 +203,14 @@ class Builder:
         relu = bool(after) and isinstance(self.network.get_submodule(after[0].name), nn.ReLU)
         drops = relu and len(after) > 1 and after[1].kind == "dropout"
         bias = Bias(self.parameters[f"{layer.name}.bias"], self.dtype)
-        operation = FullyConnected(
-            *(self.parameters[f"{layer.name}.weight"], bias, relu, self._dropout(after[1]) if drops else None),
-            *(self.dtype, self.matrix_programs),
-        )
+        weight, dropout = self.parameters[f"{layer.name}.weight"], self._dropout(after[1]) if drops else None
+        operation = FullyConnected(weight, bias, relu, dropout, self.dtype)
         self._append(operation, operation, bias)
         return 1 + relu + drops
 
     def _dropout(self, layer: Layer) -> Dropout:
         number = [each.name for each in self.network.layers].index(layer.name)
-        return Dropout(self.network.get_submodule(layer.name), number, self.seed)
+        return Dropout(self.network.get_submodule(layer.name), number, self.seed, self.training)
 
     def _append(self, operation: Operation, *operands: Any) -> None:
         self.operations.append(operation)

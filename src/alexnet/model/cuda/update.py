@@ -18,6 +18,8 @@ def interpreted() -> bool:
     return triton.knobs.runtime.interpret
 
 
+FUSED_BATCH = 256
+"""Most images of a batch for which `update_matrix` multiplies and updates in one kernel."""
 MATRIX = (64, 64, 64, 4, 2)
 """`update_matrix`'s tile of the weight, the images at a time, warps, and stages of its pipeline."""
 
@@ -46,17 +48,20 @@ def update_bias(w: Tensor, v: Tensor, parts: Tensor, operand: Tensor, rates: Ten
 
 
 def update_matrix(
-    w: Tensor, v: Tensor, x: Tensor, g: Tensor, operand: Tensor, rates: Tensor, momentum: float, programs: int
+    w: Tensor, v: Tensor, x: Tensor, g: Tensor, operand: Tensor, rates: Tensor, momentum: float
 ) -> None:
     """Update a fully connected weight [out, in] from x [B, in] and g [B, out]: its gradient, g' x, is never in memory.
 
-    All are contiguous; `operand` is [out, in].
+    All are contiguous; `operand` is [out, in]. For large batches the gradient is cuBLAS's after all, which is faster.
     """
+    if len(x) > FUSED_BATCH:
+        _update[(triton.cdiv(w.numel(), 1024),)](w, v, g.t() @ x, operand, rates, w.numel(), momentum, 1024)
+        return
     batch, inputs = x.shape
     outputs = g.shape[1]
     rows, columns, depth, warps, stages = MATRIX
     tiles = triton.cdiv(outputs, rows) * triton.cdiv(inputs, columns)
-    _update_matrix[(min(programs, tiles),)](
+    _update_matrix[(tiles,)](
         *(w, v, x, g, operand, rates, batch, outputs, inputs, momentum),
         *(x.dtype == torch.float32 or interpreted(), rows, columns, depth),
         num_warps=warps,
@@ -89,6 +94,20 @@ def _update_weight(
 
 
 @triton.jit
+def _update(w_at, v_at, g_at, operand_at, rates_at, count, momentum, block: tl.constexpr):
+    rate, decay = tl.load(rates_at), tl.load(rates_at + 1)
+    if rate != 0:
+        i = tl.program_id(0) * block + tl.arange(0, block)
+        there = i < count
+        g = tl.load(g_at + i, mask=there, other=0.0).to(tl.float32)
+        w, v = tl.load(w_at + i, mask=there, other=0.0), tl.load(v_at + i, mask=there, other=0.0)
+        w, v = _apply(w, v, g, rate, decay, momentum)
+        tl.store(w_at + i, w, mask=there)
+        tl.store(v_at + i, v, mask=there)
+        tl.store(operand_at + i, w.to(operand_at.dtype.element_ty), mask=there)
+
+
+@triton.jit
 def _update_bias(
     w_at, v_at, parts_at, parts, operand_at, rates_at, count, momentum, rows: tl.constexpr, block: tl.constexpr
 ):
@@ -116,22 +135,21 @@ def _update_matrix(
     rate, decay = tl.load(rates_at), tl.load(rates_at + 1)
     if rate != 0:
         across = tl.cdiv(outputs, rows)
-        for tile in range(tl.program_id(0), across * tl.cdiv(inputs, columns), tl.num_programs(0)):
-            o = tile % across * rows + tl.arange(0, rows)
-            i = tile // across * columns + tl.arange(0, columns)
-            there = (o < outputs)[:, None] & (i < inputs)[None, :]
-            at = o[:, None].to(tl.int64) * inputs + i[None, :]
-            w, v = tl.load(w_at + at, mask=there, other=0.0), tl.load(v_at + at, mask=there, other=0.0)
-            g = tl.zeros((rows, columns), tl.float32)
-            for start in range(0, batch, depth):
-                b = start + tl.arange(0, depth)
-                inside = (b < batch)[:, None]
-                left = tl.load(g_at + b[:, None] * outputs + o[None, :], mask=inside & (o < outputs)[None, :], other=0.0)
-                right = tl.load(x_at + b[:, None] * inputs + i[None, :], mask=inside & (i < inputs)[None, :], other=0.0)
-                if wide:
-                    left, right = left.to(tl.float32), right.to(tl.float32)
-                g = tl.dot(tl.trans(left), right, g, input_precision="tf32x3" if wide else "tf32")
-            w, v = _apply(w, v, g, rate, decay, momentum)
-            tl.store(w_at + at, w, mask=there)
-            tl.store(v_at + at, v, mask=there)
-            tl.store(operand_at + at, w.to(operand_at.dtype.element_ty), mask=there)
+        o = tl.program_id(0) % across * rows + tl.arange(0, rows)
+        i = tl.program_id(0) // across * columns + tl.arange(0, columns)
+        there = (o < outputs)[:, None] & (i < inputs)[None, :]
+        at = o[:, None].to(tl.int64) * inputs + i[None, :]
+        w, v = tl.load(w_at + at, mask=there, other=0.0), tl.load(v_at + at, mask=there, other=0.0)
+        g = tl.zeros((rows, columns), tl.float32)
+        for start in range(0, batch, depth):
+            b = start + tl.arange(0, depth)
+            inside = (b < batch)[:, None]
+            left = tl.load(g_at + b[:, None] * outputs + o[None, :], mask=inside & (o < outputs)[None, :], other=0.0)
+            right = tl.load(x_at + b[:, None] * inputs + i[None, :], mask=inside & (i < inputs)[None, :], other=0.0)
+            if wide:
+                left, right = left.to(tl.float32), right.to(tl.float32)
+            g = tl.dot(tl.trans(left), right, g, input_precision="tf32x3" if wide else "tf32")
+        w, v = _apply(w, v, g, rate, decay, momentum)
+        tl.store(w_at + at, w, mask=there)
+        tl.store(v_at + at, v, mask=there)
+        tl.store(operand_at + at, w.to(operand_at.dtype.element_ty), mask=there)
