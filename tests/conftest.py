@@ -1,9 +1,32 @@
-"""What all tests share: no window, no network."""
+"""What all tests share: no window, no network, and the device of the CUDA kernels' tests.
+
+`pytest --device cuda` runs those on a GPU. Otherwise Triton's interpreter runs the kernels, on a CPU.
+"""
 
 import os
+import sys
 
+import pytest
+import torch
+
+if "cuda" not in sys.argv and "--device=cuda" not in sys.argv:
+    os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 for cache in ("FX_GRAPH_CACHE", "AUTOGRAD_CACHE"):  # they do not see the gradients of our operators change
     os.environ[f"TORCHINDUCTOR_{cache}"] = "0"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", choices=["cpu", "cuda"], default="cpu", help="where the CUDA kernels are tested")
+
+
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Where the CUDA kernels are tested."""
+    pytest.importorskip("triton", reason="Triton comes with PyTorch on Linux alone")
+    name = request.config.getoption("--device")
+    if name == "cuda" and not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+    return torch.device(name)
