@@ -159,7 +159,7 @@ def test_functions_outside_a_plan_have_the_values_and_gradients_of_pytorch(devic
         (lambda x: functions.spatial_norm(x, 5, 0.3), lambda x: spatial_norm_plain(x, 5, 0.3, 0.75)),
     ]
     for ours, plain in pairs:
-        x, exact = start.to(device).requires_grad_(), start.double().requires_grad_()
+        x, exact = start.clone().to(device).requires_grad_(), start.double().requires_grad_()
         y, wanted = ours(x), plain(exact)
         torch.testing.assert_close(y.detach().cpu().double(), wanted.detach(), rtol=1e-5, atol=1e-5)
         g = torch.randn(wanted.shape, generator=torch.Generator().manual_seed(5))
