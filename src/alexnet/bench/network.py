@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,12 +12,14 @@ from alexnet.bench import limits
 from alexnet.bench.feeding import Step, feeding
 from alexnet.bench.measure import alternate, forget_peak, machine, peak_memory, waiting
 from alexnet.config import NetworkConfig, OptimConfig, TrainConfig
+from alexnet.data.loader import TrainingBatch
+from alexnet.model import cuda
 from alexnet.model.cpu import kernels
 from alexnet.networks import network as named
 from alexnet.study.trained import TrainedAlexNet
 from alexnet.training.device import choose_device, choose_dtype, precision
 from alexnet.training.ranks import Ranks
-from alexnet.training.state import TrainState, start
+from alexnet.training.state import Setup, TrainState, start
 from alexnet.training.step import update
 
 EPOCHS, IMAGES = 90, 1_281_167  # of the paper's training: ILSVRC-2012
@@ -40,12 +43,15 @@ def train(
     if hardware.type == "cpu":
         kernels.reuse_memory()
     forget_peak(hardware)
-    step = step_of(new_state(config, hardware), number_format)
-    work = repeated(step, config, batch, number_format, hardware)
+    state = new_state(config, hardware)
+    step = step_of(state, number_format)
+    work, steps = repeated(step, config, batch, number_format, hardware), 1
+    if hardware.type == "cuda" and cuda.why_unusable(hardware) is None:
+        work, steps = cuda_steps(state, batch, number_format, hardware), STEPS_AT_ONCE
     for _ in range(2):
         work()
     peak = peak_memory(hardware)
-    result = _beside_the_limit(work, config, batch, number_format, hardware, rounds, training=True)
+    result = _beside_the_limit(work, config, batch, number_format, hardware, rounds, training=True, times=steps)
     seconds = EPOCHS * IMAGES / result["images_per_second"]
     return {
         "what": "train",
@@ -83,6 +89,32 @@ def repeated(
 def training_step(config: NetworkConfig, batch: int, dtype: torch.dtype, device: torch.device) -> Callable[[], None]:
     """The training step of `alexnet train` on one batch of noise, the same each time."""
     return repeated(step_of(new_state(config, device), dtype), config, batch, dtype, device)
+
+
+STEPS_AT_ONCE = 20
+"""Steps that a GPU is given before one waits for it."""
+
+
+def cuda_steps(state: TrainState, batch: int, dtype: torch.dtype, device: torch.device) -> Callable[[], None]:
+    """`STEPS_AT_ONCE` training steps of `alexnet train` on a GPU, each with its copy of a batch of noise to the
+    device."""
+    from alexnet.training.cuda_step import CudaStep  # imports Triton
+
+    network, size = state.network.network, 256
+    config = TrainConfig(network=network, batch_size=batch, optim=OptimConfig(lr=1e-6))
+    mean, random = torch.full((size, size, 3), 128.0, device=device), np.random.default_rng(0)
+    setup = Setup(config, device, dtype, mean, np.eye(3) * 3000, steps_per_epoch=10**9, store="")
+    crops = torch.randint(0, 256, (batch, network.input_size, network.input_size, 3), dtype=torch.uint8)
+    offsets = random.integers(0, size - network.input_size, (batch, 2))
+    labels, alphas = torch.randint(0, network.classes, (batch,)), random.standard_normal((batch, 3), np.float32)
+    noise = TrainingBatch(crops.pin_memory(), labels, offsets, random.random(batch) < 0.5, alphas)
+    step = CudaStep(state, setup)
+
+    def work() -> None:
+        for _ in range(STEPS_AT_ONCE):
+            step(state, noise, setup)
+
+    return work
 
 
 def infer(network: str = "paper", batch: int = 64, dtype: str = "auto", rounds: int = 5, device: str = "auto") -> dict:
@@ -136,8 +168,10 @@ def _beside_the_limit(
     device: torch.device,
     rounds: int,
     training: bool,
+    times: int = 1,
 ) -> dict[str, Any]:
-    """The throughput of `work`, its limit, and those of the network's convolutions and GEMMs alone, in turns."""
+    """The throughput of `work`, which computes `times` batches, its limit, and those of the network's convolutions and
+    GEMMs alone, in turns."""
     convolution, operations = limits.convolution(dtype, device)
     gemm, _ = limits.gemm(config, batch, dtype, device, training)
     copy, moved = limits.copying(device)
@@ -146,7 +180,7 @@ def _beside_the_limit(
             "convolution": (waiting(convolution, device), operations),
             "gemm": (waiting(gemm, device), batch),
             "copy": (waiting(copy, device), moved),
-            "ours": (waiting(work, device), batch),
+            "ours": (waiting(work, device), times * batch),
         },
         rounds,
     )

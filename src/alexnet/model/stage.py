@@ -41,9 +41,7 @@ def together(x: Tensor, stages: Sequence[nn.Module]) -> tuple[Tensor, int]:
     if cuda.takes(x):
         from alexnet.model.cuda import functions  # imports Triton
 
-        return functions.norm_and_pool(
-            x, out_size, window, norm.groups, norm.size, norm.alpha, norm.k, relu
-        ), count
+        return functions.norm_and_pool(x, out_size, window, norm.groups, norm.size, norm.alpha, norm.k, relu), count
     return cpu.norm_and_pool(x, out_size, window, norm.groups, norm.size, norm.alpha, norm.k, relu), count
 
 

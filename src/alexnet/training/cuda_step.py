@@ -24,6 +24,10 @@ SLOTS = 4
 """Batches on the device: one in use, the others on their way."""
 
 
+CUDNN = {"enabled": True, "benchmark": False, "deterministic": True, "allow_tf32": False}
+"""The same convolutions in every run, for exact continuation; and float32 is float32, not TensorFloat-32."""
+
+
 class LateMetrics:
     """What a step measured, read when it has arrived from the device. As `step.StepMetrics`."""
 
@@ -75,7 +79,9 @@ class CudaStep:
 
     def __call__(self, state: TrainState, batch: TrainingBatch, setup: Setup) -> LateMetrics:
         config, epoch = setup.config, state.step / setup.steps_per_epoch
-        learning_rate = state.schedule.learning_rate(config.schedule, config.optim.lr, state.step, setup.steps_per_epoch)
+        learning_rate = state.schedule.learning_rate(
+            config.schedule, config.optim.lr, state.step, setup.steps_per_epoch
+        )
         rates = partial(layer_learning_rate, config.schedule, epoch=epoch, common=learning_rate)
         state.optimizer.set_learning_rates(rates)
         slot = state.step % SLOTS
@@ -128,8 +134,7 @@ class CudaStep:
         self.plan.numbers[..., image_input.DIVISOR] = 1
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(self.plan.mean.device, priority=-1)
         stream.wait_stream(torch.cuda.current_stream())
-        # The same convolutions in every run, for exact continuation. In float32, float32: no TensorFloat-32.
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        with torch.backends.cudnn.flags(**CUDNN):
             with torch.cuda.stream(stream):
                 for _ in range(2):
                     self.plan.step()

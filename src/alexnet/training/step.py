@@ -16,7 +16,6 @@ from alexnet.training.metrics import top_k_credit
 from alexnet.training.schedule import augment_at, layer_learning_rate
 from alexnet.training.state import Setup, TrainState
 
-
 MOST_PENDING = 32
 """Steps that may be started before the metrics of the first of them are read."""
 

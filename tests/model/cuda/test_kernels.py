@@ -88,7 +88,9 @@ def test_a_logit_that_is_not_finite_is_an_error_and_a_loss_that_is_not(device: t
     logits = torch.randn(1, 10, device=device)
     logits[0, 5] = torch.nan
     g, each = torch.zeros(1, 10, device=device), torch.zeros(2, 1, device=device)
-    cross_entropy(logits, torch.zeros(1, 1, 8, device=device), torch.zeros(1, dtype=torch.int64, device=device), g, each)
+    cross_entropy(
+        logits, torch.zeros(1, 1, 8, device=device), torch.zeros(1, dtype=torch.int64, device=device), g, each
+    )
     assert each[0].isnan().all() and each[1].item() == 1
 
 

@@ -76,9 +76,7 @@ def trained(
     mean = torch.rand(size + 8, size + 8, 3, generator=torch.Generator().manual_seed(2)) * 255
     optimizer = MomentumSGD(exact.named_parameters(), OptimConfig(lr=0.003, bias_lr_factor=2))
     velocities = [torch.zeros_like(p) for p in network.parameters()]
-    plan = TrainingPlan(
-        network, velocities, momentum=0.9, batch=BATCH, slots=2, mean=mean.to(device), dtype=dtype
-    )
+    plan = TrainingPlan(network, velocities, momentum=0.9, batch=BATCH, slots=2, mean=mean.to(device), dtype=dtype)
     plan.rates.copy_(torch.tensor([[group["lr"], group["weight_decay"]] for group in optimizer.param_groups]))
     layers = [layer.name for layer in network.layers]
 

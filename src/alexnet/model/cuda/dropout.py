@@ -5,7 +5,6 @@ Unit `u` of image `i` in layer `l` is kept where the first number of Philox4x32-
 draws new masks each time it runs.
 """
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor

@@ -64,8 +64,10 @@ class GraphNetwork:
         after = [n * side - self._padding - size for n in (height, width)]
         x = F.pad(self._x, (self._padding, max(0, after[1]), self._padding, max(0, after[0])))
         x = x[:, :, : height * side, : width * side]
-        x = x.view(batch, channels, height, side, width, side) if x.is_contiguous() else x.reshape(
-            batch, channels, height, side, width, side
+        x = (
+            x.view(batch, channels, height, side, width, side)
+            if x.is_contiguous()
+            else x.reshape(batch, channels, height, side, width, side)
         )
         x = x.permute(0, 2, 4, 3, 5, 1)
         self._blocks[..., : channels * side**2] = x.reshape(batch, height, width, -1)

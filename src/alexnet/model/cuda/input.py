@@ -6,7 +6,6 @@ as `alexnet.model.input.network_input` computes it, then space-to-depth: `side` 
 one pixel, so that three colours fill the tensor cores. Zeros surround the image.
 """
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor

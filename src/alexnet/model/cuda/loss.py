@@ -1,6 +1,5 @@
 """Cross-entropy of the softmax (section 3.5), its gradient, and the top-1 error, in one kernel."""
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor

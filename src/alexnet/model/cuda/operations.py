@@ -57,7 +57,9 @@ class Weight:
 
     def refresh(self) -> None:
         """Copy the master value into the operand."""
-        self.operand.view(-1)[self.positions.flatten().long()] = self.parameter.w.detach().flatten().to(self.operand.dtype)
+        self.operand.view(-1)[self.positions.flatten().long()] = (
+            self.parameter.w.detach().flatten().to(self.operand.dtype)
+        )
 
     def updates_from(self, g: list[Tensor]) -> None:
         p = self.parameter
@@ -285,7 +287,8 @@ class Module:
         """`inputs`: its channels or units, without those that only fill memory."""
         self.module, self.inputs = module, inputs
         self.weights = {
-            name: Weight(p, torch.arange(p.w.numel()).view(p.w.shape), p.w.shape, dtype) for name, p in parameters.items()
+            name: Weight(p, torch.arange(p.w.numel()).view(p.w.shape), p.w.shape, dtype)
+            for name, p in parameters.items()
         }
 
     def forward(self, x: Towers) -> Towers:

@@ -1,4 +1,4 @@
-"""A training step on a GPU: a fixed list of operations on buffers that stay where they are, as a CUDA graph needs it."""
+"""A training step on a GPU: a fixed list of operations on buffers that stay in place, as a CUDA graph needs it."""
 
 from __future__ import annotations
 
@@ -76,9 +76,7 @@ class TrainingPlan:
     @torch.no_grad()
     def step(self) -> None:
         """Train on the batch in `slot`."""
-        image_input.network_input(
-            self.crops, self.numbers, self.mean, self.slot, self._x, self._side, self._padding
-        )
+        image_input.network_input(self.crops, self.numbers, self.mean, self.slot, self._x, self._side, self._padding)
         x = [self._x]
         for operation in self.operations:
             x = operation.forward(x)
@@ -164,7 +162,9 @@ class Builder:
         else:
             module = self.network.get_submodule(layer.name)
             own = {name: self.parameters[f"{layer.name}.{name}"] for name, _ in module.named_parameters()}
-            operation = Module(module, own, layer.inputs[0] if len(layer.inputs) == 3 else math.prod(layer.inputs), self.dtype)
+            operation = Module(
+                module, own, layer.inputs[0] if len(layer.inputs) == 3 else math.prod(layer.inputs), self.dtype
+            )
             self._append(operation, *operation.weights.values())
             self.towers, self.channels = 1, layer.outputs[0]
         return 1
@@ -189,7 +189,9 @@ class Builder:
     def _pass(self, stages: Stages, bias: Bias | None, layers: list[Layer], after: list[Layer]) -> None:
         following = next((layer for layer in after if layer.weight_shape), None)
         is_map = following is not None and following.kind != "fc"
-        wanted = following.groups if following is not None and is_map else int(any(a.kind == "spatial norm" for a in after))
+        wanted = (
+            following.groups if following is not None and is_map else int(any(a.kind == "spatial norm" for a in after))
+        )
         towers = max(self.towers, wanted)
         if stages.half:
             towers = next(layer.groups for layer in layers if layer.kind == "norm")

@@ -38,10 +38,13 @@ class Stages(NamedTuple):
     stride: int = 1
 
 
-def forward(x: Sequence[Tensor], bias: Tensor | None, y: Sequence[Tensor], index: Tensor | None, stages: Stages) -> None:
+def forward(
+    x: Sequence[Tensor], bias: Tensor | None, y: Sequence[Tensor], index: Tensor | None, stages: Stages
+) -> None:
     """Compute `y` from `x`, one tensor [B, H, W, C] per tower each, of any strides; channels of x are adjacent.
 
-    `bias` float32 [T C]; `index` [T, B, H', W', C] of `index_dtype` receives the maxima's, None where no gradient is wanted.
+    `bias` float32 [T C]; `index` [T, B, H', W', C] of `index_dtype` receives that of each maximum; None where no
+    gradient is wanted.
     """
     batch, height, width, channels = x[0].shape
     _, out_height, out_width, _ = y[0].shape
@@ -128,7 +131,8 @@ def _band(x: Tensor, half: int, tile: int) -> Tensor:
 
 
 FORWARD, BACKWARD = ((16, 4, 1, 1056), (16, 8, 1, 528)), ((16, 4, 4, 1056), (16, 8, 4, 528))
-"""Pixels of a tile, warps of a program, how often its inner loop is unrolled, and most programs, for tiles of up to 64 channels and for larger ones."""
+"""Pixels of a tile, warps of a program, how often its inner loop is unrolled, and most programs: for tiles of up to 64
+channels, and for larger ones."""
 
 
 LINES = (16, 4, 7), (16, 8, 4)

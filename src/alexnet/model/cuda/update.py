@@ -47,9 +47,7 @@ def update_bias(w: Tensor, v: Tensor, parts: Tensor, operand: Tensor, rates: Ten
     _update_bias[grid](w, v, parts, len(parts), operand, rates, w.numel(), momentum, rows, block, num_warps=8)
 
 
-def update_matrix(
-    w: Tensor, v: Tensor, x: Tensor, g: Tensor, operand: Tensor, rates: Tensor, momentum: float
-) -> None:
+def update_matrix(w: Tensor, v: Tensor, x: Tensor, g: Tensor, operand: Tensor, rates: Tensor, momentum: float) -> None:
     """Update a fully connected weight [out, in] from x [B, in] and g [B, out]: its gradient, g' x, is never in memory.
 
     All are contiguous; `operand` is [out, in]. For large batches the gradient is cuBLAS's after all, which is faster.
