@@ -27,7 +27,7 @@ def main() -> None:
         start("tests", tests, folder, quiet),
         start("prepare", [python, "-m", "alexnet", "prepare", images, store], folder),
         start("compile", [python, "-m", "benchmarks.gpu.pytorch", folder / "warm-up.json"], folder),
-        limit=80,
+        limit=70,
     )
     for name, arguments, limit in (
         ("ours", [folder / "ours.json"], 75),
