@@ -37,7 +37,7 @@ def write_store(store: Path, train: Sequence[list[Row]], val: Sequence[list[Row]
     for image in content:
         sums.add_image(image)
     plan = {
-        "source": {"kind": "folder", "path": "/images"},
+        "source": {"kind": "folder", "path": "/images", "images": 21, "sha256": "0", "left_out": {}, "remarks": []},
         "options": {"quality": 95},
         "classes": CLASSES,
         "encoding": "png",

@@ -15,7 +15,7 @@ from campaigns.fuzz.format import Format
 from campaigns.fuzz.formats.stores import SIZE, read_split, store_rows
 
 PLAN = {
-    "source": {"kind": "folder", "path": "/images"},
+    "source": {"kind": "folder", "path": "/images", "images": 21, "sha256": "0", "left_out": {}, "remarks": []},
     "options": {"quality": 95},
     "classes": [["n1", "one"], ["n2", "two"], ["n3", "three"]],
     "encoding": "png",

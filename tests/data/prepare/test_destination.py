@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from preparing import content
 
 from alexnet.data.prepare import prepare as module
@@ -17,11 +19,44 @@ pytestmark = pytest.mark.usefixtures("small_shards")
 def test_an_existing_store_is_left_alone(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = prepare(source, tmp_path / "store", size=16, workers=1)
     before = content(tmp_path / "store")
-    monkeypatch.setattr(module, "open_source", None)
+    monkeypatch.setattr(module, "_write_store", None)
     again = prepare(source, tmp_path / "store", size=16, workers=1)
     assert (first["already_there"], again["already_there"]) == (False, True)
     assert again["splits"] == first["splits"]
     assert content(tmp_path / "store") == before
+    source.rename(tmp_path / "moved")
+    assert prepare(source, tmp_path / "store", size=16, workers=1)["already_there"]
+
+
+@pytest.mark.parametrize(
+    ("change", "counts"),
+    [
+        ("add", "had 30 images then and has 31 now"),
+        ("remove", "had 30 .* has 29 now"),
+        ("edit", "had 30 .* has 30 now"),
+    ],
+)
+def test_a_source_that_has_changed_is_noticed(source: Path, tmp_path: Path, change: str, counts: str) -> None:
+    prepare(source, tmp_path / "store", size=16, workers=1)
+    before, file = content(tmp_path / "store"), source / "train/ant/00.png"
+    match change:
+        case "add":
+            (source / "train/ant/new.png").write_bytes(file.read_bytes())
+        case "remove":
+            file.unlink()
+        case "edit":
+            Image.fromarray(np.zeros((33, 44, 3), np.uint8)).save(file)
+    with pytest.raises(ValueError, match=f"The source has changed since .*store was made: .* had {counts}.*Delete"):
+        prepare(source, tmp_path / "store", size=16, workers=1)
+    assert content(tmp_path / "store") == before
+    with pytest.raises(ValueError, match="exists, made from"):
+        prepare(source, tmp_path / "store", size=17, workers=1)
+
+
+def test_a_note_is_no_change(source: Path, tmp_path: Path) -> None:
+    prepare(source, tmp_path / "store", size=16, workers=1)
+    (source / "train" / "README.md").write_text("where they come from")
+    assert prepare(source, tmp_path / "store", size=16, workers=1)["already_there"]
 
 
 def test_existing_files_are_never_overwritten(source: Path, tmp_path: Path) -> None:

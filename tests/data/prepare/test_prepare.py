@@ -15,6 +15,7 @@ from alexnet.data.prepare import prepare as module
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.prepare.summary import render
 from alexnet.data.sources import open_source, read_bytes
+from alexnet.data.store.info import VERSION
 from alexnet.data.store.reader import Store
 from alexnet.data.store.verify import verify_store
 
@@ -87,8 +88,9 @@ def test_the_store_is_the_same_without_a_compiler(
 def test_the_store_describes_itself(source: Path, tmp_path: Path, size: int, encoding: str) -> None:
     prepare(source, tmp_path / "store", size=size, workers=1, quality=90)
     info = Store(tmp_path / "store").info
-    assert (info["version"], info["size"], info["encoding"], info["quality"]) == (1, size, encoding, 90)
-    assert info["source"] == {"kind": "folder", "path": str(source.resolve())}
+    assert (info["version"], info["size"], info["encoding"], info["quality"]) == (VERSION, size, encoding, 90)
+    contents = open_source(source).contents._asdict()
+    assert info["source"] == {"kind": "folder", "path": str(source.resolve()), "remarks": []} | contents
     assert info["classes"] == [["ant", "ant"], ["bee", "bee"], ["cat", "cat"]]
 
 

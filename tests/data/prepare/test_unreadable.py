@@ -13,6 +13,7 @@ from rich.console import Console
 
 from alexnet.data.image.formats import known_formats
 from alexnet.data.prepare import prepare as module
+from alexnet.data.prepare.checks import allowed_bad
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.prepare.summary import render
 from alexnet.data.store.reader import Store
@@ -93,7 +94,7 @@ def test_too_many_unreadable_images_stop_it_with_a_list_and_what_to_do(
     unreadable = [*UNREADABLE, *(f"train/bee/{number:02}.png" for number in range(7)), "val/cat/01.png"]
     damage(source, unreadable)
     with pytest.raises(ValueError, match="11 images cannot be read, and --max-bad allows 10") as caught:
-        prepare(source, tmp_path / "store", size=16, workers=1, max_bad=10.9 / 30)
+        prepare(source, tmp_path / "store", size=16, workers=1, max_bad=9.9 / 30)
     message = str(caught.value)
     assert [key in message for key in sorted(unreadable)] == [True] * 10 + [False]
     listed = tmp_path / "store.partial" / "skipped.txt"
@@ -121,3 +122,21 @@ def test_a_split_without_a_readable_image_is_an_error(source: Path, tmp_path: Pa
     damage(source, [f"val/{wnid}/{number:02}.png" for wnid in ("ant", "bee", "cat") for number in range(3)])
     with pytest.raises(ValueError, match=r"No image of the val split of .*images can be read"):
         prepare(source, tmp_path / "store", size=16, workers=1, max_bad=1)
+
+
+@pytest.mark.parametrize(
+    ("images", "max_bad", "allowed"), [(30, 0.01, 1), (150, 0.01, 2), (200, 0.01, 2), (100, 0.07, 7)]
+)
+def test_a_fraction_of_bad_images_is_rounded_up(images: int, max_bad: float, allowed: int) -> None:
+    assert allowed_bad(max_bad, images) == allowed
+    assert allowed_bad(0.0, images) == 0
+
+
+def test_one_bad_image_stops_no_small_set(source: Path, tmp_path: Path) -> None:
+    damage(source, UNREADABLE[:1])
+    assert prepare(source, tmp_path / "store", size=16, workers=1)["splits"]["train"]["skipped"] == 1
+    damage(source, UNREADABLE[:2])
+    with pytest.raises(ValueError, match="2 images cannot be read, and --max-bad allows 1"):
+        prepare(source, tmp_path / "other", size=16, workers=1)
+    with pytest.raises(ValueError, match="2 images cannot be read, and --max-bad allows 0"):
+        prepare(source, tmp_path / "third", size=16, workers=1, max_bad=0)

@@ -154,7 +154,8 @@ def test_many_global_headers_do_not_add_up(tmp_path: Path) -> None:
 PARQUET = """
 import pyarrow as pa, pyarrow.parquet as pq
 def write(images, labels, **options):
-    pq.write_table(pa.table({"image": images, "label": labels}), FILE, compression="zstd", compression_level=1, **options)
+    table = pa.table({"image": images, "label": labels})
+    pq.write_table(table, FILE, compression="zstd", compression_level=1, **options)
 def repeated(value, rows):
     return pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([value], pa.binary()))
 """

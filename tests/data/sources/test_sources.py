@@ -135,7 +135,8 @@ def test_a_new_kind_of_source_is_one_object_and_one_line(
     summary = prepare(listed, tmp_path / "store", size=16, workers=2, val_fraction=0.3)
     assert summary["splits"] == {"train": {"images": 8, "skipped": 0}, "val": {"images": 4, "skipped": 0}}
     store = Store(tmp_path / "store")
-    assert store.info["source"] == {"kind": "list", "path": str(listed.resolve())}
+    source = store.info["source"]
+    assert (source["kind"], source["path"], source["images"]) == ("list", str(listed.resolve()), 12)
     assert [each.wnid for each in store.classes] == ["ant", "cat"]
     seen = {}
     for split in (store.split("train"), store.split("val")):

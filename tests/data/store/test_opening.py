@@ -20,8 +20,8 @@ def rename_class(path: Path) -> None:
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no store.json": (lambda path: (path / "store.json").unlink(), "is not a store"),
     "another version": (
-        lambda path: edit(path, lambda info: info.update(version=2)),
-        "version 2 and this alexnet reads version 1",
+        lambda path: edit(path, lambda info: info.update(version=3)),
+        "version 3 and this alexnet reads version 2",
     ),
     "no version": (lambda path: (path / "store.json").write_text("[]"), "version None"),
     "broken store.json": (

@@ -21,6 +21,8 @@ def prepare(
     max_bad: Fraction = 0.01,
     quality: Annotated[int, Range(1, 100)] = 95,
     honour_exif: Flag = False,
+    image_column: str | None = None,
+    label_column: str | None = None,
 ) -> Answer:
     """Turn images from any supported source into a store.
 
@@ -37,9 +39,11 @@ def prepare(
         workers: Processes that decode and rescale; 0: one per processor core.
         val_fraction: Fraction of each class for the validation split, where the source has none; without it, 0.1.
         seed: Seed of the choice of the validation images.
-        max_bad: Stop when more than this fraction of the images cannot be read.
+        max_bad: Stop when more than this fraction of the images, rounded up, cannot be read.
         quality: JPEG quality of the stored images, 1 to 100.
         honour_exif: Rotate images as their EXIF data says. (AlexNet's authors did not.)
+        image_column: Column of the images in Parquet files, where it is not called image.
+        label_column: Column of the labels in Parquet files, where it is not called label.
     """
     from alexnet.data.prepare import prepare as module
     from alexnet.data.prepare.summary import render
@@ -54,5 +58,7 @@ def prepare(
         max_bad=max_bad,
         quality=quality,
         honour_exif=honour_exif,
+        image_column=image_column,
+        label_column=label_column,
     )
     return summary, render

@@ -3,6 +3,7 @@
 Each message names the file or the option, and what to do.
 """
 
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,21 @@ def check_options(size: int, workers: int, max_bad: float, quality: int) -> None
         raise ValueError(f"--max-bad is {max_bad}: give a fraction of the images, from 0 to 1.")
     if not 1 <= quality <= 100:
         raise ValueError(f"--quality is {quality}: give a JPEG quality from 1 to 100.")
+
+
+def allowed_bad(max_bad: float, images: int) -> int:
+    """How many of the images may be unreadable: the fraction `max_bad`, rounded up: a small set may have one."""
+    return ceil(max_bad * images - 1e-9)  # 0.07 * 100 is a little more than 7
+
+
+def check_unchanged(store: Path, info: StoreInfo, source: Source) -> None:
+    """ValueError where the source is not what the store was made from."""
+    then, now = info["source"], source.contents
+    if then["sha256"] != now.sha256:
+        raise ValueError(
+            f"The source has changed since {store} was made: {source.path} had {then['images']:,} images then and has "
+            f"{now.images:,} now. Delete the store to prepare it again, or choose another name."
+        )
 
 
 def find_existing(source: Path, store: Path, options: dict[str, Any]) -> StoreInfo | None:
@@ -51,7 +67,7 @@ def check_location(store: Path, source: Source) -> None:
         )
 
 
-def check_skipped(skipped: list[Skipped], allowed: float, store: PartialStore) -> None:
+def check_skipped(skipped: list[Skipped], allowed: int, store: PartialStore) -> None:
     """ValueError where more than `allowed` images cannot be read. It lists them, and so does a file."""
     if len(skipped) <= allowed:
         return
@@ -60,7 +76,7 @@ def check_skipped(skipped: list[Skipped], allowed: float, store: PartialStore) -
     file.write_text("\n".join([*lines, ""]), encoding="utf-8")
     more = [f"... and {len(lines) - MAX_LISTED:,} more, listed in {file}"] if len(lines) > MAX_LISTED else []
     raise ValueError(
-        f"{len(skipped):,} images cannot be read, and --max-bad allows {int(allowed):,}. Repair them and delete "
+        f"{len(skipped):,} images cannot be read, and --max-bad allows {allowed:,}. Repair them and delete "
         f"{store.folder}, or do without them: run the same command with a larger --max-bad.\n"
         + "\n".join(f"  {line}" for line in lines[:MAX_LISTED] + more)
     )

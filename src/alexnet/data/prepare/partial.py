@@ -11,20 +11,35 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 import numpy as np
 
 from alexnet.data.prepare.chunk import Skipped
+from alexnet.data.prepare.doubles import SUFFIX, digests_of, find_doubles
 from alexnet.data.store.info import VERSION, StoreInfo, check_shards, seal
 from alexnet.data.store.shard import BATCH_ROWS, Shard, ShardInfo
 from alexnet.data.store.statistics import Sums
 from alexnet.files import durable, lock
 from alexnet.files.checksums import checksum
+from alexnet.files.json_file import read_json
+from alexnet.files.regular import open_regular
 
 STATE = "state.json"
 TOO_MANY_SKIPPED = "skipped.txt"
 """The list of skipped images, where there were too many of them."""
+
+
+class State(TypedDict):
+    """The content of `state.json`; see the attributes of `PartialStore`."""
+
+    plan: dict[str, Any]
+    shards: list[Any]
+    skipped: list[Any]
+    commits: dict[str, int]
+    done: dict[str, int]
+    last: dict[str, str]
+    sums: str
 
 
 class PartialStore:
@@ -106,6 +121,7 @@ class PartialStore:
         number = self.commits.get(split, 0)
         if shard.rows:
             try:
+                np.save(digests_of(self.folder, shard.file.name), np.array(shard.digests, np.uint64))
                 self.shards.append((number, shard.close(split)))
             except BaseException:
                 shard.abandon()
@@ -138,10 +154,13 @@ class PartialStore:
     def resume(self) -> None:
         """Read how far an earlier preparation got. ValueError where its plan was another one."""
         try:
-            state = json.loads((self.folder / STATE).read_bytes())
-            plan, shards, skipped = (state[name] for name in ("plan", "shards", "skipped"))
-            commits, done, last = (state[name] for name in ("commits", "done", "last"))
-            with open(self.folder / state["sums"], "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            state = read_json(self.folder / STATE, State)
+            plan, shards, skipped = state["plan"], state["shards"], state["skipped"]
+            commits, done, last = state["commits"], state["done"], state["last"]
+            with (
+                open_regular(self.folder / Path(state["sums"]).name) as file,
+                np.load(file, allow_pickle=False) as arrays,
+            ):
                 sums = Sums(int(arrays["images"]), arrays["first"], arrays["second"])
             counts = Counter(shard["split"] for _, shard in shards)
         except FileNotFoundError as error:
@@ -151,7 +170,7 @@ class PartialStore:
         except Exception as error:  # NumPy raises nearly anything for a damaged file
             reason = " ".join(str(error).split())
             raise ValueError(f"{self.folder} is damaged ({reason}): delete it and start over.") from None
-        if plan != self.plan:
+        if _essential(plan) != _essential(self.plan):
             raise ValueError(
                 f"{self.folder} was started with {_difference(plan, self.plan)}: "
                 "use the same options and source to resume it, or delete it."
@@ -183,19 +202,31 @@ class PartialStore:
                 "batch_rows": BATCH_ROWS,
                 "shards": [shard for _, shard in self.shards],
                 "skipped": [each for _, each in self.skipped],
+                "in_both_splits": find_doubles(
+                    self.folder, [shard for _, shard in self.shards], self.size, len(self.plan["classes"])
+                ),
                 "arrays": {name: checksum(self.folder / name) for name in arrays},
             }
         )
         durable.write_json(self.folder / "store.json", info)
         self.folder.rename(self.store)
         durable.sync(self.store.parent)
-        for file in (self.store / STATE, self.store / TOO_MANY_SKIPPED, *self.store.glob("sums-*.npz")):
+        temporary = [*self.store.glob("sums-*.npz"), *self.store.glob(f"*{SUFFIX}")]
+        for file in (self.store / STATE, self.store / TOO_MANY_SKIPPED, *temporary):
             file.unlink(missing_ok=True)
         return info
 
 
+def _essential(plan: dict[str, Any]) -> dict[str, Any]:
+    """What of a plan decides the content of the store."""
+    return plan | {"source": {k: v for k, v in plan.get("source", {}).items() if k not in ("left_out", "remarks")}}
+
+
 def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
     """The first difference between two plans, in words."""
+    was, source = before["source"], now["source"]
+    if was["path"] == source["path"] and was["sha256"] != source["sha256"]:
+        return f"{was['images']:,} images, and the source has changed since: it has {source['images']:,} now"
     for part in ("source", "options"):
         for name, value in before[part].items():
             if value != now[part].get(name):

@@ -18,7 +18,15 @@ from typing import Any
 from alexnet.data.image import pixels
 from alexnet.data.image.encode import JPEG_MIN_SIZE
 from alexnet.data.prepare import chunk
-from alexnet.data.prepare.checks import check_location, check_options, check_skipped, check_splits, find_existing
+from alexnet.data.prepare.checks import (
+    allowed_bad,
+    check_location,
+    check_options,
+    check_skipped,
+    check_splits,
+    check_unchanged,
+    find_existing,
+)
 from alexnet.data.prepare.chunk import ImageOptions, Skipped
 from alexnet.data.prepare.partial import PartialStore
 from alexnet.data.prepare.pool import Pool
@@ -26,7 +34,7 @@ from alexnet.data.prepare.share import Share, delete_shares, mark_finished, merg
 from alexnet.data.prepare.stream import write_shards
 from alexnet.data.prepare.summary import summarise
 from alexnet.data.sources import open_source
-from alexnet.data.sources.source import Source
+from alexnet.data.sources.source import Choices, Source
 from alexnet.data.store.info import StoreInfo, read_info
 from alexnet.native.processor import cores
 
@@ -47,30 +55,45 @@ def prepare(
     max_bad: float = 0.01,
     quality: int = 95,
     honour_exif: bool = False,
+    image_column: str | None = None,
+    label_column: str | None = None,
 ) -> dict[str, Any]:
     """Write the images of `source` to a new store.
 
     Resume where an earlier call was interrupted, and do nothing where the store exists, made from the same source with
     the same options. Under torchrun every rank calls this, and each makes its share.
 
-    Returns the counts per split (`splits`: `images`, `skipped`), the number of `classes`, the names of the
-    `empty_classes` that have no training image, the first of the `skipped_reasons`, the path of the `store`, whether it
-    was `already_there`, and of this call the `seconds` and `images_per_second`.
+    Returns the counts per split (`splits`: `images`, `skipped`), the number of `classes`, the images of each class by
+    wnid and split (`class_images`), the `smallest_class` and the `largest_class` of the training split (`wnid`, `name`,
+    `images`), the names of the `empty_classes` that have no training image, how many files were `left_out` and
+    `remarks` about that, how many images are `in_both_splits` with `examples`, the first of the `skipped_reasons`, the
+    path of the `store`, whether it was `already_there`, and of this call the `seconds` and `images_per_second`.
 
-    Raises ValueError, naming the file and what to do, where the source is not understood, more than the fraction
-    `max_bad` of its images cannot be read, `store` is something else, or the disk is full. This and
-    KeyboardInterrupt leave STORE.partial, which the same call resumes.
+    Raises ValueError, naming the file and what to do, where the source is not understood or has changed since `store`
+    was made, more than the fraction `max_bad` of its images (rounded up) cannot be read, `store` is something else, or
+    the disk is full. This and KeyboardInterrupt leave STORE.partial, which the same call resumes.
     """
     source, store = Path(source), Path(store)
     check_options(size, workers, max_bad, quality)
     image_options = ImageOptions(size, quality, honour_exif)
-    options = {**image_options._asdict(), "val_fraction": val_fraction, "seed": seed}
-    if existing := find_existing(source, store, options):
+    choices = Choices(val_fraction, seed, image_column, label_column)
+    options = {**image_options._asdict(), **choices._asdict()}
+    existing = find_existing(source, store, options)
+    if existing and not source.exists():  # as it was moved away once the store was made
         return summarise(store, existing) | {"already_there": True}
-    opened = open_source(source, val_fraction, seed)
+    opened = open_source(source, *choices)
+    if existing:
+        check_unchanged(store, existing, opened)
+        return summarise(store, existing) | {"already_there": True}
     check_location(store, opened)
+    contents = opened.contents
     plan = {
-        "source": {"kind": opened.kind, "path": str(source.resolve())},
+        "source": {
+            "kind": opened.kind,
+            "path": str(source.resolve()),
+            **contents._asdict(),
+            "remarks": list(opened.remarks),
+        },
         "options": options,
         "classes": [list(each) for each in opened.classes],
         "encoding": "jpeg" if size >= JPEG_MIN_SIZE else "png",
@@ -94,7 +117,7 @@ def _write_store(
 
         def check(skipped: list[Skipped], done: int) -> None:
             if None not in counts and done >= MIN_IMAGES_BEFORE_STOPPING:
-                check_skipped(skipped, max_bad * total, partial)
+                check_skipped(skipped, allowed_bad(max_bad, total), partial)
 
         splits = {
             name: share.of(split, chunk.IMAGES_PER_CHUNK * chunk.CHUNKS_PER_SHARD)
@@ -111,7 +134,9 @@ def _write_store(
                 return read_info(store), sum(partial.done.values()) - done_before
             whole = merge(share, store, options.size, plan, list(source.splits))
         done = sum(whole.done.values())
-        check_skipped([Skipped(each["key"], each["reason"]) for _, each in whole.skipped], max_bad * done, whole)
+        check_skipped(
+            [Skipped(each["key"], each["reason"]) for _, each in whole.skipped], allowed_bad(max_bad, done), whole
+        )
         check_splits(whole, source)
         info = whole.finish()
         if share.count > 1:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from alexnet.data.prepare.doubles import digests_of
 from alexnet.data.prepare.partial import PartialStore
 from alexnet.data.sources.source import LabelledImage, Split
 
@@ -90,6 +91,7 @@ def merge(share: Share, store: Path, size: int, plan: dict[str, Any], splits: li
         for index, (number, rank, shard) in enumerate(sorted(shards, key=lambda each: each[0])):
             file = f"{split}-{index:05}.arrow"
             _link(parts[rank].folder / shard["file"], whole.folder / file)
+            _link(digests_of(parts[rank].folder, shard["file"]), digests_of(whole.folder, file))
             whole.shards.append((number, {**shard, "file": file}))
         skipped = [
             (number * share.count + rank, each)

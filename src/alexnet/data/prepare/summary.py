@@ -1,5 +1,6 @@
 """What `prepare` returns, and its rendering for people."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,37 @@ MAX_LISTED = 10
 """Skipped images that a summary or a message lists."""
 
 
+MOST_CLASSES_SHOWN = 20
+"""Classes that a summary for people lists one by one."""
+LEFT_OUT = {"hidden": "hidden", "system": "of the system", "notes": "notes", "stray": "in no class folder"}
+"""What people read for the kinds of `Source.contents.left_out`."""
+
+
 def summarise(store: Path, info: StoreInfo, images: int = 0, seconds: float = 0.0) -> dict[str, Any]:
     """What is in a store, and that preparing it did `images` images in `seconds`; none of them, if it was there."""
+    opened = Store(store)
+    counts = {
+        name: np.bincount(opened.split(name).labels, minlength=len(opened.classes)).tolist() for name in info["splits"]
+    }
+    train = [
+        {"wnid": each.wnid, "name": each.name, "images": count}
+        for each, count in zip(opened.classes, counts["train"], strict=True)
+    ]
     return {
         "store": str(store),
         "splits": info["splits"],
         "classes": len(info["classes"]),
+        "class_images": {
+            each.wnid: {name: of_split[label] for name, of_split in counts.items()}
+            for label, each in enumerate(opened.classes)
+        },
+        "smallest_class": min(train, key=lambda each: each["images"]),
+        "largest_class": max(train, key=lambda each: each["images"]),
+        "empty_classes": [each["name"] for each in train if not each["images"]],
+        "left_out": info["source"]["left_out"],
+        "remarks": info["source"]["remarks"],
+        "in_both_splits": info["in_both_splits"],
         "already_there": False,
-        "empty_classes": _empty_classes(Store(store)),
         "seconds": seconds,
         "images_per_second": images / seconds if seconds else 0.0,
         "skipped_reasons": info["skipped"][:MAX_LISTED],
@@ -39,6 +63,13 @@ def render(summary: dict[str, Any]) -> RenderableType:
     more = sum(counts["skipped"] for counts in summary["splits"].values()) - len(lines)
     if more:
         lines.append(f"... and {more:,} more, listed in {Path(summary['store'], 'store.json')}")
+    lines += [*_left_out(summary), *_classes(summary)]
+    if (both := summary["in_both_splits"])["images"]:
+        train, val = both["examples"][0]
+        lines.append(
+            f"warning: {both['images']:,} validation images are training images too, such as {train} and {val}: errors "
+            "will look smaller than they are."
+        )
     if empty := summary["empty_classes"]:
         lines.append(f"No training image in {some(empty)}: the network cannot learn such a class.")
     if summary["already_there"]:
@@ -46,10 +77,34 @@ def render(summary: dict[str, Any]) -> RenderableType:
     else:
         rate = f"{summary['images_per_second']:.0f} images per second"
         lines.append(f"{summary['store']}: {summary['classes']} classes, {summary['seconds']:.0f} s, {rate}.")
-    return Group(table, *(Text(line) for line in lines))
+    tables = [table] + ([_class_table(summary)] if summary["classes"] <= MOST_CLASSES_SHOWN else [])
+    return Group(*tables, *(Text(line) for line in lines))
 
 
-def _empty_classes(store: Store) -> list[str]:
-    """Names of the classes without a training image."""
-    counts = np.bincount(store.split("train").labels, minlength=len(store.classes))
-    return [each.name for each, count in zip(store.classes, counts, strict=True) if count == 0]
+def _class_table(summary: dict[str, Any]) -> Table:
+    """The images of each class."""
+    table = Table("class", *summary["splits"])
+    for wnid, counts in summary["class_images"].items():
+        table.add_row(Text(wnid), *(f"{count:,}" for count in counts.values()))
+    return table
+
+
+def _left_out(summary: dict[str, Any]) -> Iterator[str]:
+    """What was not taken for an image."""
+    if counts := summary["left_out"]:
+        kinds = ", ".join(f"{count:,} {LEFT_OUT.get(kind, kind)}" for kind, count in counts.items())
+        yield f"left out, since they are no images of a class: {kinds}"
+    for remark in summary["remarks"]:
+        yield f"{remark}."
+
+
+def _classes(summary: dict[str, Any]) -> Iterator[str]:
+    """The smallest and the largest class."""
+    smallest, largest = summary["smallest_class"], summary["largest_class"]
+    if smallest["images"] == largest["images"]:
+        yield f"Each class has {smallest['images']:,} training images."
+    else:
+        yield (
+            f"The smallest class is {smallest['name']} with {smallest['images']:,} training images, the largest "
+            f"{largest['name']} with {largest['images']:,}."
+        )

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
+from alexnet.data.classes import as_classes
 from alexnet.data.store.shard import ShardInfo
 from alexnet.files import lock
 from alexnet.files.json_file import mismatch, read_json
 
-VERSION = 1
+VERSION = 2
 COPY_AGAIN = "copy the store again, or delete it and prepare it again."
 CHECK_DISK = "check that its disk is connected and working, then run the same command again."
 
@@ -19,25 +20,58 @@ MIN_ROW_BYTES = 16
 """What a row takes in a shard without its image and key: two offsets, a label and a checksum."""
 
 
+class SourceInfo(TypedDict):
+    """What a store was made from; `images` and `sha256` tell later whether the source has changed since."""
+
+    kind: str
+    path: str
+    images: int
+    sha256: str
+    left_out: dict[str, int]
+    remarks: list[str]
+
+
+class SplitInfo(TypedDict):
+    """How many images of a split are stored, and how many were skipped."""
+
+    images: int
+    skipped: int
+
+
+class SkippedInfo(TypedDict):
+    """An image that was skipped."""
+
+    split: str
+    key: str
+    reason: str
+
+
+class DoublesInfo(TypedDict):
+    """How many validation images are training images too, and some pairs of keys: training, validation."""
+
+    images: int
+    examples: list[list[str]]
+
+
 class StoreInfo(TypedDict):
     """The content of `store.json`.
 
-    `classes` are pairs of wnid and name, `splits` gives each split's `images` and `skipped`, `skipped` the `split`,
-    `key` and `reason` of each skipped image, `arrays` the SHA-256 of `mean.npy` and `covariance.npy`, and `sha256` the
+    `classes` are pairs of wnid and name, `arrays` the SHA-256 of `mean.npy` and `covariance.npy`, and `sha256` the
     checksum of all other keys.
     """
 
     version: int
     classes: list[list[str]]
-    splits: dict[str, dict[str, int]]
+    splits: dict[str, SplitInfo]
     size: int
     encoding: str
     quality: int
-    source: dict[str, str]
+    source: SourceInfo
     options: dict[str, Any]
     batch_rows: int
     shards: list[ShardInfo]
-    skipped: list[dict[str, str]]
+    skipped: list[SkippedInfo]
+    in_both_splits: DoublesInfo
     arrays: dict[str, str]
     sha256: str
 
@@ -97,10 +131,12 @@ def _contradiction(info: StoreInfo) -> str | None:
     """Why no store can have this content, in words; None where one can."""
     if not 1 <= info["size"] <= 4096 or info["batch_rows"] < 1:
         return f"size {info['size']} or batch_rows {info['batch_rows']} makes no sense"
-    if any(len(pair) != 2 for pair in info["classes"]) or not info["classes"]:
-        return "classes are not pairs of wnid and name"
-    if any("images" not in counts for counts in info["splits"].values()):
-        return "a split has no number of images"
+    try:
+        as_classes(info["classes"])
+    except ValueError as error:
+        return str(error)
+    if any(len(pair) != 2 for pair in info["in_both_splits"]["examples"]):
+        return "in_both_splits is not pairs of keys"
     for shard in info["shards"]:
         if not re.fullmatch(r"[\w-]{1,99}\.arrow", shard["file"], re.ASCII) or shard["rows"] < 0:
             return f"{shard['file']!r:.80} is not a shard"

@@ -5,6 +5,7 @@ batch has `BATCH_ROWS` rows, except that the last one has what is left: where a 
 DuckDB and Hugging Face `datasets` read these files too.
 """
 
+import hashlib
 import os
 import zlib
 from collections.abc import Iterable
@@ -53,6 +54,8 @@ class Shard:
 
     def __init__(self, file: Path) -> None:
         self.file, self.rows = file, 0
+        self.digests: list[int] = []
+        """64 bits of each image, to find the same one again."""
         self._pending: list[Row] = []
         self._out = open(file, "wb")  # noqa: SIM115 (closed by close or abandon)
         self._writer = pa.ipc.new_file(self._out, SCHEMA)
@@ -60,6 +63,7 @@ class Shard:
     def add(self, rows: Iterable[Row]) -> None:
         for row in rows:
             self._pending.append(row)
+            self.digests.append(int.from_bytes(hashlib.blake2b(row.image, digest_size=8).digest()))
             self.rows += 1
             if len(self._pending) == BATCH_ROWS:
                 self._write_batch()
