@@ -46,7 +46,7 @@ def test_a_source_that_has_changed_is_noticed(source: Path, tmp_path: Path, chan
             file.unlink()
         case "edit":
             Image.fromarray(np.zeros((33, 44, 3), np.uint8)).save(file)
-    with pytest.raises(ValueError, match=f"The source has changed since .*store was made: .* had {counts}.*Delete"):
+    with pytest.raises(ValueError, match=f"The source has changed since .*store was made: .* {counts}.*Delete"):
         prepare(source, tmp_path / "store", size=16, workers=1)
     assert content(tmp_path / "store") == before
     with pytest.raises(ValueError, match="exists, made from"):
