@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 import threading
 from pathlib import Path
@@ -21,7 +22,7 @@ from alexnet.files import lock
 from alexnet.model.linear import Linear, deferred
 from alexnet.recipes import RECIPES, recipe
 from alexnet.training import checkpoint, loop
-from alexnet.training.metrics import read_lines
+from alexnet.training.metrics import read_lines, with_interval
 from alexnet.training.validation import Validation
 
 
@@ -50,11 +51,14 @@ def test_a_run_folder_holds_what_was_promised(finished):
     assert all({"top1_error", "top5_error", "loss"} <= line.keys() for line in evaluations)
 
 
-def test_it_learns(noise, tmp_path, config):
+def test_it_learns(noise, tmp_path, config, capsys):
     summary = loop.train(noise, tmp_path / "run", dataclasses.replace(config, epochs=15, evaluate_every=15))
     assert summary["top1_error"] < 0.2  # guessing: 0.67
     assert summary["steps"] == 60 and summary["warnings"] == []
-    assert f"top-1 error {summary['top1_error']:.2%}" in loop.render(summary)
+    assert f"top-1 error {with_interval(summary['top1_error'], 12)}" in loop.render(summary)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch ")]
+    assert len(lines) == 15 and re.match(r"epoch 1 of 15: training loss \d\.\d+, learning rate 0\.001$", lines[0])
+    assert "best top-1 error so far" in lines[-1]
 
 
 def test_the_trained_network_loads_and_knows_its_classes(finished, noise):

@@ -142,7 +142,10 @@ def _another_says(name: str, what: str) -> bool:
 
 def _execute(line: Line, speaker: Speaker) -> int:
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # what a library prints is no part of the answer
+        from alexnet.progress import Life
+
+        # What a library prints is no part of the answer.
+        with contextlib.redirect_stdout(sys.stderr), Life(speaker.who):
             result, render = line.call()
             answer = dumps(result) if line.json else render(result)
     except KeyboardInterrupt as interrupt:

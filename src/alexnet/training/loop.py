@@ -26,7 +26,7 @@ from alexnet.progress import Progress
 from alexnet.training import checkpoint, health, meeting, ranks, stop
 from alexnet.training.choose_step import Step, choose_step
 from alexnet.training.device import choose_device
-from alexnet.training.metrics import MetricsLog
+from alexnet.training.metrics import MetricsLog, with_interval
 from alexnet.training.ranks import Ranks, program_checksum
 from alexnet.training.run_folder import (
     await_identity,
@@ -55,7 +55,7 @@ def train(
 
     Returns `run`, `epochs`, `steps`, `ended` ("epochs" done, or on a "plateau"), `top1_error` and `top5_error` of the
     best evaluation (centre view; None without a validation split), `best_step`, `seconds`, `images_per_second`,
-    `bytes_exchanged` (by this rank, between towers) and `warnings`.
+    `validation_images`, `bytes_exchanged` (by this rank, between towers) and `warnings`.
 
     Raises ValueError for a store, run or setting that does not fit, a run that another process is training, or a full
     disk; KeyboardInterrupt, after a checkpoint, on Ctrl-C or SIGTERM; FloatingPointError when the loss or a weight is
@@ -128,8 +128,9 @@ def _train(
             all_of_them = stopping or saving or ends_epoch or len(pending) > MOST_PENDING
             while pending and (all_of_them or pending[0][1].is_ready):
                 take_note(*pending.popleft())
-            if ends_epoch and _end_epoch(state, setup, store, here, validate, log, bar):
-                saving = True
+            if ends_epoch:
+                saving = _end_epoch(state, setup, store, here, validate, log, bar) or saving
+                bar.line(_epoch_line(state, setup, store, watch.mean))
             if saving or stopping:
                 log.flush()
                 save(state, setup, run, here)
@@ -145,6 +146,7 @@ def _train(
         "ended": "plateau" if state.schedule.finished else "epochs",
         "seconds": seconds,
         "images_per_second": (state.step - first_step) * config.batch_size / seconds,
+        "validation_images": store.splits.get("val", 0),
         "bytes_exchanged": state.exchange.sent if state.exchange else 0,
         "warnings": log.warnings,
     }
@@ -167,6 +169,17 @@ def _end_epoch(
         if epoch <= config.evaluate_every:
             log.warn(health.dead_warning(dead))
     return improved or _is_finished(state, setup) or epoch % config.checkpoint.every_epochs == 0
+
+
+def _epoch_line(state: TrainState, setup: Setup, store: Store, loss: float | None) -> str:
+    """What is worth keeping of an epoch, in words."""
+    config, per_epoch, best = setup.config, setup.steps_per_epoch, state.best
+    rate = state.schedule.learning_rate(config.schedule, config.optim.lr, state.step - 1, per_epoch)
+    words = f"epoch {state.step // per_epoch} of {config.epochs}: training loss {loss:.3f}, learning rate {rate:.2g}"
+    if best.top1_error is None:
+        return words
+    error = with_interval(best.top1_error, store.splits["val"])
+    return f"{words}, best top-1 error so far {error}, of step {best.best_step}"
 
 
 def _is_finished(state: TrainState, setup: Setup) -> bool:
@@ -208,7 +221,8 @@ def render(summary: dict) -> str:
     ]
     if summary["top1_error"] is not None:
         lines.append(
-            f"best evaluation (step {summary['best_step']}, centre view): top-1 error {summary['top1_error']:.2%}, "
-            f"top-5 error {summary['top5_error']:.2%}"
+            f"best evaluation (step {summary['best_step']}, centre view): "
+            f"top-1 error {with_interval(summary['top1_error'], summary['validation_images'])}, "
+            f"top-5 error {with_interval(summary['top5_error'], summary['validation_images'])}"
         )
     return "\n".join(lines)
