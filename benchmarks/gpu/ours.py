@@ -13,12 +13,11 @@ import torch
 
 from alexnet.bench.limits import operations
 from alexnet.bench.network import STEPS_AT_ONCE, cuda_steps, images, new_state
-from alexnet.model.cuda import stage
+from alexnet.model.cuda import plan, stage
 from alexnet.model.cuda.inference import GraphNetwork
 from alexnet.model.cuda.stage import Stages
 from alexnet.model.network import AlexNet
 from alexnet.networks import network as named
-from alexnet.training import cuda_step
 from alexnet.training.cuda_step import CudaStep
 from benchmarks.gpu.timing import BF16, card, in_graph, kernel_times, limits, milliseconds
 
@@ -39,11 +38,11 @@ def main() -> None:
     results: dict[str, Any] = {"machine": card()}
     sections = {
         "limits": limits,
-        "passes": passes,
-        "cudnn": cudnn,
         "training": lambda: [training(*each) for each in TRAINED],
         "inference": lambda: [inference(batch) for batch in (1, 64, 1024)],
         "kernels": lambda: {name: kernels(name) for name in ("paper", "original")},
+        "cudnn": cudnn,
+        "passes": passes,
     }
     for name, section in sections.items():
         try:
@@ -75,10 +74,10 @@ def cudnn() -> list[dict[str, Any]]:
     """What cuDNN's choice of convolutions costs: the first that suits, as in training, or the fastest of all."""
     rows = []
     for flags in ({"benchmark": True, "deterministic": True}, {"benchmark": True, "deterministic": False}):
-        before = dict(cuda_step.CUDNN)
-        cuda_step.CUDNN.update(flags)
+        before = dict(plan.CUDNN)
+        plan.CUDNN.update(flags)
         rows.append(flags | {"images_per_second": training("paper", 128, BF16)["images_per_second"]})
-        cuda_step.CUDNN.update(before)
+        plan.CUDNN.update(before)
     return rows
 
 

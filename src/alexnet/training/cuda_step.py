@@ -24,10 +24,6 @@ SLOTS = 4
 """Batches on the device: one in use, the others on their way."""
 
 
-CUDNN = {"enabled": True, "benchmark": False, "deterministic": True, "allow_tf32": False}
-"""The same convolutions in every run, for exact continuation; and float32 is float32, not TensorFloat-32."""
-
-
 class LateMetrics:
     """What a step measured, read when it has arrived from the device. As `step.StepMetrics`."""
 
@@ -87,8 +83,8 @@ class CudaStep:
         slot = state.step % SLOTS
         if (copied := self.copied[(slot - 2) % SLOTS]) is not None:
             copied.synchronize()  # the loader may reuse a batch's memory two batches later
-        if (copied := self.copied[slot]) is not None:
-            copied.synchronize()
+        if (used := self.used[slot]) is not None:
+            used.synchronize()  # until then the device reads what `host` holds for this slot
         self.host.fill(slot, numbers(batch, setup, state.step // setup.steps_per_epoch), state.optimizer.param_groups)
         self.host.seed[slot] = step_seed(config.seed, state.step)
         self._send(slot, batch.crops)
@@ -104,8 +100,6 @@ class CudaStep:
         """Copy the batch to the device beside the steps before it, then what the next step reads."""
         plan, host = self.plan, self.host
         with torch.cuda.stream(self.copies):
-            if (used := self.used[slot]) is not None and self.copies is not None:
-                self.copies.wait_event(used)
             plan.crops[slot].copy_(crops, non_blocking=True)
             plan.numbers[slot].copy_(host.numbers[slot], non_blocking=True)
             self.copied[slot] = self._event()
@@ -134,13 +128,12 @@ class CudaStep:
         self.plan.numbers[..., image_input.DIVISOR] = 1
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(self.plan.mean.device, priority=-1)
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.backends.cudnn.flags(**CUDNN):
-            with torch.cuda.stream(stream):
-                for _ in range(2):
-                    self.plan.step()
-            torch.cuda.current_stream().wait_stream(stream)
-            with torch.cuda.graph(graph, stream=stream):
+        with torch.cuda.stream(stream):
+            for _ in range(2):
                 self.plan.step()
+        torch.cuda.current_stream().wait_stream(stream)
+        with torch.cuda.graph(graph, stream=stream):
+            self.plan.step()
         return graph
 
 

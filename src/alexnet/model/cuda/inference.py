@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from alexnet.model import cuda
 from alexnet.model.cuda.operations import Parameter
-from alexnet.model.cuda.plan import Builder
+from alexnet.model.cuda.plan import CUDNN, Builder
 from alexnet.model.network import AlexNet
 from alexnet.model.stage import watched
 
@@ -80,7 +80,7 @@ class GraphNetwork:
     def _capture(self) -> Tensor:
         stream = torch.cuda.Stream(self._x.device)
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=False):
+        with torch.backends.cudnn.flags(**CUDNN | {"benchmark": True}):
             with torch.cuda.stream(stream):
                 for _ in range(2):
                     self._forward()

@@ -28,6 +28,10 @@ from alexnet.model.layers import Layer
 from alexnet.model.lrn import LocalResponseNorm
 from alexnet.model.network import AlexNet
 
+CUDNN = {"enabled": True, "benchmark": False, "deterministic": True, "allow_tf32": False}
+"""The same convolutions in every run, for exact continuation (the fastest of all are no faster: benchmarks/gpu); and
+float32 is float32, not TensorFloat-32."""
+
 
 class TrainingPlan:
     """Forward pass, backward pass and update of `network` on batches of one size.
@@ -76,6 +80,10 @@ class TrainingPlan:
     @torch.no_grad()
     def step(self) -> None:
         """Train on the batch in `slot`."""
+        with torch.backends.cudnn.flags(**CUDNN):
+            self._step()
+
+    def _step(self) -> None:
         image_input.network_input(self.crops, self.numbers, self.mean, self.slot, self._x, self._side, self._padding)
         x = [self._x]
         for operation in self.operations:

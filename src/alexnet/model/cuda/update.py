@@ -50,9 +50,10 @@ def update_bias(w: Tensor, v: Tensor, parts: Tensor, operand: Tensor, rates: Ten
 def update_matrix(w: Tensor, v: Tensor, x: Tensor, g: Tensor, operand: Tensor, rates: Tensor, momentum: float) -> None:
     """Update a fully connected weight [out, in] from x [B, in] and g [B, out]: its gradient, g' x, is never in memory.
 
-    All are contiguous; `operand` is [out, in]. For large batches the gradient is cuBLAS's after all, which is faster.
+    All are contiguous; `operand` is [out, in]. For large batches and in float32 cuBLAS computes the gradient after all:
+    it is faster.
     """
-    if len(x) > FUSED_BATCH:
+    if len(x) > FUSED_BATCH or (x.dtype == torch.float32 and not interpreted()):
         _update[(triton.cdiv(w.numel(), 1024),)](w, v, g.t() @ x, operand, rates, w.numel(), momentum, 1024)
         return
     batch, inputs = x.shape
@@ -61,7 +62,7 @@ def update_matrix(w: Tensor, v: Tensor, x: Tensor, g: Tensor, operand: Tensor, r
     tiles = triton.cdiv(outputs, rows) * triton.cdiv(inputs, columns)
     _update_matrix[(tiles,)](
         *(w, v, x, g, operand, rates, batch, outputs, inputs, momentum),
-        *(x.dtype == torch.float32 or interpreted(), rows, columns, depth),
+        *(interpreted(), rows, columns, depth),
         num_warps=warps,
         num_stages=stages,
     )
