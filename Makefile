@@ -1,6 +1,7 @@
 # make demo   own virtual environment, install, run the whole job on drawn images, say where the report is
 # make test   the tests          make check   what CI runs: lint and tests          make clean   undo everything
 # make lint   lint, the format of Python and C++, types                              make format  puts them in that format
+# make test-gpu    the tests of the CUDA kernels and the training step, on a GPU
 # make oldest the tests with the oldest versions of all packages that pyproject.toml allows, in .venv-oldest
 # make kernels     the tests of the C++ as it is for other processors and compilers: each of the five targets below
 # make audit  what is known against the installed packages (asks PyPI's advisory database)
@@ -21,7 +22,7 @@ TESTED := src tests pyproject.toml $(wildcard benchmarks campaigns docs *.md *.c
 TESTS_PASSED := $(VENV)/tests-passed-$(call checksum,$(TESTED))
 CPP = $(shell find src tests -name '*.h' -o -name '*.cpp')
 
-.PHONY: demo test oldest audit lint format check clean
+.PHONY: demo test test-gpu oldest audit lint format check clean
 
 demo: $(DEMO_MADE)
 	@echo "The report is $(CURDIR)/demo/report.html"
@@ -45,6 +46,9 @@ $(TESTS_PASSED): | $(VENV)/installed-test
 	@rm -f $(VENV)/tests-passed-*
 	$(BIN)/python -m pytest
 	@touch $@
+
+test-gpu: | $(VENV)/installed-test
+	$(BIN)/python -m pytest --device cuda tests/model/cuda tests/training/test_cuda_step.py
 
 lint: | $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """The documentation shows the results that lie beside the scripts, and the READMEs list every script."""
 
+import json
 import re
 from pathlib import Path
 
@@ -35,3 +36,16 @@ def test_the_readme_lists_every_script_and_its_files_exist(folder: str) -> None:
     for script in scripts:
         if not script.name.startswith("worker_") and script.name != "__main__.py":
             assert script in listed, script
+
+
+def test_the_page_about_gpus_shows_the_results() -> None:
+    page = (ROOT / "docs/gpu.md").read_text(encoding="utf-8")
+    results = json.loads((ROOT / "benchmarks/gpu/results/2026-11-26-h200.json").read_text(encoding="utf-8"))
+    for row in results["training"]:
+        if row["dtype"] == "torch.bfloat16":
+            line = f"| {row['network']}, bfloat16 | {row['batch']:,} | {row['images_per_second']:,.0f} |"
+            assert f"{line} {row['peak_memory_gib']:.1f} GiB |" in page
+    for row in results["inference"]:
+        assert f"| {row['images_per_second']:,.0f} | {row['milliseconds']:.2g} ms |" in page
+    assert f"{results['loader'][0]['images_per_second']:,.0f} images per second" in page
+    assert f"{results['training'][0]['images_per_second']:,.0f}" in (ROOT / "README.md").read_text(encoding="utf-8")
