@@ -19,6 +19,7 @@ from typing import Any
 
 from alexnet.cli.options import Command, Line, first_line, parse
 from alexnet.config import suggestion
+from alexnet.files.printable import printable, printable_lines
 
 HELP = ("help", "--help", "-h")
 TRAINS_TOGETHER = ("train",)
@@ -44,7 +45,7 @@ class Speaker:
     def fail(self, what: str, code: int, *, silent: bool = False) -> int:
         """Say `what`, unless `silent`; returns `code`."""
         if not silent:
-            print(f"{self.who}: {what}", file=sys.stderr)
+            print(printable_lines(f"{self.who}: {what}"), file=sys.stderr)
             self.answer(what)
         return code
 
@@ -180,18 +181,24 @@ def _overview(commands: Mapping[str, Command]) -> str:
 def _show(answer: Any) -> None:
     """Print text, or what rich renders: as wide as the terminal, and unwrapped where there is none."""
     if isinstance(answer, str):
-        print(answer)
+        print(printable_lines(answer))
         return
     from rich.console import Console
+    from rich.segment import Segment, Segments
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=UNWRAPPED)
+    shown = Segments(
+        # What rich itself sends to the terminal is no text: an escape in a text is a stranger's.
+        segment if segment.control else Segment(printable_lines(segment.text), segment.style)
+        for segment in console.render(answer)
+    )
     if console.encoding.startswith("utf"):
-        console.print(answer)
+        console.print(shown, end="")
         return
     with console.capture() as printed:
-        console.print(answer)
+        console.print(shown, end="")
     print(printed.get().translate(ASCII), end="")
 
 
@@ -203,7 +210,7 @@ def _is_other_local_rank() -> bool:
 def _sentence(error: Exception) -> str:
     """What went wrong, in one line; for what is not the user's mistake, also how to see more."""
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}."
+        return f"{printable(str(error.filename))}: {error.strerror}."
     if isinstance(error, ValueError | OSError | FloatingPointError) and str(error):
         return str(error)
     if isinstance(error, MemoryError) or any(sign in f"{type(error).__name__}: {error}" for sign in OUT_OF_MEMORY):

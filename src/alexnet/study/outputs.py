@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from alexnet.files.printable import printable_lines
+
 FIGURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 """Suffixes of figures."""
 UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
@@ -58,5 +60,5 @@ def check_some(skipped: Sequence[dict[str, str]], count: int) -> None:
 
 def warn(sentence: str) -> str:
     """Say `sentence` on standard error; returns it."""
-    print(f"warning: {sentence}", file=sys.stderr, flush=True)
+    print(printable_lines(f"warning: {sentence}"), file=sys.stderr, flush=True)
     return sentence

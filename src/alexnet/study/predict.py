@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
+from alexnet.files.printable import printable
 from alexnet.progress import Progress
 from alexnet.study.class_names import short_name, true_class, true_label
 from alexnet.study.image_files import find_images
@@ -107,7 +108,7 @@ def render(result: dict[str, Any]) -> RenderableType:
     """Bars for a terminal: the true class green, the others blue."""
     parts: list[RenderableType] = [Text(f"{len(result['predictions'])} images, {result['checkpoint']}")]
     for prediction in result["predictions"]:
-        title = Text(prediction["path"], style="bold")
+        title = Text(printable(prediction["path"]), style="bold")
         if prediction["true"] is not None:
             title.append(f"  ({short_name(prediction['true_name'])})", style="green")
         bars = Table.grid(padding=(0, 1))

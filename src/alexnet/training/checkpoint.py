@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from alexnet.config import CheckpointConfig
 from alexnet.files import durable
 from alexnet.files.checksums import checksum
+from alexnet.files.printable import printable_lines
 from alexnet.training.checkpoint_file import OURS, STATE, SUMS, VELOCITY, WEIGHTS, Checkpoint, DamagedError, State
 
 REPLACED = ".replaced"
@@ -115,7 +116,7 @@ def _first_undamaged(run: Path, which: str, read: Callable[[Checkpoint], Result]
 
 
 def _warn(sentence: str) -> None:
-    print(f"warning: {sentence}", file=sys.stderr, flush=True)
+    print(printable_lines(f"warning: {sentence}"), file=sys.stderr, flush=True)
 
 
 @contextmanager

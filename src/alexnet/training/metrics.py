@@ -14,6 +14,7 @@ from torch import Tensor
 
 from alexnet.files import durable
 from alexnet.files.json_file import mismatch, parse_json
+from alexnet.files.printable import printable_lines
 from alexnet.files.regular import read_regular
 
 
@@ -105,7 +106,7 @@ class MetricsLog:
         """Say `sentence`, if there is one, on standard error, and keep it in `warnings`."""
         if sentence is not None and not self.silent:
             self.warnings.append(sentence)
-            print(f"warning: {sentence}", file=sys.stderr, flush=True)
+            print(printable_lines(f"warning: {sentence}"), file=sys.stderr, flush=True)
 
     def flush(self) -> None:
         """Bring everything to the disk."""
@@ -130,5 +131,6 @@ def read_lines(path: Path) -> list[dict]:
             lines.append(line)
         except ValueError:
             if number < len(texts):
-                print(f"warning: {path}, line {number}, cannot be read and is left out.", file=sys.stderr, flush=True)
+                sentence = f"warning: {path}, line {number}, cannot be read and is left out."
+                print(printable_lines(sentence), file=sys.stderr, flush=True)
     return lines

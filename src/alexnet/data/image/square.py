@@ -14,6 +14,7 @@ from alexnet.data.image.decode import Decoded, decode_scaled, whole
 from alexnet.data.image.pixels import BytesLike
 from alexnet.data.image.resize import rescale
 from alexnet.data.image.rgb import to_rgb
+from alexnet.files.printable import printable
 from alexnet.files.regular import read_regular
 
 
@@ -45,9 +46,9 @@ def _decoded(image: AnyImage, size: int, honour_exif: bool) -> Decoded:
         try:
             return decode_scaled(read_regular(image, bounds.LARGEST_IMAGE), size, honour_exif)
         except OSError as error:
-            raise ValueError(f"{image} cannot be read: {error.strerror}.") from None
+            raise ValueError(f"{printable(str(image))} cannot be read: {error.strerror}.") from None
         except ValueError as error:
-            raise ValueError(f"{image} is not an image that can be read: {error}") from None
+            raise ValueError(f"{printable(str(image))} is not an image that can be read: {error}") from None
     if isinstance(image, bytes | bytearray | memoryview):
         return decode_scaled(image, size, honour_exif)
     if not isinstance(image, Image.Image):
