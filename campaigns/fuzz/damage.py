@@ -9,8 +9,11 @@ NUMBERS = [0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFF
 
 
 def make_input(form: Format, examples: list[bytes], seed: int, number: int) -> bytes:
-    """Input `number` of a format: one of its `examples`, damaged."""
+    """Input `number` of a format: one of its `examples`, or a new file, damaged."""
     rng = random.Random(f"{seed}/{form.name}/{number}")
+    if form.make is not None:
+        whole = form.make(rng)
+        return whole if rng.random() < 0.5 else damage(whole, examples, rng)
     data = damage(rng.choice(examples), examples, rng)
     return form.repair(data) if form.repair is not None and rng.random() < 0.5 else data
 

@@ -1,5 +1,6 @@
 """What the campaign knows of a file format."""
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -20,3 +21,5 @@ class Format(NamedTuple):
     read: Callable[[bytes, Path], object]
     repair: Callable[[bytes], bytes] | None = None
     """Corrects the checksums inside a damaged file, so that the damage reaches the reader. Half of the inputs."""
+    make: Callable[[random.Random], bytes] | None = None
+    """Writes a new file of random structure for each input, in place of the examples. Half of them stay undamaged."""

@@ -5,6 +5,7 @@ from campaigns.fuzz.formats import (
     arrow,
     checkpoint,
     jpeg,
+    jpeg_structure,
     meta_mat,
     npy,
     parquet,
@@ -18,6 +19,7 @@ FORMATS: dict[str, Format] = {
     form.name: form
     for form in (
         jpeg.FORMAT,
+        jpeg_structure.FORMAT,
         png.FORMAT,
         webp_gif_bmp.FORMAT,
         tar.FORMAT,
