@@ -54,8 +54,10 @@ def _band_to_rgb(image: Image.Image, clear: int | tuple[int, ...] | None) -> np.
         return _grey_to_rgb(image, clear)
     if isinstance(clear, tuple):
         found = np.array(image)
-        red, green, blue = (found[:, :, c] == clear[c] for c in range(3))
-        found[red & green & blue] = 255
+        channels = [found[:, :, c] for c in range(3)]
+        is_clear = np.logical_and.reduce([channel == value for channel, value in zip(channels, clear, strict=True)])
+        for channel in channels:  # many times faster than `found[is_clear] = 255`
+            np.copyto(channel, 255, where=is_clear)
         return found
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
