@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def device(request: pytest.FixtureRequest) -> torch.device:
     """Where the CUDA kernels are tested."""
     pytest.importorskip("triton", reason="Triton comes with PyTorch on Linux alone")
-    name = request.config.getoption("--device")
+    name = str(request.config.getoption("--device"))
     if name == "cuda" and not torch.cuda.is_available():
         pytest.skip("there is no GPU")
     return torch.device(name)

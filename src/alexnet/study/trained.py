@@ -1,5 +1,6 @@
 """`load`: a trained network from its run folder, with its classes and what prepares an image for it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from alexnet.config import TrainConfig, load_config
 from alexnet.data.classes import Class, read_classes
 from alexnet.data.image.square import AnyImage, square
 from alexnet.files.arrays import read_array
+from alexnet.model import cuda
 from alexnet.model.cpu.kernels import computed_in
 from alexnet.model.inference import PackedNetwork, can_pack, weights_version
 from alexnet.model.input import views
@@ -66,35 +68,40 @@ class Preprocess:
 class TrainedAlexNet(AlexNet):
     """`AlexNet` in eval mode, with its run's `config`, `classes` and `preprocess`, and the folder of its `checkpoint`.
 
-    On a CPU, without gradients (`torch.no_grad()`, `torch.inference_mode()`) and hooks, it computes from weights that
-    the first call lays out for that (see `alexnet.model.inference`), in the number format of `torch.autocast` if that
-    is on.
+    On a CPU and on an NVIDIA GPU, without gradients (`torch.no_grad()`, `torch.inference_mode()`) and hooks, it
+    computes from weights that the first call lays out for that (see `alexnet.model.inference` and
+    `alexnet.model.cuda.inference`), in the number format of `torch.autocast` if that is on.
     """
 
     config: TrainConfig
     checkpoint: Path
     classes: tuple[Class, ...]
     preprocess: Preprocess
-    _packed: tuple[object, PackedNetwork] | None = None
+    _packed: tuple[object, int, Callable[[Tensor], Tensor]] | None = None
+    """What the weights are of, the most images at a time (0: any), and what computes with them."""
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, 3, S, S] to logits [B, classes]."""
-        dtype = computed_in(x) if isinstance(x, Tensor) else torch.float32
-        on_gpu = isinstance(x, Tensor) and x.is_cuda
-        if on_gpu:
-            from alexnet.model.cuda import inference
+        packed = self._packed_for(x)
+        return super().forward(x) if packed is None else packed(x)
 
-            packable = inference.can_graph(self, x, dtype)
-        else:
-            packable = can_pack(self, x, dtype)
-        if not packable:
-            return super().forward(x)
-        version = dtype, weights_version(self)
-        if self._packed is None or self._packed[0] != version or (on_gpu and len(x) > self._packed[1].batch):
+    def _packed_for(self, x: Tensor) -> Callable[[Tensor], Tensor] | None:
+        """What computes `x` from weights laid out for this device and number format; None where nothing can."""
+        dtype, on_gpu = computed_in(x) if isinstance(x, Tensor) else torch.float32, cuda.takes(x)
+        if on_gpu:
+            from alexnet.model.cuda import inference  # imports Triton
+
+            dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else dtype
+            if not inference.can_graph(self, x, dtype):
+                return None
+        elif not can_pack(self, x, dtype):
+            return None
+        version, room = (dtype, weights_version(self)), len(x) if on_gpu else 0
+        if self._packed is None or self._packed[0] != version or self._packed[1] < room:
             self._packed = None  # free the old copy before the new one is made
-            make = inference.GraphNetwork if on_gpu else PackedNetwork
-            self._packed = version, make(self, dtype, len(x))
-        return self._packed[1](x)
+            made = inference.GraphNetwork(self, dtype, room, x.device) if on_gpu else PackedNetwork(self, dtype, len(x))
+            self._packed = version, room, made
+        return self._packed[2]
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """As `AlexNet.reset_parameters`, but nothing on the meta device (`load`): there torch would import its compiler

@@ -1,6 +1,7 @@
 """Training and inference on a GPU against autograd in float64, for every named network."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -71,7 +72,7 @@ def trained(
     network = small_network(name)
     exact_dtype = torch.float32 if autocast else torch.float64
     exact = copy.deepcopy(network).to(exact_dtype).train()
-    network = network.train().to(device=device, memory_format=torch.channels_last)
+    network = network.train().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     size = network.network.input_size
     mean = torch.rand(size + 8, size + 8, 3, generator=torch.Generator().manual_seed(2)) * 255
     optimizer = MomentumSGD(exact.named_parameters(), OptimConfig(lr=0.003, bias_lr_factor=2))
@@ -80,7 +81,7 @@ def trained(
     plan.rates.copy_(torch.tensor([[group["lr"], group["weight_decay"]] for group in optimizer.param_groups]))
     layers = [layer.name for layer in network.layers]
 
-    def as_the_plan(module: torch.nn.Module, inputs: tuple[Tensor], _: Tensor, name: str) -> Tensor:
+    def as_the_plan(module: torch.nn.Module, inputs: tuple[Tensor], _: Tensor, *, name: str) -> Tensor:
         dropout: object = module
         kept = torch.ones(inputs[0].shape, device=device)
         scale = 1 / (1 - dropout.p) if dropout.inverted else 1.0  # type: ignore[attr-defined]
@@ -89,9 +90,7 @@ def trained(
 
     for layer in network.layers:
         if layer.kind == "dropout":
-            exact.get_submodule(layer.name).register_forward_hook(
-                lambda *arguments, name=layer.name: as_the_plan(*arguments, name)
-            )
+            exact.get_submodule(layer.name).register_forward_hook(partial(as_the_plan, name=layer.name))
     for step in range(steps):
         batch, slot = Batch(size, seed=step), step % 2
         plan.crops[slot], plan.numbers[slot] = batch.crops.to(device), batch.numbers().to(device)

@@ -64,11 +64,7 @@ class GraphNetwork:
         after = [n * side - self._padding - size for n in (height, width)]
         x = F.pad(self._x, (self._padding, max(0, after[1]), self._padding, max(0, after[0])))
         x = x[:, :, : height * side, : width * side]
-        x = (
-            x.view(batch, channels, height, side, width, side)
-            if x.is_contiguous()
-            else x.reshape(batch, channels, height, side, width, side)
-        )
+        x = x.reshape(batch, channels, height, side, width, side)
         x = x.permute(0, 2, 4, 3, 5, 1)
         self._blocks[..., : channels * side**2] = x.reshape(batch, height, width, -1)
         towers = [self._blocks]
@@ -80,7 +76,8 @@ class GraphNetwork:
     def _capture(self) -> Tensor:
         stream = torch.cuda.Stream(self._x.device)
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.backends.cudnn.flags(**CUDNN | {"benchmark": True}):
+        settings: dict[str, Any] = CUDNN | {"benchmark": True}
+        with torch.backends.cudnn.flags(**settings):
             with torch.cuda.stream(stream):
                 for _ in range(2):
                     self._forward()

@@ -28,7 +28,7 @@ from alexnet.model.layers import Layer
 from alexnet.model.lrn import LocalResponseNorm
 from alexnet.model.network import AlexNet
 
-CUDNN = {"enabled": True, "benchmark": False, "deterministic": True, "allow_tf32": False}
+CUDNN: dict[str, Any] = {"enabled": True, "benchmark": False, "deterministic": True, "allow_tf32": False}
 """The same convolutions in every run, for exact continuation (the fastest of all are no faster: benchmarks/gpu); and
 float32 is float32, not TensorFloat-32."""
 

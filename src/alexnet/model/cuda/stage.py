@@ -8,6 +8,9 @@ j runs over the `2 half + 1` channels around i in the same tower. Each step can 
 Sums over neighbouring channels are products with a band matrix, on the tensor cores: for `C` channels of a tile,
 sums = squares[pixels, C] @ band[C, C], band_ij = |i - j| <= half. So nothing is exchanged between threads.
 """
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false
+# (A Triton kernel is launched with other arguments than it has parameters.)
 
 import functools
 from collections.abc import Sequence

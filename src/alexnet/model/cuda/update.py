@@ -6,6 +6,9 @@ An operand is the copy of a weight that convolutions and matrix multiplications 
 layout. Learning rate and weight decay of each parameter lie in the device's memory: `rates` float32 [2]. A learning
 rate of 0 freezes the parameter.
 """
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false
+# (A Triton kernel is launched with other arguments than it has parameters.)
 
 import torch
 import triton
