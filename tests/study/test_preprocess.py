@@ -75,6 +75,17 @@ def test_an_array_of_another_kind_is_refused(run: Path, dtype: type) -> None:
             preprocess(image)
 
 
+def test_views_of_other_images_and_in_other_numbers_are_refused(run: Path) -> None:
+    preprocess = load(run, "cpu").preprocess
+    images = torch.zeros(2, SIZE, SIZE, 3, dtype=torch.uint8)
+    assert preprocess.views(images, 10).shape[:3] == (2, 10, 3)
+    for other in (images.float(), images[:, :50], images[..., :2], images[0], images.permute(0, 3, 1, 2)):
+        with pytest.raises(ValueError, match=r"give uint8 \[images, 56, 56, 3\]"):
+            preprocess.views(other, 1)
+    with pytest.raises(ValueError, match="5 views: give 1 or 10"):
+        preprocess.views(images, 5)
+
+
 def test_a_grey_array_and_a_tensor_are_taken(run: Path) -> None:
     preprocess = load(run, "cpu").preprocess
     grey = np.random.default_rng(0).integers(0, 256, (400, 600), np.uint8)

@@ -7,6 +7,7 @@ convolution that suits the machine well (3x3, 512 to 512 channels, 32x32 pixels,
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import simplejpeg
@@ -15,7 +16,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from alexnet.config import NetworkConfig
+from alexnet.data.image.decode import decode_at_scale, scale
 from alexnet.data.image.encode import encode
+from alexnet.data.image.jpeg_header import Frame, read_frame
 from alexnet.model.layers import Layer, layers_of
 from alexnet.model.unshared import GroupedLinear, Local2d
 from alexnet.native.processor import cores
@@ -25,6 +28,7 @@ CONVOLUTION = 64, 512, 32
 COPIED = 2**26
 """float32 numbers."""
 Work = Callable[[], object]
+Item = TypeVar("Item")
 
 
 def operations(config: NetworkConfig, training: bool) -> int:
@@ -113,20 +117,24 @@ def decoding(encoded: Sequence[bytes | memoryview], size: int) -> tuple[Work, fl
 
 
 def recoding(encoded: Sequence[bytes | memoryview], size: int, quality: int) -> tuple[Work, float]:
-    """libjpeg-turbo on all cores: decoding images of any size (at half the size or less, where that is still larger
-    than `size`), then encoding `size` x `size` of their pixels, nothing in between; and the images."""
+    """libjpeg-turbo on all cores: decoding images of any size (scaled down as `alexnet prepare` does it), then encoding
+    `size` x `size` of their pixels, nothing in between; and the images. Raises ValueError for what is no JPEG."""
+    images = []
+    for one in encoded:
+        frame = read_frame(memoryview(one))
+        if frame is None:
+            raise ValueError("an image has no frame header, so it is no JPEG that can be decoded")
+        images.append((one, frame))
 
-    def recode(part: Sequence[bytes | memoryview]) -> None:
-        for one in part:
-            pixels = simplejpeg.decode_jpeg(one, min_height=size, min_width=size, min_factor=2)
+    def recode(part: Sequence[tuple[bytes | memoryview, Frame]]) -> None:
+        for one, frame in part:
+            pixels = decode_at_scale(one, frame, scale(frame, size))
             encode(np.ascontiguousarray(pixels[:size, :size]), quality)
 
-    return _on_all_cores(recode, encoded)
+    return _on_all_cores(recode, images)
 
 
-def _on_all_cores(
-    work: Callable[[Sequence[bytes | memoryview]], None], encoded: Sequence[bytes | memoryview]
-) -> tuple[Work, float]:
+def _on_all_cores(work: Callable[[Sequence[Item]], None], encoded: Sequence[Item]) -> tuple[Work, float]:
     parts = [encoded[i : i + 16] for i in range(0, len(encoded), 16)]
 
     def all_of_it() -> None:

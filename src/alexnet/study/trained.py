@@ -48,8 +48,14 @@ class Preprocess:
     def views(self, images: Tensor, count: int) -> Tensor:
         """The centre view (`count` 1) or the ten views of whole images, as the run was trained to see them.
 
-        uint8 [B, size, size, 3] to float32 [B, count, 3, crop, crop], on the device of `images`.
+        uint8 [B, size, size, 3] to float32 [B, count, 3, crop, crop], on the device of `images`. Raises ValueError for
+        images of another kind, and for another `count`.
         """
+        if images.dtype != torch.uint8 or images.shape[1:] != self.mean.shape:
+            found = f"{images.dtype} {list(images.shape)}".removeprefix("torch.")
+            raise ValueError(f"the images are {found}: give uint8 [images, {self.size}, {self.size}, 3]")
+        if count not in (1, 10):
+            raise ValueError(f"{count} views: give 1 or 10")
         return views(images, self.mean.to(images.device), self.crop, count, central=self.central)
 
     def image_views(self, image: AnyImage, count: int) -> Tensor:

@@ -10,7 +10,7 @@ from PIL import Image
 from scenes import saved, scene
 
 from alexnet.data.image import jpeg_header
-from alexnet.data.image.decode import decode, decode_scaled
+from alexnet.data.image.decode import decode, decode_at_scale, decode_scaled, scale
 
 KINDS = [{}, {"progressive": True}, {"subsampling": 0}, {"restart_marker_blocks": 1}, {"comment": b"\xff\xc0\xff\xda"}]
 
@@ -36,7 +36,11 @@ def test_only_baseline_sequential_and_progressive_frames_of_8_bits_are_scaled(ma
 
 @pytest.mark.parametrize("shape", [(64, 80), (520, 600), (1000, 300)])
 def test_lossless_jpeg_is_decoded_at_full_size(shape: tuple[int, int]) -> None:
-    for found in (decode(lossless_jpeg(*shape)), decode_scaled(lossless_jpeg(*shape), 16).pixels):
+    data = lossless_jpeg(*shape)
+    frame = jpeg_header.read_frame(memoryview(data))
+    assert frame is not None
+    by_libjpeg_turbo = decode_at_scale(data, frame, scale(frame, 16))  # as `bench` measures it
+    for found in (decode(data), decode_scaled(data, 16).pixels, by_libjpeg_turbo):
         assert found.shape == (*shape, 3)
         assert (found == 128).all()
 

@@ -88,22 +88,30 @@ def _decode_jpeg(data: memoryview, size: int | None) -> Decoded | None:
         return None
     if (height, width) != (frame.height, frame.width) or colours not in ("YCbCr", "Gray", "RGB"):
         return None
-    eighths = _scale(frame, size)
+    eighths = scale(frame, size)
     if eighths == 8 and (colours, sampling) in (("YCbCr", "444"), ("YCbCr", "420")):
         image = np.empty((height, width, 3), np.uint8)
         if pixels.decode_crops([data], (height, width), pixels.WHOLE, image[np.newaxis]).all():
             return whole(image)
-    # An inverse DCT of fewer points is cheaper than decoding all pixels and averaging them.
-    rows, columns = (ceil(side * eighths / 8) if eighths < 8 else 0 for side in (height, width))  # 0: full size
     try:
-        image = simplejpeg.decode_jpeg(data, min_height=rows, min_width=columns)
+        image = decode_at_scale(data, frame, eighths)
     except ValueError:
         return None
     return Decoded(image, (0, 0, width * eighths / 8, height * eighths / 8))
 
 
-def _scale(frame: jpeg_header.Frame, size: int | None) -> int:
-    """At which scale to decode, in eighths."""
+def decode_at_scale(data: BytesLike, frame: jpeg_header.Frame, eighths: int) -> np.ndarray:
+    """The JPEG `data`, whose header is `frame`, by libjpeg-turbo, at what `scale` gave: uint8 [rows, columns, 3].
+
+    Raises ValueError, with the reason as its text, for all but a whole image.
+    """
+    # An inverse DCT of fewer points is cheaper than decoding all pixels and averaging them.
+    rows, columns = (ceil(side * eighths / 8) if eighths < 8 else 0 for side in (frame.height, frame.width))
+    return simplejpeg.decode_jpeg(data, min_height=rows, min_width=columns)  # 0: full size
+
+
+def scale(frame: jpeg_header.Frame, size: int | None) -> int:
+    """At which scale to decode an image whose shorter side will be `size`, in eighths."""
     shorter = min(frame.height, frame.width)
     if size is None or not frame.can_be_scaled or shorter < 8:  # of fewer than 8 pixels, scales are not distinct
         return 8
