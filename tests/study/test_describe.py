@@ -2,8 +2,10 @@
 
 import io
 import json
+from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
 from alexnet import AlexNet
@@ -50,3 +52,52 @@ def test_an_unknown_name_is_refused(tmp_path, capsys):
     for name, words in (("orignal", "did you mean 'original'"), (str(tmp_path), "is not a run folder")):
         assert main(["describe", name]) == 1
         assert words in capsys.readouterr().err
+
+
+def test_neurons_stand_beside_the_papers_and_receptive_fields_are_known():
+    found = describe("paper")
+    layers = {layer["name"]: layer for layer in found["layers"]}
+    assert found["paper_neurons"]["conv1"] == 55 * 48 * 96 and layers["conv1"]["neurons"] == 55 * 55 * 96
+    for name, count in found["paper_neurons"].items():
+        assert layers[name]["neurons"] == count or name == "conv1"
+    assert found["neurons"] == 659_272
+    fields = {name: layers[name]["receptive_field"] for name in ("conv1", "pool1", "conv2", "conv5", "pool5", "fc6")}
+    assert fields == {"conv1": 11, "pool1": 19, "conv2": 51, "conv5": 163, "pool5": 195, "fc6": 224}
+
+
+def test_the_receptive_field_is_the_part_of_the_image_that_matters():
+    """Changes outside of it change nothing, in a network without normalisation or padding in the way."""
+    network = AlexNet("no-norm", classes=3, width=1 / 12, input_size=224).eval()
+    kept: dict[str, torch.Tensor] = {}
+    for name in ("conv2", "conv3", "conv5"):
+        network.get_submodule(name).register_forward_hook(lambda m, i, output, name=name: kept.update({name: output}))
+    image = torch.rand(1, 3, 224, 224, requires_grad=True)
+    network(image)
+    fields = {layer["name"]: layer["receptive_field"] for layer in describe("no-norm")["layers"]}
+    for name, output in kept.items():
+        middle = output.shape[-1] // 2
+        (slope,) = torch.autograd.grad(output[0, :, middle, middle].sum(), image, retain_graph=True)
+        touched = slope.abs().sum((0, 1)).nonzero()
+        extent = (touched.max(0).values - touched.min(0).values + 1).tolist()
+        assert max(extent) <= fields[name] and min(extent) > 0.7 * fields[name], name
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_no_number_is_lost_on_a_narrow_terminal(width):
+    found = describe("paper")
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(render(found))
+    text = console.export_text()
+    for layer in found["layers"]:
+        for key in ("parameters", "multiply_adds", "neurons"):
+            assert not layer[key] or f"{layer[key]:,}" in text
+
+
+def test_the_page_of_the_papers_numbers_has_those_of_describe():
+    page = Path(__file__).parents[2] / "docs" / "numbers.md"
+    if not page.is_file():
+        pytest.skip("docs is not beside the tests")
+    text, found = page.read_text(encoding="utf-8"), describe("paper")
+    assert f"{found['parameters']:,}" in text and f"{found['neurons']:,}" in text
+    for layer in found["layers"]:
+        assert not layer["neurons"] or f"{layer['neurons']:,}" in text, layer["name"]

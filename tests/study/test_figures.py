@@ -175,3 +175,41 @@ def test_a_script_that_the_font_lacks_gives_one_warning_at_most(
         figure.text(0.1, 0.2 * line, "\u732b \u0be8 \U00012000 \U0001f408")
     drawing.save(figure, tmp_path / "names.png")
     assert len(capsys.readouterr().err.splitlines()) <= 1 and not recwarn.list
+
+
+def test_names_are_wrapped_to_two_lines() -> None:
+    assert drawing.wrapped("tench", 15) == "tench"
+    assert drawing.wrapped("red_striped_triangle", 15) == "red_striped_\ntriangle"
+    assert drawing.wrapped("West Highland white terrier", 15) == "West Highland\nwhite terrier"
+    assert all(len(line) <= 9 for line in drawing.wrapped("a-very-long-word and another one", 9).split("\n"))
+
+
+def test_legends_and_labels_of_drops_hide_no_curve() -> None:
+    rates = [0.01] * 60 + [0.001] * 20
+    steps = [
+        {"epoch": i / 4, "learning_rate": rate, "loss": 2.5 - i / 40, "train_top1_error": 0.9 - i / 100}
+        for i, rate in enumerate(rates)
+    ]
+    figure = curves.learning_curves(steps, [{"epoch": e, "top1_error": 0.5, "top5_error": 0.1} for e in range(20)])
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        legend = axes.get_legend()
+        assert legend is not None and legend.get_window_extent().y0 >= axes.get_window_extent().y1 - 1
+        assert legend.get_window_extent().x1 <= figure.bbox.x1
+    (label,) = figure.axes[0].texts
+    line = figure.axes[0].transData.transform((rates.count(0.01) / 4 - 0.25, 0))[0]
+    assert label.get_window_extent().x1 < line  # beside it, not across
+
+
+def test_the_last_layer_is_drawn_with_the_names_of_its_classes(own_run: Path, source: Path) -> None:
+    image = source / "val" / "n01440764" / "n01440764_0.png"
+    result = figures(own_run, image=image, layer="fc8", format="svg", device="cpu")
+    assert Path(result["figures"]["activations_fc8"]).is_file()
+    figure = plots.activations(np.arange(30.0), np.zeros((9, 9, 3), np.uint8), "fc8", 1, [f"c{i}" for i in range(30)])
+    names = [label.get_text() for label in figure.axes[1].get_yticklabels()]
+    assert names == [f"c{i}" for i in range(29, 9, -1)]
+
+
+def test_maps_are_numbered() -> None:
+    figure = plots.activations(np.ones((24, 5, 5), np.float32), np.zeros((9, 9, 3), np.uint8), "conv1", 2)
+    assert [text.get_text() for axes in figure.axes for text in axes.texts] == ["1", "7", "13", "19"]

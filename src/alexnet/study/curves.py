@@ -24,12 +24,12 @@ def learning_curves(steps: Sequence[Line], evaluations: Sequence[Line], name: st
     `steps` have `epoch`, `loss`, `learning_rate` and perhaps `train_top1_error`; `evaluations` have `epoch`,
     `top1_error`, `top5_error`, as in `metrics.jsonl`.
     """
-    figure = Figure(figsize=(WIDTH, 2.9), dpi=DPI)
+    figure = Figure(figsize=(WIDTH, 3.1), dpi=DPI)
     left, right = figure.subplots(1, 2)
     plot_loss(left, steps)
     plot_errors(right, steps, evaluations)
     for axes, title in ((left, "training loss"), (right, "error, per cent")):
-        axes.set_title(title, size=8.5, color=INK, loc="left")
+        axes.set_title(title, size=8.5, color=INK, loc="left", pad=20)
         axes.set_xlabel("epochs", size=8, color=INK)
         tidy(axes)
         for epoch, rate in drops(steps):
@@ -37,7 +37,7 @@ def learning_curves(steps: Sequence[Line], evaluations: Sequence[Line], name: st
             if axes is left:
                 label_drop(axes, epoch, rate)
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=6.5, framealpha=1, edgecolor="white", labelcolor=INK, loc="upper right")
+            legend_above(axes)
     if name:
         figure.suptitle(name, size=9, color=INK, x=0.01, ha="left")
     figure.set_layout_engine("tight")
@@ -57,11 +57,11 @@ def plot_loss(axes: Axes, steps: Sequence[Line]) -> None:
 
 
 def plot_errors(axes: Axes, steps: Sequence[Line], evaluations: Sequence[Line]) -> None:
-    """Training top-1 error, smoothed, and validation top-1 and top-5 error."""
+    """Training top-1 error, smoothed and with dropout, and validation top-1 and top-5 error."""
     known = [(step["epoch"], 100 * step["train_top1_error"]) for step in steps if "train_top1_error" in step]
     if known:
         curve = smoothed(*np.array(known).T)
-        axes.plot(*curve, color=FAINT, linewidth=0.9, label="top-1, training (with dropout)", zorder=1)
+        axes.plot(*curve, color=FAINT, linewidth=0.9, label="top-1, training", zorder=1)
     epochs = [evaluation["epoch"] for evaluation in evaluations]
     dots = "." if len(epochs) < 40 else ""
     for key, label, colour in (
@@ -74,10 +74,24 @@ def plot_errors(axes: Axes, steps: Sequence[Line], evaluations: Sequence[Line]) 
     axes.set(ylim=(0, 100))
 
 
+def legend_above(axes: Axes) -> None:
+    """The legend between title and axes, where it hides no curve."""
+    style = {"frameon": False, "fontsize": 6, "labelcolor": INK, "handlelength": 1.0, "columnspacing": 0.8}
+    where = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1.0), "borderaxespad": 0.2}
+    axes.legend(ncols=3, handletextpad=0.4, **where, **style).set_in_layout(False)
+
+
 def label_drop(axes: Axes, epoch: float, rate: float) -> None:
-    """The new learning rate beside the dotted line, between the loss, which is low after a drop, and the legend."""
-    style = {"size": 6, "color": FAINT, "rotation": 90, "ha": "left"}
-    axes.text(epoch, 0.3, f"learning rate {rate:.2g}", transform=axes.get_xaxis_transform(), **style)
+    """The new learning rate to the left of the dotted line, at the top: the loss is low by then."""
+    style = {"size": 6, "color": FAINT, "rotation": 90, "ha": "right", "va": "top"}
+    axes.annotate(
+        f"learning rate {rate:.2g}",
+        (epoch, 0.98),
+        (-2.5, 0),
+        xycoords=axes.get_xaxis_transform(),
+        textcoords="offset points",
+        **style,
+    )
 
 
 def drops(steps: Sequence[Line]) -> list[tuple[float, float]]:

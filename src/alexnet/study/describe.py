@@ -1,6 +1,8 @@
 """Describe a network: its layers, shapes, parameters and multiply-adds, and how and why it differs from the paper's."""
 
 import dataclasses
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +14,29 @@ from alexnet.config import TrainConfig, load_config
 from alexnet.model.layers import Layer, layers_of
 from alexnet.networks import NETWORKS, Network, network
 from alexnet.recipes import RECIPES, recipe
+from alexnet.study.tables import heading, table
+
+PAPER_NEURONS = {
+    "conv1": 253_440,
+    "conv2": 186_624,
+    "conv3": 64_896,
+    "conv4": 64_896,
+    "conv5": 43_264,
+    "fc6": 4096,
+    "fc7": 4096,
+    "fc8": 1000,
+}
+"""Section 3.5 of the paper. The first is 55 x 48 x 96; 55 x 55 x 96, which all other sizes need, is 290,400."""
 
 
 def describe(name: str) -> dict[str, Any]:
     """Describe the network called `name`, that of a recipe, or that of a run folder.
 
-    Returns `name`, `about`, `input_size`, `parameters`, `multiply_adds` (per image, forward), `layers` (`name`,
-    `kind`, `kernel_size`, `stride`, `padding`, `groups`, `output_shape`, `parameters`, `multiply_adds`), `differences`
-    from the paper's network (`setting`, `value`, `paper`, `reason`) and, for a recipe or a run, `training`: how its
-    training differs (`setting`, `value`, `paper`).
+    Returns `name`, `about`, `input_size`, `parameters`, `multiply_adds` (per image, forward), `neurons` (outputs of the
+    layers with weights), `layers` (`name`, `kind`, `kernel_size`, `stride`, `padding`, `groups`, `output_shape`,
+    `parameters`, `multiply_adds`, `neurons`, `receptive_field` in pixels), `paper_neurons` (the paper's count for each
+    layer), `differences` from the paper's network (`setting`, `value`, `paper`, `reason`) and, for a recipe or a run,
+    `training`: how its training differs (`setting`, `value`, `paper`).
 
     Raises ValueError for a name that is neither a network nor a recipe nor a run folder.
     """
@@ -38,13 +54,16 @@ def describe(name: str) -> dict[str, Any]:
         training = recipe(name) if name in RECIPES else None
         known = network(name)
     layers = layers_of(known.config)
+    fields = receptive_fields(layers)
     return {
         "name": name,
         "about": known.about,
         "input_size": known.config.input_size,
         "parameters": sum(layer.parameters for layer in layers),
         "multiply_adds": sum(layer.multiply_adds for layer in layers),
-        "layers": [described(layer) for layer in layers],
+        "neurons": sum(neurons(layer) for layer in layers),
+        "layers": [described(layer) | {"receptive_field": fields[layer.name]} for layer in layers],
+        "paper_neurons": PAPER_NEURONS if known.config.architecture == "eight-layer" else {},
         "differences": differences(known),
         "training": training_differences(training) if training else [],
     }
@@ -58,7 +77,26 @@ def described(layer: Layer) -> dict[str, Any]:
         "output_shape": list(layer.outputs),
         "parameters": layer.parameters,
         "multiply_adds": layer.multiply_adds,
+        "neurons": neurons(layer),
     }
+
+
+def neurons(layer: Layer) -> int:
+    """Outputs of a layer with weights, as the paper counts neurons (section 3.5); 0 for the other stages."""
+    return math.prod(layer.outputs) if layer.weight_shape else 0
+
+
+def receptive_fields(layers: Sequence[Layer]) -> dict[str, int]:
+    """Height and width in pixels of the part of the image that one output of each stage depends on, by its name."""
+    found, size, step, whole = {}, 1, 1, layers[0].inputs[-1]
+    for layer in layers:
+        if layer.kind in ("conv", "local", "pool", "spatial norm"):
+            size += (layer.kernel_size - 1) * step
+            step *= layer.stride
+        elif layer.kind == "fc":
+            size = whole
+        found[layer.name] = min(size, whole)
+    return found
 
 
 def differences(known: Network) -> list[dict[str, Any]]:
@@ -101,9 +139,7 @@ def changes(mine: Any, theirs: Any) -> list[dict[str, Any]]:
 
 def render(result: dict[str, Any]) -> RenderableType:
     """Tables for a terminal."""
-    layers = Table("layer", "type")
-    for column in ("output", "parameters", "multiply-adds"):
-        layers.add_column(column, justify="right")
+    layers = table("layer", "type", "output", "parameters", "multiply-adds", texts=2)
     size = result["input_size"]
     layers.add_row("", "image, mean removed", shape([3, size, size]), "", "")
     for layer in result["layers"]:
@@ -111,7 +147,7 @@ def render(result: dict[str, Any]) -> RenderableType:
         layers.add_row(layer["name"], type_of(layer), shape(layer["output_shape"]), *numbers)
     layers.add_section()
     layers.add_row("total", "", "", f"{result['parameters']:,}", f"{result['multiply_adds']:,}")
-    parts: list[RenderableType] = [Text(result["about"], style="bold"), layers]
+    parts: list[RenderableType] = [Text(result["about"], style="bold"), layers, *neuron_table(result)]
     network, training = result["differences"], result["training"]
     if network:
         parts += [Text("Differences from the paper's network", style="bold"), difference_table(network, True)]
@@ -122,15 +158,33 @@ def render(result: dict[str, Any]) -> RenderableType:
     return Group(*parts)
 
 
+def neuron_table(result: dict[str, Any]) -> list[RenderableType]:
+    """Neurons and receptive field of each layer with weights, beside the paper's count."""
+    known = result["paper_neurons"]
+    numbers = table("layer", "neurons", *(["in the paper"] if known else []), "receptive field")
+    for layer in result["layers"]:
+        if layer["neurons"]:
+            paper = [f"{known.get(layer['name'], 0):,}" if layer["name"] in known else ""] if known else []
+            field = layer["receptive_field"]
+            where = "whole image" if layer["kind"] == "fc" else f"{field} x {field}"
+            numbers.add_row(layer["name"], f"{layer['neurons']:,}", *paper, where)
+    numbers.add_section()
+    numbers.add_row("total", f"{result['neurons']:,}", *(["650,000"] if known else []), "")
+    parts: list[RenderableType] = [heading("Neurons and receptive fields (pixels)"), numbers]
+    if any(layer["name"] == "conv1" and layer["neurons"] == 290_400 for layer in result["layers"]) and known:
+        parts.append(Text("conv1 has 55 x 55 x 96 = 290,400 outputs. The paper's 253,440 are 55 x 48 x 96."))
+    return parts
+
+
 def difference_table(entries: list[dict[str, Any]], reasons: bool) -> Table:
     """Setting, value and the paper's value; with `reasons`, also the reason."""
-    table = Table("setting", "here", "paper", *(["reason"] if reasons else []), show_lines=True)
-    for column in table.columns:
+    shown = Table("setting", "here", "paper", *(["reason"] if reasons else []), show_lines=True)
+    for column in shown.columns:
         column.overflow = "fold"
     for entry in entries:
         words = [entry["setting"], plain(entry["value"]), plain(entry["paper"])]
-        table.add_row(*map(Text, words + ([entry["reason"]] if reasons else [])))
-    return table
+        shown.add_row(*map(Text, words + ([entry["reason"]] if reasons else [])))
+    return shown
 
 
 def plain(value: Any) -> str:

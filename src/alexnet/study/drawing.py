@@ -74,6 +74,18 @@ def text(axes: Axes, x: float, y: float, words: str, size: float, longest: int, 
     axes.text(x, y, shorten(words, longest), size=size, transform=axes.transAxes, **style)
 
 
+def wrapped(words: str, longest: int) -> str:
+    """At most two lines of `longest` characters, broken between words or at underscores."""
+    first, rest = "", re.split(r"(?<=[ _])", words)
+    while rest and len(first + rest[0].rstrip()) <= longest:
+        first += rest.pop(0)
+    if not rest:
+        return first.strip()
+    if not first:
+        return shorten(words, longest)
+    return f"{first.rstrip()}\n{shorten(''.join(rest), longest)}"
+
+
 def shorten(words: str, longest: int) -> str:
     """At most `longest` characters, cut between words where there are several."""
     if len(words) <= longest:

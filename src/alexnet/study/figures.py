@@ -112,7 +112,7 @@ def store_panels(
     chosen = from_different_classes(pool.labels, PREDICTED, seed)
     drawn = {"predictions": predictions_panel(net, pool, labels, chosen)}
     if wrong := most_wrong(net, pool, labels, from_different_classes(pool.labels, TRIED, seed)):
-        drawn["mistakes"] = predictions_panel(net, pool, labels, wrong[:PREDICTED])
+        drawn["mistakes"] = predictions_panel(net, pool, labels, wrong[:PREDICTED], views=1)
     if data.splits.get("train"):
         drawn["similar"] = similar_panel(net, folder.parent / "index", data, pool, labels, chosen[:QUERIES])
     return drawn, pool.image(chosen[0])
@@ -148,12 +148,14 @@ def from_different_classes(labels: np.ndarray, count: int, seed: int) -> list[in
     return [rounds[i][1] for i in order[:count]]
 
 
-def predictions_panel(net: TrainedAlexNet, pool: StoreSplit, labels: Sequence[int], chosen: Sequence[int]) -> Figure:
+def predictions_panel(
+    net: TrainedAlexNet, pool: StoreSplit, labels: Sequence[int], chosen: Sequence[int], views: int = 10
+) -> Figure:
     """Figure 4, left, of the images `chosen` of a store; `labels` are the run's for each class of the store."""
     images = [pool.image(i) for i in chosen]
     answers = []
     for i, image in zip(chosen, images, strict=True):
-        scores = probabilities(net, net.preprocess.image_views(image, 10)[None])[0]
+        scores = probabilities(net, net.preprocess.image_views(image, views)[None])[0]
         name = {"path": pool.key(i)}
         answers.append(name | true_label(labels[pool.labels[i]], net.classes) | {"top5": top5(scores, net.classes)})
     return panels.predictions(images, answers)

@@ -172,7 +172,9 @@ def _png(source: Path | np.ndarray) -> tuple[bytes, int, int]:
     with Image.open(io.BytesIO(data)) as image:
         if image.format != "PNG":
             raise ValueError(f"{source} is {image.format}, not PNG; save the figure with a name that ends in .png.")
-        return data, image.width, image.height
+        # Its size on the page is that at 150 dots per inch, whatever it has in print.
+        dots = image.info.get("dpi", (150, 150))[0] / 150
+        return data, round(image.width / dots), round(image.height / dots)
 
 
 STYLE = """
@@ -203,6 +205,8 @@ th, td { padding: .3rem 1.6rem .3rem 0; text-align: left; vertical-align: top; f
 thead th { color: var(--faint); border-bottom: 1px solid var(--line); }
 .numeric th:not(:first-child), .numeric td { text-align: right; }
 .wide { overflow-x: auto; margin: .6rem 0; }
+.wide table { width: 100%; }
+.wide tbody tr { border-bottom: 1px solid var(--line); }
 .bars { width: 100%; margin: .4rem 0; }
 .bars th, .bars td { white-space: nowrap; vertical-align: middle; padding-right: .8rem; }
 .bars .room { width: 100%; }
@@ -217,5 +221,15 @@ pre { background: var(--ground); border: 1px solid var(--line); border-radius: .
   font: .88rem/1.45 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
 code { font: inherit; }
 footer { color: var(--faint); font-size: .85rem; }
+@media (max-width: 34rem) {
+  body { padding: 1.2rem .8rem 3rem; }
+  section { padding: 1rem .9rem; }
+  .numbers { grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); }
+  .numbers dd { font-size: 1.2rem; white-space: normal; }
+  th, td { padding-right: .7rem; }
+  .bars tr { display: grid; grid-template-columns: 1fr auto; margin-bottom: .5rem; }
+  .bars th { white-space: normal; }
+  .bars .room { grid-column: 1 / -1; grid-row: 2; padding: 0; }
+}
 @media print { body { background: #ffffff; } figure, tr { break-inside: avoid; } }
 """

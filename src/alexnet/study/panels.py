@@ -11,9 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alexnet.study.class_names import short_name
-from alexnet.study.drawing import BLUE, DPI, FAINT, INK, RED, SALMON, WIDTH, box, shorten, show, text
+from alexnet.study.drawing import BLUE, DPI, FAINT, INK, RED, SALMON, WIDTH, box, shorten, show, text, wrapped
 
 MOST_IMAGES = 40
+BADGE = {"boxstyle": "square,pad=0.15", "facecolor": "white", "alpha": 0.8, "linewidth": 0}
+"""Behind a number that stands on an image."""
 
 
 def check_panel(images: Sequence[object]) -> None:
@@ -75,7 +77,7 @@ def similar(
     All images are uint8 [H, W, 3]; `queries` have `true`, `true_name` and `nearest` as `similar` returns them.
     """
     columns = 1 + max(len(row) for row in neighbours)
-    gap, apart, label, head = 0.06, 0.14, 0.29, 0.24  # inches
+    gap, apart, label, head = 0.06, 0.14, 0.36, 0.24  # inches
     cell = (WIDTH - 2 * gap - apart - (columns - 2) * gap) / columns if columns > 4 else 1.3
     width = 2 * gap + apart + columns * cell + (columns - 2) * gap
     height = head + len(images) * (cell + label) + gap
@@ -85,14 +87,20 @@ def similar(
         axes = box(figure, gap, bottom, cell, cell)
         show(axes, image)
         if query["true"] is not None:
-            text(axes, 0.5, -0.04, short_name(query["true_name"]), 6, 16, weight="bold")
+            label_below(axes, short_name(query["true_name"]), INK, weight="bold")
         for number, (other, found) in enumerate(zip(others, query["nearest"], strict=True)):
             axes = box(figure, gap + cell + apart + number * (cell + gap), bottom, cell, cell)
             show(axes, other)
             same = found["wnid"] == query["true"]
-            text(axes, 0.5, -0.04, short_name(found["name"]), 6, 16, color=RED if same else FAINT)
-            text(axes, 0.5, -0.17, f"{found['distance']:.1f}", 5.5, 12, color=FAINT)
+            label_below(axes, short_name(found["name"]), RED if same else FAINT)
+            text(axes, 0.97, 0.97, f"{found['distance']:.1f}", 5, 12, color=INK, ha="right", bbox=BADGE)
     headings = {gap: "image", gap + cell + apart: "nearest images and their distances (red: same class)"}
     for left, heading in headings.items():
         figure.text(left / width, 1 - 0.17 / height, heading, size=7, color=FAINT)
     return figure
+
+
+def label_below(axes: Axes, name: str, colour: str, **style: Any) -> None:
+    """The name of a class below an image, in two lines where one is too short."""
+    style = {"ha": "center", "va": "top", "size": 5.5, "color": colour, "linespacing": 1.0} | style
+    axes.text(0.5, -0.04, wrapped(name, 15), transform=axes.transAxes, **style)
