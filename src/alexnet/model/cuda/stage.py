@@ -23,6 +23,7 @@ from torch import Tensor
 
 CHANNELS = 128
 """Most channels of a tile. A tower of more is cut, with the channels on both sides that the sums reach."""
+NAN = tl.constexpr(tl.PropagateNan.ALL)
 NOTHING = tl.constexpr(255)
 """The index of a maximum that gets no gradient, because the ReLU after pooling is 0."""
 
@@ -217,15 +218,15 @@ def _forward(
             if has_bias:
                 v = tl.where(inside, v + bias[None, :], 0.0)
             if relu == "first":
-                v = tl.where(v < 0, 0.0, v)
+                v = tl.maximum(v, 0.0, propagate_nan=NAN)
             if half > 0:
                 s = k + alpha * _sums(v * v, band, precision)
                 root = tl.rsqrt(s)
                 v = v * root * tl.sqrt(root)
             if window > 1:
-                larger = inside & ((v > best) | (v != v))
-                best = tl.where(larger, v, best)
-                which = tl.where(larger, at, which)
+                v = tl.where(inside, v, float("-inf"))
+                which = tl.where(v > best, at, which)
+                best = tl.maximum(best, v, propagate_nan=NAN)
             else:
                 best = v
         if relu == "last":
@@ -257,7 +258,7 @@ def _line(
         if has_bias:
             v = tl.where(inside, v + bias[None, :], 0.0)
         if relu == "first":
-            v = tl.where(v < 0, 0.0, v)
+            v = tl.maximum(v, 0.0, propagate_nan=NAN)
         s = k + alpha * _sums(v * v, band, precision)
         root = tl.rsqrt(s)
         v = v * root * tl.sqrt(root)
@@ -368,7 +369,7 @@ def _backward(
             v = tl.where(inside, v + bias[None, :], 0.0)
         r = v
         if relu == "first":
-            r = tl.where(v < 0, 0.0, v)
+            r = tl.maximum(v, 0.0, propagate_nan=NAN)
         g = tl.zeros((rows, tile), tl.float32)
         for each in tl.range(across * across, loop_unroll_factor=unroll):
             oy, ox = line // stride - each // across, column // stride - each % across
@@ -388,7 +389,7 @@ def _backward(
             s = k + alpha * _sums(r * r, band, precision)
             root = tl.rsqrt(s)
             power = root * tl.sqrt(root)
-            through = _sums(g * r * power / s, band, precision)
+            through = _sums(g * r * power * (root * root), band, precision)  # root^2 is 1 / s
             g = g * power - 1.5 * alpha * r * through
         if relu == "first":
             g = tl.where(v > 0, g, 0.0)
