@@ -1,7 +1,7 @@
 """Ranges of numbers: what is in them, and what a function or a dataclass refuses."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 
@@ -23,7 +23,7 @@ def test_a_bound_counts_unless_it_is_excluded():
     ],
 )
 def test_the_message_names_the_value_and_the_range(value, sentence):
-    fraction = Annotated[float, Range(0, 1, below=True)]
+    fraction: Any = Annotated[float, Range(0, 1, below=True)]
     for annotation, given in ((fraction, value), (tuple[fraction, ...], (0.5, value)), (fraction | None, value)):
         with pytest.raises(ValueError, match=re.escape(sentence)):
             check_range("n", annotation, given)
