@@ -5,6 +5,8 @@ Nothing here is imported before a tensor on a GPU asks for it: Triton comes with
 
 import functools
 import importlib.util
+import os
+import shutil
 
 import torch
 
@@ -19,6 +21,8 @@ def why_unusable(device: torch.device) -> str | None:
         return f"there are none for {'ROCm' if device.type == 'cuda' else device.type}"
     if importlib.util.find_spec("triton") is None:
         return "they need Triton, which is not installed"
+    if not any(map(shutil.which, (os.environ.get("CC", "clang"), "gcc"))):
+        return "Triton needs a C compiler such as gcc, and there is none"
     if torch.cuda.get_device_capability(device) < CAPABILITY:
         name = torch.cuda.get_device_name(device)
         return f"they need compute capability {CAPABILITY[0]}.{CAPABILITY[1]}, and {name} has less"
