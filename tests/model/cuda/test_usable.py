@@ -1,5 +1,7 @@
 """Where the CUDA kernels run, and the sentence that says why they do not."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
@@ -7,13 +9,15 @@ from alexnet.model import cuda
 
 
 @pytest.fixture(autouse=True)
-def _a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def _a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A card, as far as the questions go."""
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "GeForce GTX 580")
     monkeypatch.setattr(torch.version, "hip", None)
     monkeypatch.setattr(cuda.importlib.util, "find_spec", lambda name: object())
     monkeypatch.setattr(cuda.shutil, "which", lambda name: f"/usr/bin/{name}")
+    cuda.why_unusable.cache_clear()
+    yield
     cuda.why_unusable.cache_clear()
 
 
