@@ -113,6 +113,13 @@ def test_short_memory_is_a_sentence(capsys: Streams) -> None:
     assert "There is not enough memory" in capsys.readouterr().err
 
 
+def test_a_table_that_is_piped_does_not_wrap(capsys: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert main(["describe", "paper"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any("fc6" in line and "37,752,832" in line and "37,748,736" in line for line in lines)
+
+
 def test_a_terminal_without_unicode_gets_ascii() -> None:
     statement = (
         "from alexnet.cli.run import _show; from rich.table import Table; t = Table('a'); t.add_row('\u2588\u258c'); "

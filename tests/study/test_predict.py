@@ -91,6 +91,18 @@ def test_results_are_json_and_can_be_read_on_a_terminal(run: Path, source: Path,
     assert result["checkpoint"] in text and result["checkpoint"].endswith("step-00000006")
 
 
+@pytest.mark.parametrize("width", [30, 60, 80, 10_000])
+def test_no_per_cent_is_lost_on_a_narrow_terminal(run: Path, source: Path, width: int) -> None:
+    result = predict(run, [source / "val" / "n01440764"], views=1, device="cpu")
+    console = Console(record=True, width=width, file=io.StringIO())
+    console.print(study.render(result))
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= max(width, 200)
+    for answer in result["predictions"]:
+        for guess in answer["top5"]:
+            assert f"{100 * guess['probability']:.1f} %" in text
+
+
 def test_a_panel_that_cannot_be_written_is_refused_before_anything_is_done(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,17 +42,20 @@ def test_a_broken_output_earns_nothing():
     assert not top_k_credit(scores, torch.tensor([0, 1]), 5).any()
 
 
+EVALUATION = {"evaluation": "val", "top1_error": 0.5, "top5_error": 0.25, "loss": 1.5}
+
+
 def test_a_resumed_log_drops_the_lines_of_steps_that_will_be_done_again(tmp_path):
     with MetricsLog(tmp_path, 0) as log:
         for step in range(1, 6):
-            log.write(step, step / 2, {"loss": 1 / step})
+            log.write(step, step / 2, {"loss": 1 / step, "learning_rate": 0.1})
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 6, "lo')  # cut off by a crash
     with MetricsLog(tmp_path, 3) as log:
-        log.write(4, 2, {"evaluation": "val", "top1_error": 0.5})
+        log.write(4, 2, EVALUATION)
     lines = read_lines(tmp_path / "metrics.jsonl")
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
-    assert lines[-1] == {"step": 4, "epoch": 2, "evaluation": "val", "top1_error": 0.5}
+    assert lines[-1] == {"step": 4, "epoch": 2} | EVALUATION
     assert all(json.dumps(line) for line in lines)
     assert list((tmp_path / "tensorboard").iterdir())
 
@@ -72,10 +75,20 @@ def test_a_silent_log_leaves_no_trace(tmp_path, capsys):
     assert not list(tmp_path.iterdir()) and capsys.readouterr().err == "" and log.warnings == []
 
 
-@pytest.mark.parametrize("damage", [b"\xff\xfe", b"{", b"[1, 2]", b'{"step": "four"}', b"7"])
+STEP = '{"step": %s, "epoch": 1.5, "loss": 2.0, "learning_rate": 0.1}'
+DAMAGES = [
+    *(b"\xff\xfe", b"{", b"[1, 2]", b"7", b'{"step": 3}'),
+    (STEP % '"four"').encode(),
+    (STEP % 3).replace("2.0", '"low"').encode(),
+    (STEP % 3).replace("1.5", "null").encode(),
+    b'{"step": 3, "epoch": 1.5, "evaluation": "val", "loss": 2.0, "top1_error": "none", "top5_error": 0.1}',
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_line_is_named_and_the_others_are_read(tmp_path, capsys, damage):
     file = tmp_path / "metrics.jsonl"
-    file.write_bytes(b"".join(b'{"step": %d}\n' % step if step != 3 else damage + b"\n" for step in range(1, 6)))
+    file.write_bytes(b"".join((STEP % step).encode() + b"\n" if step != 3 else damage + b"\n" for step in range(1, 6)))
     assert [line["step"] for line in read_lines(file)] == [1, 2, 4, 5]
     assert capsys.readouterr().err == f"warning: {file}, line 3, cannot be read and is left out.\n"
 

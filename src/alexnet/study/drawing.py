@@ -4,6 +4,7 @@ Figures are 6 inches wide and are saved at 300 dots per inch. pyplot's global st
 """
 
 import functools
+import os
 import re
 import sys
 import textwrap
@@ -16,6 +17,8 @@ from matplotlib import font_manager, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from alexnet.files.durable import NEW
+
 DPI = 150
 """Dots per inch that sizes in pixels refer to."""
 PRINT_DPI = 300
@@ -27,20 +30,24 @@ BLUE, SALMON, RED = "#8fb6e0", "#f2836b", "#c8391b"
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the figure on white, as PNG or in the format of the suffix; missing folders are made.
+    """Write the figure on white, as PNG or in the format of the suffix, whole or not at all; missing folders are made.
 
     Letters that no font of this machine has are drawn as boxes, with one line on stderr. Raises ValueError for a suffix
     that matplotlib does not know.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{NEW}{os.getpid()}-{path.name}")
     for text in figure.findobj(match=lambda artist: hasattr(artist, "set_fontfamily")):
         text.set_fontfamily(fonts())  # type: ignore[attr-defined]
     try:
         with warnings.catch_warnings(record=True) as caught, rc_context({"svg.fonttype": "path", "pdf.fonttype": 42}):
             warnings.simplefilter("always")
-            figure.savefig(path, dpi=PRINT_DPI, facecolor="white")
+            figure.savefig(partial, dpi=PRINT_DPI, facecolor="white")
+        partial.replace(path)
     except ValueError as error:
         raise ValueError(f"{path} cannot be written: {error}; give a name that ends in .png.") from None
+    finally:
+        partial.unlink(missing_ok=True)
     missing = {name for warning in caught if (name := re.match(r"Glyph .*missing", str(warning.message)))}
     if missing:
         print(f"warning: {path}: this machine has no font for {len(missing)} of the letters.", file=sys.stderr)

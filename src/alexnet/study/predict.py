@@ -112,15 +112,15 @@ def render(result: dict[str, Any]) -> RenderableType:
         if prediction["true"] is not None:
             title.append(f"  ({short_name(prediction['true_name'])})", style="green")
         bars = Table.grid(padding=(0, 1))
-        bars.add_column(justify="right", min_width=22, max_width=28, no_wrap=True)
-        bars.add_column(width=BAR_WIDTH)
-        bars.add_column(justify="right")
+        bars.add_column(justify="right", max_width=28, overflow="fold")
+        bars.add_column(justify="right", no_wrap=True, min_width=7)
+        bars.add_column(no_wrap=True, overflow="crop", ratio=1)
         for guess in prediction["top5"]:
             colour = "green" if guess["wnid"] == prediction["true"] else "blue"
             bars.add_row(
                 Text(short_name(guess["name"]), style=colour if colour == "green" else ""),
-                Text(bar(guess["probability"], BAR_WIDTH), style=colour),
                 percent(guess["probability"]),
+                Text(bar(guess["probability"], BAR_WIDTH), style=colour),
             )
         parts += [title, bars, Text()]
     return Group(*parts)

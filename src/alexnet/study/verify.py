@@ -19,7 +19,7 @@ from alexnet.files.text import read_text
 from alexnet.model.network import AlexNet
 from alexnet.training.checkpoint import checkpoints
 from alexnet.training.checkpoint_file import Checkpoint
-from alexnet.training.metrics import LARGEST, Line
+from alexnet.training.metrics import LARGEST, form_of
 from alexnet.training.run_folder import check_settings
 
 
@@ -112,8 +112,8 @@ def verify_metrics(path: Path) -> tuple[int, int]:
             line = parse_json(text)
         except ValueError:
             line = {}
-        if mismatch(line, Line):
-            raise ValueError(f"{path}, line {number}, is not an object with a step.")
+        if problem := mismatch(line, form_of(line)):
+            raise ValueError(f"{path}, line {number}, is neither a step nor an evaluation: {problem}.")
         evaluations += "evaluation" in line
         steps = max(steps, line["step"])
     return steps, evaluations

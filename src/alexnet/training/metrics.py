@@ -45,6 +45,27 @@ class Line(TypedDict):
     """What every line of a log has."""
 
     step: int
+    epoch: float
+    loss: float
+
+
+class StepLine(Line):
+    """What the line of a step has."""
+
+    learning_rate: float
+
+
+class EvaluationLine(Line):
+    """What the line of an evaluation has."""
+
+    evaluation: str
+    top1_error: float
+    top5_error: float
+
+
+def form_of(line: object) -> type[Line]:
+    """The form that a line must have."""
+    return EvaluationLine if isinstance(line, dict) and "evaluation" in line else StepLine
 
 
 def interval(error: float, images: int) -> tuple[float, float]:
@@ -126,7 +147,7 @@ def read_lines(path: Path) -> list[dict]:
     for number, text in enumerate(texts, start=1):
         try:
             line = parse_json(text)
-            if problem := mismatch(line, Line):
+            if problem := mismatch(line, form_of(line)):
                 raise ValueError(problem)
             lines.append(line)
         except ValueError:
