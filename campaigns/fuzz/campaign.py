@@ -2,7 +2,7 @@
 
     python -m campaigns.fuzz --inputs 110000 --seed 0
 
-Files of ten formats (`formats/`) are made whole and then damaged: bits, bytes and numbers changed, parts deleted,
+Files of twelve formats (`formats/`) are made whole and then damaged: bits, bytes and numbers changed, parts deleted,
 repeated, inserted and joined. In half of the PNG, tar and store.json inputs the file's own checksums are corrected
 afterwards, since a wrong one would keep the damage from the reader. Each input goes the way by which the package reads
 such a file.
@@ -220,7 +220,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--memory", type=float, default=2.0, help="GiB that a process may take beyond its start")
-    parser.add_argument("--patience", type=float, default=30.0, help="seconds for one input")
+    parser.add_argument("--patience", type=float, default=10.0, help="seconds for one input")
     parser.add_argument("--only", nargs=2, metavar=("FORMAT", "NUMBER"), help="write this input to ./input and stop")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()

@@ -284,7 +284,7 @@ def save_config(config: TrainConfig, path: Path) -> None:
 def load_config(path: Path) -> TrainConfig:
     """Read what `save_config` wrote. ValueError for unknown keys (suggests the nearest) and wrong types."""
     try:
-        values = read_json(path, Any)  # type: ignore[arg-type]
+        values = read_json(path, dict[str, Any])
     except ValueError as error:
         raise ValueError(f"{path} is not a configuration: {error}.") from None
     return from_dict(TrainConfig, values, str(path))

@@ -6,10 +6,12 @@ from campaigns.fuzz.formats import (
     checkpoint,
     jpeg,
     jpeg_structure,
+    labels,
     meta_mat,
     npy,
     parquet,
     png,
+    run_json,
     store_json,
     tar,
     webp_gif_bmp,
@@ -29,5 +31,7 @@ FORMATS: dict[str, Format] = {
         store_json.FORMAT,
         npy.FORMAT,
         checkpoint.FORMAT,
+        labels.FORMAT,
+        run_json.FORMAT,
     )
 }

@@ -6,8 +6,8 @@ A named pipe would block its reader for ever, a device (`/dev/zero`) has no end,
 import errno
 import os
 import stat
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -17,7 +17,7 @@ _KINDS = {
 }
 
 
-def open_regular(path: Path | str) -> BinaryIO:
+def open_regular(path: Path | str) -> FileIO:
     """Open a regular file for reading, unbuffered.
 
     Raises OSError as the system does, and, with the reason as its `strerror`, for a folder, pipe, device or socket.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from alexnet.files.regular import read_regular
 
-LARGEST = 1 << 24
+LARGEST = 1 << 23
 """Bytes of a text file. The list of ImageNet's 50,000 validation labels takes 2 million."""
 
 _MARKS = (  # the longer ones first: a mark of UTF-32 begins with one of UTF-16

@@ -168,7 +168,8 @@ WHOLE_PAGES = "dictionary_pagesize_limit=1_900_000_000, data_page_size=1_900_000
         (f"write(repeated(bytes(319 << 20), 4), [0, 1, 0, 1], {WHOLE_PAGES})", "larger than 256 MiB"),  # at the bound
         (f"write(repeated(bytes(321 << 20), 4), [0, 1, 0, 1], {WHOLE_PAGES})", "a page of 336,592,900 bytes"),
         (f"write(repeated(bytes(60_000_000), 2000), [i % 2 for i in range(2000)], {WHOLE_PAGES})", "read"),
-        ("write([bytes(250 << 20)] * 3, [0, 1, 0], use_dictionary=False)", "read"),  # at the bound
+        ("write([bytes(510 << 20), b'x'], [0, 1], use_dictionary=False)", "larger than 256 MiB"),  # at the bound
+        ("write([bytes(250 << 20)] * 3, [0, 1, 0], use_dictionary=False)", "a page of 786,432,0"),
         ("write([b'x'] * 4, ['a' * 100_000_000, 'b'] * 2)", "texts in place of labels"),
         ("write([b'x'] * 2_000_000, [0, 1] * 1_000_000)", "claims 2,000,000 rows in 2 row groups"),
         ("write([bytes(i + 1) for i in range(500)], [0, 1] * 250, row_group_size=1)", "read"),
@@ -206,10 +207,10 @@ def test_json_costs_little(tmp_path: Path, name: str, content: str) -> None:
 def test_text_of_the_longest_length_costs_little(tmp_path: Path) -> None:
     for folder in ("train/a", "train/b", "val/images"):
         (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "val/val_annotations.txt").write_bytes(b"ab\n" * ((1 << 24) // 3))
+    (tmp_path / "val/val_annotations.txt").write_bytes(b"ab\n" * ((1 << 23) // 3))
     imports = "from pathlib import Path\nfrom alexnet.data.sources import open_source"
     found = cost(imports, f"open_source(Path({str(tmp_path)!r}))")
     assert "line 1: 'nothing' is not a class" in found.outcome and found.is_bounded, found
-    (tmp_path / "val/val_annotations.txt").write_text("".join(f"{n:x}\ta\n" for n in range(1_800_000)))
+    (tmp_path / "val/val_annotations.txt").write_text("".join(f"{n:x}\ta\n" for n in range(900_000)))
     found = cost(imports, f"open_source(Path({str(tmp_path)!r}))")
     assert "the train split" in found.outcome and found.is_bounded, found

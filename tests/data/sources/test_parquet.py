@@ -133,8 +133,8 @@ def test_image_and_label_are_preferred_and_options_choose(tmp_path: Path) -> Non
     features |= dict.fromkeys(("coarse", "label", "fine"), CLASSES)
     pq.write_table(described(table, **features), tmp_path / "train.parquet")
 
-    def found(**choice: str) -> list[tuple[str, str]]:
-        source = open_source(tmp_path, 0.0, **choice)
+    def found(image_column: str | None = None, label_column: str | None = None) -> list[tuple[str, str]]:
+        source = open_source(tmp_path, 0.0, image_column=image_column, label_column=label_column)
         return [
             (fingerprint(read_bytes(image.location)), source.classes[image.label].wnid)
             for image in source.splits["train"]

@@ -118,9 +118,9 @@ def batches(path: Path, columns: list[str], size: int, groups: list[int] | None 
     with open_file(path) as file:
         try:
             for group in range(file.num_row_groups) if groups is None else groups:
-                rows = rows_at_once(path, file.metadata.row_group(group), columns, size)
+                rows = rows_at_once(path, group, columns, size)
                 yield from file.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False)
-        except EOFError as error:
+        except (EOFError, IndexError) as error:
             raise ValueError(f"{path} is cut off ({error}): download it again") from None
         except damage as error:
             raise ValueError(f"{path} is damaged ({_one_line(error)}): download it again") from error

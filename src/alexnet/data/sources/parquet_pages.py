@@ -2,17 +2,21 @@
 
 A page of 20 kB may unpack to gigabytes, and a value of its dictionary may stand in every row. What the file's footer
 says of that may be wrong; the header of a page is what pyarrow goes by. Format: https://parquet.apache.org/docs/file-format,
-the struct PageHeader of parquet.thrift in Thrift's compact protocol.
+the structs FileMetaData and
+PageHeader of parquet.thrift in Thrift's compact protocol.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from alexnet.files.printable import printable
 from alexnet.files.read_at import ReadAt
 
-MOST_PAGE = 320 << 20
-"""Bytes of an unpacked page. Writers close a page at about 1 MB, after the value or some hundred values at hand."""
+MOST_PAGE, MOST_PLAIN_PAGE = 320 << 20, 512 << 20
+"""Bytes of an unpacked page; in a plain one each value stands once. Writers close a page at about 1 MB, but pyarrow
+looks only after every thousand values."""
 MOST_BATCH = 256 << 20
 """Bytes of the values that are read at once, where there is a choice."""
 MOST_HEADER = 1 << 24
@@ -20,8 +24,10 @@ MOST_HEADER = 1 << 24
 
 PLAIN = 0
 """The encoding that stores every value as it is."""
-I32, BINARY, STRUCT = 5, 8, 12
-LISTS, LENGTHS = (9, 10), {1: 0, 2: 0, 3: 1, 7: 8}
+BYTE_ARRAY = 6
+"""The physical type of texts and bytes."""
+I32, I64, BINARY, STRUCT = 5, 6, 8, 12
+BOOLS, LISTS, LENGTHS = (1, 2), (9, 10), {1: 0, 2: 0, 3: 1, 7: 8}
 """Types of Thrift's compact protocol, and the bytes of those that have a fixed length."""
 
 
@@ -33,37 +39,91 @@ class Page(NamedTuple):
     encoding: int
 
 
-def rows_at_once(path: Path, group: Any, columns: list[str], rows: int) -> int:
+class Chunk(NamedTuple):
+    """What the footer says of a column in a row group: where its pages are."""
+
+    name: str
+    """As "image.bytes"."""
+    kind: int
+    """Its physical type."""
+    start: int
+    packed: int
+
+
+def rows_at_once(path: Path, group: int, columns: list[str], rows: int) -> int:
     """How many of at most `rows` rows of a row group may be read at once, at least 1.
 
-    `group` is the row group's metadata. Raises ValueError, naming the file, for a page of more than `MOST_PAGE` bytes.
+    Raises ValueError, naming the file, for a page that is too long, EOFError where the file ends early.
     """
     file = ReadAt(path)
-    for index in range(group.num_columns):
-        chunk = group.column(index)
-        name = chunk.path_in_schema
-        if not any(name == column or name.startswith(f"{column}.") for column in columns):
+    for chunk in _footer(path, file.identity)[group]:
+        if not any(chunk.name == column or chunk.name.startswith(f"{column}.") for column in columns):
             continue
         largest = total = 0
         is_plain = True
         for page in _pages(path, file, chunk):
-            if page.unpacked > MOST_PAGE:
+            most = MOST_PLAIN_PAGE if page.encoding == PLAIN else MOST_PAGE
+            if page.unpacked > most:
                 raise ValueError(
-                    f"{path}: column {name} has a page of {page.unpacked:,} bytes, and at most {MOST_PAGE:,} are read: "
-                    "write it again with smaller pages"
+                    f"{path}: column {printable(chunk.name)} has a page of {page.unpacked:,} bytes, and at most "
+                    f"{most:,} are read: write it again with smaller pages or row groups"
                 )
             largest, total = max(largest, page.unpacked), total + page.unpacked
             is_plain = is_plain and page.encoding == PLAIN
-        if chunk.physical_type == "BYTE_ARRAY" and not (is_plain and total <= MOST_BATCH):
+        if chunk.kind == BYTE_ARRAY and not (is_plain and total <= MOST_BATCH):
             rows = min(rows, MOST_BATCH // max(largest, 1))
     return max(1, rows)
 
 
-def _pages(path: Path, file: ReadAt, chunk: Any) -> Iterator[Page]:
+@lru_cache(maxsize=4)
+def _footer(path: Path, _identity: tuple[int, ...]) -> list[list[Chunk]]:
+    """The columns of each row group. (pyarrow tells them too, but ends the process where one is damaged.)"""
+    file = ReadAt(path)
+    length = int.from_bytes(file.read(file.length - 8, 4), "little")
+    reader = _Thrift(file.read(max(0, file.length - 8 - length), min(length, file.length - 8)))
+    try:
+        for field, kind in reader.fields():
+            if field == 4 and kind in LISTS:  # FileMetaData.row_groups
+                return [_row_group(reader) for _ in range(reader.count(STRUCT))]
+            reader.skip(kind)
+    except (IndexError, UnicodeDecodeError):
+        pass
+    raise ValueError(f"{path} is damaged (its row groups are not described): download it again")
+
+
+def _row_group(reader: "_Thrift") -> list[Chunk]:
+    chunks: list[Chunk] = []
+    for field, kind in reader.fields():
+        if field == 1 and kind in LISTS:  # RowGroup.columns
+            chunks = [_chunk(reader) for _ in range(reader.count(STRUCT))]
+        else:
+            reader.skip(kind)
+    return chunks
+
+
+def _chunk(reader: "_Thrift") -> Chunk:
+    """A ColumnChunk; of its ColumnMetaData the path, the type, the compressed size, and where its pages begin."""
+    names: list[str] = []
+    numbers: dict[int, int] = {}
+    for field, kind in reader.fields():
+        if field != 3 or kind != STRUCT:  # ColumnChunk.meta_data
+            reader.skip(kind)
+            continue
+        for inner, kind_inside in reader.fields():
+            if inner == 3 and kind_inside in LISTS:  # path_in_schema
+                names = [reader.text() for _ in range(reader.count(BINARY))]
+            elif kind_inside in (I32, I64):
+                numbers[inner] = reader.number()
+            else:
+                reader.skip(kind_inside)
+    starts = [start for start in (numbers.get(9, 0), numbers.get(11, 0)) if start > 0]  # of values, of a dictionary
+    return Chunk(".".join(names), numbers.get(1, BYTE_ARRAY), min(starts, default=0), numbers.get(7, 0))
+
+
+def _pages(path: Path, file: ReadAt, chunk: Chunk) -> Iterator[Page]:
     """The pages of a column chunk."""
-    starts = [start for start in (chunk.dictionary_page_offset, chunk.data_page_offset) if start]
-    position = min(starts, default=0)
-    end = min(position + chunk.total_compressed_size, file.length)
+    position = chunk.start
+    end = min(position + chunk.packed, file.length)
     while 0 < position < end:
         page, length = _header(path, file, position, end)
         yield page
@@ -144,12 +204,34 @@ class _Thrift:
             field = field + (head >> 4) if head >> 4 else self.number()
             yield field, head & 0xF
 
+    def list_of(self) -> tuple[int, int]:
+        """The type of the items of a list, and their number; each takes at least a byte."""
+        head = self.byte()
+        count = self.varint() if head >> 4 == 15 else head >> 4
+        if count > len(self.data) - self.at:
+            raise IndexError("a list is too long")
+        return head & 0xF, count
+
+    def count(self, kind: int) -> int:
+        """The number of items of a list of this type."""
+        found, count = self.list_of()
+        if count and found != kind:
+            raise IndexError("a list of another type")
+        return count
+
+    def text(self) -> str:
+        length = self.varint()
+        if length > len(self.data) - self.at:
+            raise IndexError("a text is too long")
+        self.at += length
+        return self.data[self.at - length : self.at].decode()
+
     def skip(self, kind: int, depth: int = 0) -> None:
         if depth > 8:
             raise IndexError("a header is nested too deep")
         if kind in LENGTHS:
             self.at += LENGTHS[kind]
-        elif kind in (4, I32, 6):
+        elif kind in (4, I32, I64):
             self.varint()
         elif kind == BINARY:
             length = self.varint()
@@ -158,12 +240,9 @@ class _Thrift:
             for _, inner in self.fields():
                 self.skip(inner, depth + 1)
         elif kind in LISTS:
-            head = self.byte()
-            count = self.varint() if head >> 4 == 15 else head >> 4
+            inner, count = self.list_of()
             for _ in range(count):
-                self.skip(head & 0xF, depth + 1)
-                if self.at > len(self.data):
-                    raise IndexError("a list is too long")
+                self.skip(3 if inner in BOOLS else inner, depth + 1)  # a truth value in a list takes a byte
         else:
             raise IndexError("an unknown type")
         if self.at > len(self.data):

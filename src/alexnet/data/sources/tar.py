@@ -38,7 +38,7 @@ def members(path: Path, start: int = 0, size: int | None = None) -> Iterator[tup
     Raises ValueError for a tar that stops before its end, for a link, a device or a file with holes, and for a header
     of more than `MOST_HEADER` bytes.
     """
-    with io.BufferedReader(open_regular(path)) as file:  # pyright: ignore[reportArgumentType]
+    with io.BufferedReader(open_regular(path)) as file:
         yield from members_of(file, path, start, size)
 
 

@@ -88,7 +88,7 @@ def read_info(path: Path) -> StoreInfo:
     """
     file = path / "store.json"
     try:
-        info = read_json(file, Any)  # type: ignore[arg-type]
+        info: Any = read_json(file, object)
     except (FileNotFoundError, NotADirectoryError):
         raise ValueError(_why_no_store(path)) from None
     except OSError as error:
