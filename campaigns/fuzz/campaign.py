@@ -2,7 +2,7 @@
 
     python -m campaigns.fuzz --inputs 110000 --seed 0
 
-Files of twelve formats (`formats/`) are made whole and then damaged: bits, bytes and numbers changed, parts deleted,
+Files of thirteen formats (`formats/`) are made whole and then damaged: bits, bytes and numbers changed, parts deleted,
 repeated, inserted and joined. In half of the PNG, tar and store.json inputs the file's own checksums are corrected
 afterwards, since a wrong one would keep the damage from the reader. Each input goes the way by which the package reads
 such a file.

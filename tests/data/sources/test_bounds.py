@@ -165,10 +165,10 @@ WHOLE_PAGES = "dictionary_pagesize_limit=1_900_000_000, data_page_size=1_900_000
 @pytest.mark.parametrize(
     ("made", "outcome"),
     [
-        (f"write(repeated(bytes(319 << 20), 4), [0, 1, 0, 1], {WHOLE_PAGES})", "larger than 256 MiB"),  # at the bound
-        (f"write(repeated(bytes(321 << 20), 4), [0, 1, 0, 1], {WHOLE_PAGES})", "a page of 336,592,900 bytes"),
+        (f"write(repeated(bytes(287 << 20), 4), [0, 1, 0, 1], {WHOLE_PAGES})", "larger than 256 MiB"),  # at the bound
+        (f"write(repeated(bytes(289 << 20), 4), [0, 1, 0, 1], {WHOLE_PAGES})", "a page of 303,038,468 bytes"),
         (f"write(repeated(bytes(60_000_000), 2000), [i % 2 for i in range(2000)], {WHOLE_PAGES})", "read"),
-        ("write([bytes(510 << 20), b'x'], [0, 1], use_dictionary=False)", "larger than 256 MiB"),  # at the bound
+        ("write([bytes(446 << 20), b'x'], [0, 1], use_dictionary=False)", "larger than 256 MiB"),  # at the bound
         ("write([bytes(250 << 20)] * 3, [0, 1, 0], use_dictionary=False)", "a page of 786,432,0"),
         ("write([b'x'] * 4, ['a' * 100_000_000, 'b'] * 2)", "texts in place of labels"),
         ("write([b'x'] * 2_000_000, [0, 1] * 1_000_000)", "claims 2,000,000 rows in 2 row groups"),

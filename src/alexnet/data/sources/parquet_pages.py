@@ -14,7 +14,7 @@ from typing import NamedTuple
 from alexnet.files.printable import printable
 from alexnet.files.read_at import ReadAt
 
-MOST_PAGE, MOST_PLAIN_PAGE = 320 << 20, 512 << 20
+MOST_PAGE, MOST_PLAIN_PAGE = 288 << 20, 448 << 20
 """Bytes of an unpacked page; in a plain one each value stands once. Writers close a page at about 1 MB, but pyarrow
 looks only after every thousand values."""
 MOST_BATCH = 256 << 20
