@@ -15,4 +15,4 @@ def checksum(file: Path, limit: int | None = None) -> str:
     with open_regular(file) as opened:
         if limit is not None:
             check_length(file, os.fstat(opened.fileno()).st_size, limit)
-        return hashlib.file_digest(opened, "sha256").hexdigest()  # type: ignore[arg-type]
+        return hashlib.file_digest(opened, "sha256").hexdigest()
