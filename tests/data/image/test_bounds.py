@@ -1,5 +1,6 @@
 """A small file costs little, whatever it claims: at each bound it is decoded, and beyond it refused at once."""
 
+import contextlib
 import re
 import time
 import tracemalloc
@@ -7,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from made_files import PNG_SIGNATURE, jpeg_of_many_scans, png, png_chunk, png_header
+from made_files import PNG_SIGNATURE, jpeg_frame, jpeg_of_many_scans, jpeg_segment, png, png_chunk, png_header
 from PIL import Image
 from scenes import saved, scene
 
@@ -60,6 +61,25 @@ def test_as_many_scans_as_are_allowed_are_decoded(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr("alexnet.data.image.jpeg_header.MAX_SCAN_PIXELS", 200 * 168 * scans - 1)
         with pytest.raises(ValueError, match=f"^it has more than {scans - 1} scans of 168x200 pixels"):
             decode(data)
+
+
+def test_more_scans_after_one_of_all_components_cost_nothing() -> None:
+    data = saved(scene(2000, 2000), "JPEG", quality=30)
+    scan = data[data.index(b"\xff\xda") : -2]
+    start = time.perf_counter()
+    with contextlib.suppress(ValueError):
+        assert decode(data[:-2] + 300 * scan + b"\xff\xd9").shape == (2000, 2000, 3)
+    assert time.perf_counter() - start < 5  # all of them would take 20
+
+
+@pytest.mark.parametrize("components", [1, 2])
+def test_scans_of_some_components_are_counted(components: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = b"".join(bytes([i + 1, 0]) for i in range(components))
+    scan = jpeg_segment(0xDA, bytes([components]) + listed + bytes([0, 63, 0])) + bytes(9)
+    data = b"\xff\xd8" + jpeg_frame(0xC0, 64, 64, 3) + 70 * scan + b"\xff\xd9"
+    monkeypatch.setattr("alexnet.data.image.jpeg_header.MAX_SCAN_PIXELS", 64 * 64 * 69)
+    with pytest.raises(ValueError, match=r"^it has more than 69 scans of 64x64 pixels"):
+        decode(data)
 
 
 def test_ten_scans_as_is_usual_for_progressive_jpeg_are_allowed_at_the_largest_size() -> None:

@@ -29,7 +29,7 @@ def test_the_frame_is_the_one_that_is_decoded(mode: str, options: dict[str, obje
 @pytest.mark.parametrize("precision", [8, 12])
 def test_only_baseline_sequential_and_progressive_frames_of_8_bits_are_scaled(marker: int, precision: int) -> None:
     frame = jpeg_header.read_frame(memoryview(b"\xff\xd8" + jpeg_frame(marker, 5, 7, 3, precision)))
-    assert frame == (marker, precision, 5, 7)
+    assert frame == (marker, precision, 5, 7, 3)
     assert frame is not None
     assert frame.can_be_scaled == (marker <= 0xC2 and precision == 8)
 

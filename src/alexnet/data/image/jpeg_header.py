@@ -13,12 +13,13 @@ SIGNATURE: Final = b"\xff\xd8\xff"
 """The first bytes of every JPEG file: the SOI marker, and the first byte of the next marker."""
 
 _SOF0, _SOF1, _SOF2 = 0xC0, 0xC1, 0xC2  # baseline, extended sequential, progressive
+_PROGRESSIVE: Final = {0xC2, 0xC6, 0xCA, 0xCE}
 _SOFS: Final = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # these three are DHT, JPG and DAC
 _EOI, _SOS, _COM = 0xD9, 0xDA, 0xFE
 _METADATA: Final = {*range(0xE1, 0xF0), _COM} - {0xEE}  # APP0 (JFIF) and APP14 (Adobe) decide about colours
 _ALONE: Final = {0x01, *range(0xD0, 0xDA)}  # markers without a segment: TEM, RSTn, SOI, EOI
 
-SCAN: Final = re.compile(rb"\xff\xda")
+SCAN: Final = b"\xff\xda"
 """A scan begins with this marker, and hardly anything else does."""
 
 _MARKER: Final = re.compile(rb"\xff+([\x01-\xfe])")
@@ -46,6 +47,12 @@ class Frame(NamedTuple):
     """Bits per sample."""
     height: int
     width: int
+    components: int
+
+    @property
+    def is_progressive(self) -> bool:
+        """Whether scan after scan may add to all pixels."""
+        return self.marker in _PROGRESSIVE
 
     @property
     def can_be_scaled(self) -> bool:
@@ -84,7 +91,8 @@ def read_frame(data: memoryview) -> Frame | None:
             header = data[content:end]
             if len(header) < 6:
                 return None
-            return Frame(marker, header[0], int.from_bytes(header[1:3], "big"), int.from_bytes(header[3:5], "big"))
+            height, width = (int.from_bytes(header[i : i + 2], "big") for i in (1, 3))
+            return Frame(marker, header[0], height, width, header[5])
     return None
 
 
@@ -100,6 +108,9 @@ def count_scans(data: memoryview, enough: int) -> int:
 
 def check_scans(data: memoryview, frame: Frame) -> None:
     """TooLargeError for an image that takes too long to decode, since each scan goes through all pixels again."""
+    first = next((data[content:end] for marker, _, content, end in segments(data) if marker == _SOS), data[:0])
+    if not frame.is_progressive and len(first) and first[0] == frame.components:
+        return  # all components in one scan, after which libjpeg decodes no other
     most = MAX_SCAN_PIXELS // max(1, frame.width * frame.height)
     if count_scans(data, most + 1) > most:
         size = f"{frame.width}x{frame.height}"

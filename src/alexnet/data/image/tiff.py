@@ -71,5 +71,5 @@ def check(data: memoryview) -> None:
     piece = max(first.get(_WIDTH, 0) * rows, first.get(_TILE_WIDTH, 0) * first.get(_TILE_LENGTH, 0))  # strip or tile
     if piece * max(8, first.get(_BITS, 1)) // 8 * max(1, first.get(_SAMPLES, 1)) > MAX_MEMORY // 2:
         raise TooLargeError(f"it claims strips or tiles of {piece:,} pixels, more than can be decoded")
-    if first.get(_COMPRESSION) == 7 and piece * len(jpeg_header.SCAN.findall(data)) > MAX_SCAN_PIXELS:
+    if first.get(_COMPRESSION) == 7 and piece * bytes(data).count(jpeg_header.SCAN) > MAX_SCAN_PIXELS:
         raise TooLargeError("it holds more scans than can be decoded")
