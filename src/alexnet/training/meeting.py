@@ -8,7 +8,7 @@ key-value store of torchrun that all can reach, and reads what the others have p
 import functools
 import json
 import os
-import socket
+import platform
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -44,7 +44,7 @@ def rank() -> int:
 
 def host() -> str:
     """The name of this machine."""
-    return socket.gethostname()
+    return platform.node()
 
 
 def meet(prepare: Callable[[], tuple[Result, dict[str, str]]]) -> Result:

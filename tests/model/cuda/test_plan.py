@@ -118,7 +118,7 @@ def test_steps_in_float32_are_those_of_autograd_in_float64(name: str, device: to
         assert distance(g, w) < 1e-4
 
 
-@pytest.mark.parametrize("network", ["paper", "original"])
+@pytest.mark.parametrize("network", ["original"])
 def test_steps_in_bfloat16_are_as_near_as_those_of_autocast(network: str, device: torch.device) -> None:
     got, exact = trained(network, torch.bfloat16, device)
     _, autocast = trained(network, torch.bfloat16, device, autocast=True)
@@ -129,6 +129,8 @@ def test_steps_in_bfloat16_are_as_near_as_those_of_autocast(network: str, device
 def test_inference_is_the_network_in_eval_mode(name: str, device: torch.device) -> None:
     from alexnet.model.cuda.inference import GraphNetwork
 
+    if device.type == "cpu" and name in ("caffe", "torchvision", "no-exchange"):
+        pytest.skip("tested on a GPU")
     network = small_network(name).eval()
     exact = copy.deepcopy(network).double()
     size = network.network.input_size
