@@ -33,8 +33,8 @@ def parse_json(data: bytes | str) -> Any:
         value = json.loads(data)
     except RecursionError:
         raise ValueError(f"it is nested more than {DEEPEST} levels deep") from None
-    opening = ("[", "{") if isinstance(data, str) else (b"[", b"{")
-    if sum(map(data.count, opening)) <= DEEPEST:
+    opened = data.count("[") + data.count("{") if isinstance(data, str) else data.count(b"[") + data.count(b"{")
+    if opened <= DEEPEST:
         return value
     level = [value]
     for _ in range(DEEPEST):
