@@ -82,8 +82,10 @@ def legend_above(axes: Axes) -> None:
 
 
 def label_drop(axes: Axes, epoch: float, rate: float) -> None:
-    """The new learning rate to the left of the dotted line, at the top: the loss is low by then."""
-    style = {"size": 6, "color": FAINT, "rotation": 90, "ha": "right", "va": "top"}
+    """The new learning rate to the left of the dotted line, at the top: the loss is low by then. Where it is not, the
+    curve passes behind."""
+    style = {"size": 6, "color": FAINT, "rotation": 90, "ha": "right", "va": "top", "zorder": 3}
+    style["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
     axes.annotate(
         f"learning rate {rate:.2g}",
         (epoch, 0.98),

@@ -4,6 +4,7 @@ Figures are 6 inches wide and are saved at 300 dots per inch. pyplot's global st
 """
 
 import functools
+import math
 import os
 import re
 import sys
@@ -100,3 +101,9 @@ def shorten(words: str, longest: int) -> str:
     if " " in words[: longest - 1]:
         return textwrap.shorten(words, longest, placeholder="…")
     return words[: longest - 1] + "…"
+
+
+def three_figures(value: float) -> str:
+    """A number that is at least 0 with three significant figures: 1234, 123, 12.3, 1.23, 0.123."""
+    decimals = 2 - math.floor(math.log10(value)) if value > 0 else 2
+    return f"{value:.{min(max(decimals, 0), 9)}f}"

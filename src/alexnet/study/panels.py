@@ -11,7 +11,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alexnet.study.class_names import short_name
-from alexnet.study.drawing import BLUE, DPI, FAINT, INK, RED, SALMON, WIDTH, box, shorten, show, text, wrapped
+from alexnet.study.drawing import (
+    BLUE,
+    DPI,
+    FAINT,
+    INK,
+    RED,
+    SALMON,
+    WIDTH,
+    box,
+    shorten,
+    show,
+    text,
+    three_figures,
+    wrapped,
+)
 
 MOST_IMAGES = 40
 BADGE = {"boxstyle": "square,pad=0.15", "facecolor": "white", "alpha": 0.8, "linewidth": 0}
@@ -93,7 +107,7 @@ def similar(
             show(axes, other)
             same = found["wnid"] == query["true"]
             label_below(axes, short_name(found["name"]), RED if same else FAINT)
-            text(axes, 0.97, 0.97, f"{found['distance']:.1f}", 5, 12, color=INK, ha="right", bbox=BADGE)
+            text(axes, 0.97, 0.97, three_figures(found["distance"]), 5, 12, color=INK, ha="right", bbox=BADGE)
     headings = {gap: "image", gap + cell + apart: "nearest images and their distances (red: same class)"}
     for left, heading in headings.items():
         figure.text(left / width, 1 - 0.17 / height, heading, size=7, color=FAINT)

@@ -121,6 +121,6 @@ def render(result: dict[str, Any]) -> RenderableType:
         for found in query["nearest"]:
             same = "green" if found["wnid"] == query["true"] else ""
             name = Text(short_name(found["name"]), style=same)
-            neighbours.add_row(name, Text(found["key"]), f"{found['distance']:.1f}")
+            neighbours.add_row(name, Text(found["key"]), drawing.three_figures(found["distance"]))
         parts += [heading(title), neighbours]
     return Group(*parts)
