@@ -145,3 +145,20 @@ def test_the_version_changes_with_the_weights() -> None:
         versions.append(weights_version(net))
     assert len(set(versions)) == 4
     assert weights_version(net) == versions[-1]
+
+
+@pytest.mark.parametrize("what", ["dilation", "padding mode", "no bias", "another pooling"])
+@torch.no_grad()
+def test_a_layer_that_was_replaced_is_not_packed(what: str) -> None:
+    net, x = network(), torch.zeros(1, 3, 99, 99)
+    conv = net.conv3
+    assert can_pack(net, x, torch.float32)
+    if what == "dilation":
+        conv.dilation = (2, 2)
+    elif what == "padding mode":
+        conv.padding_mode = "circular"
+    elif what == "no bias":
+        conv.bias = None
+    else:
+        net.pool2 = torch.nn.AvgPool2d(3, 2)
+    assert not can_pack(net, x, torch.float32)

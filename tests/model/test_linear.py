@@ -32,7 +32,7 @@ def test_linear_in_float32(batch: int):
     layer, plain = Linear(300, 70), nn.Linear(300, 70)
     plain.load_state_dict(layer.state_dict())
     x = torch.randn(batch, 300)
-    assert cpu.implementation(x, layer.weight) == "onednn"
+    assert cpu.implementation(x, layer.weight, layer.bias) == "onednn"
     ours = with_gradients(lambda x, w, b: linear(x, w, b), x, layer.weight, layer.bias)
     wanted = with_gradients(F.linear, x.double(), plain.weight.double(), plain.bias.double())
     for found, expected in zip(ours, wanted, strict=True):
@@ -73,7 +73,7 @@ def test_linear_in_bfloat16_rounds_nothing_but_its_operands(batch: int, inputs: 
     g = torch.randn(batch, out).bfloat16()
     leaves = [each.clone().requires_grad_() for each in (x, weight, bias)]
     with torch.autocast("cpu", torch.bfloat16):
-        assert cpu.implementation(x, weight) == "kernel"
+        assert cpu.implementation(x, weight, bias) == "kernel"
         y = linear(leaves[0], leaves[1], leaves[2])
     assert y.dtype == torch.bfloat16
     found = [y.detach(), *torch.autograd.grad(y, leaves, g)]
@@ -93,7 +93,7 @@ def test_linear_in_bfloat16_rounds_nothing_but_its_operands(batch: int, inputs: 
 @needs_bf16_kernel
 def test_bfloat16_weights_are_left_to_pytorch():
     x, weight = torch.randn(16, 48).bfloat16(), torch.randn(8, 48).bfloat16().requires_grad_()
-    assert cpu.implementation(x, weight) == "pytorch"
+    assert cpu.implementation(x, weight, None) == "pytorch"
     assert torch.equal(linear(x, weight, None), F.linear(x, weight))
 
 

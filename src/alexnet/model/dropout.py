@@ -15,10 +15,14 @@ class Dropout(nn.Module):
 
     `p` is the probability of 0. `inverted`: divide by 1 - `p` in training and change nothing in testing, as
     `nn.Dropout`.
+
+    Raises ValueError for a `p` below 0, and for 1 and more.
     """
 
     def __init__(self, p: float = 0.5, inverted: bool = False) -> None:
         super().__init__()
+        if not 0 <= p < 1:
+            raise ValueError(f"p is {p}; the probability of dropping a unit is at least 0 and less than 1.")
         self.p, self.inverted = p, inverted
         self.mask_shape: tuple[int, int] | None = None
         """(images, units) of the mask that is drawn, where `x` is only a part of a batch or of a layer's units; each

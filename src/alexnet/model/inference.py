@@ -15,11 +15,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from alexnet.model.convolution import Conv2d, ZeroPad2d
 from alexnet.model.cpu import kernels
 from alexnet.model.cpu.convolution import conv1, is_first_layer, space_to_depth, space_to_depth_weight
+from alexnet.model.dropout import Dropout
 from alexnet.model.layers import Layer, Shape
+from alexnet.model.linear import Linear
+from alexnet.model.lrn import LocalResponseNorm
 from alexnet.model.network import AlexNet
+from alexnet.model.pooling import MaxPool2d
 from alexnet.model.stage import fusible, watched
+from alexnet.model.unshared import GroupedLinear
 
 Step = Callable[[Tensor], Tensor]
 
@@ -47,7 +53,30 @@ def can_pack(network: AlexNet, x: Tensor, dtype: torch.dtype) -> bool:
         and (dtype != torch.bfloat16 or packs_bfloat16())
         and not any(watched(stage) for stage in network.modules() if stage is not network)
         and all(p.device.type == "cpu" and p.dtype == torch.float32 for p in network.parameters())
+        and all(_is_as_described(layer, network.get_submodule(layer.name)) for layer in network.layers)
     )
+
+
+PACKED: dict[str, tuple[type, ...]] = {
+    "conv": (Conv2d, nn.Conv2d),
+    "fc": (Linear, nn.Linear, GroupedLinear),
+    "norm": (LocalResponseNorm,),
+    "pool": (MaxPool2d,),
+    "dropout": (Dropout,),
+    "pad": (ZeroPad2d, nn.ZeroPad2d),
+}
+"""The modules that packing knows, by kind of layer; the others are called as they are."""
+
+
+def _is_as_described(layer: Layer, stage: nn.Module) -> bool:
+    """Whether a stage is still what its layer says: nobody has replaced it, or given it other settings."""
+    if layer.kind in PACKED and type(stage) not in PACKED[layer.kind]:
+        return False
+    if not isinstance(stage, nn.Conv2d):
+        return True
+    sides = (layer.stride,) * 2, (layer.padding,) * 2, (1, 1)
+    form = stage.stride, stage.padding, stage.dilation
+    return stage.bias is not None and stage.padding_mode == "zeros" and form == sides and stage.groups == layer.groups
 
 
 def packs_bfloat16() -> bool:

@@ -28,7 +28,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, defer_weight_gradient
 
     `defer_weight_gradient`: defer the gradient of `weight` where a kernel would compute it.
     """
-    if cpu.implementation(x, weight) == "pytorch":
+    if cpu.implementation(x, weight, bias) == "pytorch":
         return F.linear(x, weight, bias)
     if defer_weight_gradient and cpu.gradient_implementation(x, kernels.computed_in(x)) == "kernel":
         return cpu.linear_deferring_gradient(x, weight, bias)

@@ -33,8 +33,10 @@ def local_response_norm(
 ) -> Tensor:
     """Local response normalisation of [B, C, H, W], or with `relu` of max(x, 0), by the fastest implementation.
 
-    Raises ValueError when the channels do not divide into `groups` towers.
+    Raises ValueError for an input of another shape, and when the channels do not divide into `groups` towers.
     """
+    if x.dim() != 4:
+        raise ValueError(f"Local response normalisation takes [B, C, H, W], not {list(x.shape)}.")
     if x.shape[1] % groups:
         raise ValueError(f"{x.shape[1]} channels do not divide into {groups} towers.")
     if cpu.takes(x, size, beta):

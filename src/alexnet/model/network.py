@@ -101,7 +101,7 @@ class AlexNet(nn.Module):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """As `nn.Module`; ValueError for an input of another shape. (Not in `forward`, which can be traced.)"""
         size = self.network.input_size
-        for x in args[:1]:
+        for x in (*args, *kwargs.values())[:1]:
             if isinstance(x, Tensor) and (x.ndim != 4 or tuple(x.shape[1:]) != (3, size, size)):
                 raise ValueError(f"This network takes [B, 3, {size}, {size}], not {list(x.shape)}.")
         return super().__call__(*args, **kwargs)

@@ -11,10 +11,16 @@ from alexnet.model.cpu import pooling as cpu
 
 
 class MaxPool2d(nn.Module):
-    """`torch.nn.MaxPool2d(kernel_size, stride, ceil_mode=ceil_mode)`: the same values and gradients."""
+    """`torch.nn.MaxPool2d(kernel_size, stride, ceil_mode=ceil_mode)`: the same values and gradients.
 
-    def __init__(self, kernel_size: int = 3, stride: int = 2, ceil_mode: bool = True) -> None:
+    Raises ValueError for windows or strides that are not one whole number from 1 up, for both axes.
+    """
+
+    def __init__(self, kernel_size: int = 3, stride: int = 2, *, ceil_mode: bool = True) -> None:
         super().__init__()
+        for name, value in (("kernel_size", kernel_size), ("stride", stride)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is {value}; MaxPool2d takes one whole number from 1 up, for both axes.")
         self.kernel_size, self.stride, self.ceil_mode = kernel_size, stride, ceil_mode
 
     def forward(self, x: Tensor) -> Tensor:
@@ -26,7 +32,7 @@ class MaxPool2d(nn.Module):
 
 def max_pool(x: Tensor, kernel_size: int, stride: int, ceil_mode: bool) -> Tensor:
     """Max pooling of [B, C, H, W] without padding, by the fastest implementation."""
-    if cpu.takes(x, kernel_size):
+    if cpu.takes(x, kernel_size, stride):
         out_size = [output_size(size, kernel_size, stride, ceil_mode) for size in x.shape[2:]]
         return cpu.max_pool(x, kernel_size, stride, out_size)
     return F.max_pool2d(x, kernel_size, stride, ceil_mode=ceil_mode)

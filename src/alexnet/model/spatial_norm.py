@@ -31,7 +31,12 @@ class SpatialNorm(nn.Module):
 
 
 def spatial_norm(x: Tensor, size: int, alpha: float, beta: float) -> Tensor:
-    """Normalisation of [B, C, H, W] within each map, by the fastest implementation."""
+    """Normalisation of [B, C, H, W] within each map, by the fastest implementation.
+
+    Raises ValueError for an input of another shape.
+    """
+    if x.dim() != 4:
+        raise ValueError(f"Normalisation within maps takes [B, C, H, W], not {list(x.shape)}.")
     if cpu.takes(x, size, beta):
         return cpu.spatial_norm(x, size, alpha)
     if cuda.takes(x) and beta == 0.75 and size % 2 == 1:

@@ -57,9 +57,9 @@ def fusible(x: Tensor, stages: Sequence[nn.Module]) -> int:
         chosen = stages[: len(pattern)]
         if tuple(type(stage) for stage in chosen) == pattern and not any(watched(stage) for stage in chosen):
             norm, pool = _norm_and_pool(chosen)
-            kernel_size = None if pool is None else pool.kernel_size
+            window = None if pool is None else (pool.kernel_size, pool.stride)
             on_gpu = cuda.takes(x) and norm.beta == 0.75 and norm.size % 2 == 1
-            if x.shape[1] % norm.groups == 0 and (on_gpu or cpu.takes(x, norm.size, norm.beta, kernel_size)):
+            if x.shape[1] % norm.groups == 0 and (on_gpu or cpu.takes(x, norm.size, norm.beta, window)):
                 return len(pattern)
     return 1
 

@@ -10,15 +10,21 @@ class GroupedLinear(nn.Module):
 
     fc6 and fc7 of towers that never exchange (docs/specification.md, "The comparisons the original ran", definition
     150). Weight [out, in / groups], bias [out].
+
+    Raises ValueError for inputs or outputs that do not divide into the groups, and for an input of another shape.
     """
 
     def __init__(self, in_features: int, out_features: int, groups: int) -> None:
         super().__init__()
+        if groups < 1 or in_features % groups or out_features % groups:
+            raise ValueError(f"{in_features} inputs and {out_features} outputs do not divide into {groups} groups.")
         self.in_features, self.out_features, self.groups = in_features, out_features, groups
         self.weight = nn.Parameter(torch.empty(out_features, in_features // groups).normal_(0, 0.01))
         self.bias = nn.Parameter(torch.zeros(out_features))
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.dim() != 2 or x.shape[1] != self.in_features:
+            raise ValueError(f"This layer takes [B, {self.in_features}], not {list(x.shape)}.")
         groups = zip(x.chunk(self.groups, 1), self.weight.chunk(self.groups), self.bias.chunk(self.groups), strict=True)
         return torch.cat([F.linear(inputs, weight, bias) for inputs, weight, bias in groups], 1)
 
@@ -31,10 +37,13 @@ class Local2d(nn.Module):
 
     The `local` layers of the original program's CIFAR-10 networks. Stride 1. Weight [H' W', out, in K K], bias [out,
     H', W'].
+
+    Raises ValueError for an input of another shape.
     """
 
     def __init__(self, in_channels: int, outputs: tuple[int, ...], kernel_size: int, padding: int) -> None:
         super().__init__()
+        self.in_channels = in_channels
         self.outputs, self.kernel_size, self.padding = outputs, kernel_size, padding
         channels, height, width = outputs
         weight = torch.empty(height * width, channels, in_channels * kernel_size**2).normal_(0, 0.01)
@@ -42,6 +51,9 @@ class Local2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
+        channels, *size = self.in_channels, *(n - 2 * self.padding + self.kernel_size - 1 for n in self.outputs[1:])
+        if x.dim() != 4 or list(x.shape[1:]) != [channels, *size]:
+            raise ValueError(f"This layer takes [B, {channels}, {size[0]}, {size[1]}], not {list(x.shape)}.")
         windows = F.unfold(x, self.kernel_size, padding=self.padding)  # [B, in K K, H' W']
         y = torch.bmm(windows.permute(2, 0, 1), self.weight.transpose(1, 2))  # [H' W', B, out]
         return y.permute(1, 2, 0).unflatten(2, self.outputs[1:]) + self.bias

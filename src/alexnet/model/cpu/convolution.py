@@ -35,12 +35,14 @@ def implementation(
     x: Tensor, weight: Tensor, bias: Tensor, stride: Sequence[int], padding: Sequence[int] | str, groups: int
 ) -> Implementation:
     """What computes `F.conv2d(x, weight, bias, stride, padding, groups=groups)` here."""
-    dtype = kernels.computed_in(x)
+    dtype = kernels.multiplied_in(x, weight, bias)
+    if dtype is None or isinstance(padding, str) or not is_valid(x, weight, bias, stride, padding, groups):
+        return "pytorch"
     float_weights = weight.dtype == bias.dtype == torch.float32
     if dtype == torch.bfloat16 and is_first_layer(x, weight, stride, padding, groups):
         return "conv1" if float_weights and kernels.has("conv1", dtype) else "space-to-depth"
     learns = torch.is_grad_enabled() and weight.requires_grad and bias.requires_grad
-    if isinstance(padding, str) or x.dim() != 4 or not learns or not float_weights:
+    if not learns or not float_weights:
         return "pytorch"
     if dtype == torch.float32 and kernels.has_onednn(x):
         return "onednn"
@@ -48,14 +50,33 @@ def implementation(
     return "onednn" if dtype == torch.bfloat16 and kernel == "conv_gradient" else "pytorch"
 
 
-def is_first_layer(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int] | str, groups: int) -> bool:
-    """Whether a convolution has conv1's form: 3 channels, stride 4, no padding, and no gradient of `x`."""
+def is_valid(
+    x: Tensor, weight: Tensor, bias: Tensor, stride: Sequence[int], padding: Sequence[int], groups: int
+) -> bool:
+    """Whether the shapes fit each other, in four dimensions and with at least one image. PyTorch takes the others, or
+    says what is wrong with them."""
     return (
-        x.dim() == 4
-        and stride[0] == stride[1] == 4
+        x.dim() == weight.dim() == 4
+        and x.numel() > 0
+        and weight.numel() > 0
+        and x.shape[1] == weight.shape[1] * groups
+        and len(weight) % groups == 0
+        and bias.shape == (len(weight),)
+        and min(stride) >= 1
+        and min(padding) >= 0
+        and all(n + 2 * p >= k for n, p, k in zip(x.shape[2:], padding, weight.shape[2:], strict=True))
+    )
+
+
+def is_first_layer(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int], groups: int) -> bool:
+    """Whether a valid convolution has conv1's form: 3 channels, square kernels, stride 4, no padding, and no gradient
+    of `x`."""
+    return (
+        stride[0] == stride[1] == 4
         and tuple(padding) == (0, 0)
         and groups == 1
         and weight.shape[1] == 3
+        and weight.shape[2] == weight.shape[3]
         and not x.requires_grad
         and kernels.usable(x)
     )
@@ -184,6 +205,7 @@ def conv1(x: Tensor, weight: Tensor, bias: Tensor, stride: int, relu: bool) -> T
     `x` bfloat16 [B, C, H, W]; weight [out, C, K, K] and bias [out] float32. Only where `kernels.has("conv1", x.dtype)`.
     """
     x, weight = (t.contiguous(memory_format=torch.channels_last) for t in (x, weight))
+    bias = bias.contiguous()
     y = _empty_conv1(x, weight, bias, stride)
     kernels.call("conv1", x.dtype, x, weight, bias, y, *_sizes(x, weight, y), stride, relu)
     return y
@@ -243,7 +265,7 @@ def can_pad_end(x: Tensor, padding: tuple[int, int, int, int]) -> bool:
     """Whether `pad_end` can pad x by (left, right, top, bottom) pixels."""
     left, right, top, bottom = padding
     at_end = left == top == 0 and min(right, bottom) >= 0
-    return x.dim() == 4 and at_end and not x.requires_grad and kernels.usable(x)
+    return x.dim() == 4 and x.numel() > 0 and at_end and not x.requires_grad and kernels.usable(x)
 
 
 def pad_end(x: Tensor, right: int, bottom: int) -> Tensor:

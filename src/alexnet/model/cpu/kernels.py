@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from alexnet.native import library as native
 
@@ -58,7 +59,7 @@ def available() -> bool:
 def has(name: str, dtype: torch.dtype) -> bool:
     """Whether there is a kernel `name` for `dtype` on this processor."""
     kernels = library()
-    return kernels is not None and _full_name(name, dtype) in kernels
+    return kernels is not None and dtype in DTYPES and _full_name(name, dtype) in kernels
 
 
 def _full_name(name: str, dtype: torch.dtype) -> str:
@@ -83,13 +84,18 @@ def threads(device: torch.device) -> native.Threads | None:
 
 
 def usable(x: Tensor) -> bool:
-    """Whether the kernels take this tensor; never while the network is being exported to another format."""
-    return x.device.type == "cpu" and x.dtype in DTYPES and not exporting() and available()
+    """Whether the kernels take this tensor; never where only PyTorch's operations will do (`plain_only`)."""
+    return x.dtype in DTYPES and _is_dense(x) and not plain_only() and available()
 
 
 def has_onednn(x: Tensor) -> bool:
     """Whether oneDNN can compute matrix multiplications and convolutions with `x`."""
-    return x.device.type == "cpu" and not exporting() and onednn_there()
+    return _is_dense(x) and not plain_only() and onednn_there()
+
+
+def _is_dense(x: Tensor) -> bool:
+    """Whether x lies in a CPU's memory with strides: not sparse, and not in a layout of oneDNN's own."""
+    return x.device.type == "cpu" and x.layout == torch.strided
 
 
 @constant
@@ -99,17 +105,31 @@ def onednn_there() -> bool:
 
 
 def computed_in(x: Tensor) -> torch.dtype:
-    """The dtype in which matrix multiplications and convolutions with `x` are computed: autocast's or that of `x`."""
+    """The dtype in which matrix multiplications and convolutions with `x` are computed: autocast's or that of `x`.
+
+    Autocast changes neither float64 nor integers.
+    """
     kind = x.device.type
-    return torch.get_autocast_dtype(kind) if kind == "cpu" and torch.is_autocast_enabled(kind) else x.dtype
+    casts = kind == "cpu" and torch.is_autocast_enabled(kind) and x.is_floating_point() and x.dtype != torch.float64
+    return torch.get_autocast_dtype(kind) if casts else x.dtype
 
 
-def exporting() -> bool:
-    """Whether the network is being exported, when only plain operations may be seen."""
+def multiplied_in(x: Tensor, *weights: Tensor | None) -> torch.dtype | None:
+    """The dtype in which `x` meets its weights; None where they differ in it, or are not all in a CPU's memory."""
+    dtype = computed_in(x)
+    for each in (x, *weights):
+        if each is not None and (not _is_dense(each) or computed_in(each) != dtype):
+            return None
+    return dtype
+
+
+def plain_only() -> bool:
+    """Whether only PyTorch's operations will do: while the network is exported, and in forward-mode differentiation."""
     compiler = torch.compiler
     return bool(
         getattr(compiler, "is_exporting", compiler.is_compiling)()  # torch 2.6 cannot tell the two apart
         or torch._C._get_tracing_state()  # the older exporter of ONNX
+        or forward_ad._current_level >= 0
     )
 
 

@@ -25,16 +25,29 @@ MIN_BATCH = 16
 Implementation = Literal["pytorch", "onednn", "kernel"]
 
 
-def implementation(x: Tensor, weight: Tensor) -> Implementation:
+def implementation(x: Tensor, weight: Tensor, bias: Tensor | None) -> Implementation:
     """What computes `F.linear(x, weight, bias)` here; "onednn" and "kernel" go with `gradient_implementation`."""
-    dtype = kernels.computed_in(x)
-    if x.dim() != 2 or x.shape[1] != weight.shape[1] or x.numel() == 0 or weight.dtype != torch.float32:
+    dtype = kernels.multiplied_in(x, weight, bias)
+    wide = all(t is None or t.dtype == torch.float32 for t in (weight, bias))
+    if dtype is None or not wide or not is_valid(x, weight, bias):
         return "pytorch"
     if dtype == torch.float32 and kernels.has_onednn(x):
         return "onednn"
     if dtype == torch.bfloat16 and len(x) >= MIN_BATCH and kernels.usable(x) and kernels.has("linear", dtype):
         return "kernel"
     return "pytorch"
+
+
+def is_valid(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether the shapes fit each other, in two dimensions and with at least one image. PyTorch takes the others, or
+    says what is wrong with them."""
+    return (
+        x.dim() == weight.dim() == 2
+        and x.numel() > 0
+        and weight.numel() > 0
+        and x.shape[1] == weight.shape[1]
+        and (bias is None or bias.shape == (len(weight),))
+    )
 
 
 def gradient_implementation(x: Tensor, dtype: torch.dtype) -> Literal["onednn", "kernel"]:
@@ -83,6 +96,7 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if x.dtype == torch.float32:
         return _by_onednn(x, weight, bias)
     x, weight = x.contiguous(), weight.contiguous()
+    bias = None if bias is None else bias.contiguous()
     y = x.new_empty(len(x), len(weight))
     kernels.call("linear", x.dtype, x, weight, bias, y, *x.shape, len(weight))
     return y
@@ -95,6 +109,7 @@ def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     x, weight = (t if t.t().is_contiguous() else t.contiguous() for t in (x, weight))
+    bias = None if bias is None else bias.contiguous()
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
@@ -144,6 +159,7 @@ class _Deferring(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, g: Tensor):
+        assert not torch.is_grad_enabled()
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad
         if of_weight:

@@ -15,8 +15,8 @@ MAX_SIZE = 33
 
 def takes(x: Tensor, size: int, beta: float) -> bool:
     """Whether the kernels normalise x [B, C, H, W] with windows of `size` channels: float32 or bfloat16 on a CPU, beta
-    3/4, odd sizes."""
-    return beta == 0.75 and size % 2 == 1 and size <= MAX_SIZE and kernels.usable(x)
+    3/4, odd sizes, at least one image."""
+    return beta == 0.75 and size % 2 == 1 and size <= MAX_SIZE and x.numel() > 0 and kernels.usable(x)
 
 
 def local_response_norm(x: Tensor, size: int, alpha: float, k: float, groups: int, relu: bool) -> Tensor:

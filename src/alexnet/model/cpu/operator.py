@@ -34,8 +34,28 @@ class Operator:
         return function
 
     def register_autograd(self, backward: Callable[..., Any], *, setup_context: Callable[..., Any]) -> None:
-        """Like `torch.library.register_autograd`."""
-        torch.library.register_autograd(self.name, backward, setup_context=setup_context)
+        """Like `torch.library.register_autograd`. A second derivative is refused: the kernels have none."""
+        torch.library.register_autograd(
+            self.name, differentiable_once(backward, self.name), setup_context=setup_context
+        )
+
+
+def differentiable_once(backward: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """`backward` of the operator `name`, which raises RuntimeError where its result is to be differentiated again.
+
+    PyTorch would take the kernels' results for constants and give wrong second derivatives. `torch.func` asks for
+    differentiable gradients always, so there PyTorch's own warning has to do.
+    """
+
+    def once(ctx: Any, *g: Any) -> Any:
+        if torch.is_grad_enabled() and torch._C._functorch.maybe_current_level() is None:  # type: ignore[attr-defined]
+            raise RuntimeError(
+                f"{name} has no second derivative (create_graph=True). In float64 PyTorch's own operations compute it: "
+                "convert the network and its input with .double()."
+            )
+        return backward(ctx, *g)
+
+    return once
 
 
 def operator(name: str) -> Callable[[Callable[..., Any]], Operator]:

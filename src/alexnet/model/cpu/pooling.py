@@ -15,9 +15,10 @@ MAX_KERNEL = 16
 """The largest window: an index in it fits into one byte."""
 
 
-def takes(x: Tensor, kernel_size: int) -> bool:
-    """Whether the kernels pool x with windows of this size: [B, C, H, W] in float32 or bfloat16 on a CPU."""
-    return x.dim() == 4 and kernel_size <= min(MAX_KERNEL, *x.shape[2:]) and kernels.usable(x)
+def takes(x: Tensor, kernel_size: int, stride: int) -> bool:
+    """Whether the kernels pool x [B, C, H, W] with these windows: float32 or bfloat16 on a CPU, at least one image."""
+    fits = x.dim() == 4 and x.numel() > 0 and 1 <= kernel_size <= min(MAX_KERNEL, *x.shape[2:])
+    return fits and stride >= 1 and kernels.usable(x)
 
 
 def max_pool(x: Tensor, kernel_size: int, stride: int, out_size: Sequence[int]) -> Tensor:

@@ -12,8 +12,8 @@ from alexnet.model.cpu.operator import operator
 
 def takes(x: Tensor, size: int, beta: float) -> bool:
     """Whether the kernels normalise x with windows of size x size pixels: [B, C, H, W] in float32 or bfloat16 on a CPU,
-    beta 3/4, odd sizes."""
-    return beta == 0.75 and size % 2 == 1 and x.dim() == 4 and kernels.usable(x)
+    beta 3/4, odd sizes, at least one image."""
+    return beta == 0.75 and size % 2 == 1 and x.dim() == 4 and x.numel() > 0 and kernels.usable(x)
 
 
 def spatial_norm(x: Tensor, size: int, alpha: float) -> Tensor:

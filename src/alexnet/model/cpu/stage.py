@@ -14,10 +14,10 @@ from alexnet.model.cpu.operator import Integers, operator
 from alexnet.model.cpu.pooling import empty_pooled
 
 
-def takes(x: Tensor, size: int, beta: float, kernel_size: int | None) -> bool:
-    """Whether one kernel normalises x [B, C, H, W] with windows of `size` channels and pools with windows of
-    `kernel_size` pixels; None: whether one applies ReLU and normalises, without pooling."""
-    return lrn.takes(x, size, beta) and (kernel_size is None or pooling.takes(x, kernel_size))
+def takes(x: Tensor, size: int, beta: float, pool: tuple[int, int] | None) -> bool:
+    """Whether one kernel normalises x [B, C, H, W] with windows of `size` channels and pools with `pool` = (kernel
+    size, stride); None: whether one applies ReLU and normalises, without pooling."""
+    return lrn.takes(x, size, beta) and (pool is None or pooling.takes(x, *pool))
 
 
 def norm_and_pool(
