@@ -6,6 +6,9 @@ from contextlib import AbstractContextManager
 
 import torch
 
+from alexnet.model.cpu import kernels
+from alexnet.model.inference import packs_bfloat16
+
 
 def choose_device(name: str = "auto") -> torch.device:
     """The device called `name`; `auto` is cuda, then mps, then cpu. ValueError for one that this machine lacks.
@@ -34,12 +37,23 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
         if device.type == "cuda":
             fast = torch.cuda.is_bf16_supported(including_emulation=False)
         elif device.type == "cpu":
-            abilities = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.6 has no such function
-            fast = bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
+            fast = cpu_multiplies_in_bfloat16()
         else:
             fast = False
         return torch.bfloat16 if fast else torch.float32
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+
+
+WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
+"""Instruction sets in which oneDNN computes bfloat16 by way of float32, as the user may limit it to."""
+
+
+def cpu_multiplies_in_bfloat16() -> bool:
+    """Whether oneDNN has instructions for it here: the processor's, unless `ONEDNN_MAX_CPU_ISA` rules them out."""
+    abilities = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.6 has no such function
+    there = bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", ""))
+    return there and limit.upper() not in WITHOUT_BFLOAT16 and kernels.onednn_there() and packs_bfloat16()
 
 
 def precision(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
