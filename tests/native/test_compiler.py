@@ -40,3 +40,9 @@ def test_options_of_the_command_prevail(source: Path, monkeypatch: pytest.Monkey
     assert command is not None
     monkeypatch.setenv("CXX", f"{command[0]} -DANSWER=43")
     assert library.load(source, ((*FLAGS[0], "-DANSWER=42", "-UANSWER"),)).answer() == 43
+
+
+def test_a_command_that_cannot_be_read_is_a_sentence(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", 'g++ "-O2')
+    with pytest.raises(UnavailableError, match="the variable CXX cannot be read as a command"):
+        library.load(source, FLAGS)

@@ -1,6 +1,7 @@
 """Building libraries once and opening them."""
 
 import ctypes
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -76,3 +77,25 @@ def test_a_library_without_a_list_of_its_functions_is_refused(source: Path) -> N
     source.write_text('extern "C" int answer() { return 42; }\n')
     with pytest.raises(library.UnavailableError, match="alexnet_exports"):
         library.load(source, FLAGS)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "changed", "a directory", "a pipe"])
+def test_a_damaged_library_is_built_again(source: Path, calls: Path, fresh: Path, damage: str) -> None:
+    library.load(source, FLAGS)
+    (built,) = (fresh / "cache" / "alexnet").iterdir()
+    content = built.read_bytes()
+    built.unlink()
+    if damage == "a directory":
+        (built / "inside").mkdir(parents=True)
+    elif damage == "a pipe":
+        os.mkfifo(built)
+    else:
+        half = len(content) // 2
+        damaged = {"truncated": content[:half], "empty": b"", "changed": content[:half] + b"!" + content[half + 1 :]}
+        built.write_bytes(damaged[damage])
+        built.chmod(0o700)
+    code = "import sys; from pathlib import Path; from alexnet.native import library\n"
+    code += f"sys.exit(library.load(Path(sys.argv[1]), {FLAGS}).answer())"
+    for _ in range(2):
+        assert subprocess.run([sys.executable, "-c", code, str(source)]).returncode == 42
+    assert times(calls) == 2

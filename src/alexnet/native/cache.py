@@ -1,11 +1,19 @@
-"""Where built libraries are kept: a folder that only the user can write to, each library under a name of its own."""
+"""Where built libraries are kept: a folder that only the user can write to, each library under a name of its own.
+
+The name is `STEM-KEY-CHECKSUM.so`. The key stands for all that the library was built from, and the checksum for its
+content: a file that was truncated, emptied or changed has another one, and is built again. Opening it unchecked would
+end the process (SIGBUS).
+"""
 
 from __future__ import annotations
 
 import functools
+import grp
 import hashlib
 import os
 import platform
+import pwd
+import shutil
 import stat
 import tempfile
 from pathlib import Path
@@ -38,18 +46,76 @@ def is_private(path: Path) -> bool:
     status = path.lstat()
     if status.st_uid != os.getuid() or status.st_mode & 0o022:  # symbolic links have mode 0777
         return False
-    modes = [parent.stat().st_mode for parent in path.parents]
-    return not any(mode & stat.S_IWOTH and not mode & stat.S_ISVTX for mode in modes)
+    return all(_is_closed(parent.stat()) for parent in path.parents)
+
+
+def _is_closed(folder: os.stat_result) -> bool:
+    """Whether nobody but the user and root can rename what is in this folder."""
+    if folder.st_uid not in (os.getuid(), 0):
+        return False
+    if folder.st_mode & stat.S_ISVTX:
+        return True
+    by_group = folder.st_mode & stat.S_IWGRP and not _is_own_group(folder.st_gid)
+    return not (by_group or folder.st_mode & stat.S_IWOTH)
+
+
+def _is_own_group(group: int) -> bool:
+    """Whether the user alone is in this group: many systems give each user one, and let it write in the home folder."""
+    try:
+        user, found = pwd.getpwuid(os.getuid()), grp.getgrgid(group)
+    except KeyError:
+        return False
+    return found.gr_name == user.pw_name and set(found.gr_mem) <= {user.pw_name}
+
+
+def find(place: Path, name: str) -> Path | None:
+    """The library `name` in the folder `place`, where it is still what was built."""
+    for path in sorted(place.glob(f"{name}-*.so")):
+        if stat.S_ISREG(path.lstat().st_mode) and is_private(path):
+            content = path.read_bytes()
+            if content and path == _named(place, name, content):
+                return path
+    return None
+
+
+def keep(built: Path, name: str) -> Path:
+    """Gives a library that was just built its name, in the same folder, once it is on the disk."""
+    path = _named(built.parent, name, built.read_bytes())
+    if path.is_dir():
+        shutil.rmtree(path)
+    _sync(built)
+    built.replace(path)
+    _sync(built.parent)
+    return path
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _named(place: Path, name: str, content: bytes) -> Path:
+    return place / f"{name}-{hashlib.sha256(content).hexdigest()[:16]}.so"
+
+
+ENVIRONMENT = (
+    *("CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "LIBRARY_PATH", "COMPILER_PATH", "GCC_EXEC_PREFIX"),
+    *("CCC_OVERRIDE_OPTIONS", "SDKROOT", "MACOSX_DEPLOYMENT_TARGET"),
+)
+"""Variables by which a compiler finds other headers, libraries and programs."""
 
 
 def library_name(compiler: list[str], source: Path, flags: Flags) -> str:
-    """A file name that changes with the source, the headers beside it and the shared ones, the compiler, its flags and
-    the processor."""
-    program = os.stat(compiler[0])
-    identity = (compiler, program.st_size, program.st_mtime_ns, tuple(flags), _processor())
+    """The name, without its checksum, of what is built from this source, the headers beside it and the shared ones by
+    this compiler, with its flags and environment, for this processor."""
+    program, environment = os.stat(compiler[0]), [os.environ.get(each) for each in ENVIRONMENT]
+    identity = (compiler, program.st_size, program.st_mtime_ns, tuple(flags), _processor(), environment)
     files = sorted(source.parent.glob("*.[ch]*")) + sorted(INCLUDE.glob("*.h"))
     sources = b"".join(path.read_bytes() for path in files)
-    return f"{source.stem}-" + hashlib.sha256(sources + repr(identity).encode()).hexdigest()[:16] + ".so"
+    return f"{source.stem}-" + hashlib.sha256(sources + repr(identity).encode()).hexdigest()[:16]
 
 
 def _processor() -> str:

@@ -19,7 +19,7 @@ Flags = Sequence[tuple[str, ...]]
 """Sets of flags; the first that the compiler accepts is used."""
 
 
-class UnavailableError(Exception):
+class UnavailableError(ValueError):
     """Why a library could not be built or opened, in one clause."""
 
 
@@ -27,17 +27,23 @@ def command() -> list[str] | None:
     """The C++ compiler's command: what `CXX` names, or g++, clang++ or c++, whichever is there first; None without.
 
     Options that `CXX` names, as in `CXX="g++ -march=x86-64"`, come after those of this program and so prevail.
+
+    Raises UnavailableError where `CXX` is no command.
     """
     named = os.environ.get("CXX")
-    for words in [shlex.split(named)] if named else [["g++"], ["clang++"], ["c++"]]:
+    try:
+        words_named = shlex.split(named) if named else []
+    except ValueError as error:
+        raise UnavailableError(f"the variable CXX cannot be read as a command ({error}): {named}") from error
+    for words in [words_named] if named else [["g++"], ["clang++"], ["c++"]]:
         program = shutil.which(words[0]) if words else None
         if program:
             return [program, *words[1:]]
     return None
 
 
-def build(compiler: list[str], source: Path, flags: Flags, to: Path) -> None:
-    """Compiles `source` into the file `to`, which appears whole or not at all.
+def build(compiler: list[str], source: Path, flags: Flags, folder: Path) -> Path:
+    """Compiles `source` into a temporary file in `folder`, and returns it.
 
     Raises UnavailableError when the compiler fails with every set of flags.
     """
@@ -45,7 +51,7 @@ def build(compiler: list[str], source: Path, flags: Flags, to: Path) -> None:
     program, options = compiler[:first], compiler[first:]
     message = ""
     for each in flags:
-        handle, temporary = tempfile.mkstemp(suffix=".so", prefix=f".{source.stem}-", dir=to.parent)
+        handle, temporary = tempfile.mkstemp(suffix=".so", prefix=f".{source.stem}-", dir=folder)
         os.close(handle)
         try:
             done = subprocess.run(
@@ -54,11 +60,10 @@ def build(compiler: list[str], source: Path, flags: Flags, to: Path) -> None:
             )  # fmt: skip
             if done.returncode == 0:
                 os.chmod(temporary, 0o700)
-                os.replace(temporary, to)
-                return
+                return Path(temporary)
             message = next((line for line in done.stderr.splitlines() if "error" in line), "no message")
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise UnavailableError(f"{compiler[0]} could not be run ({error})") from error
-        finally:
             Path(temporary).unlink(missing_ok=True)
+            raise UnavailableError(f"{compiler[0]} could not be run ({error})") from error
+        Path(temporary).unlink(missing_ok=True)
     raise UnavailableError(f"{compiler[0]} failed ({message})")

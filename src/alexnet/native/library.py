@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from alexnet.native import cache
 from alexnet.native import compiler as cxx
 from alexnet.native.compiler import Flags, UnavailableError
 
@@ -73,13 +72,14 @@ def load(source: Path, flags: Flags) -> Library:
     """The library made of `source`, built where the cache has none. Raises UnavailableError."""
     if os.name != "posix":
         raise UnavailableError("they are built on Linux and macOS only")
+    from alexnet.native import cache  # knows users and groups, which other systems have not
+
     compiler = cxx.command()
     if compiler is None:
         raise UnavailableError("there is no C++ compiler (install g++, or name one in CXX)")
     try:
-        path = cache.folder() / cache.library_name(compiler, source, flags)
-        if not (path.exists() and cache.is_private(path)):
-            cxx.build(compiler, source, flags, path)
+        place, name = cache.folder(), cache.library_name(compiler, source, flags)
+        path = cache.find(place, name) or cache.keep(cxx.build(compiler, source, flags, place), name)
         return Library(path)
     except (OSError, AttributeError) as error:
         raise UnavailableError(str(error)) from error
