@@ -8,9 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from alexnet.bench import files, kernels, network
+from alexnet.native.processor import cores_of_others, use
 
 What = Literal["train", "infer", "load", "prepare", "kernels"]
 BATCH = {"train": 128, "infer": 64, "load": 128, "kernels": 64}
+DISTURBED = 0.1
+"""Cores that others may use before the numbers are said to be disturbed."""
 GEMM = "convolutions and matrix multiplications alone, PyTorch"
 
 
@@ -32,9 +35,25 @@ def bench(
 
     Returns `what`, `images_per_second` (the median; `slowest` and `fastest` of the `rounds`),
     `limit_images_per_second` (`limit` says what it is), `fraction_of_limit`, `peak_memory_bytes`, `dtype`, `batch`,
-    `machine`, and more by `what`. Raises ValueError when something cannot be measured.
+    `machine`, and more by `what`. `cores_of_others` says how many cores other processes kept busy meanwhile, on Linux.
+    Raises ValueError when something cannot be measured.
     """
-    batch = batch_size or BATCH.get(what, 0)
+    before = use()
+    result = _measured(what, network_name, batch_size or BATCH.get(what, 0), dtype, rounds, store, source, device)
+    after = use()
+    return result | ({"cores_of_others": cores_of_others(before, after)} if before and after else {})
+
+
+def _measured(
+    what: What,
+    network_name: str,
+    batch: int,
+    dtype: str,
+    rounds: int,
+    store: Path | None,
+    source: Path | None,
+    device: str,
+) -> dict[str, Any]:
     if what == "train":
         return network.train(network_name, batch, dtype, rounds, device, store)
     if what == "infer":
@@ -63,6 +82,9 @@ def render(result: dict[str, Any]) -> RenderableType:
     used = machine["instruction_sets"]
     sets = f"Kernels: {used['kernels']}. Images: {used['images']}. PyTorch: {used['pytorch']}."
     parts.append(Text(f"Instruction sets: {sets}", style="dim"))
+    others = result.get("cores_of_others", 0.0)
+    if others > DISTURBED:
+        parts.append(Text(f"Disturbed: other processes kept {others:.1f} of {machine['cores']} cores busy meanwhile."))
     return Group(*parts)
 
 
