@@ -1,5 +1,6 @@
 """How much of the processor other processes use."""
 
+import os
 import subprocess
 import sys
 import time
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet.native.processor import Use, cores_of_others, use
+from alexnet.native.processor import SPINS, Use, cores_of_others, use
 
 
 @pytest.mark.parametrize(
@@ -34,3 +35,16 @@ def test_a_busy_process_is_noticed() -> None:
 
 def test_a_system_that_does_not_say_is_no_error(tmp_path: Path) -> None:
     assert use(tmp_path / "stat") is None
+
+
+@pytest.mark.parametrize(
+    ("given", "spins"), [({}, SPINS), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "PASSIVE"}, "0")]
+)
+def test_threads_of_a_command_wait_briefly_unless_the_user_says_otherwise(given: dict[str, str], spins: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
+    environment |= given | {"OMP_DISPLAY_ENV": "VERBOSE"}
+    command = [sys.executable, "-m", "alexnet", "predict", "nowhere", "nothing.jpg"]  # loads torch and then fails
+    said = subprocess.run(command, env=environment, capture_output=True, text=True).stderr
+    if "GOMP_SPINCOUNT" not in said:
+        pytest.skip("this OpenMP is not GNU's")
+    assert f"GOMP_SPINCOUNT = '{spins}'" in said

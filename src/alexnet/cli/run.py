@@ -20,6 +20,7 @@ from typing import Any
 from alexnet.cli.options import Command, Line, first_line, parse
 from alexnet.config import suggestion
 from alexnet.files.printable import printable, printable_lines
+from alexnet.native.processor import wait_briefly
 
 HELP = ("help", "--help", "-h")
 TRAINS_TOGETHER = ("train",)
@@ -62,6 +63,7 @@ def run(commands: Mapping[str, Command], argv: Sequence[str] | None, parsers: Pa
     failure.
     """
     if argv is None:  # a process of its own
+        wait_briefly()
         faulthandler.enable()  # prints the stack when a disk under a memory map disappears (SIGBUS)
         # torch brings hundreds of thousands of objects. Looking through them for garbage while they are imported, and
         # once more as the process ends, takes a third of the time of `predict`.

@@ -13,6 +13,24 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+SPINS = "2000"
+"""Rounds that a thread waits for the others of a matrix multiplication before it gives up its core.
+
+GNU's OpenMP waits 300,000, about a millisecond. Where another program has one of the cores, the threads then use up
+their share by waiting, and one image took five times as long. With so few rounds it takes twice as long, and no longer
+than before where nothing else runs (docs/speed.md, "Beside other programs").
+"""
+
+
+def wait_briefly() -> None:
+    """Lets threads that wait give up their cores soon, unless the environment says how they wait.
+
+    Only before OpenMP is loaded, that is before torch.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+
+
 class Use(NamedTuple):
     """How much the cores of this process have worked until one moment, in seconds since some time before."""
 
