@@ -61,8 +61,11 @@ class NetworkConfig:
     """Round conv1's output size up, with zeros on the right and at the bottom (224 pixels give 55 outputs)."""
     activation: Literal["relu", "tanh"] = "relu"
     """Nonlinearity after each layer except the last (paper, section 3.1)."""
-    after_conv1: Literal["activation-norm-pool", "norm-pool-activation"] = "activation-norm-pool"
-    """Order of the stages after conv1. After conv2 it is always activation, normalisation, pooling."""
+    after_conv1: Literal["activation-norm-pool", "norm-pool-activation", "activation-pool-norm"] = (
+        "activation-norm-pool"
+    )
+    """Order of the stages after conv1. After conv2 it is activation, normalisation, pooling; with activation-pool-norm
+    (CaffeNet) pooling comes first there too."""
     lrn: Literal["per-tower", "across-towers", "none"] = "per-tower"
     """Local response normalisation after conv1 and conv2 (paper, section 3.3).
     Its windows over the channels stay within a tower, or reach across."""

@@ -58,6 +58,11 @@ CAFFE = PAPER.derive(
     initial_bias=((0, 0.1, 0, 0.1, 0.1, 0.1, 0.1, 0), "Caffe's biases start at 0.1"),
 )
 
+CAFFENET = CAFFE.derive(
+    "Caffe's bvlc_reference_caffenet: its AlexNet with pooling before normalisation.",
+    after_conv1=("activation-pool-norm", "CaffeNet pools before it normalises, after conv1 and conv2"),
+)
+
 TORCHVISION = PAPER.derive(
     'torchvision\'s alexnet, after "One weird trick" (2014).',
     towers=(1, "no groups"),
@@ -106,6 +111,7 @@ NETWORKS: dict[str, Network] = {
     "paper": PAPER,
     "original": ORIGINAL,
     "caffe": CAFFE,
+    "caffenet": CAFFENET,
     "torchvision": TORCHVISION,
     "non-overlapping": ORIGINAL.derive(
         "Definition 147: the original with pooling windows that do not overlap.",

@@ -128,9 +128,11 @@ def eight_layers(add: "StageList", config: NetworkConfig) -> None:
         add.after("1", what)
     if "conv2" not in config.without_layers:
         add.conv("conv2", k[1], 5, padding=p[1], groups=towers)
-        for what in ("activation", "norm", "spatial norm"):
-            add.after("2", what)
-    add.after("2", "pool")
+        add.after("2", "activation")
+    norms = ("norm", "spatial norm") if "conv2" not in config.without_layers else ()
+    pool_first = config.after_conv1 == "activation-pool-norm"
+    for what in ("pool", *norms) if pool_first else (*norms, "pool"):
+        add.after("2", what)
     if "conv3" not in config.without_layers:
         add.conv("conv3", k[2], 3, padding=p[2], groups=after_exchange)
         add.after("3", "activation")

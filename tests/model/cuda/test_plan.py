@@ -17,7 +17,7 @@ from alexnet.training.update import MomentumSGD
 BATCH, CLASSES = 2, 7
 SMALL = {"input_size": 43, "width": 0.1, "fc_units": 200}
 TINY = {"width": 0.2, "input_size": 16}  # of the four-layer networks
-INTERPRETED = "paper", "original", "caffe", "torchvision", "no-exchange", "tanh", "four-layer"
+INTERPRETED = "paper", "original", "caffe", "caffenet", "torchvision", "no-exchange", "tanh", "four-layer"
 """The networks that Triton's interpreter tests: each way to build a plan. It is slow; a GPU tests all of them."""
 
 
