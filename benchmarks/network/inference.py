@@ -32,8 +32,7 @@ from alexnet.study.trained import TrainedAlexNet
 from alexnet.training.device import precision
 from benchmarks.comparison import OURS, Contender, Section, add_results, compare, options
 from benchmarks.network import frameworks
-from benchmarks.network.onnx_graph import write_onnx
-from benchmarks.network.onnx_runtimes import RUNTIMES, Infer
+from benchmarks.network.onnx_runtimes import RUNTIMES, Infer, write_onnx
 from benchmarks.network.torch_nn import CLASSES, copy_parameters, torch_nn_network
 from benchmarks.network.training_step import CPU, LIMIT
 from benchmarks.separate_process import UnavailableError
@@ -80,8 +79,8 @@ def measure(
     here: dict[str, Infer] = {OURS: our_inference(network, x, dtype)}
     graph = folder / "alexnet.onnx"
     for name in (name for name in RUNTIMES if name in arguments.frameworks):
-        write_onnx(network, graph)
         try:
+            write_onnx(network, graph)
             here[name] = RUNTIMES[name](graph, x.contiguous().numpy(), dtype)
         except UnavailableError as reason:
             missing[f"{name}, {dtype}".replace("torch.", "")] = str(reason)

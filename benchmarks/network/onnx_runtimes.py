@@ -1,4 +1,4 @@
-"""ONNX Runtime and OpenVINO on the graph of `onnx_graph.py`, in this process."""
+"""ONNX Runtime and OpenVINO on the graph that `alexnet export` writes, in this process."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,10 +6,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from alexnet import AlexNet
 from benchmarks.separate_process import UnavailableError
 
 Infer = Callable[[], np.ndarray]
 """Computes the logits [B, 1000] of one batch."""
+
+
+def write_onnx(network: AlexNet, path: Path) -> None:
+    """Write the graph. Raises UnavailableError where the package onnx is not installed."""
+    try:
+        from alexnet.exchange.onnx_network import network_model
+    except ImportError as error:
+        raise UnavailableError(str(error)) from None
+    path.write_bytes(network_model(network).SerializeToString())
 
 
 def openvino_inference(graph: Path, x: np.ndarray, dtype: torch.dtype) -> Infer:

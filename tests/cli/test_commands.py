@@ -99,6 +99,7 @@ def test_every_parameter_is_explained() -> None:
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "train"])
 def test_defaults_are_those_of_the_function_that_does_the_work(name: str) -> None:
     elsewhere = {"prepare": "data.prepare.prepare", "bench": "bench.bench", "demo": "demo.demo"}
+    elsewhere |= {"export": "exchange.export"}
     module = importlib.import_module(f"alexnet.{elsewhere.get(name, f'study.{name}')}")
     worker = inspect.signature(getattr(module, name)).parameters
     for parameter in inspect.signature(COMMANDS[name]).parameters.values():
@@ -126,6 +127,7 @@ def test_an_unknown_option_is_wrong_usage(name: str, capsys: Streams) -> None:
         "similar MISSING MISSING --data MISSING",
         "figures MISSING",
         "verify MISSING",
+        "export MISSING out",
     ],
 )
 @pytest.mark.parametrize("options", [[], ["--json"]])

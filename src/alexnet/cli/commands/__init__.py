@@ -14,6 +14,7 @@ NAMES = (
     "similar",
     "features",
     "figures",
+    "export",
     "bench",
     "verify",
     "describe",

@@ -1,0 +1,34 @@
+"""A folder that appears with all its files, or not at all."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alexnet.files import durable
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """A temporary folder to write to. At the end its files are in `out`; after an error nothing has changed.
+
+    Where `out` is there already, files of the same names are replaced and the others stay.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.absolute().with_name(f"{durable.NEW}{os.getpid()}-{out.name}")
+    temporary.mkdir()
+    try:
+        yield temporary
+        for path in (*temporary.rglob("*"), temporary):
+            durable.sync(path)
+        if not out.exists():
+            temporary.rename(out)
+            durable.sync(out.absolute().parent)
+            return
+        for path in sorted(path for path in temporary.rglob("*") if path.is_file()):
+            target = out / path.relative_to(temporary)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            durable.put(path, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
