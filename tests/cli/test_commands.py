@@ -99,9 +99,9 @@ def test_every_parameter_is_explained() -> None:
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "train"])
 def test_defaults_are_those_of_the_function_that_does_the_work(name: str) -> None:
     elsewhere = {"prepare": "data.prepare.prepare", "bench": "bench.bench", "demo": "demo.demo"}
-    elsewhere |= {"export": "exchange.export"}
+    elsewhere |= {"export": "exchange.export", "import": "exchange.import_"}
     module = importlib.import_module(f"alexnet.{elsewhere.get(name, f'study.{name}')}")
-    worker = inspect.signature(getattr(module, name)).parameters
+    worker = inspect.signature(getattr(module, "import_" if name == "import" else name)).parameters
     for parameter in inspect.signature(COMMANDS[name]).parameters.values():
         if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in ("data", "out"):
             named = {("bench", "network"): "network_name"}.get((name, parameter.name), parameter.name)
@@ -128,6 +128,7 @@ def test_an_unknown_option_is_wrong_usage(name: str, capsys: Streams) -> None:
         "figures MISSING",
         "verify MISSING",
         "export MISSING out",
+        "import MISSING.pth run",
     ],
 )
 @pytest.mark.parametrize("options", [[], ["--json"]])
@@ -152,7 +153,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path, capsys
 
 def test_every_file_of_commands_is_a_command() -> None:
     files = {path.stem for path in Path(folder.__file__).parent.glob("*.py")} - {"__init__"}
-    assert files == set(COMMANDS)
+    assert {name.removesuffix("_") for name in files} == set(COMMANDS)  # import_: Python reserves import
 
 
 @pytest.mark.parametrize(
