@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from one_line import one_line
-from small_runs import SMALL, write
+from small_runs import SMALL, spread, write
 
 from alexnet import AlexNet, load
 from alexnet.cli import main
@@ -16,7 +16,9 @@ from alexnet.config import NetworkConfig
 from alexnet.exchange import parity, torchvision_layout
 from alexnet.exchange.export import export
 from alexnet.exchange.import_ import KNOWN, read_class_list
+from alexnet.exchange.weight_files import torchvision_use, write_torchvision
 from alexnet.networks import NETWORKS
+from alexnet.study.trained import Preprocess, TrainedAlexNet
 from alexnet.study.verify import verify
 
 torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed")
@@ -24,10 +26,18 @@ torchvision = pytest.importorskip("torchvision", reason="torchvision is not inst
 
 @pytest.fixture(scope="module")
 def theirs() -> torch.nn.Module:
-    """torchvision's network with weights of our own."""
+    """torchvision's network with weights of our own, and few units in fc6 and fc7, so that files are small."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return torchvision.models.alexnet(num_classes=5).eval()
+        with torch.device("meta"):
+            network = torchvision.models.alexnet(num_classes=5)
+        for i, (inputs, outputs) in {1: (9216, 64), 4: (64, 64), 6: (64, 5)}.items():
+            network.classifier[i] = torch.nn.Linear(inputs, outputs, device="meta")
+        network = network.to_empty(device="cpu").eval()
+        for module in network.modules():
+            if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+                module.reset_parameters()
+        return network
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +68,33 @@ def test_an_imported_run_tells_where_it_comes_from(imported: Path) -> None:
     assert record["layout"] == "torchvision" and record["checked"]["largest_difference"] < 1e-5
 
 
-def test_it_goes_back_to_torchvision(theirs: torch.nn.Module, imported: Path, tmp_path: Path) -> None:
-    export(imported, tmp_path / "out", to="torchvision")
-    again = torchvision.models.alexnet(num_classes=5)
-    again.load_state_dict(torch.load(tmp_path / "out/model.pth", weights_only=True))
-    for name, value in theirs.state_dict().items():
-        torch.testing.assert_close(again.state_dict()[name], value)
-    assert "standard deviation" in (tmp_path / "out/README.md").read_text()
+def test_the_layout_goes_back_to_torchvision(theirs: torch.nn.Module) -> None:
+    state = theirs.state_dict()
+    back = torchvision_layout.from_ours(torchvision_layout.to_ours(state), rescaled=True)
+    assert back.keys() == state.keys()
+    for name, value in state.items():
+        torch.testing.assert_close(back[name], value)
+
+
+def test_a_trained_network_goes_to_torchvision(tmp_path: Path) -> None:
+    with torch.device("meta"):
+        net = TrainedAlexNet(dataclasses.replace(NETWORKS["torchvision"].config, classes=5))
+        again = torchvision.models.alexnet(num_classes=5).eval()
+    net = net.to_empty(device="cpu").eval()
+    spread(net)
+    mean = np.random.default_rng(5).uniform(100, 140, (230, 230, 3)).astype(np.float32)
+    net.preprocess = Preprocess(mean, 224)
+    assert write_torchvision(net, tmp_path / "model.pth")["largest_difference"] < 1e-5
+    again.load_state_dict(torch.load(tmp_path / "model.pth", weights_only=True), assign=True)
+    x = parity.reference_views(net)[:1]
+    with torch.inference_mode():
+        assert parity.compare(again(x).numpy(), parity.logits(net, x), "our network") < 1e-5
+    assert "not torchvision's own normalisation" in torchvision_use(net)
+
+
+def test_an_imported_run_with_fewer_units_is_no_network_of_torchvision(imported: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="its fc6 is another layer"):
+        export(imported, tmp_path / "out", to="torchvision")
 
 
 @pytest.mark.parametrize(

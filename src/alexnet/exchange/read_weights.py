@@ -100,8 +100,9 @@ def checked_state(path: Path, state: Any) -> dict[str, Tensor]:
 
 def of_torchvision(path: Path, state: dict[str, Tensor]) -> Foreign:
     """torchvision's alexnet. ValueError where names or shapes are others."""
-    last = state.get("classifier.6.bias", torch.empty(0))
-    config = dataclasses.replace(NETWORKS["torchvision"].config, classes=max(1, last.numel()))
+    units, classes = (max(1, state.get(f"classifier.{i}.bias", torch.empty(0)).numel()) for i in (1, 6))
+    # Some fine-tuned networks have fewer units in fc6 and fc7.
+    config = dataclasses.replace(NETWORKS["torchvision"].config, classes=classes, fc_units=units)
     weights = torchvision_layout.to_ours(state)
     with torch.device("meta"):
         expected = {name: value.shape for name, value in AlexNet(config).state_dict().items()}
