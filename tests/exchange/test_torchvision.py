@@ -68,6 +68,14 @@ def test_an_imported_run_tells_where_it_comes_from(imported: Path) -> None:
     assert record["layout"] == "torchvision" and record["checked"]["largest_difference"] < 1e-5
 
 
+def test_the_card_of_an_imported_network_claims_no_training(imported: Path, tmp_path: Path) -> None:
+    export(imported, tmp_path / "out", to="safetensors")
+    text = (tmp_path / "out/README.md").read_text()
+    record = json.loads((imported / "import.json").read_text())
+    assert "imported, not trained here: alexnet.pth" in text and record["sha256"] in text
+    assert "recipe" not in text and "the paper's training" not in text
+
+
 def test_the_layout_goes_back_to_torchvision(theirs: torch.nn.Module) -> None:
     state = theirs.state_dict()
     back = torchvision_layout.from_ours(torchvision_layout.to_ours(state), rescaled=True)

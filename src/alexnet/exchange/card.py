@@ -1,6 +1,7 @@
 """The model card: README.md with the metadata that the Hugging Face hub reads, from what is known of the network."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from alexnet.study.describe import plain
@@ -34,10 +35,7 @@ def card(known: dict[str, Any], to: str, use: str, checked: dict[str, Any]) -> s
             "",
             *(f"- {line}" for line in training(known)),
             "",
-            "What differs from the paper's training:",
-            "",
-            *rows(("setting", "here", "paper"), known["training_differences"]),
-            "",
+            *training_differences(known),
             "## Errors",
             "",
             errors(known["errors"]),
@@ -74,6 +72,15 @@ def rows(columns: tuple[str, ...], entries: list[dict[str, Any]]) -> list[str]:
 
 def training(known: dict[str, Any]) -> list[str]:
     """Where the weights come from."""
+    if origin := known["imported"]:
+        return [
+            f"imported, not trained here: {Path(origin['file']).name}",
+            f"known as: {origin['known'] or 'no published file'}",
+            f"SHA-256 of that file: `{origin['sha256']}`",
+            f"images: {origin['preprocessing']}",
+            f"SHA-256 of the weights as imported: `{known['weights_sha256']}`",
+            f"exported by {known['program']} on {known['date']}",
+        ]
     return [
         f"data: a store of {known['classes']} classes, fingerprint `{known['store'] or 'unknown'}`",
         f"recipe `{known['recipe']}`, seed {known['seed']}",
@@ -81,6 +88,14 @@ def training(known: dict[str, Any]) -> list[str]:
         f"SHA-256 of its weights: `{known['weights_sha256']}`",
         f"exported by {known['program']} on {known['date']}",
     ]
+
+
+def training_differences(known: dict[str, Any]) -> list[str]:
+    """How the training differs from the paper's; nothing for weights that were trained elsewhere."""
+    if known["imported"]:
+        return []
+    table = rows(("setting", "here", "paper"), known["training_differences"])
+    return ["What differs from the paper's training:", "", *table, ""]
 
 
 def errors(measured: dict[str, Any] | None) -> str:

@@ -5,21 +5,35 @@ import json
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from alexnet.files.checksums import checksum
+from alexnet.files.json_file import read_json
 from alexnet.networks import NETWORKS
 from alexnet.study.describe import describe
 from alexnet.study.evaluate import evaluate
 from alexnet.study.trained import TrainedAlexNet
 from alexnet.training.checkpoint_file import WEIGHTS, Checkpoint
 
+RECORD = "import.json"
+"""In a run that was imported: where its weights come from."""
+
+
+class Origin(TypedDict):
+    """What the card tells of it."""
+
+    file: str
+    sha256: str
+    known: str | None
+    preprocessing: str
+
 
 def facts(run: Path, net: TrainedAlexNet, data: Path | None = None) -> dict[str, Any]:
     """What is known of the network of `run`, as JSON values.
 
-    `errors` are None where nothing was measured. With the store `data` they are measured now, from ten views of each
-    validation image; otherwise they are those of the checkpoint, measured in training from the centre view.
+    `imported` is what `alexnet import` recorded, None for a run that was trained here. `errors` are None where nothing
+    was measured. With the store `data` they are measured now, from ten views of each validation image; otherwise they
+    are those of the checkpoint, measured in training from the centre view.
     """
     described = describe(str(run))
     state = Checkpoint(net.checkpoint).state()
@@ -33,6 +47,7 @@ def facts(run: Path, net: TrainedAlexNet, data: Path | None = None) -> dict[str,
         "network_settings": json.loads(json.dumps(dataclasses.asdict(net.network))),
         "differences": described["differences"],
         "parameters": described["parameters"],
+        "imported": import_record(run),
         "recipe": net.config.recipe,
         "training_differences": described["training"],
         "seed": net.config.seed,
@@ -42,6 +57,16 @@ def facts(run: Path, net: TrainedAlexNet, data: Path | None = None) -> dict[str,
         "classes": len(net.classes),
         "errors": measured(run, data) if data else recorded(state["top1_error"], state["top5_error"]),
     }
+
+
+def import_record(run: Path) -> Origin | None:
+    """What `alexnet import` recorded; None for a run that was trained here. ValueError for a damaged file."""
+    try:
+        return read_json(run / RECORD, Origin)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{run / RECORD} cannot be used ({error}).") from None
 
 
 def network_name(net: TrainedAlexNet) -> str | None:

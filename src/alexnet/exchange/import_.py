@@ -16,6 +16,7 @@ from torch import Tensor
 from alexnet.config import AugmentConfig, TrainConfig, save_config
 from alexnet.data.classes import Class, ilsvrc2012, read_classes, write_classes
 from alexnet.exchange import parity
+from alexnet.exchange.facts import RECORD
 from alexnet.exchange.folder import whole_folder
 from alexnet.exchange.read_weights import Foreign, read_weights
 from alexnet.files import durable
@@ -26,8 +27,6 @@ from alexnet.training import checkpoint, identity
 from alexnet.training.checkpoint_file import State
 from alexnet.training.run_folder import fixed_settings
 
-RECORD = "import.json"
-"""Where the weights come from, in the run."""
 RECIPE = "imported"
 """In place of a recipe's name."""
 KNOWN = {
