@@ -149,7 +149,7 @@ def test_an_image_that_cannot_be_read_is_a_line_and_the_others_are_done(
     (bad,) = result["skipped"]
     assert bad["key"] == "n01440764_0.png" and "not an image" in bad["error"] and result["images"] == 4
     warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning:")]
-    assert len(warnings) == 1 and "n01440764_0.png" in warnings[0] and "Its row is NaN." in warnings[0]
+    assert len(warnings) == 1 and "the row of n01440764_0.png is NaN: " in warnings[0]
     rows, good = np.load(tmp_path / "out.fc7.npy"), np.load(tmp_path / "good.npy")
     assert np.isnan(rows[0]).all() and np.isnan(np.load(tmp_path / "out.pool5.npy")[0]).all()
     assert np.allclose(rows[[3, 1, 2]], good, rtol=1e-4, atol=1e-4)

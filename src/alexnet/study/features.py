@@ -111,7 +111,7 @@ def write_rows(
             values[list(batch.errors)] = np.nan
             arrays[name].write(first + len(keys), values)
         for row, error in batch.errors.items():
-            warn(f"{batch.keys[row]}: {error} Its row is NaN.")
+            warn(f"the row of {batch.keys[row]} is NaN: {error}")
             skipped.append({"key": batch.keys[row], "error": error})
         keys += batch.keys
         wnids += batch.wnids

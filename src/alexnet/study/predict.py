@@ -89,7 +89,7 @@ def read_views(
         except ValueError as error:
             skipped.append({"path": str(path), "error": str(error)})
             if len(paths) > 1:
-                warn(f"{error} It is left out.")
+                warn(f"left out: {error}")
     return good, torch.stack(read) if read else torch.empty(0)
 
 

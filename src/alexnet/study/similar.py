@@ -97,7 +97,7 @@ def embed_files(
         except ValueError as error:
             skipped.append({"path": str(path), "error": str(error)})
             if len(paths) > 1:
-                warn(f"{error} It is left out.")
+                warn(f"left out: {error}")
     check_some(skipped, len(paths))
     return good, torch.cat(vectors), skipped
 
