@@ -27,7 +27,7 @@ def die() -> None:
 
 
 @pytest.mark.parametrize(("stop_after", "asked"), [(1, signal.SIGINT), (6, signal.SIGTERM), (8, signal.SIGINT)])
-def test_a_stopped_run_resumes_bit_for_bit(finished, noise, tmp_path, config, stop_after, asked):
+def test_a_stopped_run_resumes_bit_for_bit(finished, noise, tmp_path, config, stop_after, asked, capsys):
     """Stopped within an epoch and at its end."""
     run = tmp_path / "run"
     before = signal.getsignal(signal.SIGINT)
@@ -35,7 +35,9 @@ def test_a_stopped_run_resumes_bit_for_bit(finished, noise, tmp_path, config, st
         loop.train(noise, run, config, step=at_step(stop_after, lambda: os.kill(os.getpid(), asked)))
     assert caught.value.signal == asked
     assert checkpoint.find(run, "last").step == stop_after
+    assert "resuming" not in capsys.readouterr().err
     loop.train(noise, run, dataclasses.replace(config, workers=1))
+    assert f"resuming after step {stop_after} of 12\n" in capsys.readouterr().err
     assert_same_run(run, finished)
     assert signal.getsignal(signal.SIGINT) is before
 
@@ -57,10 +59,11 @@ def test_a_run_that_died_resumes_from_its_last_checkpoint(finished, noise, tmp_p
     assert_same_run(run, finished)
 
 
-def test_a_finished_run_has_nothing_left_to_do(finished, noise, tmp_path, config):
+def test_a_finished_run_has_nothing_left_to_do(finished, noise, tmp_path, config, capsys):
     run = tmp_path / "run"
     shutil.copytree(finished, run)
     assert loop.train(noise, run, config, step=step_then(lambda state: die()))["steps"] == 12
+    assert "nothing is left to train: all 3 epochs are done; larger --epochs trains on\n" in capsys.readouterr().err
     assert_same_run(run, finished)
 
 

@@ -22,7 +22,7 @@ from alexnet.files import lock
 from alexnet.model.cpu import kernels
 from alexnet.model.network import AlexNet
 from alexnet.native import compiler
-from alexnet.progress import Progress
+from alexnet.progress import Progress, duration
 from alexnet.training import checkpoint, health, meeting, ranks, stop
 from alexnet.training.choose_step import Step, choose_step
 from alexnet.training.device import choose_device
@@ -108,6 +108,8 @@ def _train(
         Progress(f"training {run}", images, start=state.step * config.batch_size, silent=not here.is_first) as bar,
         stop.requests() as request,
     ):
+        if first_step:
+            bar.line(_resume_line(state, setup))
         log.warn(unreached(config))
         pending = deque[tuple[int, Metrics]]()
 
@@ -182,6 +184,16 @@ def _epoch_line(state: TrainState, setup: Setup, store: Store, loss: float | Non
     return f"{words}, best top-1 error so far {error}, of step {best.best_step}"
 
 
+def _resume_line(state: TrainState, setup: Setup) -> str:
+    """Where a run resumes, or that nothing is left of it."""
+    if state.schedule.finished:
+        return f"nothing is left to train: the learning rate has had its last drop before step {state.step}"
+    steps = setup.config.epochs * setup.steps_per_epoch
+    if state.step >= steps:
+        return f"nothing is left to train: all {setup.config.epochs} epochs are done; larger --epochs trains on"
+    return f"resuming after step {state.step} of {steps}"
+
+
 def _is_finished(state: TrainState, setup: Setup) -> bool:
     return state.schedule.finished or state.step >= setup.config.epochs * setup.steps_per_epoch
 
@@ -216,8 +228,7 @@ def render(summary: dict) -> str:
     why = "all its epochs are done" if summary["ended"] == "epochs" else "the validation error no longer fell"
     lines = [
         f"{summary['run']}: {summary['epochs']:g} epochs, {summary['steps']} steps, "
-        f"{summary['seconds'] / 60:.1f} minutes, {summary['images_per_second']:.1f} images per second; "
-        f"ended because {why}"
+        f"{duration(summary['seconds'])}, {summary['images_per_second']:.1f} images per second; ended because {why}"
     ]
     if summary["top1_error"] is not None:
         lines.append(
