@@ -275,7 +275,7 @@ class TrainConfig:
 def suggestion(word: str, known: Iterable[str]) -> str:
     """The words "did you mean ...?" where one of `known` is near `word`, else all of them."""
     known = list(known)
-    near = difflib.get_close_matches(word, known, n=1)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.7)
     return f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known)}."
 
 

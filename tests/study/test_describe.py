@@ -49,7 +49,11 @@ def test_a_run_is_described_with_reasons_for_what_it_took_over(tmp_path):
 
 
 def test_an_unknown_name_is_refused(tmp_path, capsys):
-    for name, words in (("orignal", "did you mean 'original'"), (str(tmp_path), "is not a run folder")):
+    for name, words in (
+        ("orignal", "did you mean 'original'"),
+        ("alexnet", "there are paper, original,"),
+        (str(tmp_path), "is not a run folder"),
+    ):
         assert main(["describe", name]) == 1
         assert words in capsys.readouterr().err
 
