@@ -136,12 +136,17 @@ def test_files(what: str) -> None:
     assert "synthetic" in shown(result)
 
 
-def test_given_images_and_stores_are_measured(tmp_path: Path) -> None:
+def test_given_images_and_stores_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     draw_photos(tmp_path / "images", 12)
     prepare(tmp_path / "images", tmp_path / "store", workers=1, val_fraction=0)
     loaded = bench("load", store=tmp_path / "store", batch_size=5, rounds=1)
     assert loaded["source"] == str(tmp_path / "store")
     assert bench("prepare", source=tmp_path / "images", rounds=1)["source"] == str(tmp_path / "images")
+    assert not capsys.readouterr().err.count("left out")
+    damaged = tmp_path / "images" / "damaged.jpg"
+    damaged.write_bytes(next((tmp_path / "images").rglob("*.jpg")).read_bytes()[:3000])
+    assert "median of 1 round\n" in shown(bench("prepare", source=tmp_path / "images", rounds=1))
+    assert capsys.readouterr().err.count(f"warning: left out: {damaged} cannot be decoded: ") == 1
     with pytest.raises(ValueError, match="smaller --batch-size"):
         bench("load", store=tmp_path / "store", batch_size=13, rounds=1)
 

@@ -78,7 +78,7 @@ def render(result: dict[str, Any]) -> RenderableType:
     machine = result["machine"]
     parts.append(Text(f"Limit: {result['limit']}.", style="dim"))
     where = machine["processor"] if machine["device"] == "cpu" else machine["device"]
-    parts.append(Text(f"{where}, {machine['threads']} threads, PyTorch {machine['torch']}.", style="dim"))
+    parts.append(Text(f"{where}, {_count(machine['threads'], 'thread')}, PyTorch {machine['torch']}.", style="dim"))
     used = machine["instruction_sets"]
     sets = f"Kernels: {used['kernels']}. Images: {used['images']}. PyTorch: {used['pytorch']}."
     parts.append(Text(f"Instruction sets: {sets}", style="dim"))
@@ -128,7 +128,12 @@ def _title(result: dict[str, Any]) -> str:
     about = result.get("network") or result.get("source")
     form = "" if result["dtype"] == "uint8" else f", {result['dtype']}"
     batch = f", batch {result['batch']}" if result["what"] != "prepare" else f", {result['batch']} images"
-    return f"{names[result['what']]}{f' ({about})' if about else ''}{form}{batch}, median of {result['rounds']} rounds"
+    rounds = _count(result["rounds"], "round")
+    return f"{names[result['what']]}{f' ({about})' if about else ''}{form}{batch}, median of {rounds}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _kernel_table(lines: list[dict[str, Any]]) -> Table:

@@ -16,6 +16,7 @@ from alexnet.data.image.decode import is_jpeg
 from alexnet.data.prepare import prepare as preparing
 from alexnet.data.store.reader import Store
 from alexnet.model.cpu import kernels
+from alexnet.study.outputs import warn
 
 DRAWN = 256
 """Different images that are drawn where none are given."""
@@ -87,7 +88,7 @@ def prepare(source: Path | None = None, rounds: int = 3, size: int = 256) -> dic
         else:
             label = str(source)
         paths = islice((path for path in sorted(source.rglob("*")) if path.is_file()), MOST)
-        encoded = [data for data in (path.read_bytes() for path in paths) if is_jpeg(data)]
+        encoded = [data for path in paths if is_jpeg(data := path.read_bytes()) and _can_be_recoded(path, data, size)]
         if not encoded:
             raise ValueError(f"{source} has no JPEG files to measure with.")
         count = max(PREPARED, len(encoded))
@@ -114,6 +115,16 @@ def prepare(source: Path | None = None, rounds: int = 3, size: int = 256) -> dic
             "peak_memory_bytes": peak_memory(CPU),
             "machine": machine(CPU),
         }
+
+
+def _can_be_recoded(path: Path, data: bytes, size: int) -> bool:
+    """Whether the limit can be measured with this file; where it cannot, a line says so."""
+    try:
+        limits.recoding([data], size, 95)[0]()
+    except ValueError as error:
+        warn(f"left out: {path} cannot be decoded: {error}")
+        return False
+    return True
 
 
 def _folder() -> tempfile.TemporaryDirectory[str]:
