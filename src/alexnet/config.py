@@ -284,6 +284,15 @@ def save_config(config: TrainConfig, path: Path) -> None:
     path.write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n", encoding="utf-8")
 
 
+def load_run_config(run: Path) -> TrainConfig:
+    """The configuration of a run folder. Raises ValueError where there is none, or it is damaged."""
+    if not run.exists():
+        raise ValueError(f"There is no run at {run}: make one with `alexnet train`.")
+    if not (run / "config.json").is_file():
+        raise ValueError(f"{run} is not a run folder: it has no config.json.")
+    return load_config(run / "config.json")
+
+
 def load_config(path: Path) -> TrainConfig:
     """Read what `save_config` wrote. ValueError for unknown keys (suggests the nearest) and wrong types."""
     try:

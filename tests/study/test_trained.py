@@ -71,3 +71,10 @@ def test_initial_values_can_be_drawn_again(run: Path) -> None:
     net.reset_parameters(torch.Generator().manual_seed(0))
     after = net.get_parameter("conv1.weight")
     assert not torch.equal(before, after) and after.isfinite().all()
+
+
+def test_what_is_no_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"There is no run at .*nowhere: make one with `alexnet train`"):
+        load(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"is not a run folder: it has no config\.json"):
+        load(tmp_path)

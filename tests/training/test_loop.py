@@ -174,7 +174,8 @@ def test_settings_that_do_not_fit_are_refused_before_anything_is_written(noise, 
     ("change", "sentence"),
     [
         ({"schedule": ScheduleConfig(kind="epochs", changes=("0 conv9 0",))}, "names 'conv9', which is no layer"),
-        ({"start_from": "nowhere"}, "nowhere has no checkpoint"),
+        ({"start_from": "nowhere"}, "There is no run at nowhere"),
+        ({"start_from": "nowhere", "network": NetworkConfig()}, "There is no run at nowhere"),
         ({"network": NetworkConfig(input_size=51, padding=(0,))}, "network.padding needs 5 numbers"),
     ],
 )

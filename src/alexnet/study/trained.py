@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alexnet.config import TrainConfig, load_config
+from alexnet.config import TrainConfig, load_run_config
 from alexnet.data.classes import Class, read_classes
 from alexnet.data.image.square import AnyImage, square
 from alexnet.files.arrays import read_array
@@ -128,9 +128,7 @@ def load(run: str | Path, device: str = "auto", checkpoint_name: str = "best") -
     Raises ValueError when `run` is no run folder, or is damaged.
     """
     run = Path(run)
-    if not (run / "config.json").is_file():
-        raise ValueError(f"{run} is not a run folder: it has no config.json.")
-    config = load_config(run / "config.json")
+    config = load_run_config(run)
     with torch.device("meta"):  # initial values would only be replaced
         network = TrainedAlexNet(config.network)
     found, weights = checkpoint.find_weights(run, checkpoint_name)

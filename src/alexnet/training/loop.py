@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from alexnet.config import TrainConfig
+from alexnet.config import TrainConfig, load_run_config
 from alexnet.data import augment, loader
 from alexnet.data.loader import TrainingBatch
 from alexnet.data.store.reader import Store, StoreSplit
@@ -62,7 +62,7 @@ def train(
     not finite.
     """
     with checkpoint.room_for(run), contextlib.ExitStack() as held:
-        store, config, device = meeting.meet(lambda: _prepare(store_path, config))
+        store, config, device = meeting.meet(lambda: _prepare(store_path, run, config))
         advice = functools.partial(resume_advice, run)
         here = held.enter_context(ranks.joined(config.parallel, device, config.batch_size, advice))
         here.once(lambda: held.enter_context(lock.hold(run, "alexnet train")))
@@ -75,8 +75,12 @@ def train(
         return _train(state, setup, store, run, here, step or choose_step(state, setup, here), validate)
 
 
-def _prepare(store_path: Path, config: TrainConfig) -> tuple[tuple[Store, TrainConfig, torch.device], dict[str, str]]:
+def _prepare(
+    store_path: Path, run: Path, config: TrainConfig
+) -> tuple[tuple[Store, TrainConfig, torch.device], dict[str, str]]:
     """Store, settings and device of this rank, and what all ranks must have in common."""
+    if config.start_from and not (run / "config.json").is_file():  # a run that is resumed no longer needs the other
+        load_run_config(Path(config.start_from))
     store = Store(store_path)
     config = fit_to_store(config, store)
     device = choose_device(config.device)
