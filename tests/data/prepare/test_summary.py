@@ -62,7 +62,7 @@ def test_the_summary_shows_classes_and_what_was_left_out(source: Path, tmp_path:
     assert summary["left_out"] == {"system": 1, "notes": 1, "hidden": 2}
     for again in (summary, prepare(source, tmp_path / "store", size=16, workers=1)):
         text = rendered(again)
-        assert "The smallest class is ant with 6 training images, the largest cat with 8." in text
-        assert "left out, since they are no images of a class:" in text and "2 hidden" in text
+        assert "Training images: 6 in the smallest class (ant), 8 in the largest (cat)." in text
+        assert "Left out, because they are not images of a class:" in text and "2 hidden" in text
         assert f"{source / 'test'} is left out: it has no labels." in text
         assert re.search(r"ant\W+6\W+3", text)

@@ -93,7 +93,7 @@ def _left_out(summary: dict[str, Any]) -> Iterator[str]:
     """What was not taken for an image."""
     if counts := summary["left_out"]:
         kinds = ", ".join(f"{count:,} {LEFT_OUT.get(kind, kind)}" for kind, count in counts.items())
-        yield f"left out, since they are no images of a class: {kinds}"
+        yield f"Left out, because they are not images of a class: {kinds}."
     for remark in summary["remarks"]:
         yield f"{remark}."
 
@@ -102,9 +102,9 @@ def _classes(summary: dict[str, Any]) -> Iterator[str]:
     """The smallest and the largest class."""
     smallest, largest = summary["smallest_class"], summary["largest_class"]
     if smallest["images"] == largest["images"]:
-        yield f"Each class has {smallest['images']:,} training images."
+        yield f"Training images: {smallest['images']:,} in each class."
     else:
         yield (
-            f"The smallest class is {smallest['name']} with {smallest['images']:,} training images, the largest "
-            f"{largest['name']} with {largest['images']:,}."
+            f"Training images: {smallest['images']:,} in the smallest class ({smallest['name']}), "
+            f"{largest['images']:,} in the largest ({largest['name']})."
         )
