@@ -195,7 +195,7 @@ BYTES = [b"1", b"2", b"3", b"4"]
             table_of(image=BYTES, label=[0, 1, 0, 1]).replace_schema_metadata({"huggingface": "[" * 100_000}),
             "description that cannot be read .*nested",
         ),
-        (table_of(image=BYTES, label=[0, 1, 0, 1]).replace_schema_metadata({"huggingface": "[1]"}), "cannot be read"),
+        (table_of(image=BYTES, label=[0, 1, 0, 1]).replace_schema_metadata({"huggingface": "[1]"}), "is not the hub's"),
     ],
 )
 def test_wrong_types_are_refused_in_a_sentence(tmp_path: Path, table: pa.Table, message: str) -> None:

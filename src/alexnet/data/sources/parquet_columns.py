@@ -53,7 +53,9 @@ def _described(path: Path, schema: "pa.Schema") -> tuple[dict[str, Any], dict[st
         for key in ("info", "features"):
             described = described.get(key, {})
         features = {name: each for name, each in described.items() if isinstance(each, dict) and name in schema.names}
-    except (ValueError, AttributeError) as error:
+    except AttributeError:
+        raise ValueError(f"{path} has a description that is not the hub's (no object): download it again") from None
+    except ValueError as error:
         raise ValueError(f"{path} has a description that cannot be read ({error}): download it again") from None
     return {name: each.get("_type") for name, each in features.items()}, features
 
