@@ -62,8 +62,9 @@ def test_a_run_that_died_resumes_from_its_last_checkpoint(finished, noise, tmp_p
 def test_a_finished_run_has_nothing_left_to_do(finished, noise, tmp_path, config, capsys):
     run = tmp_path / "run"
     shutil.copytree(finished, run)
-    assert loop.train(noise, run, config, step=step_then(lambda state: die()))["steps"] == 12
-    assert "nothing is left to train: all 3 epochs are done; larger --epochs trains on\n" in capsys.readouterr().err
+    summary = loop.train(noise, run, config, step=step_then(lambda state: die()))
+    assert summary["steps"] == 12 and "3 epochs, 12 steps; ended because" in loop.render(summary)
+    assert "nothing is left to train: epoch 3 of 3 is done; larger --epochs trains on\n" in capsys.readouterr().err
     assert_same_run(run, finished)
 
 

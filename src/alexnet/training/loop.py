@@ -192,9 +192,10 @@ def _resume_line(state: TrainState, setup: Setup) -> str:
     """Where a run resumes, or that nothing is left of it."""
     if state.schedule.finished:
         return f"nothing is left to train: the learning rate has had its last drop before step {state.step}"
-    steps = setup.config.epochs * setup.steps_per_epoch
+    epochs = setup.config.epochs
+    steps = epochs * setup.steps_per_epoch
     if state.step >= steps:
-        return f"nothing is left to train: all {setup.config.epochs} epochs are done; larger --epochs trains on"
+        return f"nothing is left to train: epoch {epochs} of {epochs} is done; larger --epochs trains on"
     return f"resuming after step {state.step} of {steps}"
 
 
@@ -230,10 +231,10 @@ def epoch_batches(setup: Setup, store: Store, here: Ranks, epoch: int, start: in
 def render(summary: dict) -> str:
     """The summary of `train` in words."""
     why = "all its epochs are done" if summary["ended"] == "epochs" else "the validation error no longer fell"
-    lines = [
-        f"{summary['run']}: {summary['epochs']:g} epochs, {summary['steps']} steps, "
-        f"{duration(summary['seconds'])}, {summary['images_per_second']:.1f} images per second; ended because {why}"
-    ]
+    rate = summary["images_per_second"]
+    speed = f", {duration(summary['seconds'])}, {rate:.1f} images per second" if rate else ""
+    epochs = f"{summary['epochs']:g} epoch{'' if summary['epochs'] == 1 else 's'}"
+    lines = [f"{summary['run']}: {epochs}, {summary['steps']} steps{speed}; ended because {why}"]
     if summary["top1_error"] is not None:
         lines.append(
             f"best evaluation (step {summary['best_step']}, centre view): "
