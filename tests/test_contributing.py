@@ -82,7 +82,7 @@ def test_a_kind_of_source_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for number in range(4):
         Image.fromarray(np.full((20, 20, 3), 60 * number, np.uint8)).save(folder / f"{number}.png")
     (folder / "images.csv").write_text("".join(f"{n}.png,{('cat', 'ant')[n % 2]}\n" for n in range(4)))
-    with pytest.raises(ValueError, match="known layout"):
+    with pytest.raises(ValueError, match="no class folders"):
         sources.open_source(folder)
     monkeypatch.setattr(sources, "KINDS", (names["KIND"], *sources.KINDS))
     prepare(folder, tmp_path / "store", size=16, workers=1)

@@ -128,7 +128,7 @@ def listed(tmp_path: Path) -> Path:
 def test_a_new_kind_of_source_is_one_object_and_one_line(
     listed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ValueError, match="holds no images in a known layout"):
+    with pytest.raises(ValueError, match="holds images but no class folders: put the images of each class into"):
         open_source(listed)
     monkeypatch.setattr(sources, "KINDS", (LIST, *KINDS))
     assert open_source(listed).kind == "list"

@@ -5,6 +5,7 @@ from pathlib import Path
 from alexnet.data.image.bounds import LARGEST_IMAGE
 from alexnet.data.sources import annotated, folders, ilsvrc, kaggle, parquet
 from alexnet.data.sources.source import Choices, LabelledImage, Location, Source, SourceKind, Split
+from alexnet.data.sources.walk import holds_images
 
 __all__ = [
     "KINDS",
@@ -54,6 +55,10 @@ def _open(path: Path, choices: Choices) -> Source:
             return kind.open(path, found, choices)
     if path.is_file():
         raise ValueError(f"{path} is a file, and images are read from a folder: unpack it, or give the folder it is in")
+    if holds_images(path):
+        raise ValueError(
+            f"{path} holds images but no class folders: put the images of each class into a folder of its own"
+        )
     raise ValueError(f"{path} holds no images in a known layout: expected one of: {known_layouts()}")
 
 
