@@ -81,7 +81,7 @@ def test_results_are_json_and_can_be_read_on_a_terminal(run: Path, source: Path,
     console = Console(record=True, width=80, file=io.StringIO())
     console.print(study.render(result))
     text = console.export_text()
-    assert "English springer" in text
+    assert "English springer" in text and text.startswith(f"{len(result['predictions'])} images, ")
     assert "█" in text
     with Image.open(panel) as image:
         assert image.getpixel((0, 0))[:3] == (255, 255, 255)  # type: ignore[index]

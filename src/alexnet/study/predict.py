@@ -106,7 +106,8 @@ def suspicious(predictions: Sequence[dict[str, Any]]) -> list[str]:
 
 def render(result: dict[str, Any]) -> RenderableType:
     """Bars for a terminal: the true class green, the others blue."""
-    parts: list[RenderableType] = [Text(f"{len(result['predictions'])} images, {result['checkpoint']}")]
+    count = len(result["predictions"])
+    parts: list[RenderableType] = [Text(f"{count} image{'' if count == 1 else 's'}, {result['checkpoint']}")]
     for prediction in result["predictions"]:
         title = Text(printable(prediction["path"]), style="bold")
         if prediction["true"] is not None:
