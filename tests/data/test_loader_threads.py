@@ -1,7 +1,6 @@
 """Batches are the same, and so are errors, whether threads of C++, of Python or of the caller read and decode."""
 
 import errno
-import gc
 import os
 import re
 import resource
@@ -182,7 +181,6 @@ def test_a_forked_process_reads_by_threads_of_its_own(store: Path, monkeypatch: 
         wrong = True
         try:
             del begun
-            gc.collect()
             found = torch.cat([batch.crops for batch in batches(split, WAYS["C++, 2 threads"], monkeypatch)]).numpy()
             wrong = not all(np.array_equal(crop, expected_crop(position)) for position, crop in enumerate(found))
         finally:
