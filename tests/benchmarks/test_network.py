@@ -23,12 +23,10 @@ def test_the_network_from_torch_nn_is_the_papers(norm_by_convolution: bool) -> N
     assert other(x).std() > 0
 
 
-@pytest.mark.parametrize("script", ["training_step", "inference"])
-def test_pytorch_is_compared_at_the_smallest_size(script: str, tmp_path: Path) -> None:
+def test_pytorch_is_compared_at_the_smallest_size(tmp_path: Path) -> None:
     out = tmp_path / "results.json"
-    batch = "--batch-size" if script == "training_step" else "--batch-sizes"
-    options = (batch, 1, "--dtypes", "float32", "--rounds", 1, "--frameworks", "PyTorch eager", "--out", out)
-    run_script(f"benchmarks.network.{script}", *options)
+    options = ("--batch-sizes", 1, "--dtypes", "float32", "--rounds", 1, "--frameworks", "PyTorch eager", "--out", out)
+    run_script("benchmarks.network.inference", *options)
     (section,) = json.loads(out.read_text()).values()
     (rates,) = section["results"].values()
     assert "PyTorch eager" in rates and section["reference"] in rates
