@@ -53,13 +53,8 @@ class Weight:
         self.parameter = parameter
         self.operand = torch.zeros(tuple(shape), dtype=dtype, device=w.device)
         self.positions = torch.empty_like(w, dtype=torch.int32).copy_(positions)
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Copy the master value into the operand."""
-        self.operand.view(-1)[self.positions.flatten().long()] = (
-            self.parameter.w.detach().flatten().to(self.operand.dtype)
-        )
+        values = w.detach().flatten().to(dtype)
+        self.operand.view(-1)[self.positions.flatten().long()] = values
 
     def updates_from(self, g: list[Tensor]) -> None:
         p = self.parameter
@@ -72,9 +67,6 @@ class Bias:
     def __init__(self, parameter: Parameter, dtype: torch.dtype) -> None:
         self.parameter = parameter
         self.operand = parameter.w.detach().to(dtype).clone()
-
-    def refresh(self) -> None:
-        self.operand.copy_(self.parameter.w.detach())
 
     def updates_from(self, parts: Tensor) -> None:
         p = self.parameter
@@ -237,9 +229,6 @@ class FullyConnected:
         self.weight, self.bias, self.relu, self.dropout = weight, bias, relu, dropout
         self.operand = weight.w.detach().to(dtype).clone()
         assert self.operand.is_contiguous()
-
-    def refresh(self) -> None:
-        self.operand.copy_(self.weight.w.detach())
 
     def forward(self, x: Towers) -> Towers:
         (self.x,) = flat(x)

@@ -66,16 +66,11 @@ class TrainingPlan:
             for (name, w), velocity, rates in zip(weights.items(), velocities, self.rates, strict=True)
         }
         builder = Builder(network, parameters, batch, dtype, device, self.seed)
-        self.operations, self.operands = builder.operations, builder.operands
+        self.operations = builder.operations
         self._parameters = list(parameters.values())
         self._x, self._side, self._padding = builder.input
         self._logits_gradient = torch.empty(batch, network.layers[-1].outputs[0], dtype=dtype, device=device)
         self._updates = torch.cuda.Stream(device) if device.type == "cuda" else None
-
-    def refresh(self) -> None:
-        """Take over weights that something else has changed."""
-        for operand in self.operands:
-            operand.refresh()
 
     @torch.no_grad()
     def step(self) -> None:
@@ -132,7 +127,6 @@ class Builder:
         self.network, self.parameters, self.batch, self.dtype, self.device = network, parameters, batch, dtype, device
         self.seed, self.training = seed, training
         self.operations: list[Operation] = []
-        self.operands: list[Any] = []
         layers = list(network.layers)
         self.input = self._input(layers)
         if layers[0].kind == "pad" and self.input[1] > 1:
@@ -173,7 +167,7 @@ class Builder:
             operation = Module(
                 module, own, layer.inputs[0] if len(layer.inputs) == 3 else math.prod(layer.inputs), self.dtype
             )
-            self._append(operation, *operation.weights.values())
+            self.operations.append(operation)
             self.towers, self.channels = 1, layer.outputs[0]
         return 1
 
@@ -188,7 +182,7 @@ class Builder:
         weight = self.parameters[f"{layer.name}.weight"]
         channels = self.channels if self.towers == layer.groups else layer.inputs[0] // layer.groups
         operation = Convolution(layer, weight, bias, channels, adds, self.dtype, in_blocks)
-        self._append(operation, operation.weight, bias)
+        self.operations.append(operation)
         self.towers, self.channels = layer.groups, layer.outputs[0] // layer.groups
         if adds == "nothing":
             self._pass(stages, bias, after[:count], after[count:])
@@ -205,7 +199,7 @@ class Builder:
             towers = next(layer.groups for layer in layers if layer.kind == "norm")
         sizes = layers[0].inputs, layers[-1].outputs
         operation = Pass(stages, bias, self.batch, *sizes, towers, wanted, self.dtype, self.device, self.training)
-        self._append(operation)
+        self.operations.append(operation)
         self.towers, self.channels = len(operation.y), operation.y[0].shape[-1]
 
     def _fully_connected(self, layers: list[Layer]) -> int:
@@ -215,16 +209,12 @@ class Builder:
         bias = Bias(self.parameters[f"{layer.name}.bias"], self.dtype)
         weight, dropout = self.parameters[f"{layer.name}.weight"], self._dropout(after[1]) if drops else None
         operation = FullyConnected(weight, bias, relu, dropout, self.dtype)
-        self._append(operation, operation, bias)
+        self.operations.append(operation)
         return 1 + relu + drops
 
     def _dropout(self, layer: Layer) -> Dropout:
         number = [each.name for each in self.network.layers].index(layer.name)
         return Dropout(self.network.get_submodule(layer.name), number, self.seed, self.training)
-
-    def _append(self, operation: Operation, *operands: Any) -> None:
-        self.operations.append(operation)
-        self.operands += operands
 
 
 def fused(layers: Sequence[Layer], network: AlexNet) -> tuple[Stages, int]:
