@@ -28,18 +28,20 @@ MATRIX = (64, 64, 64, 4, 2)
 
 
 def update_weight(
-    w: Tensor, v: Tensor, g: list[Tensor], operand: Tensor, positions: Tensor, rates: Tensor, momentum: float
+    w: Tensor, v: Tensor, g: list[Tensor], operand: Tensor, positions: Tensor | None, rates: Tensor, momentum: float
 ) -> None:
-    """Update a convolution's weight from the gradient `g`, one tensor per tower, laid out as the operand.
+    """Update a weight from its gradient `g`, one tensor per tower, laid out as the operand.
 
-    `positions` int32: where each element of w lies in `operand`, in w's order in memory.
+    `positions` int32: where each element of w lies in `operand`, in w's order in memory; None: in the same order.
     """
-    assert w.stride() == v.stride() == positions.stride() and operand.is_contiguous()
+    assert w.stride() == v.stride() and operand.is_contiguous()
+    assert positions is None or positions.stride() == w.stride()
     first = g[0]
     per_tower = first.numel()
     tower = (g[-1].data_ptr() - first.data_ptr()) // first.element_size() if len(g) > 1 else 0
     _update_weight[(triton.cdiv(w.numel(), 1024),)](
-        w, v, first, tower, per_tower, operand, positions, rates, w.numel(), momentum, 1024
+        *(w, v, first, tower, per_tower, operand, w if positions is None else positions, rates, w.numel(), momentum),
+        *(positions is not None, 1024),
     )
 
 
@@ -57,7 +59,7 @@ def update_matrix(w: Tensor, v: Tensor, x: Tensor, g: Tensor, operand: Tensor, r
     it is faster.
     """
     if len(x) > FUSED_BATCH or (x.dtype == torch.float32 and not interpreted()):
-        _update[(triton.cdiv(w.numel(), 1024),)](w, v, g.t() @ x, operand, rates, w.numel(), momentum, 1024)
+        update_weight(w, v, [g.t() @ x], operand, None, rates, momentum)
         return
     batch, inputs = x.shape
     outputs = g.shape[1]
@@ -79,34 +81,23 @@ def _apply(w, v, g, rate, decay, momentum):
 
 @triton.jit
 def _update_weight(
-    w_at, v_at, g_at, g_tower, per_tower, operand_at, positions_at, rates_at, count, momentum, block: tl.constexpr
-):
+    w_at, v_at, g_at, g_tower, per_tower, operand_at, positions_at, rates_at, count, momentum,
+    moved: tl.constexpr, block: tl.constexpr,
+):  # fmt: skip
     rate, decay = tl.load(rates_at), tl.load(rates_at + 1)
     if rate != 0:
         i = tl.program_id(0) * block + tl.arange(0, block)
         there = i < count
-        position = tl.load(positions_at + i, mask=there, other=0)
-        at = (position // per_tower).to(tl.int64) * g_tower + position % per_tower
+        position, at = i, i.to(tl.int64)
+        if moved:
+            position = tl.load(positions_at + i, mask=there, other=0)
+            at = (position // per_tower).to(tl.int64) * g_tower + position % per_tower
         g = tl.load(g_at + at, mask=there, other=0.0).to(tl.float32)
         w, v = tl.load(w_at + i, mask=there, other=0.0), tl.load(v_at + i, mask=there, other=0.0)
         w, v = _apply(w, v, g, rate, decay, momentum)
         tl.store(w_at + i, w, mask=there)
         tl.store(v_at + i, v, mask=there)
         tl.store(operand_at + position, w.to(operand_at.dtype.element_ty), mask=there)
-
-
-@triton.jit
-def _update(w_at, v_at, g_at, operand_at, rates_at, count, momentum, block: tl.constexpr):
-    rate, decay = tl.load(rates_at), tl.load(rates_at + 1)
-    if rate != 0:
-        i = tl.program_id(0) * block + tl.arange(0, block)
-        there = i < count
-        g = tl.load(g_at + i, mask=there, other=0.0).to(tl.float32)
-        w, v = tl.load(w_at + i, mask=there, other=0.0), tl.load(v_at + i, mask=there, other=0.0)
-        w, v = _apply(w, v, g, rate, decay, momentum)
-        tl.store(w_at + i, w, mask=there)
-        tl.store(v_at + i, v, mask=there)
-        tl.store(operand_at + i, w.to(operand_at.dtype.element_ty), mask=there)
 
 
 @triton.jit
