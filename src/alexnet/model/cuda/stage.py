@@ -5,7 +5,7 @@
 j runs over the `2 half + 1` channels around i in the same tower. Each step can be left out, and the ReLU can come last
 (original program). The gradient recomputes everything from x and the index of each maximum.
 
-Sums over neighbouring channels are products with a band matrix, on the tensor cores: for `C` channels of a tile,
+Sums over neighbouring channels are multiplications by a band matrix, on the tensor cores: for `C` channels of a tile,
 sums = squares[pixels, C] @ band[C, C], band_ij = |i - j| <= half. So nothing is exchanged between threads.
 """
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
@@ -151,7 +151,7 @@ def _channel_tile(channels: int, reach: int) -> tuple[int, int]:
 
 
 def _precision(x: Tensor) -> str:
-    """Number format of the band product: of float32 activations three TensorFloat-32 products, of shorter ones one."""
+    """Number format of the band matrix: bfloat16, and for float32 activations three terms in TensorFloat-32."""
     return "tf32x3" if x.dtype == torch.float32 or triton.knobs.runtime.interpret else "bf16"
 
 
