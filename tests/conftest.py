@@ -30,3 +30,15 @@ def device(request: pytest.FixtureRequest) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         pytest.skip("there is no GPU")
     return torch.device(name)
+
+
+@pytest.fixture
+def large_tiles(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer programs for Triton's interpreter, whose time goes into each of them. On a GPU the tiles stay."""
+    from alexnet.model.cuda import stage, update
+
+    if device.type == "cpu":
+        monkeypatch.setattr(stage, "FORWARD", ((1024, 4, 1, 1), (1024, 8, 1, 1)))
+        monkeypatch.setattr(stage, "BACKWARD", ((1024, 4, 4, 1), (1024, 8, 4, 1)))
+        monkeypatch.setattr(stage, "LINES", ((32, 4, 32), (32, 8, 32)))
+        monkeypatch.setattr(update, "MATRIX", (512, 512, 64, 4, 2))

@@ -17,6 +17,8 @@ from alexnet.training import checkpoint, loop
 from alexnet.training.state import Setup, TrainState
 from alexnet.training.step import MOST_PENDING, StepMetrics, train_step
 
+pytestmark = pytest.mark.usefixtures("large_tiles")
+
 CONFIG = TrainConfig(
     epochs=1,
     batch_size=1,

@@ -14,6 +14,8 @@ from alexnet.model.network import AlexNet
 from alexnet.networks import NETWORKS
 from alexnet.training.update import MomentumSGD
 
+pytestmark = pytest.mark.usefixtures("large_tiles")
+
 BATCH, CLASSES = 2, 7
 SMALL = {"input_size": 43, "width": 0.1, "fc_units": 200}
 TINY = {"width": 0.2, "input_size": 16}  # of the four-layer networks
