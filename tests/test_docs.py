@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from alexnet.cli import COMMANDS, main
+from alexnet.data.download.archives import ARCHIVES
 from alexnet.data.prepare.prepare import prepare
 from alexnet.demo.synthetic import draw_set
 from alexnet.networks import NETWORKS
@@ -88,6 +89,11 @@ def test_the_tables_of_recipes_and_networks_are_complete():
     shown = {name for name in NETWORKS if not re.fullmatch(r"without-(conv[345]|fc6)", name)}  # between the two named
     assert shown == {name for name in named if name in NETWORKS}
     assert named <= {*NETWORKS}
+
+
+def test_the_table_of_data_sets_is_what_the_command_says():
+    rows = re.findall(r"^\| `(\S+)` \| (.+) \| ([\d,]+) MB \|$", (ROOT / "docs/data.md").read_text(), re.MULTILINE)
+    assert rows == [(name, each.about, f"{each.length / 1e6:,.0f}") for name, each in ARCHIVES.items()]
 
 
 def section(page: Path, heading: str) -> str:

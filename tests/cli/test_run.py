@@ -36,7 +36,7 @@ def test_a_misspelt_command_is_put_right(capsys: Streams) -> None:
 def test_nothing_far_is_suggested(capsys: Streams) -> None:
     assert main(["resnet"]) == 2
     err = one_line(capsys.readouterr().err)
-    assert "did you mean" not in err and "the commands are demo, prepare" in err
+    assert "did you mean" not in err and "the commands are demo, download" in err
 
 
 @pytest.mark.parametrize("words", [["-V"], ["--version"], ["train", "--version"], ["--json", "-V"]])

@@ -8,6 +8,7 @@ does the work, and returns its result with what renders it.
 
 NAMES = (
     "demo",
+    "download",
     "prepare",
     "train",
     "evaluate",
