@@ -1,10 +1,11 @@
-"""Runs with random weights, as a training leaves them, of any network."""
+"""Runs with random weights, but for smooth kernels in conv1, as a training leaves them, of any network."""
 
 from pathlib import Path
 
 import numpy as np
 import torch
 from runs import state_of
+from torch.nn.functional import avg_pool2d
 
 from alexnet.config import NetworkConfig, TrainConfig, save_config
 from alexnet.data.classes import Class, write_classes
@@ -29,10 +30,19 @@ def spread(network: AlexNet, seed: int = 0) -> None:
                 module.bias.normal_(0, 0.1, generator=generator)  # type: ignore[union-attr,operator]
 
 
+def smooth(network: AlexNet) -> None:
+    """Give conv1 smooth kernels, and the last layer biases of its own, as training does."""
+    last = network.get_submodule(network.layers[-1].name)
+    with torch.no_grad():
+        network.conv1.weight.copy_(3 * avg_pool2d(network.conv1.weight, 3, 1, 1))
+        last.bias.normal_(0, 1e-3, generator=torch.Generator().manual_seed(0))  # type: ignore[union-attr,operator]
+
+
 def write(folder: Path, network: NetworkConfig = SMALL, mean: np.ndarray | None = None) -> Path:
     """Write a run of `network` to `folder`. `mean`: float32 [S, S, 3]; None: a mean image that differs everywhere."""
     net = AlexNet(network)
     spread(net)
+    smooth(net)
     if mean is None:
         size = max(SIZE, network.input_size + 9)
         mean = np.random.default_rng(5).uniform(100, 140, (size, size, 3)).astype(np.float32)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from runs import state_of
+from small_runs import smooth
 
 from alexnet.config import NetworkConfig, TrainConfig, save_config
 from alexnet.data.classes import known_name
@@ -60,7 +61,7 @@ WriteRun = Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def write_run(store: Path) -> WriteRun:
-    """A function that writes a run folder with random weights, as a training leaves it."""
+    """A function that writes a run folder as a training leaves it, with weights that are random but for conv1."""
 
     def write(
         folder: Path,
@@ -74,10 +75,12 @@ def write_run(store: Path) -> WriteRun:
         network = NetworkConfig(classes=len(wnids), input_size=CROP, width=1 / 12, initial_std=HE)
         config = TrainConfig("tiny", batch_size=12, dtype=dtype, network=network, honour_exif=honour_exif)  # type: ignore[arg-type]
         net = AlexNet(network, generator=torch.Generator().manual_seed(seed))
+        smooth(net)
         with torch.no_grad():
             net.fc8.weight.copy_(net.fc8.weight[[sorted(wnids).index(wnid) for wnid in wnids]])
             if constant:
                 net.fc8.weight.zero_()
+                net.fc8.bias.zero_()
         folder.mkdir(parents=True)
         save_config(config, folder / "config.json")
         (folder / "classes.json").write_text(json.dumps([[wnid, known_name(wnid)] for wnid in wnids]))

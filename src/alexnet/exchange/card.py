@@ -18,6 +18,7 @@ def card(known: dict[str, Any], to: str, use: str, checked: dict[str, Any]) -> s
             "",
             "A convolutional neural network for images, after Krizhevsky, Sutskever and Hinton (2012).",
             "",
+            *([f"**This network is not trained: {known['random_weights']}.**", ""] if known["random_weights"] else []),
             "## Use",
             "",
             use,

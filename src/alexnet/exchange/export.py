@@ -15,6 +15,7 @@ from alexnet.exchange.facts import facts
 from alexnet.exchange.folder import whole_folder
 from alexnet.files.checksums import checksum
 from alexnet.study.outputs import check_folder
+from alexnet.study.random_weights import warn_if_random
 from alexnet.study.scores import check_views
 from alexnet.study.trained import TrainedAlexNet, load
 
@@ -47,7 +48,8 @@ def export(
     `views`; `decomposed` does without the operator LRN. `data`: the store on which the errors for the card are
     measured. `force`: overwrite files of these names that are there.
 
-    Returns `to`, `run`, `checkpoint`, `folder`, `files` (`path`, `bytes`, `sha256`) and `checked`. Raises ValueError
+    Returns `to`, `run`, `checkpoint`, `folder`, `files` (`path`, `bytes`, `sha256`), `checked` and `random_weights`:
+    why the network looks untrained, which the card then says first; None where it looks trained. Raises ValueError
     where a package is missing, the format cannot hold the network, or its reader computes something else.
     """
     check_packages(to)
@@ -58,7 +60,7 @@ def export(
         raise ValueError("--views averages probabilities inside the graph; add --preprocess.")
     check_out(out, force)
     net = load(run, "cpu")
-    known = facts(run, net, data)
+    known = facts(run, net, data) | {"random_weights": warn_if_random(net, run)}
     with whole_folder(out) as folder:
         checked, use = write(net, known, folder, to, preprocess=preprocess, views=views, decomposed=decomposed)
         write_classes(folder / "classes.json", net.classes)
@@ -75,6 +77,7 @@ def export(
             for name in names
         ],
         "checked": checked,
+        "random_weights": known["random_weights"],
     }
 
 

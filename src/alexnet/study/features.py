@@ -23,6 +23,7 @@ from alexnet.ranges import BatchSize, checked
 from alexnet.study.activations import activations, centre_views, parse_layers
 from alexnet.study.image_batches import ImageBatch, open_images
 from alexnet.study.outputs import check_output, check_some, warn
+from alexnet.study.random_weights import warn_if_random
 from alexnet.study.trained import TrainedAlexNet, load
 from alexnet.training import ranks
 
@@ -59,6 +60,7 @@ def features(
         raise ValueError(f"{out} must end in .npy.")
     kernels.reuse_memory()
     net = load(run, device)
+    random_weights = warn_if_random(net, run)
     layers = parse_layers(net, layer)
     files = {name: out.with_suffix(f".{name}.npy") if len(layers) > 1 else out for name in layers}
     beside = {"keys": out.with_suffix(".keys.txt"), "wnids": out.with_suffix(".wnids.txt")}
@@ -87,6 +89,7 @@ def features(
     return {
         "run": str(run),
         "checkpoint": str(net.checkpoint),
+        "random_weights": random_weights,
         "source": str(source),
         "images": count,
         "keys": str(beside["keys"]),

@@ -15,6 +15,7 @@ from alexnet.progress import Progress
 from alexnet.study.class_names import short_name, true_class, true_label
 from alexnet.study.image_files import find_images
 from alexnet.study.outputs import check_figure, check_some, warn
+from alexnet.study.random_weights import warn_if_random
 from alexnet.study.scores import check_views, percent, probabilities, top5
 from alexnet.study.trained import TrainedAlexNet, load
 
@@ -35,7 +36,8 @@ def predict(
 
     Returns `checkpoint` and `predictions`: for each image `path`, `top5` (`wnid`, `name`, `probability`, most probable
     first), and `true` and `true_name` where its folder or file name gives the class, else None. `skipped` has `path`
-    and `error` of each file that cannot be read. `panel` is a file to draw the images and their labels to, over
+    and `error` of each file that cannot be read; `random_weights` says why the network looks untrained, and is None
+    where it looks trained. `panel` is a file to draw the images and their labels to, over
     another one if `force`.
 
     Raises ValueError where no file can be read.
@@ -48,6 +50,7 @@ def predict(
 
         check_panel(paths)
     net = load(run, device)
+    random_weights = warn_if_random(net, run)
     predictions: list[dict[str, Any]] = []
     skipped: list[dict[str, str]] = []
     with Progress("classifying", total=len(paths), unit="images") as bar:
@@ -62,6 +65,7 @@ def predict(
     result = {
         "run": str(run),
         "checkpoint": str(net.checkpoint),
+        "random_weights": random_weights,
         "views": views,
         "predictions": predictions,
         "skipped": skipped,

@@ -18,6 +18,7 @@ from alexnet.study.image_files import find_images
 from alexnet.study.index import embed, nearest_images, open_index
 from alexnet.study.matching import check_size, open_split
 from alexnet.study.outputs import check_figure, check_some, warn
+from alexnet.study.random_weights import warn_if_random
 from alexnet.study.tables import heading, table
 from alexnet.study.trained import TrainedAlexNet, load
 
@@ -42,9 +43,10 @@ def similar(
     hidden layer, which is fc7 after its ReLU). `panel` is a file to draw the images and their nearest to, over another
     one if `force`. The index of the store is kept in `out` (default: `RUN/index`).
 
-    Returns `checkpoint`, `queries`, `skipped` (`path` and `error` of each file that cannot be read) and `warnings`. A
-    query has, for each image `path`, `true`, `true_name` (None where not known) and `nearest`, a list of
-    `key`, `index` (in the split), `wnid`, `name` and `distance`, nearest first.
+    Returns `checkpoint`, `random_weights` (why the network looks untrained; None where it looks trained), `queries`,
+    `skipped` (`path` and `error` of each file that cannot be read) and `warnings`. A query has, for each image `path`,
+    `true`, `true_name` (None where not known) and `nearest`, a list of `key`, `index` (in the split), `wnid`, `name`
+    and `distance`, nearest first.
 
     Raises ValueError where no file can be read, for an unknown layer, and when run and store do not fit each other.
     """
@@ -53,6 +55,7 @@ def similar(
     if panel is not None:
         panels.check_panel(paths)
     net = load(run, device)
+    random_weights = warn_if_random(net, run)
     layer = layer or net.last_hidden
     check_layer(net, layer)
     data = Store(store)
@@ -68,6 +71,7 @@ def similar(
     result = {
         "run": str(run),
         "checkpoint": str(net.checkpoint),
+        "random_weights": random_weights,
         "store": str(store),
         "split": split,
         "layer": layer,

@@ -1,4 +1,4 @@
-"""Check that a store or a run is complete and undamaged."""
+"""Check that a store or a run is complete and undamaged, and that a run's network is trained."""
 
 import io
 from pathlib import Path
@@ -12,26 +12,44 @@ from rich.text import Text
 
 from alexnet.config import TrainConfig, load_config
 from alexnet.data.classes import read_classes
+from alexnet.data.loader import in_order
+from alexnet.data.store.reader import Store
 from alexnet.data.store.verify import verify_store
 from alexnet.files.arrays import read_array
 from alexnet.files.json_file import mismatch, parse_json
 from alexnet.files.text import read_text
 from alexnet.model.network import AlexNet
+from alexnet.study.matching import check_size, open_split, run_labels
+from alexnet.study.random_weights import (
+    CONSTANT,
+    GUESSING,
+    above_guessing,
+    inspect_conv1,
+    outputs_over_noise,
+    random_weights,
+)
+from alexnet.study.scores import image_probabilities, percent
+from alexnet.study.trained import load
 from alexnet.training.checkpoint import checkpoints
 from alexnet.training.checkpoint_file import Checkpoint
 from alexnet.training.metrics import LARGEST, form_of
 from alexnet.training.run_folder import check_settings
 
 
-def verify(path: Path) -> dict[str, Any]:
-    """Check a store (checksums, counts, that its images decode) or a run (see `verify_run`).
+def verify(path: Path, *, trained: bool = False, data: Path | None = None) -> dict[str, Any]:
+    """Check a store (checksums, counts, that its images decode) or a run (see `verify_run`); with `trained`, or `data`
+    (see `verify_trained`), also that the run's network has no random weights.
 
-    Returns what was found, with `kind` "store" or "run". Raises ValueError naming the first file that is wrong.
+    Returns what was found, with `kind` "store" or "run". Raises ValueError naming the first file that is wrong, and
+    where the network has random weights.
     """
     if (path / "store.json").exists():
+        if trained or data:
+            raise ValueError(f"{path} is a store; --trained and --data are for a run.")
         return {"kind": "store", "path": str(path)} | verify_store(path)
     if (path / "config.json").exists():
-        return {"kind": "run", "path": str(path)} | verify_run(path)
+        found = {"kind": "run", "path": str(path)} | verify_run(path)
+        return found | ({"trained": verify_trained(path, data)} if trained or data else {})
     raise ValueError(f"{path} is neither a store (no store.json) nor a run (no config.json).")
 
 
@@ -66,6 +84,41 @@ def verify_run(run: Path) -> dict[str, Any]:
         "steps": steps,
         "evaluations": evaluations,
     }
+
+
+def verify_trained(run: Path, data: Path | None = None) -> dict[str, Any]:
+    """Check that the network of `run` is trained: by its weights, by its outputs over noise, and by its errors on the
+    validation images (centre view) of the store `data`.
+
+    Returns `conv1` and `learned`, standard deviations of the weights and of what was learned from random weights (None
+    where the initial weights are not known), `noise`, the total variation of outputs over noise, and, with `data`,
+    `images`, `top1_error` and `above_guessing` (standard deviations). Raises ValueError where one of them is that of
+    random weights.
+    """
+    net = load(run)
+    conv1, why = inspect_conv1(net), random_weights(net)
+    noise = outputs_over_noise(net)
+    if why is None and noise < CONSTANT:
+        why = f"the outputs are the same for all noise images (total variation {noise:.1g})"
+    found: dict[str, Any] = {"checkpoint": str(net.checkpoint), "conv1": round(conv1.weights, 1)}
+    found |= {"learned": round(conv1.learned, 1) if np.isfinite(conv1.learned) else None, "noise": round(noise, 6)}
+    if data is not None and why is None:
+        store = Store(data)
+        check_size(net, store, run)
+        images, labels = open_split(store, "val"), run_labels(store, net.classes, run)
+        guesses = np.concatenate([image_probabilities(net, batch, 1).argmax(1) for batch, *_ in in_order(images, 64)])
+        truths = labels.numpy()[images.labels]
+        above = above_guessing(guesses, truths, len(net.classes))
+        found |= {"images": len(truths), "top1_error": float((guesses != truths).mean())}
+        found["above_guessing"] = round(above, 1)
+        if above < GUESSING:
+            why = (
+                f"its answers and the labels of {len(truths)} images of {data} agree as often as by chance (top-1 "
+                f"error {percent(found['top1_error'])}, {above:.1f} standard deviations above guessing)"
+            )
+    if why is not None:
+        raise ValueError(f"{run} IS NOT TRAINED: {why}. Train it, or find the weights that belong here.")
+    return found
 
 
 def verify_mean(path: Path, crop: int) -> int:
@@ -127,7 +180,8 @@ def render(result: dict[str, Any]) -> RenderableType:
     for key, value in result.items():
         if key not in ("kind", "path"):
             table.add_row(key.replace("_", " "), Text(plain(value)))
-    return Group(Text(f"{result['path']}: the {result['kind']} is complete and undamaged", style="bold"), table)
+    well = "complete, undamaged and trained" if "trained" in result else "complete and undamaged"
+    return Group(Text(f"{result['path']}: the {result['kind']} is {well}", style="bold"), table)
 
 
 def plain(value: Any) -> str:
