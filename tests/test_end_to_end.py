@@ -91,7 +91,7 @@ def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
 
 
 def test_a_run_is_not_resumed_with_other_settings(run: Path, store: Path, capsys: Streams) -> None:
-    assert main(["train", str(store), str(run), "--seed", "8"]) == 1
+    assert main(["train", str(store), str(run), "--seed", "8"]) == 2
     assert str(run) in capsys.readouterr().err
 
 

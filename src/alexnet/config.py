@@ -26,7 +26,9 @@ from alexnet.ranges import (
     Range,
     Seed,
     Threads,
+    UsageError,
     check_ranges,
+    values_of,
 )
 
 
@@ -167,14 +169,14 @@ class Change(NamedTuple):
             epoch, target, value = text.split()
             change = cls(float(epoch), target, None if value == "common" else float(value))
         except ValueError:
-            raise ValueError(
+            raise UsageError(
                 f"schedule.changes: '{text}' is not EPOCH TARGET VALUE, as in '67 conv1 1e-5', '67 colour_noise 0' or "
                 "'9 fc8 common'."
             ) from None
         if change.epoch < 0 or (change.value is not None and change.value < 0):
-            raise ValueError(f"schedule.changes: '{text}' has a negative number.")
+            raise UsageError(f"schedule.changes: '{text}' has a negative number.")
         if target == COLOUR_NOISE and (change.value is None or not change.epoch.is_integer()):
-            raise ValueError(f"schedule.changes: '{text}': colour noise changes to a number, at a whole epoch.")
+            raise UsageError(f"schedule.changes: '{text}': colour noise changes to a number, at a whole epoch.")
         return change
 
 
@@ -315,7 +317,8 @@ def from_dict(cls: type, values: Any, where: str) -> Any:
             arguments[key] = from_dict(types[key], value, f"{where}, {key}")
         else:
             arguments[key] = _checked(types[key], value, f"{where}: {key}")
-    return cls(**arguments)
+    with values_of(where):
+        return cls(**arguments)
 
 
 def _checked(expected: Any, value: Any, where: str) -> Any:

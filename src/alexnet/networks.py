@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alexnet.config import NetworkConfig, suggestion
+from alexnet.ranges import UsageError
 
 
 @dataclass(frozen=True)
@@ -168,5 +169,5 @@ NETWORKS: dict[str, Network] = {
 def network(name: str) -> Network:
     """The network called `name`. ValueError, suggesting the nearest name, when there is none."""
     if name not in NETWORKS:
-        raise ValueError(f"There is no network named '{name}'; {suggestion(name, NETWORKS)}")
+        raise UsageError(f"There is no network named '{name}'; {suggestion(name, NETWORKS)}")
     return NETWORKS[name]

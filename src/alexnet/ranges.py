@@ -1,18 +1,36 @@
 """The numbers that settings and options may have: annotations of their types, and what checks them.
 
 seed: Annotated[int, Range(0, 2**63 - 1)] = 0
+
+`UsageError` is what anything raises for a value of an option or argument that is wrong whatever the files hold.
 """
 
 import functools
 import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class UsageError(ValueError):
+    """An argument or option that is wrong by itself: a number out of its range, an unknown name, a file name with the
+    wrong ending, options that exclude each other. The command line exits with 2 for it, and with 1 for a file that is
+    missing or damaged, and for files that do not fit each other."""
+
+
+@contextmanager
+def values_of(file: object) -> Iterator[None]:
+    """Turn a UsageError about values that a file holds into a ValueError that names the file."""
+    try:
+        yield
+    except UsageError as error:
+        raise ValueError(f"{file}: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -49,8 +67,14 @@ Number = Annotated[float, Range()]
 NotNegative = Annotated[float, Range(0)]
 Positive = Annotated[float, Range(0, above=True)]
 Fraction = Annotated[float, Range(0, 1)]
+FractionOfSome = Annotated[float, Range(0, 1, below=True)]
+"""A fraction that leaves some over."""
 BatchSize = Annotated[int, Range(1, 65536)]
 Pixels = Annotated[int, Range(1, 8192)]
+StoredPixels = Annotated[int, Range(1, 4096)]
+"""Height and width of the images of a store."""
+Quality = Annotated[int, Range(1, 100)]
+"""JPEG quality."""
 Channels = Annotated[int, Range(1, 65536)]
 Threads = Annotated[int, Range(0, 1024)]
 """Threads or processes; 0: one per processor core."""
@@ -58,7 +82,7 @@ Seed = Annotated[int, Range(0, 2**63 - 1)]
 
 
 def check_range(name: str, annotation: Any, value: Any) -> None:
-    """ValueError, beginning with `name`, unless all numbers of `value` are in the `Range` of their annotation."""
+    """UsageError, beginning with `name`, unless all numbers of `value` are in the `Range` of their annotation."""
     if get_origin(annotation) in (Union, UnionType):
         for option in get_args(annotation):
             check_range(name, option, value)
@@ -68,13 +92,13 @@ def check_range(name: str, annotation: Any, value: Any) -> None:
     elif value is not None:
         for allowed in getattr(annotation, "__metadata__", ()):
             if isinstance(allowed, Range) and not math.isfinite(value):
-                raise ValueError(f"{name} is {value}; it must be a finite number.")
+                raise UsageError(f"{name} is {value}; it must be a finite number.")
             if isinstance(allowed, Range) and value not in allowed:
-                raise ValueError(f"{name} is {value}; it must be {allowed}.")
+                raise UsageError(f"{name} is {value}; it must be {allowed}.")
 
 
 def check_ranges(settings: Any, prefix: str = "") -> None:
-    """ValueError, naming the setting, unless every number of a dataclass of settings is in its range."""
+    """UsageError, naming the setting, unless every number of a dataclass of settings is in its range."""
     for name, annotation in get_type_hints(type(settings), include_extras=True).items():
         check_range(prefix + name, annotation, getattr(settings, name))
 
@@ -82,7 +106,7 @@ def check_ranges(settings: Any, prefix: str = "") -> None:
 def check_arguments(
     function: Callable[..., Any], values: Iterable[tuple[str, Any]], name: Callable[[str], str] = str
 ) -> None:
-    """ValueError unless the arguments of `function`, given as (parameter, value), are in the ranges of its signature.
+    """UsageError unless the arguments of `function`, given as (parameter, value), are in the ranges of its signature.
     `name` is what the message calls a parameter."""
     annotations = get_type_hints(function, include_extras=True)
     for parameter, value in values:
@@ -91,7 +115,7 @@ def check_arguments(
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a function: it raises ValueError for arguments out of the ranges of its signature, and does nothing."""
+    """Decorate a function: it raises UsageError for arguments out of the ranges of its signature, and does nothing."""
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:

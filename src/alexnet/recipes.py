@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from alexnet.config import AugmentConfig, NetworkConfig, OptimConfig, ScheduleConfig, TrainConfig, suggestion
 from alexnet.networks import NETWORKS
+from alexnet.ranges import UsageError
 
 
 def paper() -> TrainConfig:
@@ -210,7 +211,7 @@ def recipe(name: str, *, epochs: int | None = None, images: int | None = None) -
     images; the others have a fixed number of epochs. ValueError for an unknown name.
     """
     if name not in RECIPES:
-        raise ValueError(f"There is no recipe '{name}'; {suggestion(name, RECIPES)}")
+        raise UsageError(f"There is no recipe '{name}'; {suggestion(name, RECIPES)}")
     made = RECIPES[name]
     known = {"epochs": epochs, "images": images}
     return made(**{key: known[key] for key in inspect.signature(made).parameters if key in known})

@@ -67,7 +67,7 @@ def test_the_help_of_a_command_is_shown_anywhere(words: list[str], capsys: Strea
         ("verify --json", 2, "PATH"),
         ("train store run --optim.lr -1 --json", 2, "optim.lr is -1.0; it must be at least 0."),
         ("features run images out.npy --batch-size 0 --json", 2, "--batch-size is 0; it must be at least 1"),
-        ("describe resnet --json", 1, "no network named 'resnet'"),
+        ("describe resnet --json", 2, "no network named 'resnet'"),
     ],
 )
 def test_a_failure_under_json_is_an_object_with_error(words: str, code: int, said: str, capsys: Streams) -> None:

@@ -81,7 +81,7 @@ def test_after_a_failure_nothing_is_left(tmp_path: Path) -> None:
 def test_what_makes_no_sense_is_refused_in_a_sentence(
     options: list[str], sentence: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["export", str(run), str(tmp_path / options[0]), *options[1:]]) == 1
+    assert main(["export", str(run), str(tmp_path / options[0]), *options[1:]]) == 2
     assert sentence in one_line(capsys.readouterr().err)
     assert list(tmp_path.iterdir()) == []
 

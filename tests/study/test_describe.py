@@ -49,12 +49,12 @@ def test_a_run_is_described_with_reasons_for_what_it_took_over(tmp_path):
 
 
 def test_an_unknown_name_is_refused(tmp_path, capsys):
-    for name, words in (
-        ("orignal", "did you mean 'original'"),
-        ("alexnet", "there are paper, original,"),
-        (str(tmp_path), "is not a run folder"),
+    for name, code, words in (
+        ("orignal", 2, "did you mean 'original'"),
+        ("alexnet", 2, "there are paper, original,"),
+        (str(tmp_path), 1, "is not a run folder"),
     ):
-        assert main(["describe", name]) == 1
+        assert main(["describe", name]) == code
         assert words in capsys.readouterr().err
 
 

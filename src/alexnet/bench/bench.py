@@ -9,6 +9,7 @@ from rich.text import Text
 
 from alexnet.bench import files, kernels, network
 from alexnet.native.processor import cores_of_others, use
+from alexnet.ranges import UsageError
 
 What = Literal["train", "infer", "load", "prepare", "kernels"]
 BATCH = {"train": 128, "infer": 64, "load": 128, "kernels": 64}
@@ -38,10 +39,18 @@ def bench(
     `machine`, and more by `what`. `cores_of_others` says how many cores other processes kept busy meanwhile, on Linux.
     Raises ValueError when something cannot be measured.
     """
+    check_options(what, store, source)
     before = use()
     result = _measured(what, network_name, batch_size or BATCH.get(what, 0), dtype, rounds, store, source, device)
     after = use()
     return result | ({"cores_of_others": cores_of_others(before, after)} if before and after else {})
+
+
+def check_options(what: What, store: Path | None, source: Path | None) -> None:
+    """UsageError for an option that has no effect on what is measured."""
+    for option, value, used in (("--store", store, ("train", "load")), ("--source", source, ("prepare",))):
+        if value is not None and what not in used:
+            raise UsageError(f"{option} is for alexnet bench {' and '.join(used)}, not for {what}; leave it out.")
 
 
 def _measured(

@@ -17,6 +17,7 @@ import torch
 from alexnet.data.image import pixels
 from alexnet.model.cpu import kernels
 from alexnet.native.processor import cores
+from alexnet.ranges import UsageError
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def alternate(
     Raises ValueError unless `rounds` is at least 1.
     """
     if rounds < 1:
-        raise ValueError(f"--rounds is {rounds}; it must be at least 1.")
+        raise UsageError(f"--rounds is {rounds}; it must be at least 1.")
     least = SECONDS if seconds is None else seconds
     rates: dict[str, list[float]] = {name: [] for name in forms}
     for number in range(rounds + 1):

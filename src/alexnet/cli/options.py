@@ -17,7 +17,7 @@ from typing import Annotated, Any, TypeVar
 import tyro
 from tyro.conf import arg
 
-from alexnet.ranges import check_arguments
+from alexnet.ranges import UsageError, check_arguments
 
 Answer = tuple[dict[str, Any], Callable[[dict[str, Any]], Any]]
 """What a command returns: its result as JSON values, and the function that renders it for people."""
@@ -112,9 +112,9 @@ def check_path(path: Path, *, may_be_archive: bool = False) -> None:
     """ValueError for a URL, and for an archive unless that is allowed."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):  # Path has made one slash of two
         url = re.sub(":/+", "://", str(path), count=1)
-        raise ValueError(f"{url} is a URL; download it first, for example with curl -LO, and give the file.")
+        raise UsageError(f"{url} is a URL; download it first, for example with curl -LO, and give the file.")
     if not may_be_archive and ARCHIVES.search(path.name) and path.is_file():
-        raise ValueError(f"{path} is an archive; unpack it first and give what it holds.")
+        raise UsageError(f"{path} is an archive; unpack it first and give what it holds.")
 
 
 def description(command: Command) -> str:

@@ -21,6 +21,7 @@ from alexnet.cli.options import Command, Line, first_line, parse
 from alexnet.config import suggestion
 from alexnet.files.printable import printable, printable_lines
 from alexnet.native.processor import wait_briefly
+from alexnet.ranges import UsageError
 
 HELP = ("help", "--help", "-h")
 TRAINS_TOGETHER = ("train",)
@@ -59,8 +60,8 @@ class Speaker:
 def run(commands: Mapping[str, Command], argv: Sequence[str] | None, parsers: Parsers) -> int:
     """Run the command that `argv` names (None: the arguments of this process).
 
-    Returns the exit code: 0 on success, 2 for wrong usage, 130 when interrupted, 143 when terminated, 1 for any other
-    failure.
+    Returns the exit code: 0 on success, 2 for wrong usage (`UsageError`, whatever raises it, and what the parser
+    refuses), 130 when interrupted, 143 when terminated, 1 for any other failure.
     """
     if argv is None:  # a process of its own
         wait_briefly()
@@ -101,7 +102,7 @@ def _run(commands: Mapping[str, Command], words: list[str], parsers: Parsers) ->
     except BrokenPipeError:
         raise
     except (ValueError, OSError) as error:
-        return speaker.fail(_sentence(error), 2, silent=_another_says(name, _sentence(error)))
+        return speaker.fail(_sentence(error), exit_code(error), silent=_another_says(name, _sentence(error)))
     except SystemExit as stop:  # tyro has printed the help, or what is wrong
         return 0 if not stop.code else _report_usage(name, said.getvalue(), speaker)
     return _execute(line, speaker)
@@ -157,10 +158,15 @@ def _execute(line: Line, speaker: Speaker) -> int:
     except Exception as error:
         if line.debug:
             traceback.print_exc()
-        return speaker.fail(_sentence(error), 1, silent=getattr(error, "silent", False))
+        return speaker.fail(_sentence(error), exit_code(error), silent=getattr(error, "silent", False))
     if os.environ.get("RANK", "0") == "0":  # of the processes of torchrun, the first one answers
         _show(answer)
     return 0
+
+
+def exit_code(error: Exception) -> int:
+    """2 where the command line itself is wrong, 1 for anything else."""
+    return 2 if isinstance(error, UsageError) else 1
 
 
 def _overview(commands: Mapping[str, Command]) -> str:

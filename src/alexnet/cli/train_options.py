@@ -9,6 +9,7 @@ from pathlib import Path
 from alexnet.cli.options import Answer, Command, Line, parse
 from alexnet.config import NetworkConfig, TrainConfig, load_config
 from alexnet.networks import network
+from alexnet.ranges import UsageError
 from alexnet.recipes import RECIPES, recipe
 
 
@@ -51,7 +52,7 @@ def parse_train(train: Command, argv: list[str]) -> Line:
         return parse("train", defaults(recipe(named or "paper", epochs=epochs, images=images)), argv)
     started = load_config(run / "config.json")
     if named not in (None, started.recipe):
-        raise ValueError(
+        raise UsageError(
             f"{run} was started with --recipe {started.recipe} and this is --recipe {named}; resume it with "
             f"{started.recipe}, or choose another folder."
         )

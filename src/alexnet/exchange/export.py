@@ -14,6 +14,7 @@ from alexnet.exchange import brainscore, card, weight_files
 from alexnet.exchange.facts import facts
 from alexnet.exchange.folder import whole_folder
 from alexnet.files.checksums import checksum
+from alexnet.ranges import UsageError
 from alexnet.study.outputs import check_folder
 from alexnet.study.random_weights import warn_if_random
 from alexnet.study.scores import check_views
@@ -55,9 +56,9 @@ def export(
     check_packages(to)
     check_views(views)
     if to != "onnx" and (preprocess or decomposed):
-        raise ValueError(f"--preprocess and --decomposed are for --to onnx, not for --to {to}.")
+        raise UsageError(f"--preprocess and --decomposed are for --to onnx, not for --to {to}.")
     if views != 1 and not preprocess:
-        raise ValueError("--views averages probabilities inside the graph; add --preprocess.")
+        raise UsageError("--views averages probabilities inside the graph; add --preprocess.")
     check_out(out, force)
     net = load(run, "cpu")
     known = facts(run, net, data) | {"random_weights": warn_if_random(net, run)}
@@ -120,7 +121,7 @@ def check_packages(to: Format) -> None:
 def check_out(out: Path, force: bool) -> None:
     """ValueError for a file, for the name of a file, and for a folder that is not empty unless `force`."""
     if out.suffix in (".onnx", ".pth", ".pt", ".safetensors") and not out.is_dir():
-        raise ValueError(f"{out} would be a folder; give a name without {out.suffix}, such as {out.with_suffix('')}.")
+        raise UsageError(f"{out} would be a folder; give a name without {out.suffix}, such as {out.with_suffix('')}.")
     check_folder(out)
     if out.exists() and any(out.iterdir()) and not force:
         raise ValueError(f"{out} is not empty; give another name, or --force to overwrite the files of an export.")

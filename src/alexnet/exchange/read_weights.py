@@ -20,6 +20,7 @@ from alexnet.files.arrays import read_array
 from alexnet.files.regular import read_regular
 from alexnet.model.network import AlexNet
 from alexnet.networks import NETWORKS
+from alexnet.ranges import UsageError, values_of
 
 LARGEST = 1 << 33
 """Bytes of a file, as of a checkpoint."""
@@ -57,9 +58,9 @@ def read_weights(path: Path, mean: Path | None) -> Foreign:
     if ending in (".caffemodel", ".onnx"):
         return of_caffe(path, mean)
     if mean is not None:
-        raise ValueError(f"--mean is for Caffe's networks, not for {path}.")
+        raise UsageError(f"--mean is for Caffe's networks, not for {path}.")
     if ending not in (".pth", ".pt", ".safetensors"):
-        raise ValueError(f"{path} has no known ending: .pth, .pt, .safetensors, .caffemodel or .onnx.")
+        raise UsageError(f"{path} has no known ending: .pth, .pt, .safetensors, .caffemodel or .onnx.")
     state = read_safetensors(path) if ending == ".safetensors" else read_state_dict(path)
     if "features.0.weight" in state:
         return of_torchvision(path, state)
@@ -151,7 +152,8 @@ def of_ours(path: Path, state: dict[str, Tensor]) -> Foreign:
         mean = read_array(path.parent / "mean.npy")
     except ValueError as error:
         raise ValueError(f"{path.parent / 'mean.npy'} cannot be read: {error}") from None
-    net = AlexNet(config).eval()
+    with values_of(path.parent / weight_files.SETTINGS):
+        net = AlexNet(config).eval()
     try:
         net.load_state_dict(state)
     except RuntimeError:

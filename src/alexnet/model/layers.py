@@ -12,6 +12,7 @@ from typing import Literal
 
 from alexnet.config import NetworkConfig
 from alexnet.model.pooling import output_size
+from alexnet.ranges import UsageError
 
 Kind = Literal["pad", "conv", "local", "fc", "activation", "norm", "spatial norm", "pool", "dropout"]
 Shape = tuple[int, ...]
@@ -69,7 +70,7 @@ def layers_of(config: NetworkConfig) -> tuple[Layer, ...]:
     if layers is None:
         sizes = range(config.input_size + 1, 1000)
         smallest = next(size for size in sizes if _stages(dataclasses.replace(config, input_size=size)))
-        raise ValueError(
+        raise UsageError(
             f"network.input_size is {config.input_size}; this network needs images of at least {smallest} pixels."
         )
     return layers
@@ -95,19 +96,19 @@ def _check(config: NetworkConfig) -> None:
     convolutions = 4 if config.architecture == "four-layer" else 5
     for setting, count in (("channels", convolutions), ("padding", convolutions)):
         if len(getattr(config, setting)) != count:
-            raise ValueError(f"network.{setting} needs {count} numbers, for {', '.join(names[:count])}.")
+            raise UsageError(f"network.{setting} needs {count} numbers, for {', '.join(names[:count])}.")
     for setting in ("initial_std", "initial_bias"):
         if len(getattr(config, setting)) not in (0, len(names)):
-            raise ValueError(f"network.{setting} needs {len(names)} numbers, for {', '.join(names)}, or none.")
+            raise UsageError(f"network.{setting} needs {len(names)} numbers, for {', '.join(names)}, or none.")
     if bool(config.initial_std) != bool(config.initial_bias):
-        raise ValueError("network.initial_std and network.initial_bias are both given, or both empty.")
+        raise UsageError("network.initial_std and network.initial_bias are both given, or both empty.")
     for name in config.without_layers:
         if name not in REMOVABLE or config.architecture == "four-layer":
-            raise ValueError(
+            raise UsageError(
                 f"network.without_layers names '{name}'; of the eight layers, {', '.join(REMOVABLE)} can go."
             )
     if config.towers not in (1, 2) or (config.architecture == "four-layer" and config.towers == 2):
-        raise ValueError(f"network.towers is {config.towers}; it is 1, or 2 for the eight-layer form.")
+        raise UsageError(f"network.towers is {config.towers}; it is 1, or 2 for the eight-layer form.")
 
 
 def _stages(config: NetworkConfig) -> tuple[Layer, ...] | None:

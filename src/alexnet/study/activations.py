@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from alexnet.ranges import UsageError
 from alexnet.study.trained import TrainedAlexNet
 
 
@@ -22,7 +23,7 @@ def layer_names(net: nn.Module) -> list[str]:
 def check_layer(net: nn.Module, layer: str) -> None:
     """ValueError, with the possible names, when the network has no such layer."""
     if layer not in layer_names(net):
-        raise ValueError(f"There is no layer '{layer}'; this network has {', '.join(layer_names(net))}.")
+        raise UsageError(f"There is no layer '{layer}'; this network has {', '.join(layer_names(net))}.")
 
 
 def parse_layers(net: nn.Module, text: str) -> list[str]:

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.text import Text
 from alexnet.config import TrainConfig, load_config
 from alexnet.model.layers import Layer, layers_of
 from alexnet.networks import NETWORKS, Network, network
+from alexnet.ranges import values_of
 from alexnet.recipes import RECIPES, recipe
 from alexnet.study.tables import heading, table
 
@@ -53,7 +55,8 @@ def describe(name: str) -> dict[str, Any]:
     else:
         training = recipe(name) if name in RECIPES else None
         known = network(name)
-    layers = layers_of(known.config)
+    with values_of(run / "config.json") if training is not None and run.is_dir() else nullcontext():
+        layers = layers_of(known.config)
     fields = receptive_fields(layers)
     return {
         "name": name,

@@ -21,7 +21,7 @@ from alexnet.data.loader import in_order
 from alexnet.data.store.reader import Store, StoreSplit
 from alexnet.model.cpu import kernels
 from alexnet.progress import Progress
-from alexnet.ranges import BatchSize, checked
+from alexnet.ranges import BatchSize, UsageError, checked
 from alexnet.study.class_names import short_name
 from alexnet.study.matching import check_size, class_order, open_split, run_labels
 from alexnet.study.outputs import warn
@@ -142,7 +142,7 @@ def normalised(weights: Sequence[float] | None, count: int) -> list[float]:
     if weights is None:
         return [1 / count] * count
     if len(weights) != count or min(weights) < 0 or sum(weights) <= 0:
-        raise ValueError(f"weights are {list(weights)}; give {count} numbers, none negative and not all zero.")
+        raise UsageError(f"weights are {list(weights)}; give {count} numbers, none negative and not all zero.")
     return [weight / sum(weights) for weight in weights]
 
 

@@ -19,7 +19,7 @@ from alexnet.files import durable
 from alexnet.files.rows import RowFile, make_rows
 from alexnet.model.cpu import kernels
 from alexnet.progress import Progress
-from alexnet.ranges import BatchSize, checked
+from alexnet.ranges import BatchSize, UsageError, checked
 from alexnet.study.activations import activations, centre_views, parse_layers
 from alexnet.study.image_batches import ImageBatch, open_images
 from alexnet.study.outputs import check_output, check_some, warn
@@ -57,7 +57,7 @@ def features(
     read, and when the disk has no room for the result.
     """
     if out.suffix != ".npy":
-        raise ValueError(f"{out} must end in .npy.")
+        raise UsageError(f"{out} must end in .npy.")
     kernels.reuse_memory()
     net = load(run, device)
     random_weights = warn_if_random(net, run)

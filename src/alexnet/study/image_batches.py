@@ -12,6 +12,7 @@ from alexnet.data.loader import in_background, in_order
 from alexnet.data.sources import LabelledImage, open_source, read_bytes
 from alexnet.data.sources.walk import files_below, holds_images
 from alexnet.data.store.reader import Store
+from alexnet.ranges import UsageError
 from alexnet.study.image_files import find_images
 from alexnet.study.matching import check_size, open_split
 from alexnet.study.trained import TrainedAlexNet
@@ -61,7 +62,7 @@ def open_images(
             raise
         return _from_files(net, source, batch_size, rows)
     if split and split not in labelled.splits:
-        raise ValueError(f"{source} has no split '{split}'; it has: {', '.join(labelled.splits)}.")
+        raise UsageError(f"{source} has no split '{split}'; it has: {', '.join(labelled.splits)}.")
     chosen = [labelled.splits[split]] if split else list(labelled.splits.values())
     count = sum(part.count if part.count is not None else sum(1 for _ in part) for part in chosen)
 

@@ -8,13 +8,14 @@ from torch import Tensor
 
 from alexnet.data.classes import Class
 from alexnet.data.store.reader import Store, StoreSplit
+from alexnet.ranges import UsageError
 from alexnet.study.trained import TrainedAlexNet
 
 
 def open_split(store: Store, split: str) -> StoreSplit:
     """The split `split` of the store. ValueError when the store has no such split, or it is empty."""
     if not store.splits.get(split):
-        raise ValueError(f"{store.path} has no images in '{split}'; it has: {', '.join(store.splits)}.")
+        raise UsageError(f"{store.path} has no images in '{split}'; it has: {', '.join(store.splits)}.")
     return store.split(split)
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from alexnet.files.printable import printable_lines
+from alexnet.ranges import UsageError
 
 FIGURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 """Suffixes of figures."""
@@ -17,7 +18,7 @@ UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIS
 def check_output(path: Path, force: bool) -> None:
     """ValueError for a folder, and for a file that is there unless `force`."""
     if path.is_dir():
-        raise ValueError(f"{path} is a folder; give the name of a file.")
+        raise UsageError(f"{path} is a folder; give the name of a file.")
     if path.exists() and not force:
         raise ValueError(f"{path} is there already; give another name, or --force to overwrite it.")
     check_folder(path.parent)
@@ -37,7 +38,7 @@ def check_figure(path: Path | None, force: bool) -> None:
     if path.is_dir() or path.suffix.lower() in FIGURES:
         check_output(path, force)
     else:
-        raise ValueError(f"{path} is no name for a figure; give one that ends in .png, .pdf or .svg.")
+        raise UsageError(f"{path} is no name for a figure; give one that ends in .png, .pdf or .svg.")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from alexnet.ranges import UsageError
 from alexnet.study.class_names import short_name
 from alexnet.study.drawing import (
     BLUE,
@@ -35,7 +36,7 @@ BADGE = {"boxstyle": "square,pad=0.15", "facecolor": "white", "alpha": 0.8, "lin
 def check_panel(images: Sequence[object]) -> None:
     """ValueError for more images than a panel can show."""
     if len(images) > MOST_IMAGES:
-        raise ValueError(f"A panel shows at most {MOST_IMAGES} images, not {len(images)}; give fewer or no --panel.")
+        raise UsageError(f"A panel shows at most {MOST_IMAGES} images, not {len(images)}; give fewer or no --panel.")
 
 
 def predictions(images: Sequence[np.ndarray], answers: Sequence[dict[str, Any]], columns: int = 4) -> Figure:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from alexnet.data.classes import Class
+from alexnet.ranges import UsageError
 from alexnet.study.trained import TrainedAlexNet
 from alexnet.training.device import choose_dtype, precision
 from alexnet.training.metrics import interval, top_k_credit
@@ -25,7 +26,7 @@ WORST_PAIRS = 10
 def check_views(views: int) -> None:
     """ValueError unless `views` is 1 or 10."""
     if views not in (1, 10):
-        raise ValueError(f"views is {views}; it must be 1 (centre) or 10 (corners, centre and their mirror images).")
+        raise UsageError(f"views is {views}; it must be 1 (centre) or 10 (corners, centre and their mirror images).")
 
 
 @torch.inference_mode()

@@ -16,6 +16,7 @@ from alexnet.model.cpu.kernels import computed_in
 from alexnet.model.inference import PackedNetwork, can_pack, weights_version
 from alexnet.model.input import views
 from alexnet.model.network import AlexNet
+from alexnet.ranges import values_of
 from alexnet.training import checkpoint
 from alexnet.training.device import choose_device
 from alexnet.training.run_folder import check_settings
@@ -129,7 +130,7 @@ def load(run: str | Path, device: str = "auto", checkpoint_name: str = "best") -
     """
     run = Path(run)
     config = load_run_config(run)
-    with torch.device("meta"):  # initial values would only be replaced
+    with values_of(run / "config.json"), torch.device("meta"):  # initial values would only be replaced
         network = TrainedAlexNet(config.network)
     found, weights = checkpoint.find_weights(run, checkpoint_name)
     check_settings(config, found.state(), run)

@@ -19,6 +19,7 @@ from alexnet.files.arrays import read_array
 from alexnet.files.json_file import mismatch, parse_json
 from alexnet.files.text import read_text
 from alexnet.model.network import AlexNet
+from alexnet.ranges import values_of
 from alexnet.study.matching import check_size, open_split, run_labels
 from alexnet.study.random_weights import (
     CONSTANT,
@@ -61,7 +62,7 @@ def verify_run(run: Path) -> dict[str, Any]:
     `steps` and `evaluations`. Raises ValueError naming the first file that is wrong.
     """
     config = load_config(run / "config.json")
-    with torch.device("meta"):
+    with values_of(run / "config.json"), torch.device("meta"):
         network = AlexNet(config.network)
     shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
 

@@ -8,6 +8,7 @@ import torch
 
 from alexnet.model.cpu import kernels
 from alexnet.model.inference import packs_bfloat16
+from alexnet.ranges import UsageError
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -24,10 +25,10 @@ def choose_device(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ValueError(f"There is no device '{name}'; use auto, cpu, cuda, cuda:1 or mps.") from None
+        raise UsageError(f"There is no device '{name}'; use auto, cpu, cuda, cuda:1 or mps.") from None
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not there.get(device.type, False):
-        raise ValueError(f"This machine has no usable device '{name}'; use --device auto.")
+        raise UsageError(f"This machine has no usable device '{name}'; use --device auto.")
     return device
 
 

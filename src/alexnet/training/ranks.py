@@ -23,6 +23,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 
+from alexnet.ranges import UsageError
 from alexnet.training import meeting
 from alexnet.training.meeting import RanksError
 
@@ -177,20 +178,20 @@ def check_count(parallel: str, count: int, batch_size: int) -> None:
     """ValueError, with advice, unless `count` ranks can share the work in this way."""
     if parallel == "none":
         if count > 1:
-            raise ValueError(f"torchrun started {count} ranks: say how they share the work, --parallel data or towers.")
+            raise UsageError(f"torchrun started {count} ranks: say how they share the work, --parallel data or towers.")
         return
     if "RANK" not in os.environ:
-        raise ValueError(
+        raise UsageError(
             f"--parallel {parallel} needs several ranks: torchrun --nproc-per-node 2 -m alexnet train ... "
             f"--parallel {parallel}"
         )
     if parallel == "towers" and count != 2:
-        raise ValueError(f"--parallel towers needs two ranks and there are {count}; with more, use --parallel both.")
+        raise UsageError(f"--parallel towers needs two ranks and there are {count}; with more, use --parallel both.")
     if parallel == "both" and count % 2:
-        raise ValueError(f"--parallel both needs an even number of ranks and there are {count}.")
+        raise UsageError(f"--parallel both needs an even number of ranks and there are {count}.")
     replicas = {"data": count, "towers": 1, "both": count // 2}[parallel]
     if batch_size % replicas:
-        raise ValueError(f"A batch of {batch_size} images has no {replicas} equal parts; choose another --batch-size.")
+        raise UsageError(f"A batch of {batch_size} images has no {replicas} equal parts; choose another --batch-size.")
 
 
 def program_checksum() -> str:

@@ -13,6 +13,7 @@ from alexnet.config import TrainConfig, load_config, save_config
 from alexnet.data.classes import write_classes
 from alexnet.data.store.reader import Store
 from alexnet.files import durable
+from alexnet.ranges import UsageError
 from alexnet.training import checkpoint, identity
 from alexnet.training.checkpoint_file import State
 
@@ -50,10 +51,10 @@ def fit_to_store(config: TrainConfig, store: Store) -> TrainConfig:
 
 
 def check_run(run: Path, config: TrainConfig) -> None:
-    """ValueError where something is in the way: a run that `config` cannot resume, or other files. Writes nothing."""
+    """UsageError for a run that `config` cannot resume, ValueError where other files are in the way. Writes nothing."""
     path = run / "config.json"
     if path.exists():
-        refuse_changes(f"{run} was started", fixed_settings(load_config(path)), fixed_settings(config))
+        refuse_changes(UsageError, f"{run} was started", fixed_settings(load_config(path)), fixed_settings(config))
     elif run.exists() and any(not path.name.startswith(durable.NEW) for path in run.iterdir()):
         raise ValueError(f"{run} is not empty and holds no run; choose another folder.")
 
@@ -64,15 +65,17 @@ def fixed_settings(config: TrainConfig) -> dict[str, Any]:
     return json.loads(json.dumps(values))
 
 
-def refuse_changes(what: str, before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> None:
-    """ValueError, beginning with `what` ("RUN was started"), for the first setting that has another value."""
+def refuse_changes(
+    kind: type[ValueError], what: str, before: dict[str, Any], after: dict[str, Any], prefix: str = ""
+) -> None:
+    """An error, beginning with `what` ("RUN was started"), for the first setting that has another value."""
     for name in before.keys() | after.keys():
         old, new = before.get(name), after.get(name)
         if isinstance(old, dict) and isinstance(new, dict):
-            refuse_changes(what, old, new, f"{name}.")
+            refuse_changes(kind, what, old, new, f"{name}.")
         elif old != new:
             setting = prefix + name
-            raise ValueError(
+            raise kind(
                 f"{what} with {setting} {_shown(old)} and this is {setting} {_shown(new)}; "
                 "leave it as it was to resume, or choose another run folder."
             )
@@ -80,7 +83,7 @@ def refuse_changes(what: str, before: dict[str, Any], after: dict[str, Any], pre
 
 def check_settings(config: TrainConfig, state: State, run: Path) -> None:
     """ValueError where a checkpoint was trained with other settings than `config`, of config.json, says."""
-    refuse_changes(f"The checkpoints of {run} were trained", state["settings"], fixed_settings(config))
+    refuse_changes(ValueError, f"The checkpoints of {run} were trained", state["settings"], fixed_settings(config))
 
 
 def write_run(run: Path, config: TrainConfig, store: Store) -> None:

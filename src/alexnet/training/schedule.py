@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from alexnet.config import COLOUR_NOISE, AugmentConfig, Change, ScheduleConfig, TrainConfig
+from alexnet.ranges import UsageError
 
 
 def change_at(config: ScheduleConfig, target: str, epoch: float) -> float | None:
@@ -35,7 +36,7 @@ def check_targets(config: ScheduleConfig, layers: set[str]) -> None:
     """ValueError for a change whose target is neither colour noise nor one of `layers`, those with weights."""
     for change in config.parsed_changes:
         if change.target not in {COLOUR_NOISE, *layers}:
-            raise ValueError(f"schedule.changes names '{change.target}', which is no layer with weights.")
+            raise UsageError(f"schedule.changes names '{change.target}', which is no layer with weights.")
 
 
 def unreached(config: TrainConfig) -> str | None:

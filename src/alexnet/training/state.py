@@ -23,6 +23,7 @@ from alexnet.data.store.reader import Store
 from alexnet.model.linear import defer_weight_gradients
 from alexnet.model.network import AlexNet
 from alexnet.model.towers import Exchange, own_part, share_dropout, split_towers, whole_values
+from alexnet.ranges import UsageError
 from alexnet.training import checkpoint, health, identity
 from alexnet.training.checkpoint_file import Checkpoint
 from alexnet.training.device import choose_dtype
@@ -128,7 +129,7 @@ def build(config: TrainConfig, device: torch.device, here: Ranks) -> tuple[AlexN
     if here.towers is not None:
         assert here.tower is not None
         if config.compile:
-            raise ValueError("--compile does not work with towers: they exchange activations within the network.")
+            raise UsageError("--compile does not work with towers: they exchange activations within the network.")
         exchange = split_towers(network, here.tower, here.towers)
     if here.count > 1:
         share_dropout(network, config.batch_size, here.part(config.batch_size).start, here.tower)

@@ -1,11 +1,10 @@
 """`alexnet prepare`."""
 
 from pathlib import Path
-from typing import Annotated
 
 from alexnet.cli.options import Answer, Flag, lists
 from alexnet.data.sources import KINDS
-from alexnet.ranges import Fraction, Pixels, Range, Seed, Threads
+from alexnet.ranges import Fraction, FractionOfSome, Quality, Seed, StoredPixels, Threads
 
 
 @lists("Sources", {kind.name: kind.looks for kind in KINDS})
@@ -14,12 +13,12 @@ def prepare(
     store: Path,
     /,
     *,
-    size: Pixels = 256,
+    size: StoredPixels = 256,
     workers: Threads = 0,
-    val_fraction: Fraction | None = None,
+    val_fraction: FractionOfSome | None = None,
     seed: Seed = 0,
     max_bad: Fraction = 0.01,
-    quality: Annotated[int, Range(1, 100)] = 95,
+    quality: Quality = 95,
     honour_exif: Flag = False,
     image_column: str | None = None,
     label_column: str | None = None,

@@ -1,4 +1,4 @@
-"""What stops a preparation: impossible options, a name that is taken, too many unreadable images.
+"""What stops a preparation: a name that is taken, too many unreadable images.
 
 Each message names the file or the option, and what to do.
 """
@@ -12,17 +12,6 @@ from alexnet.data.prepare.partial import TOO_MANY_SKIPPED, PartialStore
 from alexnet.data.prepare.summary import MAX_LISTED
 from alexnet.data.sources.source import Source
 from alexnet.data.store.info import StoreInfo, read_info
-
-
-def check_options(size: int, workers: int, max_bad: float, quality: int) -> None:
-    if not 1 <= size <= 4096:
-        raise ValueError(f"--size is {size}: give a number of pixels from 1 to 4096.")
-    if workers < 0:
-        raise ValueError(f"--workers is {workers}: give a number of processes, or 0 for one per core.")
-    if not 0 <= max_bad <= 1:
-        raise ValueError(f"--max-bad is {max_bad}: give a fraction of the images, from 0 to 1.")
-    if not 1 <= quality <= 100:
-        raise ValueError(f"--quality is {quality}: give a JPEG quality from 1 to 100.")
 
 
 def allowed_bad(max_bad: float, images: int) -> int:

@@ -21,7 +21,6 @@ from alexnet.data.prepare import chunk
 from alexnet.data.prepare.checks import (
     allowed_bad,
     check_location,
-    check_options,
     check_skipped,
     check_splits,
     check_unchanged,
@@ -37,6 +36,7 @@ from alexnet.data.sources import open_source
 from alexnet.data.sources.source import Choices, Source
 from alexnet.data.store.info import StoreInfo, read_info
 from alexnet.native.processor import cores
+from alexnet.ranges import Fraction, FractionOfSome, Quality, Seed, StoredPixels, Threads, checked
 
 MIN_IMAGES_FOR_PROCESSES = 20_000
 """Threads are done with fewer images before processes have paid for their start."""
@@ -44,16 +44,17 @@ MIN_IMAGES_BEFORE_STOPPING = 200
 """Of fewer images all are tried, so that all unreadable ones are listed."""
 
 
+@checked
 def prepare(
     source: Path,
     store: Path,
     *,
-    size: int = 256,
-    workers: int = 0,
-    val_fraction: float | None = None,
-    seed: int = 0,
-    max_bad: float = 0.01,
-    quality: int = 95,
+    size: StoredPixels = 256,
+    workers: Threads = 0,
+    val_fraction: FractionOfSome | None = None,
+    seed: Seed = 0,
+    max_bad: Fraction = 0.01,
+    quality: Quality = 95,
     honour_exif: bool = False,
     image_column: str | None = None,
     label_column: str | None = None,
@@ -74,7 +75,6 @@ def prepare(
     the disk is full. This and KeyboardInterrupt leave STORE.partial, which the same call resumes.
     """
     source, store = Path(source), Path(store)
-    check_options(size, workers, max_bad, quality)
     image_options = ImageOptions(size, quality, honour_exif)
     choices = Choices(val_fraction, seed, image_column, label_column)
     options = {**image_options._asdict(), **choices._asdict()}

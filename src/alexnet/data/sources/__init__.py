@@ -6,6 +6,7 @@ from alexnet.data.image.bounds import LARGEST_IMAGE
 from alexnet.data.sources import annotated, folders, ilsvrc, kaggle, parquet
 from alexnet.data.sources.source import Choices, LabelledImage, Location, Source, SourceKind, Split
 from alexnet.data.sources.walk import holds_images
+from alexnet.ranges import FractionOfSome, UsageError, checked
 
 __all__ = [
     "KINDS",
@@ -22,9 +23,10 @@ KINDS: tuple[SourceKind, ...] = (ilsvrc.KIND, kaggle.KIND, parquet.KIND, annotat
 """The first kind that detects something at a path opens it."""
 
 
+@checked
 def open_source(
     path: Path,
-    val_fraction: float | None = None,
+    val_fraction: FractionOfSome | None = None,
     seed: int = 0,
     image_column: str | None = None,
     label_column: str | None = None,
@@ -36,8 +38,6 @@ def open_source(
     table, which are found otherwise. Raises ValueError with what is wrong with `path` and what to do.
     """
     path = Path(path)
-    if val_fraction is not None and not 0 <= val_fraction < 1:
-        raise ValueError(f"the validation fraction must be at least 0 and below 1, not {val_fraction}")
     if not path.exists():
         raise ValueError(f"{path} does not exist")
     source = _open(path, Choices(val_fraction, seed, image_column, label_column))
@@ -51,7 +51,7 @@ def _open(path: Path, choices: Choices) -> Source:
     for kind in KINDS:
         if (found := kind.detect(path)) is not None:
             if not kind.has_columns and (choices.image_column or choices.label_column):
-                raise ValueError(f"{path} has no columns ({kind.looks}): leave out --image-column and --label-column")
+                raise UsageError(f"{path} has no columns ({kind.looks}): leave out --image-column and --label-column")
             return kind.open(path, found, choices)
     if path.is_file():
         raise ValueError(f"{path} is a file, and images are read from a folder: unpack it, or give the folder it is in")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from alexnet.data.sources.parquet_file import open_file
 from alexnet.files.json_file import parse_json
 from alexnet.files.printable import printable
+from alexnet.ranges import UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,7 +68,7 @@ def _choose(path: Path, there: list[str], usual: str, wanted: str | None, descri
     chosen = wanted or (usual if usual in there or not described else described[0])
     if chosen not in there:
         way_out = f" (it has {listed})" + ("" if wanted else f": no labelled images; or {option}")
-        raise ValueError(f"{path} has no column {chosen!r}{way_out}")
+        raise (UsageError if wanted else ValueError)(f"{path} has no column {chosen!r}{way_out}")
     if wanted is None and chosen != usual and len(described) > 1:
         raise ValueError(f"{path} has several columns of {usual}s, {', '.join(map(printable, described))}: {option}")
     if there.count(chosen) > 1:
