@@ -12,6 +12,9 @@ CASES = [  # relu, half, window, stride, channels per tower, towers, size, ceil_
     ("first", 2, 3, 2, 12, 2, 11, True),  # conv1 and conv2 of the paper
     ("last", 2, 3, 2, 12, 2, 11, True),  # conv1 of the original program
     ("first", 2, 2, 2, 12, 2, 11, True),  # windows that do not overlap
+    ("first", 2, 3, 1, 5, 1, 6, True),
+    ("first", 0, 4, 2, 5, 1, 9, True),
+    ("first", 0, 1, 2, 5, 1, 6, False),  # pixels that no window sees
     ("first", 0, 1, 1, 20, 2, 5, True),
     ("first", 0, 3, 2, 7, 1, 6, True),
     ("", 0, 2, 2, 7, 1, 6, True),
@@ -28,7 +31,7 @@ def expected(x: Tensor, bias: Tensor, case: tuple) -> Tensor:
         v = v.relu()
     if half:
         v = lrn_plain(v, 2 * half + 1, ALPHA, 0.75, K, towers)
-    if window > 1:
+    if window > 1 or stride > 1:
         v = F.max_pool2d(v, window, stride, ceil_mode=ceil_mode)
     return v.relu() if relu == "last" else v
 

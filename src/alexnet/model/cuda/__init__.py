@@ -13,6 +13,9 @@ import torch
 CAPABILITY = 8, 0
 """The oldest GPUs whose tensor cores multiply bfloat16: A100, RTX 30."""
 
+POOL = 4
+"""Largest pooling window and stride of the kernels, which are written out for each pixel of a window."""
+
 
 @functools.cache
 def why_unusable(device: torch.device) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from alexnet.model.cuda import POOL
 from alexnet.model.cuda import input as image_input
 from alexnet.model.cuda.loss import cross_entropy
 from alexnet.model.cuda.operations import (
@@ -228,7 +229,7 @@ def fused(layers: Sequence[Layer], network: AlexNet) -> tuple[Stages, int]:
             settings["relu"] = "last" if settings else "first"
         elif isinstance(module, LocalResponseNorm) and not {"half", "window"} & settings.keys() and is_usual(module):
             settings |= {"half": module.size // 2, "alpha": module.alpha, "k": module.k}
-        elif layer.kind == "pool" and "window" not in settings:
+        elif layer.kind == "pool" and "window" not in settings and max(layer.kernel_size, layer.stride) <= POOL:
             settings |= {"window": layer.kernel_size, "stride": layer.stride}
         else:
             break

@@ -20,7 +20,7 @@ import torch
 import triton
 from torch import Tensor
 
-from alexnet.model.cuda import stage_kernels
+from alexnet.model.cuda import POOL, stage_kernels
 
 CHANNELS = 128
 """Most channels of a tile. A tower of more is cut, with the channels on both sides that the sums reach."""
@@ -62,7 +62,7 @@ def forward(
         rows, warps, unroll = LINES[tile > 64]
         kernel, grid = (
             stage_kernels.forward_lines,
-            batch * triton.cdiv(out_width, rows) * triton.cdiv(out_height, unroll),
+            triton.cdiv(batch * out_width, rows) * triton.cdiv(out_height, unroll),
         )
     kernel[grid, len(x), triton.cdiv(channels, used)](
         *(x[0], _tower_stride(x), y[0], _tower_stride(y)),
@@ -93,28 +93,30 @@ def backward(
     assert g[0].shape == (batch, out_height, out_width, channels)
     assert index is None or (index.shape == (len(x), *g[0].shape) and index.is_contiguous())
     assert bias_parts is None or (bias_parts.shape[1] == len(x) * channels and bias_parts.is_contiguous())
+    assert max(stages.window, stages.stride) <= POOL
     tile, used = _channel_tile(channels, 2 * stages.half)
-    pixels = batch * height * width
-    rows, warps, unroll, programs = BACKWARD[tile > 64]
-    programs = min(programs, triton.cdiv(pixels, rows)) if bias_parts is None else len(bias_parts)
+    patches = batch * triton.cdiv(height, stages.stride) * triton.cdiv(width, stages.stride)
+    rows, warps, programs, registers = BACKWARD[tile > 64]
+    programs = min(programs, triton.cdiv(patches, rows)) if bias_parts is None else len(bias_parts)
     grid = (programs, len(x), triton.cdiv(channels, used))
     stage_kernels.backward[grid](
         *(x[0], _tower_stride(x), g[0], _tower_stride(g), dx[0], _tower_stride(dx)),
         *(x[0] if bias is None else bias, x[0] if index is None else index, x[0] if bias_parts is None else bias_parts),
-        *(_band(x[0], stages.half, tile), pixels, stages.alpha, stages.k, scale),
+        *(_band(x[0], stages.half, tile), patches, stages.alpha, stages.k, scale),
         *(*x[0].stride()[:3], *g[0].stride(), *dx[0].stride()),
         *(height, width, out_height, out_width, channels, used),
         *(bias is not None, index is not None, bias_parts is not None),
-        *(*stages[:2], stages.window, stages.stride, _precision(x[0]), unroll, rows, tile),
+        *(*stages[:2], stages.window, stages.stride, _precision(x[0]), rows, tile),
         num_warps=warps,
         num_stages=1,
+        maxnreg=registers,
     )
 
 
 def bias_parts(x: Sequence[Tensor]) -> Tensor:
     """Room for `backward`'s partial sums."""
     batch, height, width, channels = x[0].shape
-    rows, _, _, most = BACKWARD[_channel_tile(channels, 0)[0] > 64]
+    rows, _, most, _ = BACKWARD[_channel_tile(channels, 0)[0] > 64]
     programs = min(most, triton.cdiv(batch * height * width, rows))
     return torch.empty(programs, len(x) * channels, dtype=torch.float32, device=x[0].device)
 
@@ -135,13 +137,15 @@ def _band(x: Tensor, half: int, tile: int) -> Tensor:
     return _bands(half, tile, torch.bfloat16 if _precision(x) == "bf16" else torch.float32, x.device) if half else x
 
 
-FORWARD, BACKWARD = ((16, 4, 1, 1056), (16, 8, 1, 528)), ((16, 4, 4, 1056), (16, 8, 4, 528))
+FORWARD = (16, 4, 1, 1056), (16, 8, 1, 528)
 """Pixels of a tile, warps of a program, how often its inner loop is unrolled, and most programs: for tiles of up to 64
 channels, and for larger ones."""
 
-
-LINES = (16, 4, 7), (16, 8, 4)
+LINES = (16, 4, 5), (16, 8, 3)
 """Columns of a tile, warps of a program, and lines that it computes one after the other."""
+
+BACKWARD = (16, 4, 1056, None), (16, 8, 528, 128)
+"""Patches of a tile, warps of a program, most programs, and most registers of a thread: two programs per processor."""
 
 
 def _channel_tile(channels: int, reach: int) -> tuple[int, int]:

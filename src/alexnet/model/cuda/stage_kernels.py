@@ -133,7 +133,10 @@ def forward_lines(
     relu: tl.constexpr, half: tl.constexpr, window: tl.constexpr, stride: tl.constexpr,
     precision: tl.constexpr, lines: tl.constexpr, rows: tl.constexpr, tile: tl.constexpr,
 ):  # fmt: skip
-    """`forward` with normalisation for windows that share a line with the next one: it is computed once for both."""
+    """`forward` with normalisation for windows that share a line with the next one: it is computed once for both.
+
+    A tile is the windows of one line in `rows` columns, counted through all images.
+    """
     tower = tl.program_id(1).to(tl.int64)
     x_at += tower * x_tower
     y_at += tower * y_tower
@@ -148,12 +151,11 @@ def forward_lines(
     if has_bias:
         bias = tl.load(bias_at + tower * channels + channel, mask=there, other=0.0)
     band = _load_band(band_at, tile)
-    across: tl.constexpr = (out_width + rows - 1) // rows
     down: tl.constexpr = (out_height + lines - 1) // lines
-    image = tl.program_id(0) // (across * down)
-    column = tl.program_id(0) % across * rows + tl.arange(0, rows)
-    line = tl.program_id(0) // across % down * lines
-    in_row = column < out_width
+    columns = pixels // out_height
+    at = tl.program_id(0) // down * rows + tl.arange(0, rows)
+    line = tl.program_id(0) % down * lines
+    image, column, in_row = at // out_width, at % out_width, at < columns
     best, which = _line(
         x_at, bias, band, alpha, k, image, line * stride, column * stride, in_row, there, height, width,
         x_image, x_line, x_pixel, channel, has_bias, relu, window, precision,
@@ -184,7 +186,8 @@ def forward_lines(
 
 @triton.jit
 def backward(
-    x_at, x_tower, g_at, g_tower, dx_at, dx_tower, bias_at, index_at, parts_at, band_at, pixels, alpha, k, scale,
+    x_at, x_tower, g_at, g_tower, dx_at, dx_tower, bias_at, index_at, parts_at, band_at, patches, alpha, k,
+    scale: tl.constexpr,
     x_image: tl.constexpr, x_line: tl.constexpr, x_pixel: tl.constexpr,
     g_image: tl.constexpr, g_line: tl.constexpr, g_pixel: tl.constexpr, g_channel: tl.constexpr,
     dx_image: tl.constexpr, dx_line: tl.constexpr, dx_pixel: tl.constexpr, dx_channel: tl.constexpr,
@@ -192,13 +195,17 @@ def backward(
     channels: tl.constexpr, used: tl.constexpr,
     has_bias: tl.constexpr, has_index: tl.constexpr, has_parts: tl.constexpr,
     relu: tl.constexpr, half: tl.constexpr, window: tl.constexpr, stride: tl.constexpr,
-    precision: tl.constexpr, unroll: tl.constexpr, rows: tl.constexpr, tile: tl.constexpr,
+    precision: tl.constexpr, rows: tl.constexpr, tile: tl.constexpr,
 ):  # fmt: skip
+    """Patches of stride x stride pixels: for each pixel of one, the windows that see it, and its place in them, are
+    constants."""
     tower = tl.program_id(1).to(tl.int64)
+    across: tl.constexpr = (width + stride - 1) // stride
+    down: tl.constexpr = (height + stride - 1) // stride
     x_at += tower * x_tower
     g_at += tower * g_tower
     dx_at += tower * dx_tower
-    index_at += tower * (pixels // (height * width) * (out_height * out_width)) * channels
+    index_at += tower * (patches // (down * across) * (out_height * out_width)) * channels
     first = tl.program_id(2) * used
     channel = first + tl.arange(0, tile)
     if used < channels:
@@ -211,49 +218,53 @@ def backward(
         band = _load_band(band_at, tile)
     if has_parts:
         sums = tl.zeros((rows, tile), tl.float32)
-    across: tl.constexpr = (window + stride - 1) // stride
-    for block in range(tl.program_id(0), tl.cdiv(pixels, rows), tl.num_programs(0)):
-        pixel = block * rows + tl.arange(0, rows)
-        column = pixel % width
-        line = pixel // width % height
-        image = pixel // (width * height)
-        inside = (pixel < pixels)[:, None] & there[None, :]
-        offset = image * x_image + line * x_line + column * x_pixel
-        v = tl.load(x_at + (offset[:, None] + channel[None, :]), mask=inside, other=0.0).to(tl.float32)
-        if has_bias:
-            v = tl.where(inside, v + bias[None, :], 0.0)
-        r = v
-        if relu == "first":
-            r = tl.maximum(v, 0.0, propagate_nan=NAN)
-        g = tl.zeros((rows, tile), tl.float32)
-        for each in tl.range(across * across, loop_unroll_factor=unroll):
-            oy, ox = line // stride - each // across, column // stride - each % across
-            dy, dx = line - oy * stride, column - ox * stride
-            seen = (oy >= 0) & (oy < out_height) & (ox >= 0) & (ox < out_width) & (dy < window) & (dx < window)
-            seen = inside & seen[:, None]
-            offset = image * g_image + oy * g_line + ox * g_pixel
-            at_g = g_at + (offset[:, None] + channel[None, :] * g_channel)
-            part = tl.load(at_g, mask=seen, other=0.0).to(tl.float32)
-            if has_index:
-                offset = ((image * out_height + oy) * out_width + ox) * channels
-                which = tl.load(index_at + (offset[:, None] + channel[None, :]), mask=seen, other=0)
-                part = tl.where(which == (dy * window + dx)[:, None], part, 0.0)
-            g += part
-        g *= scale
-        if half > 0:
-            s = k + alpha * _sums(r * r, band, precision)
-            root = tl.rsqrt(s)
-            power = root * tl.sqrt(root)
-            through = _sums(g * r * power * (root * root), band, precision)  # root^2 is 1 / s
-            g = g * power - 1.5 * alpha * r * through
-        if relu == "first":
-            g = tl.where(v > 0, g, 0.0)
-        computed = (pixel < pixels)[:, None] & mine[None, :]
-        offset = image * dx_image + line * dx_line + column * dx_pixel
-        at_dx = dx_at + (offset[:, None] + channel[None, :] * dx_channel)
-        tl.store(at_dx, g.to(dx_at.dtype.element_ty), mask=computed)
-        if has_parts:
-            sums += tl.where(computed, g, 0.0)
+    reach: tl.constexpr = (window + stride - 1) // stride
+    for block in range(tl.program_id(0), tl.cdiv(patches, rows), tl.num_programs(0)):
+        patch = block * rows + tl.arange(0, rows)
+        ox, oy, image = patch % across, patch // across % down, patch // (across * down)
+        for at in tl.static_range(stride * stride):
+            y, x = at // stride, at % stride
+            line, column = oy * stride + y, ox * stride + x
+            inside = (patch < patches) & (line < height) & (column < width)
+            offset = image * x_image + line * x_line + column * x_pixel
+            at_x = x_at + (offset[:, None] + channel[None, :])
+            v = tl.load(at_x, mask=inside[:, None] & there[None, :], other=0.0).to(tl.float32)
+            if has_bias:
+                v += bias[None, :]
+            # Without this the compiler moves everything up to the multiplication behind the exchange of its operand,
+            # where each warp computes it for all channels.
+            v = tl.where(there[None, :], v, 0.0)
+            r = v
+            if relu == "first":
+                r = tl.maximum(v, 0.0, propagate_nan=NAN)
+            g = tl.zeros((rows, tile), tl.float32)
+            for each in tl.static_range(reach * reach):
+                up, left = each // reach, each % reach
+                if y + up * stride < window and x + left * stride < window:
+                    seen = inside & (oy >= up) & (oy - up < out_height) & (ox >= left) & (ox - left < out_width)
+                    seen = seen[:, None] & there[None, :]
+                    offset = image * g_image + (oy - up) * g_line + (ox - left) * g_pixel
+                    at_g = g_at + (offset[:, None] + channel[None, :] * g_channel)
+                    part = tl.load(at_g, mask=seen, other=0.0).to(tl.float32)
+                    if has_index:
+                        offset = ((image * out_height + oy - up) * out_width + ox - left) * channels
+                        which = tl.load(index_at + (offset[:, None] + channel[None, :]), mask=seen, other=NOTHING)
+                        part = tl.where(which == (y + up * stride) * window + x + left * stride, part, 0.0)
+                    g += part
+            if scale != 1:
+                g *= scale
+            if relu == "first":
+                g = tl.where(v > 0, g, 0.0)
+            if half > 0:
+                root = tl.rsqrt(k + alpha * _sums(r * r, band, precision))
+                g *= root * tl.sqrt(root)
+                through = _sums(g * (r * (root * root)), band, precision)  # root^2 is 1 / the sum
+                g -= 1.5 * alpha * r * through
+            offset = image * dx_image + line * dx_line + column * dx_pixel
+            at_dx = dx_at + (offset[:, None] + channel[None, :] * dx_channel)
+            tl.store(at_dx, g.to(dx_at.dtype.element_ty), mask=inside[:, None] & mine[None, :])
+            if has_parts:
+                sums += g
     if has_parts:
         at = tl.program_id(0) * tl.num_programs(1) * channels + tower * channels + channel
         tl.store(parts_at + at, tl.sum(sums, 0), mask=mine)
