@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alexnet.data.image.encode import encode
+from alexnet.data.image.encode import encode, encoding
 from alexnet.data.prepare.partial import PartialStore
 from alexnet.data.store.info import seal
 from alexnet.data.store.reader import Store
@@ -40,7 +40,7 @@ def write_store(store: Path, train: Sequence[list[Row]], val: Sequence[list[Row]
         "source": {"kind": "folder", "path": "/images", "images": 21, "sha256": "0", "left_out": {}, "remarks": []},
         "options": {"quality": 95},
         "classes": CLASSES,
-        "encoding": "png",
+        "encoding": encoding(size),
     }
     with PartialStore(store, size, plan) as partial:
         for name, shards in (("train", train), ("val", val)):

@@ -99,14 +99,17 @@ def test_in_order_yields_every_image_once(split):
     assert torch.equal(torch.cat([labels for _, labels, _ in seen]), torch.tensor(split.labels))
 
 
-@pytest.mark.parametrize("threads", THREADS, ids=["own threads", "caller's threads"])
-def test_an_error_in_a_thread_reaches_the_caller(split, monkeypatch, threads):
-    def broken(self, row, *_):
-        raise ValueError(f"row {row} is damaged")
+@pytest.mark.parametrize("finishes", [False, True])
+def test_an_error_in_a_thread_reaches_the_caller(finishes: bool) -> None:
+    def broken(_: np.ndarray, positions: range) -> None:
+        if 9 in positions:
+            raise ValueError("row 9 is damaged")
 
-    monkeypatch.setattr(type(split), "encoded", broken)
-    with pytest.raises(ValueError, match="is damaged"):
-        list(loader.in_order(split, 7, workers=2, threads=threads))
+    finish = (lambda *_: None) if finishes else None
+    found = []
+    with pytest.raises(ValueError, match="row 9 is damaged"):
+        found.extend(loader.in_background(iter([range(7), range(7, 14), range(14, 21)]), 4, broken, 2, finish))
+    assert [positions for _, positions in found] == [range(7)]
 
 
 def test_closing_the_batches_stops_the_threads(split):

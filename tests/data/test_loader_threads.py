@@ -19,7 +19,7 @@ from stores import flip_byte, write_store
 from alexnet.config import AugmentConfig
 from alexnet.data import augment, loader
 from alexnet.data.image import pixels
-from alexnet.data.image.encode import decode_stored
+from alexnet.data.image.encode import decode_stored, encode
 from alexnet.data.store.reader import Store, StoreSplit
 from alexnet.data.store.shard import Row
 from alexnet.model.cpu import kernels
@@ -97,6 +97,41 @@ def test_in_order_gives_whole_images(store: Path, way: Way, monkeypatch: pytest.
     assert [first for _, _, first in found] == [3, 7, 11, 15, 19]
     images = torch.cat([images for images, _, _ in found]).numpy()
     assert all(np.array_equal(image, decode_stored(IMAGES[row], SIZE)) for row, image in enumerate(images, 3))
+
+
+@every_way
+@pytest.mark.parametrize(("size", "crop"), [(32, 32), (31, 26), (21, 5), (9, 1)])
+def test_small_images_come_as_they_were_stored(
+    tmp_path: Path, size: int, crop: int, way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = CONTENT[:, :size, :size]
+    rows = [Row(encode(image), 0, str(number)) for number, image in enumerate(content)]
+    rows[3] = Row(saved(content[3], "PNG"), 0, "3")
+    write_store(tmp_path / "store", [rows[:20], rows[20:]], [rows[:1]], content)
+    monkeypatch.setenv("ALEXNET_KERNELS", way[0])
+    draws = augment.draw_epoch(AugmentConfig(), len(content), size, crop, seed=0, epoch=0)
+    found = loader.training_batches(train_split(tmp_path / "store"), draws, 11, crop, workers=way[1], threads=way[2])
+    for number, batch in enumerate(found):
+        for position, made in enumerate(batch.crops.numpy(), 11 * number):
+            top, left = draws.offsets[position]
+            expected = content[draws.order[position]][top : top + crop, left : left + crop]
+            assert np.array_equal(made, expected[:, ::-1] if draws.mirrored[position] else expected)
+
+
+@every_way
+def test_a_small_image_that_was_changed_is_named(tmp_path: Path, way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALEXNET_KERNELS", way[0])
+    small = CONTENT[:, :16, :16]
+    wrong = {encode(small[0])[:-1]: "cannot be decoded .it has 821 bytes", encode(small[0]): "does not match its check"}
+    for number, (image, reason) in enumerate(wrong.items()):
+        rows = [Row(encode(each), 0, str(row)) for row, each in enumerate(small)]
+        rows[12] = Row(image, 0, "12")
+        write_store(store := tmp_path / str(number), [rows[:9], rows[9:]], [rows[:1]], small)
+        if number == 1:
+            file = store / "train-00001.arrow"
+            flip_byte(file, file.read_bytes().index(image) + 500)
+        with pytest.raises(ValueError, match=f"train-00001.arrow, row 3, {reason}"):
+            list(loader.in_order(train_split(store), 5, way[1], threads=way[2]))
 
 
 def one_bit(store: Path, image: bytes) -> str:

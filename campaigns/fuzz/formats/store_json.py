@@ -18,7 +18,7 @@ PLAN = {
     "source": {"kind": "folder", "path": "/images", "images": 21, "sha256": "0", "left_out": {}, "remarks": []},
     "options": {"quality": 95},
     "classes": [["n1", "one"], ["n2", "two"], ["n3", "three"]],
-    "encoding": "png",
+    "encoding": "bmp",
 }
 ODD_VALUES = (None, True, -1, 0, 2**31, 2**70, 0.5, "", "../x", "x" * 300, [], {}, [[]], {"images": -1})
 

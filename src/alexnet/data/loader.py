@@ -3,8 +3,10 @@
 Who reads and decodes depends on who computes meanwhile:
 
 - A network on a GPU: threads of C++ (`rows.h`), one per core, a whole batch per call.
-- A network on the same cores: threads of Python read, and the network's own threads decode between two steps.
-- In either case, where the images are PNG or there are no compiled functions: threads of Python read and decode.
+- A network on the same cores, small images, which are stored as they are: the same threads, since they have little to
+  do but wait for the disk.
+- A network on the same cores, JPEG: threads of Python read, and the network's own threads decode between two steps.
+- Without compiled functions: threads of Python read and decode.
 
 All make the same batches. They release Python's lock and share memory, so that nothing is copied between processes.
 """
@@ -32,7 +34,8 @@ KEPT = 4
 """How long a batch in pinned memory is valid: until the caller asks for the fourth batch after it. Then its memory is
 used for another batch, and what copies from it must be done."""
 MAX_WORKERS = 8
-"""Threads of Python, unless more are asked for: one per core up to this number, or this number where they only read."""
+"""Threads, unless another number is asked for, where they only read; of Python, where they also decode, one per core up
+to this number."""
 ALL = slice(None)
 
 
@@ -175,10 +178,10 @@ def _decoded_crops(
         indices, crops = choose(positions)
         split.decode(indices.tolist(), list(chain.from_iterable(encoded)), crops, out, threads, pool)
 
-    if threads:
+    if threads and split.is_compressed:
         return in_background(batches, crop, read, workers, decode, allocate)
     shards = split.all_open()
-    native = start_threads(workers or cores()) if shards else None
+    native = start_threads(workers or (cores() if split.is_compressed else MAX_WORKERS)) if shards else None
     if shards and native:
         return _in_native_threads(split, shards, batches, crop, choose, native, allocate)
     return in_background(batches, crop, read_and_decode, workers, allocate=allocate)

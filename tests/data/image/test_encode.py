@@ -10,7 +10,10 @@ from scenes import scene
 from alexnet.data.image.encode import decode_stored, encode
 
 
-@pytest.mark.parametrize(("size", "start"), [(127, b"\x89PNG"), (128, b"\xff\xd8"), (200, b"\xff\xd8")])
+@pytest.mark.parametrize(
+    ("size", "start"),
+    [(1, b"BM"), (30, b"BM"), (31, b"BM"), (32, b"BM"), (127, b"BM"), (128, b"\xff\xd8"), (200, b"\xff\xd8")],
+)
 def test_small_images_are_stored_lossless_and_large_ones_as_jpeg(size: int, start: bytes) -> None:
     image = scene(size, size)
     data = encode(image)
@@ -35,3 +38,26 @@ def test_what_is_no_image_and_no_quality_is_refused(size: int) -> None:
     for quality in (0, -1, 101):
         with pytest.raises(ValueError, match=f"the quality is {quality}: give 1 to 100"):
             encode(image, quality)
+
+
+def test_a_small_image_is_what_pillow_writes_but_for_its_resolution() -> None:
+    for size in (15, 16):
+        theirs = io.BytesIO()
+        Image.fromarray(scene(size, size)).save(theirs, "BMP")
+        data = bytearray(theirs.getvalue())
+        data[38:46] = bytes(8)  # dots per metre
+        assert encode(scene(size, size)) == data
+
+
+def test_a_bitmap_of_another_kind_or_length_is_refused() -> None:
+    data = encode(scene(9, 9))
+    for at in range(54):
+        changed = bytearray(data)
+        changed[at] ^= 1
+        with pytest.raises(ValueError, match=r"^it is (neither JPEG|\d+x-?\d+ and not 9x9|BMP of another kind)"):
+            decode_stored(changed, 9)
+    for other in (data[:-1], data + b"\0", data[:54]):
+        with pytest.raises(ValueError, match=f"^it has {len(other)} bytes and not 306$"):
+            decode_stored(other, 9)
+    with pytest.raises(ValueError, match=r"^it is 0x0 and not 9x9$"):
+        decode_stored(b"BM", 9)

@@ -1,9 +1,10 @@
-// Crops of JPEG images of one size, decoded by jpeg.h, each thread with a decoder of its own.
+// Crops of stored images of one size: JPEG by jpeg.h, each thread with a decoder of its own; BMP by bitmap.h.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 
+#include "bitmap.h"
 #include "jpeg.h"
 
 namespace {
@@ -14,16 +15,33 @@ struct Crops {
     int64_t rows, columns;      // of every crop
     uint8_t *out, *done;        // RGB [crop][rows][columns][3], and 1 for each crop that was decoded
 
-    // Decodes crop i from the image in `data`. done[i] becomes 0 if jpeg.h refuses it, or the crop is outside.
+    // Decodes crop i from the image in `data`. done[i] becomes 0 if its decoder refuses it, or the crop is outside.
     void decode(int64_t i, const uint8_t *data, int64_t bytes) const {
+        const auto [top, left, mirrored] = crops[i];
+        const bool is_inside = top >= 0 && left >= 0 && top <= height - rows && left <= width - columns;
+        const bool is_bitmap = bytes >= 2 && data[0] == 'B' && data[1] == 'M';
+        uint8_t *to = out + i * rows * columns * 3;
+        done[i] = is_inside && (is_bitmap ? from_bitmap(i, data, bytes, to) : from_jpeg(i, data, bytes, to));
+    }
+
+   private:
+    bool from_bitmap(int64_t i, const uint8_t *data, int64_t bytes, uint8_t *to) const {
+        const auto [top, left, mirrored] = crops[i];
+        Bitmap bitmap;
+        if (!bitmap.parse(data, bytes, height, width)) return false;
+        bitmap.write_crop(top, left, rows, columns, mirrored, to);
+        return true;
+    }
+
+    bool from_jpeg(int64_t i, const uint8_t *data, int64_t bytes, uint8_t *to) const {
         // A pointer, since g++ would find the address of a thread_local object anew for every Huffman code.
         thread_local const std::unique_ptr<Jpeg> own(new Jpeg());
         Jpeg &jpeg = *own;
         const auto [top, left, mirrored] = crops[i];
-        const bool is_inside = top >= 0 && left >= 0 && top <= height - rows && left <= width - columns;
-        done[i] = is_inside && columns >= LANES && jpeg.parse(data, bytes, height, width) &&
-                  jpeg.decode_rows(top, top + rows);
-        if (done[i]) jpeg.write_crop(top, left, rows, columns, mirrored, out + i * rows * columns * 3);
+        if (columns < LANES || !jpeg.parse(data, bytes, height, width) || !jpeg.decode_rows(top, top + rows))
+            return false;
+        jpeg.write_crop(top, left, rows, columns, mirrored, to);
+        return true;
     }
 };
 

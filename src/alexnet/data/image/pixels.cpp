@@ -1,4 +1,4 @@
-// The library of this folder, built by pixels.py at first use: resampling (bicubic.h), decoding of JPEG crops
+// The library of this folder, built by pixels.py at first use: resampling (bicubic.h), decoding of crops
 // (crops.h), also of the rows of a store (rows.h), and sums for the mean image and the colour covariance. All results
 // are exact: they equal Pillow's, libjpeg-turbo's and NumPy's.
 //
@@ -17,6 +17,7 @@ namespace {
 
 constexpr int64_t STEP_BYTES = 3 * LANES;   // of 16 pixels
 constexpr int64_t STEPS_PER_SUM = 1 << 14;  // times 255 * 255 is less than 2 ** 31
+constexpr int64_t TASK_BYTES = 1 << 16;     // of pixels: of smaller images, a thread takes several at a time
 
 // Second moments: sums of R*R, R*G, R*B, G*G, G*B and B*B over pixels.
 struct SecondMoments {
@@ -101,7 +102,11 @@ Threads::Job *begin_crops(Threads *threads, int64_t shard_count, const Shard *sh
                           int64_t count, const int64_t *indices, int64_t height, int64_t width,
                           const int64_t (*crops)[3], int64_t rows, int64_t columns, uint8_t *out, uint8_t *done) {
     const StoredCrops work{{height, width, crops, rows, columns, out, done}, shard_count, shards, ends, indices};
-    return threads->begin([work](int64_t i) { work.decode(i); }, count);
+    const int64_t together = std::max<int64_t>(1, TASK_BYTES / std::max<int64_t>(1, 3 * height * width));
+    const auto decode = [work, count, together](int64_t task) {
+        for (int64_t i = task * together; i < std::min(count, (task + 1) * together); i++) work.decode(i);
+    };
+    return threads->begin(decode, (count + together - 1) / together);
 }
 
 // Waits so long for a job of begin_crops. Returns how many crops are left out, or -1 if it is not done.

@@ -1,4 +1,4 @@
-"""Opens `pixels.cpp` and wraps its functions: resampling, sums for mean and covariance, and decoding of JPEG crops.
+"""Opens `pixels.cpp` and wraps its functions: resampling, sums for mean and covariance, and decoding of crops.
 
 The results equal those of Pillow, NumPy and libjpeg-turbo to the last bit. Without a compiler (see `alexnet.native`) or
 with `ALEXNET_KERNELS=off` Pillow and NumPy do the work, and `decode_crops` leaves it to its caller.
@@ -128,16 +128,16 @@ def decode_crops(
     out: np.ndarray,
     threads: native.Threads | None = None,
 ) -> np.ndarray:
-    """Decodes one crop of each JPEG in `encoded`, all of `shape` (height, width), into `out`, uint8 [N, rows, columns,
-    3], contiguous. The pixels are libjpeg-turbo's; only the crop is computed, which takes less time.
+    """Decodes one crop of each image in `encoded`, all of `shape` (height, width), into `out`, uint8 [N, rows, columns,
+    3], contiguous. The pixels of a JPEG are libjpeg-turbo's; only the crop is computed, which takes less time.
 
     `crops`, int64 [N, 3], are top, left, and 1 for a crop to be mirrored. `threads` do the work, or the calling thread
     if there are none; the interpreter lock is released.
 
     Returns which crops are done, bool [N]. The caller decodes the others, whose part of `out` may have been written to,
     with libjpeg-turbo or Pillow. These are: all crops if the library is not available; damaged images; images of
-    another size or of more than four million pixels; all but baseline JPEG with 4:2:0 or 4:4:4 chroma; crops of fewer
-    than 16 columns.
+    another size or of more than four million pixels; all but baseline JPEG with 4:2:0 or 4:4:4 chroma, and BMP as
+    `encode` writes it; crops of a JPEG of fewer than 16 columns.
 
     Raises ValueError where `crops` or `out` is of another kind, or a crop is not inside the image.
     """

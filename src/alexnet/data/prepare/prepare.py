@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.data.image import pixels
-from alexnet.data.image.encode import JPEG_MIN_SIZE
+from alexnet.data.image.encode import encoding
 from alexnet.data.prepare import chunk
 from alexnet.data.prepare.checks import (
     allowed_bad,
@@ -96,7 +96,7 @@ def prepare(
         },
         "options": options,
         "classes": [list(each) for each in opened.classes],
-        "encoding": "jpeg" if size >= JPEG_MIN_SIZE else "png",
+        "encoding": encoding(size),
     }
     start = time.perf_counter()
     with _explained(store):

@@ -20,7 +20,7 @@ import numpy as np
 
 from alexnet.data.classes import Class
 from alexnet.data.image import pixels
-from alexnet.data.image.encode import JPEG_MIN_SIZE, decode_stored
+from alexnet.data.image.encode import decode_stored, encoding
 from alexnet.data.image.rows import DecodingThreads, Reading, Shards
 from alexnet.data.store.info import COPY_AGAIN, check_shards, read_info
 from alexnet.data.store.open_shards import PREPARE_AGAIN, OpenShards, why_unreadable
@@ -133,10 +133,15 @@ class StoreSplit:
         for _ in (executor.map if executor else map)(decode_one, np.flatnonzero(~done).tolist()):
             pass
 
+    @property
+    def is_compressed(self) -> bool:
+        """Whether decoding an image takes much longer than reading it."""
+        return encoding(self.size) == "jpeg"
+
     def all_open(self) -> Shards | None:
-        """All shards, open, for `begin_crops`; None where that leaves everything out, because images are stored as PNG
-        or there are more shards than the process may open files. Raises ValueError, naming the shard."""
-        return self._shards.all_open() if self.size >= JPEG_MIN_SIZE else None
+        """All shards, open, for `begin_crops`; None where there are more of them than the process may open files.
+        Raises ValueError, naming the shard."""
+        return self._shards.all_open()
 
     def begin_crops(
         self, shards: Shards, indices: np.ndarray, crops: np.ndarray, out: np.ndarray, threads: DecodingThreads
