@@ -14,6 +14,7 @@ from alexnet.data.classes import Class
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store.reader import Store
 from alexnet.study import evaluate as study
+from alexnet.study.doubts import same_label
 from alexnet.study.evaluate import evaluate
 from alexnet.study.scores import image_probabilities
 from alexnet.study.trained import load
@@ -132,6 +133,6 @@ def test_results_are_json_and_can_be_read_on_a_terminal(run: Path, store: Path) 
 
 def test_several_labels_or_a_single_class_are_not_suspicious() -> None:
     classes = [Class("n1", "one"), Class("n2", "two")]
-    assert len(study.suspicious(np.array([1, 1]), np.array([0, 1]), classes)) == 1
-    assert study.suspicious(np.array([1, 0]), np.array([0, 1]), classes) == []
-    assert study.suspicious(np.array([1, 1]), np.array([1, 1]), classes) == []
+    assert len(same_label(np.array([1, 1]), np.array([0, 1]), classes)) == 1
+    assert same_label(np.array([1, 0]), np.array([0, 1]), classes) == []
+    assert same_label(np.array([1, 1]), np.array([1, 1]), classes) == []

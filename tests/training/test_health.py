@@ -26,7 +26,7 @@ def small() -> AlexNet:
 
 def test_a_loss_at_chance_is_reported_once(tmp_path):
     watch = watch_of(tmp_path, nn.Linear(1, 1))
-    said = [watch.observe(math.log(10) + 0.001) for _ in range(health.STEPS_AT_CHANCE + 50)]
+    said = [watch.observe(math.log(10) + 0.001, 0.9) for _ in range(health.STEPS_AT_CHANCE + 50)]
     (sentence,) = [s for s in said if s]
     assert said[health.STEPS_AT_CHANCE - 1] == sentence
     assert "2.303" in sentence and "--recipe small" in sentence and "There is no checkpoint yet." in sentence
@@ -36,24 +36,33 @@ def test_a_loss_at_chance_is_reported_once(tmp_path):
 
 def test_a_short_training_that_ends_at_chance_says_so(tmp_path):
     watch = watch_of(tmp_path, nn.Linear(1, 1))
-    assert not any(watch.observe(math.log(10)) for _ in range(108))
+    assert not any(watch.observe(math.log(10), 0.9) for _ in range(108))
     assert watch.end(top1_error=0.7) is None
     sentence = watch.end(top1_error=0.9)
     assert sentence and "after 9 epochs (108 steps)" in sentence
+
+
+def test_a_loss_at_chance_is_no_sign_where_the_error_falls(tmp_path):
+    # fine-tuning: a new last layer with small weights over layers that are trained
+    watch = watch_of(tmp_path, nn.Linear(1, 1))
+    errors = [0.9 * 0.98**step for step in range(2 * health.STEPS_AT_CHANCE)]
+    assert not any(watch.observe(math.log(10), error) for error in errors)
+    assert watch.end(None) is None
+    assert watch.end(top1_error=0.9) is None  # however bad the validation is
 
 
 @pytest.mark.parametrize(("epochs", "advice"), [(9, "try --epochs 75"), (100, "another --optim.lr")])
 def test_the_advice_never_is_the_recipe_in_use(epochs, advice, tmp_path):
     config = dataclasses.replace(recipe("small", epochs=epochs), network=TEN.network)
     watch = watch_of(tmp_path, nn.Linear(1, 1), config)
-    watch.observe(math.log(10))
+    watch.observe(math.log(10), 0.9)
     sentence = watch.end(None)
     assert sentence and advice in sentence and "--recipe" not in sentence
 
 
 def test_a_falling_loss_is_not_reported(tmp_path):
     watch = watch_of(tmp_path, nn.Linear(1, 1))
-    assert not any(watch.observe(math.log(10) * 0.995**step) for step in range(1000))
+    assert not any(watch.observe(math.log(10) * 0.995**step, 0.9) for step in range(1000))
 
 
 def test_exploding_gradients_are_reported_once_with_the_layer_and_the_last_checkpoint(tmp_path):
@@ -62,7 +71,7 @@ def test_exploding_gradients_are_reported_once_with_the_layer_and_the_last_check
     network.fc8.weight.grad = torch.zeros_like(network.fc8.weight)
     (tmp_path / "checkpoints" / "step-00000007").mkdir(parents=True)
     watch = watch_of(tmp_path, network)
-    said = [watch.observe(loss) for loss in (2.3, 2.5, 50.0, 1e9)]
+    said = [watch.observe(loss, 0.9) for loss in (2.3, 2.5, 50.0, 1e9)]
     sentence = said[2]
     assert sentence and [s for s in said if s] == [sentence]
     for part in ("the loss is 50", "2.303", "the gradient of conv2.weight", "step-00000007", "--optim.lr"):

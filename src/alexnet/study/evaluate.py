@@ -23,6 +23,7 @@ from alexnet.model.cpu import kernels
 from alexnet.progress import Progress
 from alexnet.ranges import BatchSize, UsageError, checked
 from alexnet.study.class_names import short_name
+from alexnet.study.doubts import same_label
 from alexnet.study.matching import check_size, class_order, open_split, run_labels
 from alexnet.study.outputs import warn
 from alexnet.study.scores import (
@@ -108,7 +109,7 @@ def evaluate(
         "seconds": time.monotonic() - began,
         "per_class": per_class(scored.ensemble, truths, classes),
         "confusions": confusions(scored.guesses, truths, classes),
-        "warnings": [warn(sentence) for sentence in suspicious(scored.guesses, truths, classes)],
+        "warnings": [warn(sentence) for sentence in same_label(scored.guesses, truths, classes)],
         "members": [
             {"run": str(member.run), "checkpoint": str(member.net.checkpoint)}
             | errors_and_intervals(credits)
@@ -116,17 +117,6 @@ def evaluate(
             for member, credits in zip(members, scored.members, strict=True)
         ],
     }
-
-
-def suspicious(guesses: np.ndarray, truths: np.ndarray, classes: Sequence[Class]) -> list[str]:
-    """A sentence where every image of several classes gets the same label; guesses and truths are int64 [N]."""
-    if len(np.unique(guesses)) > 1 or len(np.unique(truths)) < 2:
-        return []
-    name = short_name(classes[int(guesses[0])].name)
-    return [
-        f"every image gets the same label, {name}: the network tells no classes apart. It has not learned, or it was "
-        "trained on images that look different; see the warnings of its training."
-    ]
 
 
 def load_members(runs: Sequence[Path], device: str, weights: Sequence[float] | None) -> list[Member]:

@@ -21,6 +21,7 @@ from alexnet.model.cpu import kernels
 from alexnet.progress import Progress
 from alexnet.ranges import BatchSize, UsageError, checked
 from alexnet.study.activations import activations, centre_views, parse_layers
+from alexnet.study.doubts import at_chance
 from alexnet.study.image_batches import ImageBatch, open_images
 from alexnet.study.outputs import check_output, check_some, warn
 from alexnet.study.random_weights import warn_if_random
@@ -52,9 +53,10 @@ def features(
     over other files if `force`. Arrays may be larger than memory. The row of an image that cannot be read is NaN. Under
     torchrun each rank computes its part of the rows.
 
-    Returns `checkpoint`, `images`, `keys`, `wnids`, `files` (for each layer its `path` and `shape`) and `skipped`
-    (`key` and `error` of each image that cannot be read). Raises ValueError for an unknown layer, where no image can be
-    read, and when the disk has no room for the result.
+    Returns `checkpoint`, `random_weights` (why the network looks untrained; None where it looks trained), `images`,
+    `keys`, `wnids`, `files` (for each layer its `path` and `shape`), `skipped` (`key` and `error` of each image that
+    cannot be read) and `warnings`. Raises ValueError for an unknown layer, where no image can be read, and when the
+    disk has no room for the result.
     """
     if out.suffix != ".npy":
         raise UsageError(f"{out} must end in .npy.")
@@ -78,14 +80,18 @@ def features(
         arrays = {name: RowFile(file) for name, file in partial.items()}
         mine = here.part(count)
         with Progress(f"computing {', '.join(layers)}", mine.stop - mine.start, silent=not here.is_first) as bar:
-            keys, wnids, skipped = write_rows(net, batches, arrays, mine.start, bar)
+            keys, wnids, skipped, varied = write_rows(net, batches, arrays, mine.start, bar)
         keys, wnids = list(itertools.chain(*here.gather(keys))), list(itertools.chain(*here.gather(wnids)))
         skipped = list(itertools.chain(*here.gather(skipped)))
         check_some(skipped, count)
+        varied = set(itertools.chain(*here.gather(varied)))
         here.once(lambda: [durable.put(partial[name], files[name]) for name in layers])
         if here.is_first:
             write_lines(beside["keys"], keys)
             write_lines(beside["wnids"], wnids)
+    doubts = ([] if random_weights else at_chance(net, run)) + (
+        constant_layers([name for name in layers if name not in varied]) if count - len(skipped) > 1 else []
+    )
     return {
         "run": str(run),
         "checkpoint": str(net.checkpoint),
@@ -96,21 +102,38 @@ def features(
         "wnids": str(beside["wnids"]) if wnids else None,
         "files": {name: {"path": str(files[name]), "shape": list(shapes[name])} for name in layers},
         "skipped": skipped,
+        "warnings": [warn(sentence) for sentence in doubts] if here.is_first else [],
     }
+
+
+def constant_layers(layers: list[str]) -> list[str]:
+    """A sentence about the layers whose activations are the same for all images."""
+    if not layers:
+        return []
+    return [
+        f"all images have the same activations in {', '.join(layers)}: either the network has not learned (its units "
+        "are dead), or the images are the same."
+    ]
 
 
 def write_rows(
     net: TrainedAlexNet, batches: Iterator[ImageBatch], arrays: dict[str, RowFile], first: int, bar: Progress
-) -> tuple[list[str], list[str], list[dict[str, str]]]:
+) -> tuple[list[str], list[str], list[dict[str, str]], set[str]]:
     """Write the activations of the layers in `arrays`, starting at row `first`.
 
-    Returns the images' keys and wnids, and `key` and `error` of those that cannot be read.
+    Returns the images' keys and wnids, `key` and `error` of those that cannot be read, and the layers in which two
+    images differ.
     """
+    seen: dict[str, np.ndarray] = {}
+    varied: set[str] = set()
     keys: list[str] = []
     wnids: list[str] = []
     skipped: list[dict[str, str]] = []
     for batch in batches:
         for name, values in activations(net, centre_views(net, batch.images), list(arrays)).items():
+            good = np.delete(values, list(batch.errors), axis=0) if name not in varied else values[:0]
+            if len(good) and (good != seen.setdefault(name, good[0].copy())).any():
+                varied.add(name)
             values[list(batch.errors)] = np.nan
             arrays[name].write(first + len(keys), values)
         for row, error in batch.errors.items():
@@ -119,7 +142,7 @@ def write_rows(
         keys += batch.keys
         wnids += batch.wnids
         bar.advance(len(batch.keys))
-    return keys, wnids, skipped
+    return keys, wnids, skipped, varied
 
 
 def write_lines(path: Path, lines: list[str]) -> None:

@@ -20,9 +20,11 @@ from alexnet.ranges import Seed, checked
 from alexnet.study import curves, drawing, panels, plots
 from alexnet.study.activations import activations, parse_layers
 from alexnet.study.class_names import short_name, true_label
+from alexnet.study.doubts import at_chance
 from alexnet.study.index import BATCH_SIZE, embed, nearest_images, open_index
 from alexnet.study.matching import check_size, open_split, run_labels
-from alexnet.study.outputs import advice_where_unwritable, check_output
+from alexnet.study.outputs import advice_where_unwritable, check_output, warn
+from alexnet.study.random_weights import warn_if_random
 from alexnet.study.scores import image_probabilities, probabilities, top5
 from alexnet.study.trained import TrainedAlexNet, load
 from alexnet.training.metrics import read_lines
@@ -55,10 +57,13 @@ def figures(
     with their five most probable labels, the eight most wrong among up to 2,000, and the training images nearest to
     five of them; `seed` chooses them, from as many classes as possible.
 
-    Returns `checkpoint` and `figures`, the path of each file by name. Raises ValueError when run and store do not fit
+    Returns `checkpoint`, `random_weights` (why the network looks untrained; None where it looks trained), `warnings`
+    and `figures`, the path of each file by name. Raises ValueError when run and store do not fit
     each other, and for a folder that cannot be written.
     """
     net = load(run, device)
+    random_weights = warn_if_random(net, run)
+    doubts = [] if random_weights else [warn(sentence) for sentence in at_chance(net, run)]
     layers = parse_layers(net, layer)
     folder = out or run / "figures"
     maps = [f"activations_{name}" for name in layers] if image is not None or store is not None else []
@@ -87,6 +92,8 @@ def figures(
     return {
         "run": str(run),
         "checkpoint": str(net.checkpoint),
+        "random_weights": random_weights,
+        "warnings": doubts,
         "figures": {name: str(paths[name]) for name in drawn},
     }
 

@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
+from alexnet.data.classes import Class
 from alexnet.files.printable import printable
 from alexnet.progress import Progress
 from alexnet.study.class_names import short_name, true_class, true_label
+from alexnet.study.doubts import at_chance, same_label
 from alexnet.study.image_files import find_images
 from alexnet.study.outputs import check_figure, check_some, warn
 from alexnet.study.random_weights import warn_if_random
@@ -21,6 +24,8 @@ from alexnet.study.trained import TrainedAlexNet, load
 
 IMAGES_AT_ONCE = 16
 BAR_WIDTH = 30
+SAME = 0.001
+"""Difference of probabilities below which they are the same answer."""
 
 
 def predict(
@@ -62,6 +67,7 @@ def predict(
                 predictions.append({"path": str(path)} | true | {"top5": top5(scores, net.classes)})
             bar.advance(len(part))
         check_some(skipped, len(paths))
+    doubts = ([] if random_weights else at_chance(net, run)) + suspicious(predictions, net.classes)
     result = {
         "run": str(run),
         "checkpoint": str(net.checkpoint),
@@ -69,7 +75,7 @@ def predict(
         "views": views,
         "predictions": predictions,
         "skipped": skipped,
-        "warnings": [warn(sentence) for sentence in suspicious(predictions)],
+        "warnings": [warn(sentence) for sentence in doubts],
     }
     if panel is not None:
         from alexnet.study import drawing, panels
@@ -97,15 +103,21 @@ def read_views(
     return good, torch.stack(read) if read else torch.empty(0)
 
 
-def suspicious(predictions: Sequence[dict[str, Any]]) -> list[str]:
-    """A sentence where several images get exactly the same probabilities."""
-    answers = {str(prediction["top5"]) for prediction in predictions}
-    if len(predictions) < 2 or len(answers) > 1:
+def suspicious(predictions: Sequence[dict[str, Any]], classes: Sequence[Class]) -> list[str]:
+    """A sentence where several images get nearly the same probabilities, or images of several classes one label."""
+    answers = [[guess["wnid"] for guess in each["top5"]] for each in predictions]
+    probabilities = [[guess["probability"] for guess in each["top5"]] for each in predictions]
+    if len(predictions) < 2:
         return []
-    return [
-        "all images get the same probabilities: the network tells no images apart. Either it has not learned, or the "
-        "images are the same."
-    ]
+    if all(answer == answers[0] for answer in answers) and float(np.ptp(probabilities, axis=0).max()) < SAME:
+        return [
+            "all images get the same probabilities: the network tells no images apart. Either it has not learned, or "
+            "the images are the same."
+        ]
+    index = {each.wnid: number for number, each in enumerate(classes)}
+    known = [(index[each["top5"][0]["wnid"]], index[each["true"]]) for each in predictions if each["true"] is not None]
+    guesses, truths = np.array(known, dtype=np.int64).reshape(-1, 2).T
+    return same_label(guesses, truths, classes)
 
 
 def render(result: dict[str, Any]) -> RenderableType:

@@ -14,6 +14,7 @@ from alexnet.ranges import Count, checked
 from alexnet.study import drawing, panels
 from alexnet.study.activations import check_layer
 from alexnet.study.class_names import short_name, true_class, true_label
+from alexnet.study.doubts import at_chance
 from alexnet.study.image_files import find_images
 from alexnet.study.index import embed, nearest_images, open_index
 from alexnet.study.matching import check_size, open_split
@@ -68,6 +69,7 @@ def similar(
         {"path": str(path)} | true_label(true_class(path, net.classes), net.classes) | {"nearest": row}
         for path, row in zip(paths, found, strict=True)
     ]
+    doubts = ([] if random_weights else at_chance(net, run)) + suspicious(queries, layer)
     result = {
         "run": str(run),
         "checkpoint": str(net.checkpoint),
@@ -77,7 +79,7 @@ def similar(
         "layer": layer,
         "queries": queries,
         "skipped": skipped,
-        "warnings": [warn(sentence) for sentence in suspicious(queries, layer)],
+        "warnings": [warn(sentence) for sentence in doubts],
     }
     if panel is not None:
         shown = [net.preprocess.pixels(path) for path in paths]

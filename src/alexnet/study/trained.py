@@ -82,6 +82,8 @@ class TrainedAlexNet(AlexNet):
 
     config: TrainConfig
     checkpoint: Path
+    top1_error: float | None
+    """Of the best evaluation of its training; None where there was none."""
     classes: tuple[Class, ...]
     preprocess: Preprocess
     _packed: tuple[object, int, Callable[[Tensor], Tensor]] | None = None
@@ -133,9 +135,10 @@ def load(run: str | Path, device: str = "auto", checkpoint_name: str = "best") -
     with values_of(run / "config.json"), torch.device("meta"):  # initial values would only be replaced
         network = TrainedAlexNet(config.network)
     found, weights = checkpoint.find_weights(run, checkpoint_name)
-    check_settings(config, found.state(), run)
+    state = found.state()
+    check_settings(config, state, run)
     checkpoint.load_weights(network, found, weights)
-    network.checkpoint = found.path
+    network.checkpoint, network.top1_error = found.path, state["top1_error"]
     try:
         mean = read_array(run / "mean.npy")
     except (OSError, ValueError) as error:

@@ -20,19 +20,26 @@ EXPLODED = 10
 """Multiple of the loss of guessing that only exploding gradients reach."""
 
 
+def is_chance(top1_error: float, classes: int) -> bool:
+    """Whether a top-1 error is about that of guessing."""
+    return top1_error > 0.95 * (1 - 1 / classes)
+
+
 class LossWatch:
-    """Watches the loss of `network` while it trains as `config` says. Warns once when the loss stays at chance, and
-    once when it explodes. A warning names the last checkpoint of `run`."""
+    """Watches the loss and the error of `network` while it trains as `config` says. Warns once when both stay at
+    chance, and once when the loss explodes. A warning names the last checkpoint of `run`."""
 
     def __init__(self, config: TrainConfig, network: nn.Module, run: Path, steps_per_epoch: int) -> None:
         self.config, self.network, self.run, self.steps_per_epoch = config, network, run, steps_per_epoch
         self.chance = math.log(config.network.classes)
         self.mean: float | None = None
+        self.mean_error = 1.0
         self.steps, self.warned, self.exploded = 0, False, False
 
-    def observe(self, loss: float) -> str | None:
-        """A warning when, after `STEPS_AT_CHANCE` steps, the running mean of the loss is still near ln(classes), or
-        when one loss is `EXPLODED` times that. It must be called before the gradients of the step are cleared."""
+    def observe(self, loss: float, top1_error: float) -> str | None:
+        """A warning when, after `STEPS_AT_CHANCE` steps, the running means of the loss and of the top-1 error of the
+        batches are still near those of guessing, or when one loss is `EXPLODED` times ln(classes). It must be called
+        before the gradients of the step are cleared."""
         self.steps += 1
         if loss > EXPLODED * self.chance and not self.exploded:
             self.exploded = True
@@ -41,17 +48,21 @@ class LossWatch:
                 f"gradients explode. {last_in_words(self.run)} Train with a lower --optim.lr or with "
                 "--schedule.warmup-steps."
             )
+        first = self.mean is None
         self.mean = loss if self.mean is None else 0.95 * self.mean + 0.05 * loss
+        self.mean_error = top1_error if first else 0.95 * self.mean_error + 0.05 * top1_error
         return self._at_chance() if self.steps >= STEPS_AT_CHANCE else None
 
     def end(self, top1_error: float | None) -> str | None:
-        """A warning when the training ends with the loss still at chance, however few steps it had. None where the
-        best validation error, if there is one, is well below that of guessing: dropout raises the training loss."""
-        guessing = 1 - 1 / self.config.network.classes
-        return None if top1_error is not None and top1_error < 0.9 * guessing else self._at_chance()
+        """A warning when the training ends with loss and error still at chance, however few steps it had. None where
+        the best validation error, if there is one, is below that of guessing: dropout raises what training measures."""
+        learned = top1_error is not None and not is_chance(top1_error, self.config.network.classes)
+        return None if learned else self._at_chance()
 
     def _at_chance(self) -> str | None:
         if self.warned or self.mean is None or self.mean < 0.98 * self.chance:
+            return None
+        if not is_chance(self.mean_error, self.config.network.classes):  # a new last layer begins with a loss of chance
             return None
         self.warned = True
         epochs = self.steps / self.steps_per_epoch

@@ -123,7 +123,7 @@ def _train(
             health.check_loss(loss, state.network, run, step_number, config.optim.lr)
             values = {"loss": loss, "learning_rate": done.learning_rate, "train_top1_error": top1_error}
             log.write(step_number, step_number / steps_per_epoch, values)
-            log.warn(watch.observe(loss))
+            log.warn(watch.observe(loss, top1_error))
             epoch = -(-step_number // steps_per_epoch)
             bar.advance(config.batch_size, epoch=f"{epoch}/{config.epochs}", loss=f"{loss:.3f}")
 
