@@ -16,7 +16,7 @@ REQUIREMENTS = [*PROJECT["dependencies"], *chain(*PROJECT["optional-dependencies
 
 @pytest.mark.parametrize("requirement", REQUIREMENTS)
 def test_each_package_has_a_lower_bound_and_a_licence_in_the_list(requirement: str) -> None:
-    match = re.fullmatch(r"([a-z-]+)(?:\[\w+\])?>=[0-9.]+(,<[0-9.]+)?", requirement)
+    match = re.fullmatch(r"([a-z0-9-]+)(?:\[\w+\])?>=[0-9.]+(,<[0-9.]+)?", requirement)
     assert match, requirement
     # `make oldest` makes exact versions of the bounds; what formats the code may differ from version to version.
     assert not match[2] or requirement in PROJECT["optional-dependencies"]["dev"], requirement

@@ -43,6 +43,7 @@ def test_an_error_of_guessing_is_reported_by_every_command(
     assert not any(of_each(own_run, source, store, tmp_path).values())
     (tmp_path / "out.npy").unlink()
     (tmp_path / "out.keys.txt").unlink()
+    (tmp_path / "out.json").unlink()
     save_again(own_run, top1_error=0.82, top5_error=0.1)  # of six classes: 0.833
     for name, warnings in of_each(own_run, source, store, tmp_path).items():
         assert len(warnings) == 1 and f"{own_run} has not learned" in warnings[0], name

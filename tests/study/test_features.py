@@ -103,8 +103,8 @@ def test_mistakes_get_a_sentence_and_leave_nothing_behind(
     out = tmp_path / "out.npy"
     with pytest.raises(ValueError, match=r"no layer 'fc9'.* conv1, .* fc8"):
         features(run, store, out, layer="fc9", device="cpu")
-    with pytest.raises(ValueError, match=r"must end in \.npy"):
-        features(run, store, tmp_path / "out.h5", device="cpu")
+    with pytest.raises(ValueError, match=r"must end in \.npy, \.npz or \.h5"):
+        features(run, store, tmp_path / "out.csv", device="cpu")
     with pytest.raises(ValueError, match="batch_size is 0; it must be at least 1"):
         features(run, store, out, batch_size=0, device="cpu")
     (tmp_path / "loose").mkdir()
@@ -159,11 +159,11 @@ def test_an_image_that_cannot_be_read_is_a_line_and_the_others_are_done(
     assert "1 of them cannot be read" in console.export_text()
 
 
-@pytest.mark.parametrize("there", ["out.npy", "out.keys.txt", "out.wnids.txt"])
+@pytest.mark.parametrize("there", ["out.npy", "out.keys.txt", "out.wnids.txt", "out.json"])
 def test_files_that_are_there_are_not_overwritten(run: Path, store: Path, tmp_path: Path, there: str) -> None:
     (tmp_path / there).write_text("mine")
     with pytest.raises(ValueError, match=rf"{there} is there already; give another name, or --force"):
         features(run, store, tmp_path / "out.npy", device="cpu")
     assert (tmp_path / there).read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
     features(run, store, tmp_path / "out.npy", device="cpu", force=True)
-    assert {path.name for path in tmp_path.iterdir()} == {"out.npy", "out.keys.txt", "out.wnids.txt"}
+    assert {path.name for path in tmp_path.iterdir()} == {"out.npy", "out.keys.txt", "out.wnids.txt", "out.json"}

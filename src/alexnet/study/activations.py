@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from alexnet.model.network import AlexNet
 from alexnet.ranges import UsageError
 from alexnet.study.trained import TrainedAlexNet
 
@@ -26,8 +27,11 @@ def check_layer(net: nn.Module, layer: str) -> None:
         raise UsageError(f"There is no layer '{layer}'; this network has {', '.join(layer_names(net))}.")
 
 
-def parse_layers(net: nn.Module, text: str) -> list[str]:
-    """The layers named in `text`, separated by commas. Raises ValueError as `check_layer`."""
+def parse_layers(net: AlexNet, text: str) -> list[str]:
+    """The layers named in `text`, separated by commas; of `all`, every layer but padding and dropout. Raises ValueError
+    as `check_layer`."""
+    if text.strip() == "all":
+        return [layer.name for layer in net.layers if layer.kind not in ("pad", "dropout")]
     layers = [name.strip() for name in text.split(",")]
     for name in layers:
         check_layer(net, name)
@@ -39,23 +43,33 @@ def centre_views(net: TrainedAlexNet, images: Tensor) -> Tensor:
     return net.preprocess.views(images.to(next(net.parameters()).device), 1)[:, 0]
 
 
+class _AllFound(Exception):
+    """Ends a forward pass."""
+
+
 @torch.inference_mode()
 def activations(net: nn.Module, views: Tensor, layers: Sequence[str]) -> dict[str, np.ndarray]:
     """Outputs of the named layers for views [B, 3, C, C]: float32 [B, ...] each.
 
-    They are copied as the layer returns, before a following in-place layer can change them.
+    They are copied as the layer returns, before a following in-place layer can change them. Layers after the last of
+    them are not computed.
     """
     found: dict[str, np.ndarray] = {}
+    wanted = {*layers}
 
     def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
         def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
             found[name] = output.to("cpu", torch.float32, copy=True).contiguous().numpy()
+            if found.keys() == wanted:
+                raise _AllFound
 
         return hook
 
     handles = [net.get_submodule(name).register_forward_hook(keep(name)) for name in layers]
     try:
         net(views.to(next(net.parameters()).device))
+    except _AllFound:
+        pass
     finally:
         for handle in handles:
             handle.remove()

@@ -1,14 +1,15 @@
-"""Features: the activations of any layer, written as NumPy arrays with the names of the images beside them.
+"""Features: the activations of any layers, written as arrays, with what they are of beside them.
 
-Images are seen as in testing with one view: rescaled, cut to the centre, mean removed.
+Images are seen as in testing with one view, or as `resizing` says: resized, cut to the centre, mean removed.
 """
 
-import contextlib
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from rich.console import Group, RenderableType
@@ -16,17 +17,37 @@ from rich.table import Table
 from rich.text import Text
 
 from alexnet.files import durable
+from alexnet.files.checksums import checksum
 from alexnet.files.rows import RowFile, make_rows
 from alexnet.model.cpu import kernels
 from alexnet.progress import Progress
-from alexnet.ranges import BatchSize, UsageError, checked
+from alexnet.ranges import BatchSize, Seed, checked
+from alexnet.study import feature_files
 from alexnet.study.activations import activations, centre_views, parse_layers
 from alexnet.study.doubts import at_chance
 from alexnet.study.image_batches import ImageBatch, open_images
 from alexnet.study.outputs import check_output, check_some, warn
-from alexnet.study.random_weights import warn_if_random
+from alexnet.study.random_weights import randomise, warn_if_random
+from alexnet.study.resizing import Resize, in_words
 from alexnet.study.trained import TrainedAlexNet, load
 from alexnet.training import ranks
+from alexnet.training.checkpoint_file import WEIGHTS, Checkpoint
+from alexnet.training.ranks import Ranks
+
+Bad = Literal["nan", "skip"]
+
+
+class Read(NamedTuple):
+    """What was read of the images, and what was seen in their activations."""
+
+    keys: list[str]
+    wnids: list[str]
+    skipped: list[dict[str, str]]
+    """`key` and `error` of each image that cannot be read."""
+    unread: list[int]
+    """Their rows."""
+    varied: list[str]
+    """The layers in which two images differ."""
 
 
 @checked
@@ -37,71 +58,75 @@ def features(
     *,
     layer: str = "fc7",
     split: str | None = None,
+    resize: Resize = "crop",
+    bad: Bad = "nan",
+    checkpoint: str = "best",
+    random_weights: Seed | None = None,
     device: str = "auto",
     batch_size: BatchSize = 64,
     force: bool = False,
 ) -> dict[str, Any]:
-    """Write the outputs of a layer (or of several, separated by commas) for all images of `source`.
+    """Write the outputs of a layer (or of several, separated by commas, or `all`) for all images of `source`.
 
-    `source` is a store, any source that `prepare` reads, a folder of images, or an image. `split` chooses one split
-    of it; None takes all, one after the other. For OUT.npy this writes
+    `source` is a store, any source that `prepare` reads, a folder of images, a list of them, or an image. `split`
+    chooses one split of it; None takes all, one after the other. `out` ends in
 
-    - `OUT.npy`, float32 [N, ...shape of the layer]; for several layers `OUT.conv5.npy`, `OUT.fc7.npy` ...
-    - `OUT.keys.txt`, the name of each image, one line per row
-    - `OUT.wnids.txt`, its class, where the source has classes
+    - `.npy`: float32 [N, ...shape of the layer]; for several layers `OUT.conv5.npy`, `OUT.fc7.npy` ...
+    - `.npz`: all layers by name, uncompressed, with `keys` and `wnids`
+    - `.h5`: the same as datasets, chunked by rows
 
-    over other files if `force`. Arrays may be larger than memory. The row of an image that cannot be read is NaN. Under
-    torchrun each rank computes its part of the rows.
+    Beside it stand `OUT.json` (see `description`), `OUT.keys.txt`, the name of each image, one line per row, and
+    `OUT.wnids.txt`, its class, where the source has classes; over other files if `force`. Arrays may be larger than
+    memory: all is written in parts, and appears when it is whole. The row of an image that cannot be read is NaN, or
+    with `bad` "skip" there is none. Under torchrun each rank computes its part of the rows.
 
-    Returns `checkpoint`, `random_weights` (why the network looks untrained; None where it looks trained), `images`,
-    `keys`, `wnids`, `files` (for each layer its `path` and `shape`), `skipped` (`key` and `error` of each image that
-    cannot be read) and `warnings`. Raises ValueError for an unknown layer, where no image can be read, and when the
-    disk has no room for the result.
+    `checkpoint` is `best`, `last` or a step; with `random_weights` the network has the initial weights of that seed
+    instead, as a control.
+
+    Returns `checkpoint` (None for a control), `random_weights` (why the weights are or look random, or None), `images`,
+    `keys`, `wnids`, `description`, `files` (for each layer its `path` and `shape`), `skipped` (`key` and `error` of
+    each image that cannot be read) and `warnings`. Raises ValueError for an unknown layer or ending, where no image can
+    be read, and when the disk has no room for the result.
     """
-    if out.suffix != ".npy":
-        raise UsageError(f"{out} must end in .npy.")
+    feature_files.check_ending(out)
     kernels.reuse_memory()
-    net = load(run, device)
-    random_weights = warn_if_random(net, run)
+    net = load(run, device, checkpoint)
+    if random_weights is not None:
+        randomise(net, random_weights)
+        why: str | None = f"they are the initial weights of seed {random_weights}, as asked"
+    else:
+        why = warn_if_random(net, run)
     layers = parse_layers(net, layer)
-    files = {name: out.with_suffix(f".{name}.npy") if len(layers) > 1 else out for name in layers}
-    beside = {"keys": out.with_suffix(".keys.txt"), "wnids": out.with_suffix(".wnids.txt")}
+    files = feature_files.names_of(out, layers)
+    beside = beside_of(out)
     for file in (*files.values(), *beside.values()):
         check_output(file, force)
-    outputs = {described.name: described.outputs for described in net.layers}
-    with ranks.sharing() as here, contextlib.ExitStack() as cleaning:
-        maker = here.gather(os.getpid())[0]  # a name of its own: the same command may run twice at once
-        partial = {name: file.with_name(f"{durable.NEW}{maker}-{file.name}") for name, file in files.items()}
-        count, batches = open_images(net, run, source, split, batch_size, here.part)
-        shapes = {name: (count, *outputs[name]) for name in layers}
-        here.once(lambda: [make_rows(partial[name], shapes[name]) for name in layers])
-        for file in partial.values():
-            cleaning.callback(file.unlink, missing_ok=True)
-        arrays = {name: RowFile(file) for name, file in partial.items()}
-        mine = here.part(count)
-        with Progress(f"computing {', '.join(layers)}", mine.stop - mine.start, silent=not here.is_first) as bar:
-            keys, wnids, skipped, varied = write_rows(net, batches, arrays, mine.start, bar)
-        keys, wnids = list(itertools.chain(*here.gather(keys))), list(itertools.chain(*here.gather(wnids)))
-        skipped = list(itertools.chain(*here.gather(skipped)))
-        check_some(skipped, count)
-        varied = set(itertools.chain(*here.gather(varied)))
-        here.once(lambda: [durable.put(partial[name], files[name]) for name in layers])
-        if here.is_first:
-            write_lines(beside["keys"], keys)
-            write_lines(beside["wnids"], wnids)
-    doubts = ([] if random_weights else at_chance(net, run)) + (
-        constant_layers([name for name in layers if name not in varied]) if count - len(skipped) > 1 else []
+    about = description(net, run, source, split, resize, random_weights, bad)
+    with ranks.sharing() as here:
+        count, batches = open_images(net, run, source, split, batch_size, here.part, resize)
+        outputs = {described.name: described.outputs for described in net.layers}
+        with arrays_of_rows(here, out, {name: (count, *outputs[name]) for name in layers}) as arrays:
+            read = compute(here, net, batches, arrays, count, bad)
+            check_some(read.skipped, count)
+            left_out = {*read.unread} if bad == "skip" else set[int]()
+            shapes = {name: [count - len(left_out), *outputs[name]] for name in layers}
+            about |= {"layers": [{"name": n, "shape": shapes[n], "file": files[n].name} for n in layers]}
+            about |= {"skipped": read.skipped}
+            here.once(lambda: write(out, arrays, read, left_out, about))
+    doubts = ([] if why else at_chance(net, run)) + (
+        constant_layers([name for name in layers if name not in read.varied]) if count - len(read.skipped) > 1 else []
     )
     return {
         "run": str(run),
-        "checkpoint": str(net.checkpoint),
-        "random_weights": random_weights,
+        "checkpoint": about["checkpoint"],
+        "random_weights": why,
         "source": str(source),
         "images": count,
         "keys": str(beside["keys"]),
-        "wnids": str(beside["wnids"]) if wnids else None,
-        "files": {name: {"path": str(files[name]), "shape": list(shapes[name])} for name in layers},
-        "skipped": skipped,
+        "wnids": str(beside["wnids"]) if read.wnids else None,
+        "description": str(beside["description"]),
+        "files": {name: {"path": str(files[name]), "shape": shapes[name]} for name in layers},
+        "skipped": read.skipped,
         "warnings": [warn(sentence) for sentence in doubts] if here.is_first else [],
     }
 
@@ -116,40 +141,121 @@ def constant_layers(layers: list[str]) -> list[str]:
     ]
 
 
+def beside_of(out: Path) -> dict[str, Path]:
+    """The files beside the arrays, by what they hold."""
+    endings = {"keys": ".keys.txt", "wnids": ".wnids.txt", "description": ".json"}
+    return {what: out.with_suffix(ending) for what, ending in endings.items()}
+
+
+@contextmanager
+def arrays_of_rows(here: Ranks, out: Path, shapes: dict[str, tuple[int, ...]]) -> Iterator[dict[str, RowFile]]:
+    """Arrays on disk with which OUT begins, by layer, of the same files on every rank. What is left of them at the end
+    is deleted. ValueError where the disk has no room."""
+    maker = here.gather(os.getpid())[0]  # a name of its own: the same command may run twice at once
+    files = {name: out.with_name(f"{durable.NEW}{maker}-{out.stem}.{name}.npy") for name in shapes}
+
+    def make() -> None:
+        feature_files.check_room(out, shapes)
+        for name, shape in shapes.items():
+            make_rows(files[name], shape)
+
+    try:
+        here.once(make)
+        yield {name: RowFile(file) for name, file in files.items()}
+    finally:
+        for file in files.values():
+            file.unlink(missing_ok=True)
+
+
+def compute(
+    here: Ranks, net: TrainedAlexNet, batches: Iterator[ImageBatch], arrays: dict[str, RowFile], count: int, bad: Bad
+) -> Read:
+    """Write this rank's rows of `count`. Returns what all ranks have read, in the order of the images."""
+    mine = here.part(count)
+    title = f"computing {', '.join(arrays) if len(arrays) < 5 else f'{len(arrays)} layers'}"
+    with Progress(title, mine.stop - mine.start, silent=not here.is_first) as bar:
+        read = here.gather(write_rows(net, batches, arrays, mine.start, bar, bad))
+    return Read(*(list(itertools.chain(*each)) for each in zip(*read, strict=True)))
+
+
+def write(out: Path, arrays: dict[str, RowFile], read: Read, left_out: set[int], about: dict[str, Any]) -> None:
+    """Make OUT and the files beside it, without the rows `left_out`."""
+    beside, kept = beside_of(out), [row not in left_out for row in range(len(read.keys))]
+    keys = list(itertools.compress(read.keys, kept))
+    wnids = list(itertools.compress(read.wnids, kept)) if read.wnids else []
+    feature_files.finish(out, arrays, keys, wnids, left_out, about)
+    write_lines(beside["keys"], keys)
+    write_lines(beside["wnids"], wnids)
+    durable.write_json(beside["description"], about | {"images": keys, "wnids": wnids or None})
+
+
+def description(
+    net: TrainedAlexNet,
+    run: Path,
+    source: Path,
+    split: str | None,
+    resize: Resize,
+    random_weights: int | None,
+    bad: Bad,
+) -> dict[str, Any]:
+    """What the arrays are of, as JSON values: the network and its weights, what it was shown, and how."""
+    preprocess, is_control = net.preprocess, random_weights is not None
+    return {
+        "program": f"alexnet {version('alexnet')}",
+        "run": str(run.resolve()),
+        "checkpoint": None if is_control else str(net.checkpoint),
+        "step": None if is_control else Checkpoint(net.checkpoint).step,
+        "weights_sha256": None if is_control else checksum(net.checkpoint / WEIGHTS),
+        "random_weights_seed": random_weights,
+        "source": str(source.resolve()),
+        "split": split,
+        "preprocessing": {
+            "resize": resize,
+            "size": preprocess.size,
+            "crop": preprocess.crop,
+            "in_words": in_words(preprocess, resize),
+            "filter": "bicubic, antialiased",
+            "channels": "RGB, from 0 to 255",
+            "subtracted": "the centre of the mean image",
+            "mean_sha256": checksum(run / "mean.npy"),
+            "honours_exif": preprocess.honour_exif,
+        },
+        "bad": bad,
+    }
+
+
 def write_rows(
-    net: TrainedAlexNet, batches: Iterator[ImageBatch], arrays: dict[str, RowFile], first: int, bar: Progress
-) -> tuple[list[str], list[str], list[dict[str, str]], set[str]]:
-    """Write the activations of the layers in `arrays`, starting at row `first`.
-
-    Returns the images' keys and wnids, `key` and `error` of those that cannot be read, and the layers in which two
-    images differ.
-    """
+    net: TrainedAlexNet, batches: Iterator[ImageBatch], arrays: dict[str, RowFile], first: int, bar: Progress, bad: Bad
+) -> Read:
+    """Write the activations of the layers in `arrays`, starting at row `first`."""
+    read = Read([], [], [], [], [])
     seen: dict[str, np.ndarray] = {}
-    varied: set[str] = set()
-    keys: list[str] = []
-    wnids: list[str] = []
-    skipped: list[dict[str, str]] = []
     for batch in batches:
+        row = first + len(read.keys)
         for name, values in activations(net, centre_views(net, batch.images), list(arrays)).items():
-            good = np.delete(values, list(batch.errors), axis=0) if name not in varied else values[:0]
-            if len(good) and (good != seen.setdefault(name, good[0].copy())).any():
-                varied.add(name)
+            if name not in read.varied:
+                good = np.delete(values, list(batch.errors), axis=0)
+                if len(good) and (good != seen.setdefault(name, good[0].copy())).any():
+                    read.varied.append(name)
             values[list(batch.errors)] = np.nan
-            arrays[name].write(first + len(keys), values)
-        for row, error in batch.errors.items():
-            warn(f"the row of {batch.keys[row]} is NaN: {error}")
-            skipped.append({"key": batch.keys[row], "error": error})
-        keys += batch.keys
-        wnids += batch.wnids
+            arrays[name].write(row, values)
+        for index, error in batch.errors.items():
+            warn(f"{'left out' if bad == 'skip' else f'the row of {batch.keys[index]} is NaN'}: {error}")
+            read.skipped.append({"key": batch.keys[index], "error": error})
+            read.unread.append(row + index)
+        read.keys.extend(batch.keys)
+        read.wnids.extend(batch.wnids)
         bar.advance(len(batch.keys))
-    return keys, wnids, skipped, varied
+    return read
 
 
-def write_lines(path: Path, lines: list[str]) -> None:
-    """One line each; no file where there are none."""
-    path.unlink(missing_ok=True)
-    if lines:
-        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+def write_lines(path: Path, lines: Sequence[str]) -> None:
+    """One line each, whole or not at all; no file where there are none."""
+    if not lines:
+        path.unlink(missing_ok=True)
+        return
+    with durable.whole(path) as partial:
+        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def render(result: dict[str, Any]) -> RenderableType:
@@ -162,5 +268,10 @@ def render(result: dict[str, Any]) -> RenderableType:
     table.add_row(Text(result["keys"]), "name of each image")
     if result["wnids"]:
         table.add_row(Text(result["wnids"]), "class of each image")
-    bad = f", {len(result['skipped'])} of them cannot be read (rows of NaN)" if result["skipped"] else ""
-    return Group(Text(f"{result['images']} images{bad}, {result['checkpoint']}", style="bold"), table)
+    table.add_row(Text(result["description"]), "network, weights, layers, preprocessing, images")
+    rows = next(iter(result["files"].values()))["shape"][0]
+    lost = "left out" if rows < result["images"] else "rows of NaN"
+    bad = f", {len(result['skipped'])} of them cannot be read ({lost})" if result["skipped"] else ""
+    count = "1 image" if result["images"] == 1 else f"{result['images']} images"
+    network = result["checkpoint"] or f"{result['run']} with random weights"
+    return Group(Text(f"{count}{bad}, {network}", style="bold"), table)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from alexnet.config import NetworkConfig
 from alexnet.model.layers import layers_of
+from alexnet.model.network import AlexNet
 from alexnet.study.outputs import warn
 from alexnet.study.scores import image_probabilities
 from alexnet.study.trained import TrainedAlexNet
@@ -66,6 +67,12 @@ def warn_if_random(net: TrainedAlexNet, who: object) -> str | None:
     if why is not None:
         warn(f"THE WEIGHTS OF {who} ARE RANDOM: {why}. Nothing here is the work of a trained network.")
     return why
+
+
+@torch.no_grad()
+def randomise(net: TrainedAlexNet, seed: int) -> None:
+    """Give the network fresh initial weights, those that `alexnet train --seed SEED` begins with: a control."""
+    net.load_state_dict(AlexNet(net.network, generator=torch.Generator().manual_seed(seed)).state_dict())
 
 
 def inspect_conv1(net: TrainedAlexNet) -> Conv1:

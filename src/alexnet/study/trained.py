@@ -16,7 +16,7 @@ from alexnet.model.cpu.kernels import computed_in
 from alexnet.model.inference import PackedNetwork, can_pack, weights_version
 from alexnet.model.input import views
 from alexnet.model.network import AlexNet
-from alexnet.ranges import values_of
+from alexnet.ranges import UsageError, values_of
 from alexnet.training import checkpoint
 from alexnet.training.device import choose_device
 from alexnet.training.run_folder import check_settings
@@ -124,13 +124,16 @@ class TrainedAlexNet(AlexNet):
 
 
 def load(run: str | Path, device: str = "auto", checkpoint_name: str = "best") -> TrainedAlexNet:
-    """The trained network of `run`, in eval mode on `device`, from its `best` or `last` checkpoint.
+    """The trained network of `run`, in eval mode on `device`, from its `best` or `last` checkpoint, or that of a step
+    ("5000").
 
     `network.classes` are (wnid, name) in the order of the logits; `network.preprocess(image)` gives its input.
 
-    Raises ValueError when `run` is no run folder, or is damaged.
+    Raises ValueError when `run` is no run folder, is damaged, or has no checkpoint of that step.
     """
     run = Path(run)
+    if checkpoint_name not in ("best", "last") and not checkpoint_name.isdecimal():
+        raise UsageError(f"There is no checkpoint '{checkpoint_name}'; give best, last, or a step.")
     config = load_run_config(run)
     with values_of(run / "config.json"), torch.device("meta"):  # initial values would only be replaced
         network = TrainedAlexNet(config.network)

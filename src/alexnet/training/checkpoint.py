@@ -87,8 +87,21 @@ def find(run: Path, which: str = "best") -> Checkpoint:
 
 
 def find_weights(run: Path, which: str = "best") -> tuple[Checkpoint, dict[str, Tensor]]:
-    """As `find`, but only the weights and the state are looked at; and the weights."""
+    """As `find`, but only the weights and the state are looked at; and the weights. `which` may also be a step: then
+    no other checkpoint will do, and a damaged one raises DamagedError (a ValueError)."""
+    if which.isdecimal():
+        chosen = of_step(run, int(which))
+        return chosen, chosen.weights()
     return _first_undamaged(run, which, Checkpoint.weights)
+
+
+def of_step(run: Path, step: int) -> Checkpoint:
+    """The checkpoint of `step`. ValueError, with the steps of those that are there, where there is none."""
+    there = {checkpoint.step: checkpoint for checkpoint in checkpoints(run)}
+    if step not in there:
+        steps = f"its checkpoints are of step {' and '.join(map(str, there))}" if there else "it has no checkpoint"
+        raise ValueError(f"{run} has no checkpoint of step {step}; {steps}.")
+    return there[step]
 
 
 def _first_undamaged(run: Path, which: str, read: Callable[[Checkpoint], Result]) -> tuple[Checkpoint, Result]:

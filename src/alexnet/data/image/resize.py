@@ -24,3 +24,10 @@ def rescale(image: np.ndarray, size: int, extent: pixels.Box | None = None) -> n
     side = min(width, height)
     left, top = left + (width - side) / 2, top + (height - side) / 2
     return pixels.resize(image, (left, top, left + side, top + side), size)
+
+
+def squash(image: np.ndarray, size: int, extent: pixels.Box | None = None) -> np.ndarray:
+    """All of `image`, uint8 [height, width, 3], rescaled (bicubic, antialiased) to uint8 [size, size, 3]: nothing is
+    cut off, and what is not square is distorted. `extent` and errors as for `rescale`."""
+    pixels.check_image(image)
+    return pixels.resize(image, extent or (0, 0, image.shape[1], image.shape[0]), size)

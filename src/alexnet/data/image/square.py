@@ -12,7 +12,7 @@ from PIL import Image
 from alexnet.data.image import bounds, exif
 from alexnet.data.image.decode import Decoded, decode_scaled, whole
 from alexnet.data.image.pixels import BytesLike
-from alexnet.data.image.resize import rescale
+from alexnet.data.image.resize import rescale, squash
 from alexnet.data.image.rgb import to_rgb
 from alexnet.files.printable import printable
 from alexnet.files.regular import read_regular
@@ -28,8 +28,9 @@ class HasArray(Protocol):
 AnyImage: TypeAlias = "str | Path | BytesLike | Image.Image | np.ndarray | HasArray"
 
 
-def square(image: AnyImage, size: int, honour_exif: bool = False) -> np.ndarray:
-    """The central square of `image` after its shorter side has been rescaled to `size`: uint8 [size, size, 3].
+def square(image: AnyImage, size: int, honour_exif: bool = False, squashed: bool = False) -> np.ndarray:
+    """The central square of `image` after its shorter side has been rescaled to `size`: uint8 [size, size, 3]. With
+    `squashed`, all of the image instead, distorted to a square.
 
     `image` is a path, an encoded image, a Pillow image, or an array, uint8 [H, W, 3] in RGB, [H, W] or [H, W, 1] in
     grey; a last channel more, [H, W, 4] or [H, W, 2], is its opacity. With `honour_exif` a file or Pillow image is
@@ -38,7 +39,7 @@ def square(image: AnyImage, size: int, honour_exif: bool = False) -> np.ndarray:
     Raises ValueError, with the reason as its text and the path in it, for anything else.
     """
     decoded = _decoded(image, size, honour_exif)
-    return rescale(decoded.pixels, size, decoded.extent)
+    return (squash if squashed else rescale)(decoded.pixels, size, decoded.extent)
 
 
 def _decoded(image: AnyImage, size: int, honour_exif: bool) -> Decoded:
