@@ -151,6 +151,15 @@ def test_given_images_and_stores_are_measured(tmp_path: Path, capsys: pytest.Cap
         bench("load", store=tmp_path / "store", batch_size=13, rounds=1)
 
 
+@pytest.mark.parametrize("size", [128, 32])
+def test_a_store_of_any_size_is_measured(size: int, tmp_path: Path) -> None:
+    draw_photos(tmp_path / "images", 6)
+    prepare(tmp_path / "images", tmp_path / "store", size=size, workers=1, val_fraction=0)
+    loaded = bench("load", store=tmp_path / "store", rounds=1)
+    assert (loaded["size"], loaded["crop"], loaded["batch"]) == (size, size * 7 // 8, 6)
+    assert ("libjpeg-turbo" in loaded["limit"]) == (size == 128) and loaded["limit_images_per_second"] > 0
+
+
 @pytest.mark.skipif(not kernels.available(), reason="no compiled kernels here")
 def test_kernels() -> None:
     from alexnet.bench.kernels import kernels_alone

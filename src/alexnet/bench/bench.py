@@ -12,7 +12,7 @@ from alexnet.native.processor import cores_of_others, use
 from alexnet.ranges import UsageError
 
 What = Literal["train", "infer", "load", "prepare", "kernels"]
-BATCH = {"train": 128, "infer": 64, "load": 128, "kernels": 64}
+BATCH = {"train": 128, "infer": 64, "kernels": 64}
 DISTURBED = 0.1
 """Cores that others may use before the numbers are said to be disturbed."""
 GEMM = "convolutions and matrix multiplications alone, PyTorch"
@@ -41,7 +41,7 @@ def bench(
     """
     check_options(what, store, source)
     before = use()
-    result = _measured(what, network_name, batch_size or BATCH.get(what, 0), dtype, rounds, store, source, device)
+    result = _measured(what, network_name, batch_size, dtype, rounds, store, source, device)
     after = use()
     return result | ({"cores_of_others": cores_of_others(before, after)} if before and after else {})
 
@@ -56,19 +56,20 @@ def check_options(what: What, store: Path | None, source: Path | None) -> None:
 def _measured(
     what: What,
     network_name: str,
-    batch: int,
+    batch_size: int | None,
     dtype: str,
     rounds: int,
     store: Path | None,
     source: Path | None,
     device: str,
 ) -> dict[str, Any]:
+    batch = batch_size or BATCH.get(what, 0)
     if what == "train":
         return network.train(network_name, batch, dtype, rounds, device, store)
     if what == "infer":
         return network.infer(network_name, batch, dtype, rounds, device)
     if what == "load":
-        return files.load(store, batch, rounds)
+        return files.load(store, batch_size, rounds)
     if what == "prepare":
         return files.prepare(source, rounds)
     return kernels.kernels_alone(batch, dtype, rounds)

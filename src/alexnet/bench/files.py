@@ -22,16 +22,18 @@ DRAWN = 256
 """Different images that are drawn where none are given."""
 PREPARED = 1024
 """Images per round of prepare, at least: fewer would measure how long processes take to start."""
+BATCH = 128
+"""Images per batch of load, where neither user nor store says otherwise."""
 MOST = 2048
 """Images per round that are taken of what is given, at most."""
 CPU = torch.device("cpu")
 
 
-def load(store: Path | None = None, batch: int = 128, rounds: int = 5, crop: int = 224) -> dict:
+def load(store: Path | None = None, batch: int | None = None, rounds: int = 5) -> dict:
     """Measure batches as training gets them (decoded, cropped, mirrored) from `store`, or from synthetic images.
 
-    The result is described at `alexnet.bench.bench.bench`. Raises ValueError for a store without JPEG images, or with
-    fewer of them than one batch.
+    `batch` None is 128, or all images where there are fewer. Crops are 7/8 of the images, as 224 of 256 pixels. The
+    result is described at `alexnet.bench.bench.bench`. Raises ValueError for a store with fewer images than one batch.
     """
     with _folder() as name:
         folder = Path(name)
@@ -41,11 +43,13 @@ def load(store: Path | None = None, batch: int = 128, rounds: int = 5, crop: int
         opened = Store(store or folder / "store")
         split = opened.split("train")
         encoded = [split.encoded(index) for index in range(min(MOST, len(split)))]
-        if len(split) < batch or crop > opened.size or not is_jpeg(encoded[0]):
+        batch = batch or min(BATCH, len(encoded))
+        if len(encoded) < batch:
             raise ValueError(
-                f"{opened.path} cannot be measured: it needs {batch} training images (or a smaller --batch-size), "
-                f"as JPEG, of {crop} pixels or more."
+                f"{opened.path} cannot be measured with batches of {batch}: {len(encoded)} of its images are read; use "
+                "a smaller --batch-size."
             )
+        crop = max(1, opened.size * 7 // 8)
         draws = augment.draw_epoch(AugmentConfig(), len(split), opened.size, crop, seed=0, epoch=0)
         count = len(encoded) // batch * batch
 
@@ -58,14 +62,20 @@ def load(store: Path | None = None, batch: int = 128, rounds: int = 5, crop: int
         epoch()
         peak = peak_memory(CPU)
         chosen = [split.encoded(int(index)) for index in draws.order[:count]]
-        rates = alternate({"limit": limits.decoding(chosen, opened.size), "ours": (epoch, count)}, rounds)
+        if is_jpeg(chosen[0]):
+            limit, what = limits.decoding(chosen, opened.size), "libjpeg-turbo alone, all cores, the same stored images"
+        else:
+            limit, what = limits.reading(chosen), "a copy of the bytes of the same stored images, all cores"
+        rates = alternate({"limit": limit, "ours": (epoch, count)}, rounds)
         source = str(store) if store else f"{DRAWN} synthetic images"
         return {
             "what": "load",
             "source": source,
-            **rates["ours"].beside(rates["limit"], "libjpeg-turbo alone, all cores, the same stored images"),
+            **rates["ours"].beside(rates["limit"], what),
             "dtype": "uint8",
             "batch": batch,
+            "size": opened.size,
+            "crop": crop,
             "rounds": rounds,
             "bytes_per_image": sum(map(len, chosen)) / len(chosen),
             "peak_memory_bytes": peak,

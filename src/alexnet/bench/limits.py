@@ -116,6 +116,17 @@ def decoding(encoded: Sequence[bytes | memoryview], size: int) -> tuple[Work, fl
     return _on_all_cores(decode, encoded)
 
 
+def reading(encoded: Sequence[bytes | memoryview]) -> tuple[Work, float]:
+    """A copy of the bytes of each image on all cores, into one buffer each; and the images."""
+
+    def copy(part: Sequence[bytes | memoryview]) -> None:
+        out = np.empty(max(map(len, part)), np.uint8)
+        for one in part:
+            out[: len(one)] = np.frombuffer(one, np.uint8)
+
+    return _on_all_cores(copy, encoded)
+
+
 def recoding(encoded: Sequence[bytes | memoryview], size: int, quality: int) -> tuple[Work, float]:
     """libjpeg-turbo on all cores: decoding images of any size (scaled down as `alexnet prepare` does it), then encoding
     `size` x `size` of their pixels, nothing in between; and the images. Raises ValueError for what is no JPEG."""
