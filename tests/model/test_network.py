@@ -3,8 +3,10 @@
 import math
 import re
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 from torchvision.models.feature_extraction import create_feature_extractor
@@ -170,3 +172,21 @@ def test_an_input_of_another_shape_is_told_which_one_it_takes(shape):
     network = AlexNet(width=1 / 12, classes=5, input_size=67)
     with pytest.raises(ValueError, match=re.escape(f"takes [B, 3, 67, 67], not {list(shape)}.")):
         network(torch.zeros(shape))
+
+
+def test_an_input_of_another_kind_is_told_what_it_takes():
+    network = AlexNet(width=1 / 12, classes=5, input_size=67).eval()
+    image = np.zeros((67, 67, 3), np.uint8)
+    given = {
+        "float32, not uint8": torch.zeros(1, 3, 67, 67, dtype=torch.uint8),
+        "float32, not int64": torch.zeros(1, 3, 67, 67, dtype=torch.int64),
+        "float32, not float64": torch.zeros(1, 3, 67, 67, dtype=torch.float64),
+        "a tensor, not ndarray": image,
+        "a tensor, not Image": Image.fromarray(image),
+        "a tensor, not str": "dog.jpg",
+    }
+    for wrong, x in given.items():
+        with pytest.raises(ValueError, match=rf"takes {wrong}\..* give it preprocess\(image\)\[None\]"):
+            network(x)
+    with torch.inference_mode():
+        assert network.double()(given["float32, not float64"]).dtype == torch.float64

@@ -7,6 +7,7 @@ docs/specification.md, "The network".
 """
 
 import dataclasses
+from os import PathLike
 from typing import Any, Self
 
 import torch
@@ -99,12 +100,29 @@ class AlexNet(nn.Module):
         return super().train(mode)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """As `nn.Module`; ValueError for an input of another shape. (Not in `forward`, which can be traced.)"""
-        size = self.network.input_size
+        """As `nn.Module`; ValueError for an input of another shape or kind. (Not in `forward`, which can be traced.)"""
         for x in (*args, *kwargs.values())[:1]:
-            if isinstance(x, Tensor) and (x.ndim != 4 or tuple(x.shape[1:]) != (3, size, size)):
-                raise ValueError(f"This network takes [B, 3, {size}, {size}], not {list(x.shape)}.")
+            self._check_input(x)
         return super().__call__(*args, **kwargs)
+
+    def _check_input(self, x: Any) -> None:
+        size = self.network.input_size
+        if isinstance(x, Tensor):
+            is_number = x.is_floating_point() and (x.dtype != torch.float64 or self.conv1.weight.dtype == x.dtype)
+            if x.ndim != 4 or tuple(x.shape[1:]) != (3, size, size):
+                wrong = f"[B, 3, {size}, {size}], not {list(x.shape)}"
+            elif not is_number:
+                wrong = f"float32, not {str(x.dtype).removeprefix('torch.')}"
+            else:
+                return
+        elif isinstance(x, str | bytes | PathLike) or hasattr(type(x), "__array_interface__"):  # NumPy's and Pillow's
+            wrong = f"a tensor, not {type(x).__name__}"
+        else:  # what traces a network stands for a tensor
+            return
+        raise ValueError(
+            f"This network takes {wrong}. Its input is RGB images minus the mean image: give it "
+            "preprocess(image)[None], where preprocess is that of alexnet.load(RUN)."
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """One stage after the other. `together` may compute ReLU, normalisation and pooling in one pass."""
