@@ -14,7 +14,7 @@ ROOT = Path(alexnet.__file__).parent
 # Data flows from left to right; a room imports only itself and what stands to its left.
 ORDER = (
     *("files", "ranges", "config", "networks", "recipes", "progress", "native", "data", "model", "training", "study"),
-    *("exchange", "demo", "bench", "cli", "__main__"),
+    *("exchange", "demo", "bench", "reproduce", "cli", "__main__"),
 )
 """The rooms, left to right."""
 NOT_FOR: dict[str, set[str]] = {

@@ -18,6 +18,7 @@ NAMES = (
     "figures",
     "export",
     "import",
+    "reproduce",
     "bench",
     "verify",
     "describe",

@@ -1,0 +1,57 @@
+"""`alexnet reproduce`."""
+
+from pathlib import Path
+
+from alexnet.cli.options import Answer, Device, Flag, first_line, lists
+from alexnet.ranges import Threads
+from alexnet.reproduce.scales import SCALES
+
+
+@lists("Scales", {name: first_line(made) for name, made in SCALES.items()})
+def reproduce(
+    out: Path,
+    /,
+    *,
+    scale: str = "small",
+    data: tuple[str, ...] = (),
+    only: tuple[str, ...] = (),
+    share: str = "1/1",
+    plan: Flag = False,
+    discard_runs: Flag = False,
+    device: Device = "auto",
+    workers: Threads = 0,
+) -> Answer:
+    """Measure the paper's claims again and set them beside its numbers, in one report.
+
+    Every claim is an experiment: networks that differ in one thing are trained with several seeds and compared. After
+    an interruption, the same command resumes.
+
+    Example:
+      alexnet reproduce claims --scale tiny
+      alexnet reproduce claims --data cifar10=stores/cifar10 imagenette=stores/imagenette128
+      alexnet reproduce claims --data cifar10=stores/cifar10 --only relu-vs-tanh
+
+    Args:
+        out: Folder for runs, results, ledger.json and report.html.
+        scale: How large everything is.
+        data: Stores, as NAME=STORE.
+        only: Names of experiments; without, all.
+        share: K/N: train the K-th of N parts of what is missing.
+        plan: Print the plan and how long it takes; train nothing.
+        discard_runs: Delete the folder of each run once it is measured.
+        workers: Threads that load images; 0: as alexnet train.
+    """
+    from alexnet.reproduce import reproduce as module
+
+    result = module.reproduce(
+        out,
+        scale=scale,
+        data=data,
+        only=only,
+        share=share,
+        device=device,
+        workers=workers,
+        plan=plan,
+        discard_runs=discard_runs,
+    )
+    return result, module.render

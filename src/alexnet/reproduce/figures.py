@@ -1,0 +1,130 @@
+"""The figures of the report, drawn like the paper's. Functions take values and return a matplotlib `Figure`."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from alexnet.reproduce.arms import Arm
+from alexnet.reproduce.experiment import Comparison, Evidence, Side
+from alexnet.reproduce.results import Curves
+from alexnet.study.curves import tidy
+from alexnet.study.drawing import DPI, FAINT, INK, RED, WIDTH
+
+BLUE = "#1f4e8c"
+SEED_COLOURS = ("#1f4e8c", "#c8391b", "#f0a202", "#4c8c4a", "#7a4fa3", "#777777")
+
+
+def training_error_curves(curves: Mapping[str, Sequence[Curves]], labels: Mapping[str, str], target: float) -> Figure:
+    """Figure 1: training error over epochs, with ReLU solid and with tanh dashed, one line for each seed."""
+    figure = Figure(figsize=(WIDTH * 0.75, 3.2), dpi=DPI)
+    axes = figure.subplots()
+    axes.axhline(target, color=FAINT, linewidth=0.6, zorder=0)
+    longest = 0.0
+    for which, style in (("relu", "-"), ("tanh", (0, (4, 2)))):
+        for number, each in enumerate(curves[which]):
+            errors = np.array(each["train_top1_error"])
+            epochs = np.arange(1, len(errors) + 1) / each["parts"]
+            label = labels[which] if number == 0 else None
+            axes.plot(epochs, errors, color="black", linewidth=1.1, linestyle=style, label=label)  # type: ignore[arg-type]
+            longest = max(longest, float(epochs[-1]))
+    axes.set(ylim=(0, 0.75), xlim=(0, longest))
+    axes.set_xlabel("epochs", size=8, color=INK)
+    axes.set_ylabel("training error", size=8, color=INK)
+    axes.legend(frameon=False, fontsize=7, loc="upper right")
+    axes.tick_params(labelsize=7, color=FAINT, labelcolor=INK)
+    figure.set_layout_engine("tight")
+    return figure
+
+
+def dots(comparisons: Sequence[Comparison], wide: bool = False) -> Figure | None:
+    """A field for each comparison: the value of each seed in each arm; lines join the runs of a seed. `wide`: fields of
+    the whole width. None where no comparison has a value."""
+    shown = [each for each in comparisons if each.better.values or each.other.values]
+    if not shown:
+        return None
+    columns = 1 if wide else min(3, len(shown))
+    lines = -(-len(shown) // columns)
+    most = max(len(_sides(each)) for each in shown)
+    figure = Figure(figsize=(WIDTH, lines * (1.9 + 0.16 * most)), dpi=DPI)
+    fields = figure.subplots(lines, columns, squeeze=False)
+    for axes, comparison in zip(fields.flat, shown, strict=False):
+        _dots_of(axes, comparison)
+    for axes in list(fields.flat)[len(shown) :]:
+        axes.set_axis_off()
+    figure.set_layout_engine("constrained")
+    return figure
+
+
+def _sides(comparison: Comparison) -> list[Side]:
+    return [comparison.better, comparison.other, *comparison.further]
+
+
+def _dots_of(axes: Axes, comparison: Comparison) -> None:
+    sides = [side for side in _sides(comparison) if side.values]
+    for seed in sorted({seed for side in sides for seed in side.values}):
+        places = [i for i, side in enumerate(sides) if seed in side.values]
+        values = [sides[i].values[seed] for i in places]
+        axes.plot(places, values, color="#bbbbbb", linewidth=0.8, zorder=1)
+        axes.plot(places, values, "o", color=BLUE, markersize=3.5, zorder=2)
+    for i, side in enumerate(sides):
+        middle = float(np.mean(list(side.values.values())))
+        axes.plot([i - 0.22, i + 0.22], [middle, middle], color=RED, linewidth=1.4, zorder=3)
+    axes.set_xticks(range(len(sides)), [side.label for side in sides], size=6, rotation=25, ha="right", color=INK)
+    axes.set_xlim(-0.5, len(sides) - 0.5)
+    unit = "per cent" if comparison.unit == "points" else comparison.unit
+    axes.set_title(f"{comparison.what}\n{unit}", size=7, color=INK, loc="left")
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    tidy(axes)
+    axes.tick_params(axis="x", labelsize=6, length=0)
+
+
+def learning_curves(evidence: Evidence, arms: Mapping[str, Arm]) -> Figure | None:
+    """Top-1 error over epochs: on training batches dashed, on validation images solid. A colour for each arm, a line
+    for each seed. None where no arm has a result."""
+    shown = {label: _curves(evidence, arm) for label, arm in arms.items()}
+    if not any(shown.values()):
+        return None
+    figure, axes = _plot("top-1 error, per cent")
+    for (label, curves), colour in zip(shown.items(), SEED_COLOURS, strict=False):
+        for number, each in enumerate(curves):
+            training = 100 * np.array(each["train_top1_error"]).reshape(-1)
+            whole = training[: len(training) // each["parts"] * each["parts"]].reshape(-1, each["parts"]).mean(axis=1)
+            epochs = np.arange(1, len(whole) + 1)
+            axes.plot(epochs, whole, color=colour, linewidth=0.9, linestyle=(0, (4, 2)))
+            name = label if number == 0 else None
+            axes.plot(each["epochs"], 100 * np.array(each["top1_error"]), color=colour, linewidth=1.3, label=name)
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, fontsize=7, loc="upper right")
+    return figure
+
+
+def loss_curves(evidence: Evidence, arms: Mapping[str, Arm]) -> Figure | None:
+    """Training loss over epochs; a colour for each arm, a line for each seed. None where no arm has a result."""
+    shown = {label: _curves(evidence, arm) for label, arm in arms.items()}
+    if not any(shown.values()):
+        return None
+    figure, axes = _plot("training loss")
+    for (label, curves), colour in zip(shown.items(), SEED_COLOURS, strict=False):
+        for number, each in enumerate(curves):
+            epochs = np.arange(1, len(each["train_loss"]) + 1) / each["parts"]
+            name = label if number == 0 else None
+            axes.plot(epochs, each["train_loss"], color=colour, linewidth=1.1, label=name)
+    axes.legend(frameon=False, fontsize=7, loc="upper right")
+    return figure
+
+
+def _curves(evidence: Evidence, arm: Arm) -> list[Curves]:
+    return [each["curves"] for each in evidence.of(arm).values()]
+
+
+def _plot(what: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDTH * 0.75, 3.2), dpi=DPI)
+    axes = figure.subplots()
+    axes.set_xlabel("epochs", size=8, color=INK)
+    axes.set_ylabel(what, size=8, color=INK)
+    tidy(axes)
+    figure.set_layout_engine("tight")
+    return figure, axes
