@@ -8,6 +8,7 @@ from alexnet.config import suggestion
 from alexnet.data.prepare.prepare import prepare
 from alexnet.demo.synthetic import CLASSES, draw_set
 from alexnet.files import lock
+from alexnet.ranges import UsageError
 from alexnet.reproduce.arms import Data
 from alexnet.reproduce.plan import DataSet
 from alexnet.reproduce.scales import Scale
@@ -35,15 +36,15 @@ def sets_of(scale: Scale, named: Sequence[str], out: Path) -> dict[Data, DataSet
     """
     if set(scale.sets.values()) == {SYNTHETIC}:
         if named:
-            raise ValueError(f"Scale {scale.name} draws its own images; leave --data out.")
+            raise UsageError(f"Scale {scale.name} draws its own images; leave --data out.")
         return synthetic(out / "data")
     stores: dict[str, Path] = {}
     for text in named:
         name, equals, store = text.partition("=")
         if not equals or not store:
-            raise ValueError(f"--data {text} is not NAME=STORE; the names are {', '.join(scale.sets.values())}.")
+            raise UsageError(f"--data {text} is not NAME=STORE; the names are {', '.join(scale.sets.values())}.")
         if name not in scale.sets.values():
-            raise ValueError(f"Scale {scale.name} has no data set '{name}'; {suggestion(name, scale.sets.values())}")
+            raise UsageError(f"Scale {scale.name} has no data set '{name}'; {suggestion(name, scale.sets.values())}")
         stores[name] = Path(store)
     if not stores:
         return {role: DataSet(*KNOWN[name]) for role, name in scale.sets.items()}

@@ -21,6 +21,7 @@ from alexnet.config import suggestion
 from alexnet.files import durable, lock
 from alexnet.files.json_file import read_json
 from alexnet.progress import duration
+from alexnet.ranges import UsageError
 from alexnet.reproduce import images, ledger, scales, timing
 from alexnet.reproduce import report as page
 from alexnet.reproduce.arms import Data
@@ -109,7 +110,7 @@ def share_of(text: str) -> tuple[int, int]:
         return rank, ranks
     match = re.fullmatch(r"([1-9]\d{0,3})/([1-9]\d{0,3})", text)
     if match is None or int(match[1]) > int(match[2]):
-        raise ValueError(f"--share {text} is not K/N, as in 2/4: the second of four parts.")
+        raise UsageError(f"--share {text} is not K/N, as in 2/4: the second of four parts.")
     return int(match[1]) - 1, int(match[2])
 
 
@@ -117,7 +118,7 @@ def experiments_of(only: Sequence[str]) -> list[Experiment]:
     """The experiments of these names, in their order; all without names. ValueError for an unknown one."""
     for name in only:
         if name not in EXPERIMENTS:
-            raise ValueError(f"There is no experiment '{name}'; {suggestion(name, EXPERIMENTS)}")
+            raise UsageError(f"There is no experiment '{name}'; {suggestion(name, EXPERIMENTS)}")
     return [each for name, each in EXPERIMENTS.items() if not only or name in only]
 
 

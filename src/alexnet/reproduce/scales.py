@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from alexnet.config import AugmentConfig, NetworkConfig, OptimConfig, ScheduleConfig, TrainConfig, suggestion
 from alexnet.networks import NETWORKS
+from alexnet.ranges import UsageError
 from alexnet.recipes import recipe
 from alexnet.reproduce.arms import Data
 
@@ -165,5 +166,5 @@ SCALES: dict[str, Callable[[], Scale]] = {each.__name__: each for each in (tiny,
 def scale(name: str) -> Scale:
     """The scale called `name`. ValueError, suggesting the nearest name, when there is none."""
     if name not in SCALES:
-        raise ValueError(f"There is no scale '{name}'; {suggestion(name, SCALES)}")
+        raise UsageError(f"There is no scale '{name}'; {suggestion(name, SCALES)}")
     return SCALES[name]()
