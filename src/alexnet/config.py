@@ -27,6 +27,7 @@ from alexnet.ranges import (
     Seed,
     Threads,
     UsageError,
+    Width,
     check_ranges,
     values_of,
 )
@@ -46,7 +47,7 @@ class NetworkConfig:
     """Number of classes. Training takes it from the store."""
     input_size: Pixels = 224
     """Height and width of the network's input, in pixels."""
-    width: Annotated[float, Range(0, 16, above=True)] = 1.0
+    width: Width = 1.0
     """Width multiplier: factor on the channels of the convolutions and the units of fc6 and fc7."""
     towers: Annotated[int, Range(1, 2)] = 2
     """2: the channels form two towers; conv2, conv4 and conv5 see only their own (groups=2). Paper: a tower per GPU.

@@ -71,6 +71,7 @@ FractionOfSome = Annotated[float, Range(0, 1, below=True)]
 """A fraction that leaves some over."""
 BatchSize = Annotated[int, Range(1, 65536)]
 Pixels = Annotated[int, Range(1, 8192)]
+Width = Annotated[float, Range(0, 16, above=True)]
 StoredPixels = Annotated[int, Range(1, 4096)]
 """Height and width of the images of a store."""
 Quality = Annotated[int, Range(1, 100)]

@@ -22,6 +22,7 @@ from alexnet.model.cpu import kernels
 from alexnet.model.layers import layers_of
 from alexnet.model.unshared import GroupedLinear, Local2d
 from alexnet.networks import NETWORKS
+from alexnet.ranges import UsageError
 
 KEYS = {
     "images_per_second",
@@ -66,6 +67,24 @@ def test_network(what: str, dtype: str) -> None:
     json.dumps(result)
     assert "fraction of the limit" in shown(result)
     assert result["gemm_images_per_second"] > 0
+
+
+@pytest.mark.parametrize("what", ["train", "infer"])
+def test_another_input_size_and_width_are_measured_beside_their_own_limit(what: str) -> None:
+    small, large = (bench(what, batch_size=2, rounds=1, input_size=size, width=0.1) for size in (63, 95))  # type: ignore[arg-type]
+    assert (large["input_size"], large["width"]) == (95, 0.1)
+    config = dataclasses.replace(NETWORKS["paper"].config, input_size=95, width=0.1)
+    operations = limits.operations(config, what == "train")
+    assert f"{operations / 1e9:.3g} GFLOP" in large["limit"] != small["limit"]
+    assert large["limit_images_per_second"] == pytest.approx(1e9 * large["gigaflops_per_second"] / operations)
+    assert "(paper, 95 pixels, width 0.1)" in shown(large)
+    assert "days_for_90_epochs_of_imagenet" not in large
+
+
+@pytest.mark.parametrize(("what", "option"), [("load", "width"), ("kernels", "input_size"), ("prepare", "width")])
+def test_an_option_without_effect_is_refused(what: str, option: str) -> None:
+    with pytest.raises(UsageError, match=f"^--{option.replace('_', '-')} is for alexnet bench train, infer"):
+        bench(what, **{option: 3})  # type: ignore[arg-type]
 
 
 def test_instruction_sets_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,6 +144,19 @@ def test_the_loader_feeds_every_step_with_other_images(tmp_path: Path, monkeypat
     assert not torch.equal(*fed)
     assert torch.equal(*repeated)
     assert torch.equal(fed[0], repeated[0])
+
+
+def test_small_images_are_loaded_beside_a_copy(tmp_path: Path) -> None:
+    draw_photos(tmp_path / "images", 12)
+    prepare(tmp_path / "images", tmp_path / "store", size=32, workers=1, val_fraction=0)
+    for input_size, expected in ((None, 28), (24, 24)):
+        result = bench("load", store=tmp_path / "store", batch_size=5, rounds=1, input_size=input_size)
+        assert result.keys() >= KEYS
+        assert (result["input_size"], result["bytes_per_image"]) == (expected, 54 + 3 * 32**2)
+        assert "a copy of as many crops" in result["limit"]
+        assert f"{expected} pixels" in shown(result)
+    with pytest.raises(ValueError, match="no crops of 33 pixels, only of up to 32; use a smaller --input-size"):
+        bench("load", store=tmp_path / "store", batch_size=5, rounds=1, input_size=33)
 
 
 @pytest.mark.parametrize("what", ["load", "prepare"])

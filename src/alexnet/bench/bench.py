@@ -22,6 +22,8 @@ def bench(
     what: What = "train",
     *,
     network_name: str = "paper",
+    input_size: int | None = None,
+    width: float | None = None,
     batch_size: int | None = None,
     dtype: str = "auto",
     rounds: int = 5,
@@ -31,7 +33,8 @@ def bench(
 ) -> dict[str, Any]:
     """Measure a command, or the kernels, and this machine's limit, alternating in the same run.
 
-    `what` is train, infer, load, prepare or kernels. Without `store` (for load) and `source` (for prepare), synthetic
+    `what` is train, infer, load, prepare or kernels. `input_size` and `width` change the network's for train and infer;
+    `input_size` is also that of the crops of load. Without `store` (for load) and `source` (for prepare), synthetic
     images are drawn; with a `store`, train also measures steps fed from it.
 
     Returns `what`, `images_per_second` (the median; `slowest` and `fastest` of the `rounds`),
@@ -39,40 +42,37 @@ def bench(
     `machine`, and more by `what`. `cores_of_others` says how many cores other processes kept busy meanwhile, on Linux.
     Raises ValueError when something cannot be measured.
     """
-    check_options(what, store, source)
+    check_options(
+        what,
+        {
+            "--store": (store, ("train", "load")),
+            "--source": (source, ("prepare",)),
+            "--input-size": (input_size, ("train", "infer", "load")),
+            "--width": (width, ("train", "infer")),
+        },
+    )
     before = use()
-    result = _measured(what, network_name, batch_size, dtype, rounds, store, source, device)
+    batch = batch_size or BATCH.get(what, 0)
+    if what == "train":
+        result = network.train(network_name, batch, dtype, rounds, device, store, input_size, width)
+    elif what == "infer":
+        result = network.infer(network_name, batch, dtype, rounds, device, input_size, width)
+    elif what == "load":
+        result = files.load(store, batch_size, rounds, input_size)
+    elif what == "prepare":
+        result = files.prepare(source, rounds)
+    else:
+        result = kernels.kernels_alone(batch, dtype, rounds)
     after = use()
     return result | ({"cores_of_others": cores_of_others(before, after)} if before and after else {})
 
 
-def check_options(what: What, store: Path | None, source: Path | None) -> None:
-    """UsageError for an option that has no effect on what is measured."""
-    for option, value, used in (("--store", store, ("train", "load")), ("--source", source, ("prepare",))):
+def check_options(what: What, options: dict[str, tuple[Any, tuple[str, ...]]]) -> None:
+    """UsageError for an option that has no effect on what is measured; `options` are their values, and what uses
+    them."""
+    for option, (value, used) in options.items():
         if value is not None and what not in used:
-            raise UsageError(f"{option} is for alexnet bench {' and '.join(used)}, not for {what}; leave it out.")
-
-
-def _measured(
-    what: What,
-    network_name: str,
-    batch_size: int | None,
-    dtype: str,
-    rounds: int,
-    store: Path | None,
-    source: Path | None,
-    device: str,
-) -> dict[str, Any]:
-    batch = batch_size or BATCH.get(what, 0)
-    if what == "train":
-        return network.train(network_name, batch, dtype, rounds, device, store)
-    if what == "infer":
-        return network.infer(network_name, batch, dtype, rounds, device)
-    if what == "load":
-        return files.load(store, batch_size, rounds)
-    if what == "prepare":
-        return files.prepare(source, rounds)
-    return kernels.kernels_alone(batch, dtype, rounds)
+            raise UsageError(f"{option} is for alexnet bench {', '.join(used)}, not for {what}; leave it out.")
 
 
 def render(result: dict[str, Any]) -> RenderableType:
@@ -136,6 +136,10 @@ def _title(result: dict[str, Any]) -> str:
         "kernels": "Layers with kernels of this package",
     }
     about = result.get("network") or result.get("source")
+    if "input_size" in result:
+        about = f"{about}, {result['input_size']} pixels"
+    if result.get("width", 1) != 1:
+        about = f"{about}, width {result['width']:g}"
     form = "" if result["dtype"] == "uint8" else f", {result['dtype']}"
     batch = f", batch {result['batch']}" if result["what"] != "prepare" else f", {result['batch']} images"
     rounds = _count(result["rounds"], "round")

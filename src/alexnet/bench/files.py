@@ -1,4 +1,4 @@
-"""`alexnet bench load` and `prepare`, beside libjpeg-turbo alone on the same images."""
+"""`alexnet bench load` and `prepare`, beside libjpeg-turbo or a copy alone on the same images."""
 
 import shutil
 import tempfile
@@ -25,15 +25,17 @@ PREPARED = 1024
 BATCH = 128
 """Images per batch of load, where neither user nor store says otherwise."""
 MOST = 2048
-"""Images per round that are taken of what is given, at most."""
+"""Images per round that are taken of what is given, at most; of a store of small images as many as make `BYTES`."""
+BYTES = 1 << 26
 CPU = torch.device("cpu")
 
 
-def load(store: Path | None = None, batch: int | None = None, rounds: int = 5) -> dict:
+def load(store: Path | None = None, batch: int | None = None, rounds: int = 5, crop: int | None = None) -> dict:
     """Measure batches as training gets them (decoded, cropped, mirrored) from `store`, or from synthetic images.
 
-    `batch` None is 128, or all images where there are fewer. Crops are 7/8 of the images, as 224 of 256 pixels. The
-    result is described at `alexnet.bench.bench.bench`. Raises ValueError for a store with fewer images than one batch.
+    `batch` None is 128, or all images where there are fewer. Crops have `crop` pixels, or 7/8 of the images', as 224 of
+    256. The result is described at `alexnet.bench.bench.bench`. Raises ValueError for a store with fewer images than
+    one batch, or smaller ones than the crop.
     """
     with _folder() as name:
         folder = Path(name)
@@ -42,16 +44,20 @@ def load(store: Path | None = None, batch: int | None = None, rounds: int = 5) -
             preparing.prepare(folder / "images", folder / "store")
         opened = Store(store or folder / "store")
         split = opened.split("train")
-        encoded = [split.encoded(index) for index in range(min(MOST, len(split)))]
-        batch = batch or min(BATCH, len(encoded))
-        if len(encoded) < batch:
+        most = MOST if split.is_compressed else max(MOST, BYTES // (3 * opened.size**2))
+        images = min(most, len(split))
+        batch, crop = batch or min(BATCH, images), crop or max(1, opened.size * 7 // 8)
+        if images < batch:
             raise ValueError(
-                f"{opened.path} cannot be measured with batches of {batch}: {len(encoded)} of its images are read; use "
+                f"{opened.path} cannot be measured with batches of {batch}: {images} of its images are read; use "
                 "a smaller --batch-size."
             )
-        crop = max(1, opened.size * 7 // 8)
+        if crop > opened.size:
+            raise ValueError(
+                f"{opened.path} has no crops of {crop} pixels, only of up to {opened.size}; use a smaller --input-size."
+            )
         draws = augment.draw_epoch(AugmentConfig(), len(split), opened.size, crop, seed=0, epoch=0)
-        count = len(encoded) // batch * batch
+        count = images // batch * batch
 
         def epoch() -> None:
             for _ in islice(loader.training_batches(split, draws, batch, crop), count // batch):
@@ -62,15 +68,16 @@ def load(store: Path | None = None, batch: int | None = None, rounds: int = 5) -
         epoch()
         peak = peak_memory(CPU)
         chosen = [split.encoded(int(index)) for index in draws.order[:count]]
-        if is_jpeg(chosen[0]):
+        if split.is_compressed:
             limit, what = limits.decoding(chosen, opened.size), "libjpeg-turbo alone, all cores, the same stored images"
         else:
-            limit, what = limits.reading(chosen), "a copy of the bytes of the same stored images, all cores"
+            limit, what = limits.gathering(count, crop, batch), "a copy of as many crops, in any order, in memory"
         rates = alternate({"limit": limit, "ours": (epoch, count)}, rounds)
         source = str(store) if store else f"{DRAWN} synthetic images"
         return {
             "what": "load",
             "source": source,
+            "input_size": crop,
             **rates["ours"].beside(rates["limit"], what),
             "dtype": "uint8",
             "batch": batch,

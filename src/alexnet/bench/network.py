@@ -1,5 +1,6 @@
 """`alexnet bench train` and `infer`: the network as the commands run it, beside its convolutions and GEMMs alone."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from alexnet.bench.feeding import Step, feeding
 from alexnet.bench.measure import alternate, forget_peak, machine, peak_memory, waiting
 from alexnet.config import NetworkConfig, OptimConfig, TrainConfig
 from alexnet.data.loader import TrainingBatch
+from alexnet.data.store.reader import Store
 from alexnet.model import cuda
 from alexnet.model.cpu import kernels
 from alexnet.networks import network as named
@@ -33,12 +35,17 @@ def train(
     rounds: int = 5,
     device: str = "auto",
     store: Path | None = None,
+    input_size: int | None = None,
+    width: float | None = None,
 ) -> dict:
-    """Throughput of whole training steps on one repeated batch; with a `store` also of steps that the loader feeds.
+    """Throughput of whole training steps on one repeated batch; with a `store`, of a network with its classes, and also
+    of steps that the loader feeds.
 
     Returns what `alexnet.bench.bench.bench` says.
     """
-    config, hardware = named(network).config, choose_device(device)
+    config, hardware = changed(network, input_size, width), choose_device(device)
+    if store:
+        config = dataclasses.replace(config, classes=len(Store(store).classes))
     number_format = choose_dtype(dtype, hardware)
     if hardware.type == "cpu":
         kernels.reuse_memory()
@@ -56,11 +63,19 @@ def train(
     return {
         "what": "train",
         "network": network,
+        "input_size": config.input_size,
+        "width": config.width,
         **result,
         "peak_memory_bytes": peak,
-        "days_for_90_epochs_of_imagenet": seconds / 86_400,
+        **({} if input_size or width else {"days_for_90_epochs_of_imagenet": seconds / 86_400}),
         **(feeding(step, store, config, batch, number_format, hardware, rounds) if store else {}),
     }
+
+
+def changed(name: str, input_size: int | None, width: float | None) -> NetworkConfig:
+    """The settings of the network called `name`, with another input size and width where they are given."""
+    config = named(name).config
+    return dataclasses.replace(config, input_size=input_size or config.input_size, width=width or config.width)
 
 
 def new_state(config: NetworkConfig, device: torch.device, lr: float = 1e-6) -> TrainState:
@@ -100,7 +115,8 @@ def cuda_steps(state: TrainState, batch: int, dtype: torch.dtype, device: torch.
     device."""
     from alexnet.training.cuda_step import CudaStep  # imports Triton
 
-    network, size = state.network.network, 256
+    network = state.network.network
+    size = max(256, network.input_size + 32)
     config = TrainConfig(network=network, batch_size=batch, optim=OptimConfig(lr=1e-6))
     mean, random = torch.full((size, size, 3), 128.0, device=device), np.random.default_rng(0)
     setup = Setup(config, device, dtype, mean, np.eye(3) * 3000, steps_per_epoch=10**9, store="")
@@ -117,12 +133,20 @@ def cuda_steps(state: TrainState, batch: int, dtype: torch.dtype, device: torch.
     return work
 
 
-def infer(network: str = "paper", batch: int = 64, dtype: str = "auto", rounds: int = 5, device: str = "auto") -> dict:
+def infer(
+    network: str = "paper",
+    batch: int = 64,
+    dtype: str = "auto",
+    rounds: int = 5,
+    device: str = "auto",
+    input_size: int | None = None,
+    width: float | None = None,
+) -> dict:
     """Throughput of a trained network's softmax outputs for centre views, and the time for one image with ten views.
 
     Returns what `alexnet.bench.bench.bench` says.
     """
-    config, hardware = named(network).config, choose_device(device)
+    config, hardware = changed(network, input_size, width), choose_device(device)
     number_format = choose_dtype(dtype, hardware)
     if hardware.type == "cpu":
         kernels.reuse_memory()  # the limit and PyTorch's layers need it, the network does not
@@ -147,6 +171,8 @@ def infer(network: str = "paper", batch: int = 64, dtype: str = "auto", rounds: 
     return {
         "what": "infer",
         "network": network,
+        "input_size": config.input_size,
+        "width": config.width,
         **result,
         "peak_memory_bytes": peak,
         "one_view_milliseconds": 1000 / views["one view"].median,
@@ -185,7 +211,7 @@ def _beside_the_limit(
         rounds,
     )
     per_image = limits.operations(config, training)
-    what = f"{per_image / 1e9:.2f} GFLOP per image at the speed of a 3x3 convolution of 512 channels"
+    what = f"{per_image / 1e9:.3g} GFLOP per image at the speed of a 3x3 convolution of 512 channels"
     return {
         **rates["ours"].beside(rates["convolution"].times(1 / per_image), what),
         "dtype": str(dtype).removeprefix("torch."),
