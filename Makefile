@@ -4,6 +4,7 @@
 # make test-gpu    the tests of the CUDA kernels and the training step, on a GPU
 # make oldest the tests with the oldest versions of all packages that pyproject.toml allows, in .venv-oldest
 # make kernels     the tests of the C++ as it is for other processors and compilers: each of the five targets below
+# make wheel  the wheel and the sdist, in dist/                make smoke  installs the wheel elsewhere and works with it
 # make audit  what is known against the installed packages (asks PyPI's advisory database)
 #
 # PYTHON=python3.12       another Python (3.11 or newer)
@@ -22,7 +23,7 @@ TESTED := src tests pyproject.toml $(wildcard benchmarks campaigns docs *.md *.c
 TESTS_PASSED := $(VENV)/tests-passed-$(call checksum,$(TESTED))
 CPP = $(shell find src tests -name '*.h' -o -name '*.cpp')
 
-.PHONY: demo test test-gpu oldest audit lint format check clean
+.PHONY: demo test test-gpu oldest audit lint format check wheel smoke clean
 
 demo: $(DEMO_MADE)
 	@echo "The report is $(CURDIR)/demo/report.html"
@@ -62,6 +63,13 @@ format: | $(VENV)/installed-dev
 	$(BIN)/clang-format -i $(CPP)
 
 check: lint test
+
+wheel: | $(VENV)/installed-dev
+	$(BIN)/python -m build --outdir dist
+
+smoke: | $(VENV)/installed-test
+	rm -rf .smoke
+	TORCH_INDEX=$(TORCH_INDEX) $(BIN)/python .ci/smoke.py .smoke
 
 # Old packages warn of newer ones beneath them, which is no failure here.
 oldest: | .venv-oldest/installed
@@ -109,7 +117,7 @@ audit: | $(VENV)/installed-test
 	  "database that cannot be reached, count as not audited." >&2; exit 1; }
 
 clean:
-	rm -rf $(VENV) .venv-oldest .venv-audit demo build dist src/*.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-oldest .venv-audit .smoke demo build dist src/*.egg-info .pytest_cache .ruff_cache
 	find src tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/made:

@@ -150,6 +150,7 @@ def test_nothing_is_called_utils() -> None:
     [
         "from alexnet.cli import main; main(['--help'])",
         "from alexnet.cli import main; main(['train', '--help'])",
+        "from alexnet.cli import main; main(['completion', 'bash'])",
         "import alexnet; dir(alexnet)",
     ],
 )

@@ -5,12 +5,21 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 from alexnet.cli.options import Answer, Command, Line, parse
 from alexnet.config import NetworkConfig, TrainConfig, load_config
-from alexnet.networks import network
+from alexnet.networks import NETWORKS, network
 from alexnet.ranges import UsageError
 from alexnet.recipes import RECIPES, recipe
+
+SHORT_OPTIONS: dict[str, Any] = {
+    "--recipe": Literal[tuple(RECIPES)],  # pyright: ignore[reportInvalidTypeForm]
+    "--network": Literal[tuple(NETWORKS)],  # pyright: ignore[reportInvalidTypeForm]
+    "--from": Path,
+    "--checkpoint-every": str,
+}
+"""Options beside those of the settings, and what they take."""
 
 
 def parser(train: Command) -> Callable[[list[str]], Line]:

@@ -22,5 +22,6 @@ NAMES = (
     "bench",
     "verify",
     "describe",
+    "completion",
 )
 """In the order of `alexnet --help`."""

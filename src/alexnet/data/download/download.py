@@ -16,6 +16,7 @@ from alexnet.data.download.unpack import unpack
 from alexnet.files import durable, lock
 from alexnet.files.checksums import checksum
 from alexnet.progress import Progress
+from alexnet.ranges import UsageError
 
 
 def download(
@@ -33,7 +34,7 @@ def download(
     archive = archives[name]
     address = url or archive.address
     if not address.startswith(("https://", "http://")):
-        raise ValueError(f"{address} is no address to download from: it begins with neither https:// nor http://")
+        raise UsageError(f"{address} is no address to download from: it begins with neither https:// nor http://")
     out, by_hand = folder / archive.folder, folder / archive.file
     downloaded = False
     if not out.is_dir():
