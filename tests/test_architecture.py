@@ -87,7 +87,7 @@ def test_a_module_imports_only_from_its_left(name: str) -> None:
         assert target.split(".")[1] in allowed, f"{name} imports {target}"
 
 
-STUDY_COMMANDS = {"evaluate", "predict", "similar", "features", "figures", "verify", "describe"}
+STUDY_COMMANDS = {"evaluate", "predict", "similar", "features", "compare", "figures", "verify", "describe"}
 
 
 @pytest.mark.parametrize("name", sorted(STUDY_COMMANDS))

@@ -15,6 +15,7 @@ NAMES = (
     "predict",
     "similar",
     "features",
+    "compare",
     "figures",
     "export",
     "import",
