@@ -125,13 +125,17 @@ def test_an_image_is_called_an_image():
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the snippets read: `stores/mine`, `runs/mine` and `holiday.jpg`."""
+    """A folder with what the snippets read: `stores/mine`, `runs/mine`, `holiday.jpg` and `stimuli`."""
     folder = tmp_path_factory.mktemp("example")
     draw_set(folder / "images", train=64, val=16, workers=1)
     prepare(folder / "images", folder / "stores/mine", size=256, workers=1)
     config = replace(RECIPES["small"](), epochs=1, device="cpu")
     train(folder / "stores/mine", folder / "runs/mine", replace(config, network=replace(config.network, width=0.05)))
-    shutil.copy(next((folder / "images/val").rglob("*.jpg")), folder / "holiday.jpg")
+    drawn = sorted((folder / "images/val").rglob("*.jpg"))
+    shutil.copy(drawn[0], folder / "holiday.jpg")
+    (folder / "stimuli").mkdir()
+    for number, image in enumerate(drawn[:6]):
+        shutil.copy(image, folder / f"stimuli/stimulus{number}.jpg")
     return folder
 
 
