@@ -14,7 +14,7 @@ ROOT = Path(alexnet.__file__).parent
 # Data flows from left to right; a room imports only itself and what stands to its left.
 ORDER = (
     *("files", "ranges", "config", "networks", "recipes", "progress", "native", "data", "model", "training", "study"),
-    *("exchange", "demo", "bench", "reproduce", "cli", "__main__"),
+    *("exchange", "explore", "demo", "bench", "reproduce", "cli", "__main__"),
 )
 """The rooms, left to right."""
 NOT_FOR: dict[str, set[str]] = {
@@ -27,7 +27,8 @@ NOT_FOR: dict[str, set[str]] = {
     "native": set(ORDER),
     "data": {"networks", "recipes", "model"},
     "model": {"recipes", "progress", "files", "data"},
-    "bench": {"cli"},
+    "demo": {"explore"},
+    "bench": {"cli", "explore"},
 }
 """What a room may not import although it stands to its left."""
 DATA_ORDER = ("classes", "image", "sources", "store", "prepare")

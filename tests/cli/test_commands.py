@@ -101,7 +101,7 @@ def test_every_parameter_is_explained() -> None:
 def test_defaults_are_those_of_the_function_that_does_the_work(name: str) -> None:
     elsewhere = {"prepare": "data.prepare.prepare", "bench": "bench.bench", "demo": "demo.demo"}
     elsewhere |= {"export": "exchange.export", "import": "exchange.import_", "download": "data.download.download"}
-    elsewhere |= {"reproduce": "reproduce.reproduce"}
+    elsewhere |= {"reproduce": "reproduce.reproduce", "explore": "explore.command"}
     module = importlib.import_module(f"alexnet.{elsewhere.get(name, f'study.{name}')}")
     worker = inspect.signature(getattr(module, "import_" if name == "import" else name)).parameters
     for parameter in inspect.signature(COMMANDS[name]).parameters.values():

@@ -17,6 +17,7 @@ NAMES = (
     "features",
     "compare",
     "figures",
+    "explore",
     "export",
     "import",
     "reproduce",

@@ -1,0 +1,1 @@
+"""The web page of `alexnet explore`: what a network does with an image, what excites its units, how it was trained."""

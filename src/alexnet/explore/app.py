@@ -1,0 +1,107 @@
+"""The routes: pages, scripts and styles, and what `Explorer` answers as JSON and PNG."""
+
+import json
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, Router
+
+from alexnet.explore import bounds
+from alexnet.explore.explorer import Explorer
+from alexnet.explore.guard import Guard, MissingError, Names
+from alexnet.explore.images import is_large
+from alexnet.explore.receive import Receiver
+from alexnet.explore.worker import Lane
+
+PAGES = ("/", "/image", "/image/{rest}", "/network", "/unit", "/unit/{layer}/{unit}", "/kernels", "/map", "/tricks",
+         "/training")  # fmt: skip
+"""Addresses of views; all are one page, whose script reads the address."""
+TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+WITH_NETWORK = ("predict", "stages", "maps.png", "map", "arithmetic")
+"""Answers that may take a forward pass: they come one after the other."""
+WITHOUT = ("about", "list", "image.png")
+
+
+def static() -> dict[str, bytes]:
+    """The packaged files by name."""
+    return {
+        each.name: each.read_bytes()
+        for each in files("alexnet.explore").joinpath("static").iterdir()
+        if each.name.rpartition(".")[2] in TYPES
+    }
+
+
+def make_app(explorer: Explorer, names: Names) -> Guard:
+    """The application, behind its guard."""
+    packaged = static()
+    network, other = Lane(1, bounds.WAITING), Lane(4, bounds.WAITING)
+    decode, decode_large = Lane(1, bounds.WAITING), Lane(1, 4)
+    receiver = Receiver()
+
+    async def page(request: Request) -> Response:
+        return Response(packaged["index.html"], media_type="text/html", headers={"cache-control": "no-cache"})
+
+    async def file(request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in packaged or name == "index.html":
+            raise MissingError("There is no such file.")
+        kind = TYPES[name.rpartition(".")[2]]
+        return Response(packaged[name], media_type=kind, headers={"cache-control": "no-cache"})
+
+    async def send(request: Request) -> Response:
+        data = await receiver.body(request)
+        if not data:
+            raise ValueError("Nothing was sent; send the bytes of an image.")
+        lane = decode_large if await other.run(is_large, data) else decode
+        return as_response(await lane.run(explorer.add, data))
+
+    def answer(name: str, lane: Lane) -> Callable[[Request], Any]:
+        method = getattr(explorer, name.removesuffix(".png"))
+
+        async def endpoint(request: Request) -> Response:
+            return as_response(await lane.run(method, dict(request.query_params)))
+
+        return endpoint
+
+    async def unknown(request: Request) -> Response:
+        raise MissingError("There is no such address; docs/explore.md lists them.")
+
+    lanes = dict.fromkeys(WITH_NETWORK, network) | dict.fromkeys(WITHOUT, other)
+    routes = [
+        *(Route(path, page) for path in PAGES),
+        Route("/static/{name}", file),
+        Route("/api/images", send, methods=["POST"]),
+        *(Route(f"/api/{name}", answer(name, lane)) for name, lane in lanes.items()),
+        Route("/{rest:path}", unknown, methods=METHODS),
+    ]
+    roots = [run.path for run in explorer.runs] + ([explorer.store.path] if explorer.store else [])
+    return Guard(Router(routes, redirect_slashes=False), names, roots)
+
+
+def as_response(answer: Any) -> Response:
+    """JSON of values, PNG of bytes. Numbers that JSON does not have (not finite) become null."""
+    kept = {"cache-control": "no-store"}
+    if isinstance(answer, bytes):
+        return Response(answer, media_type="image/png", headers=kept)
+    return Response(to_json(answer), media_type="application/json", headers=kept)
+
+
+def to_json(answer: Any) -> str:
+    """JSON without spaces."""
+    try:
+        return json.dumps(answer, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        return json.dumps(finite(answer), separators=(",", ":"))
+
+
+def finite(value: Any) -> Any:
+    """JSON values with None for numbers that are not finite."""
+    if isinstance(value, dict):
+        return {key: finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and value - value != 0 else value
