@@ -13,6 +13,7 @@ from alexnet.explore import server
 from alexnet.explore.app import make_app
 from alexnet.explore.explorer import Explorer
 from alexnet.explore.guard import Names
+from alexnet.explore.worker import Lane
 
 
 class Site:
@@ -23,7 +24,7 @@ class Site:
         self.url = f"http://127.0.0.1:{port}"
 
     def ask(
-        self, path: str, method: str = "GET", body: bytes | None = None, **headers: str
+        self, path: str, method: str = "GET", body: bytes | None = None, /, **headers: str
     ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body of an answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
@@ -46,18 +47,23 @@ class Site:
 
 
 @contextlib.contextmanager
-def serving(runs: Sequence[Path], data: Path | None, host: str = "127.0.0.1") -> Iterator[Site]:
-    """A server for runs and a store, on a port that is free."""
+def serving(runs: Sequence[Path], data: Path | None, host: str = "127.0.0.1", *, index: bool = False) -> Iterator[Site]:
+    """A server for runs and a store, on a port that is free; with `index` it indexes the store."""
     explorer = Explorer(runs, data, "cpu")
     listening = server.listen("127.0.0.1", 0)
     ready = threading.Event()
-    running = server.Server(make_app(explorer, Names(host, ["lab"])), ready.set)
+    network = Lane(1, 50)
+    running = server.Server(make_app(explorer, Names(host, ["lab"]), network), ready.set)
+    background = explorer.background(lambda: network.now > 0)
     thread = threading.Thread(target=running.run, args=([listening],), daemon=True)
     thread.start()
     assert ready.wait(20)
+    if index:
+        background.start()
     try:
         yield Site(explorer, listening.getsockname()[1])
     finally:
+        background.end()
         running.should_exit = True
         thread.join(10)
         listening.close()

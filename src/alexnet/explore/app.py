@@ -21,9 +21,23 @@ PAGES = ("/", "/image", "/image/{rest}", "/network", "/unit", "/unit/{layer}/{un
 """Addresses of views; all are one page, whose script reads the address."""
 TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-WITH_NETWORK = ("predict", "stages", "maps.png", "map", "arithmetic")
+WITH_NETWORK = ("predict", "stages", "maps.png", "map", "arithmetic", "tricks", "trick-input.png", "trick-maps.png")
 """Answers that may take a forward pass: they come one after the other."""
-WITHOUT = ("about", "list", "image.png")
+SEARCHES = ("store", "similar")
+"""Answers that read the index, which may take seconds for a large store."""
+WITHOUT = (
+    "about",
+    "list",
+    "image.png",
+    "patch.png",
+    "mean.png",
+    "progress",
+    "unit",
+    "units",
+    "kernels",
+    "training",
+    "film.png",
+)
 
 
 def static() -> dict[str, bytes]:
@@ -35,10 +49,10 @@ def static() -> dict[str, bytes]:
     }
 
 
-def make_app(explorer: Explorer, names: Names) -> Guard:
-    """The application, behind its guard."""
+def make_app(explorer: Explorer, names: Names, network: Lane) -> Guard:
+    """The application, behind its guard; `network` is the lane of all that takes a forward pass."""
     packaged = static()
-    network, other = Lane(1, bounds.WAITING), Lane(4, bounds.WAITING)
+    other = Lane(4, bounds.WAITING)
     decode, decode_large = Lane(1, bounds.WAITING), Lane(1, 4)
     receiver = Receiver()
 
@@ -60,7 +74,7 @@ def make_app(explorer: Explorer, names: Names) -> Guard:
         return as_response(await lane.run(explorer.add, data))
 
     def answer(name: str, lane: Lane) -> Callable[[Request], Any]:
-        method = getattr(explorer, name.removesuffix(".png"))
+        method = getattr(explorer, name.removesuffix(".png").replace("-", "_"))
 
         async def endpoint(request: Request) -> Response:
             return as_response(await lane.run(method, dict(request.query_params)))
@@ -70,7 +84,8 @@ def make_app(explorer: Explorer, names: Names) -> Guard:
     async def unknown(request: Request) -> Response:
         raise MissingError("There is no such address; docs/explore.md lists them.")
 
-    lanes = dict.fromkeys(WITH_NETWORK, network) | dict.fromkeys(WITHOUT, other)
+    search = Lane(1, bounds.WAITING)
+    lanes = dict.fromkeys(WITH_NETWORK, network) | dict.fromkeys(SEARCHES, search) | dict.fromkeys(WITHOUT, other)
     routes = [
         *(Route(path, page) for path in PAGES),
         Route("/static/{name}", file),
@@ -78,7 +93,7 @@ def make_app(explorer: Explorer, names: Names) -> Guard:
         *(Route(f"/api/{name}", answer(name, lane)) for name, lane in lanes.items()),
         Route("/{rest:path}", unknown, methods=METHODS),
     ]
-    roots = [run.path for run in explorer.runs] + ([explorer.store.path] if explorer.store else [])
+    roots = [run.path for run in explorer.runs] + ([explorer.data.path] if explorer.data else [])
     return Guard(Router(routes, redirect_slashes=False), names, roots)
 
 

@@ -23,18 +23,24 @@ def explore(
     be opened, where they do not fit each other, where the port is taken, and without the packages of the extra.
     """
     check_packages()
-    from alexnet.explore import server
+    from alexnet.explore import bounds, server
     from alexnet.explore.app import make_app
     from alexnet.explore.explorer import Explorer
     from alexnet.explore.guard import LOOPBACK, Names
+    from alexnet.explore.worker import Lane
 
     listening = server.listen(host, port)
     try:
         explorer = Explorer(runs, data, device)
         address = server.url(host, listening.getsockname()[1])
         names = Names(host, () if host in LOOPBACK else (socket.gethostname(), socket.getfqdn()))
+        network = Lane(1, bounds.WAITING)
+        background = explorer.background(lambda: network.now > 0)
+        running = server.Server(make_app(explorer, names, network), lambda: announce(address, names.open))
+        background.start()
         with suppress(KeyboardInterrupt):  # the way to end it
-            server.Server(make_app(explorer, names), lambda: announce(address, names.open)).run([listening])
+            running.run([listening])
+        background.end()
     finally:
         listening.close()
     return {"url": address}

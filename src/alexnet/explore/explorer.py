@@ -1,6 +1,6 @@
 """Everything that the page shows, as JSON values and PNG: the runs, the store, the images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +8,17 @@ import numpy as np
 
 import alexnet
 from alexnet.data.store.reader import Store
-from alexnet.explore import bounds, png, through
+from alexnet.explore import bounds, png, switches, through, unit_view
 from alexnet.explore.arithmetic import arithmetic
 from alexnet.explore.guard import MissingError
 from alexnet.explore.images import Images, as_json
+from alexnet.explore.indexer import SPLIT, Background, Indexer
+from alexnet.explore.kernels import kernels
+from alexnet.explore.map_of_store import StoreMap
 from alexnet.explore.runs import Run
+from alexnet.explore.training_view import TrainingView
 from alexnet.study.matching import check_size
+from alexnet.study.random_weights import warn_if_random
 
 Query = Mapping[str, str]
 MOST_LISTED = 200
@@ -27,21 +32,32 @@ class Explorer:
     def __init__(self, runs: Sequence[Path], data: Path | None = None, device: str = "auto") -> None:
         """Raises ValueError for a folder that is no run, and where runs and store do not fit each other."""
         store = None if data is None else Store(data)
-        self.store = store
+        self.data = store
         self.runs = [Run(number, path, device) for number, path in enumerate(runs)]
         for run in self.runs if store else ():
             assert store is not None
             check_size(run.net, store, run.path)
         self.images = Images(store, [run.form for run in self.runs])
+        self.random = [warn_if_random(run.net, run.name) for run in self.runs]
+        with_index = store is not None and bool(store.splits.get(SPLIT))
+        self.indexers = [Indexer(run, store) if with_index and store else None for run in self.runs]
+        self.maps_of_store = [
+            StoreMap(run, self.images, indexer) for run, indexer in zip(self.runs, self.indexers, strict=True)
+        ]
+        self.trainings = [TrainingView(run.path) for run in self.runs]
+
+    def background(self, make_way: Callable[[], bool]) -> Background:
+        """What indexes the store; `make_way` says whether requests wait."""
+        return Background([each for each in self.indexers if each is not None], make_way)
 
     def about(self, query: Query) -> dict[str, Any]:
         """The runs, the store, the limits."""
         splits = {name: len(split) for name, split in self.images.splits.items()}
-        classes = [as_json(entry) for entry in self.store.classes] if self.store else []
+        classes = [as_json(entry) for entry in self.data.classes] if self.data else []
         return {
             "version": alexnet.__version__,
-            "runs": [run.about() for run in self.runs],
-            "store": {"splits": splits, "classes": classes} if self.store else None,
+            "runs": [run.about() | {"random": why} for run, why in zip(self.runs, self.random, strict=True)],
+            "store": {"splits": splits, "classes": classes} if self.data else None,
             "limits": {"bytes": bounds.LARGEST_UPLOAD},
         }
 
@@ -58,14 +74,14 @@ class Explorer:
 
     def list(self, query: Query) -> dict[str, Any]:
         """Images of the store: from number `from` on in `split`, or of the class `wnid`, evenly spread over it."""
-        assert_store(self.store)
+        assert_store(self.data)
         name = query.get("split", next(iter(self.images.splits)))
         split, _ = self.images.of_store(f"{name}-0")
         count = min(max(1, whole(query, "count", 24)), MOST_LISTED)
         numbers = np.arange(len(split))
         if wnid := query.get("wnid"):
-            assert self.store is not None
-            known = [entry.wnid for entry in self.store.classes]
+            assert self.data is not None
+            known = [entry.wnid for entry in self.data.classes]
             if wnid not in known:
                 raise MissingError("The store has no class of that wnid.")
             numbers = np.flatnonzero(split.labels == known.index(wnid))
@@ -105,6 +121,69 @@ class Explorer:
         run, image, name = self.run(query), named(query, "image"), named(query, "stage")
         numbers = (whole(query, each, 0) for each in ("unit", "y", "x"))
         return arithmetic(run, self.images, image, name, *numbers)
+
+    def progress(self, query: Query) -> dict[str, Any]:
+        """How far the index of a run is."""
+        indexer = self.indexers[self.run(query).number]
+        return {"index": indexer.about() if indexer else None}
+
+    def unit(self, query: Query) -> dict[str, Any]:
+        """What excites a unit, and what feeds it."""
+        run = self.run(query)
+        indexer = self.indexers[run.number]
+        return unit_view.about_unit(run, self.images, indexer, named(query, "layer"), whole(query, "unit", 0))
+
+    def units(self, query: Query) -> dict[str, Any]:
+        """All units of a layer."""
+        run = self.run(query)
+        return unit_view.overview(run, self.indexers[run.number], named(query, "layer"))
+
+    def patch(self, query: Query) -> bytes:
+        """PNG of a part of an image."""
+        top, left, height, width = (whole(query, each, 0) for each in ("top", "left", "height", "width"))
+        return unit_view.patch_png(self.run(query), self.images, named(query, "image"), (top, left, height, width))
+
+    def kernels(self, query: Query) -> dict[str, Any]:
+        """The kernels of conv1."""
+        return kernels(self.run(query))
+
+    def store(self, query: Query) -> dict[str, Any]:
+        """The map of the store."""
+        return self.maps_of_store[self.run(query).number].about(query.get("image"))
+
+    def similar(self, query: Query) -> dict[str, Any]:
+        """The nearest images of the store."""
+        count = min(max(1, whole(query, "count", 12)), MOST_LISTED)
+        return self.maps_of_store[self.run(query).number].similar(named(query, "image"), count)
+
+    def tricks(self, query: Query) -> dict[str, Any]:
+        """The image with tricks switched on and off."""
+        return switches.tricks(self.run(query), self.images, named(query, "image"), switches.parse(query))
+
+    def trick_input(self, query: Query) -> bytes:
+        """PNG of the network's input then."""
+        return png.encode(self._tried(query).shown)
+
+    def trick_maps(self, query: Query) -> bytes:
+        """PNG of the maps before conv2 then."""
+        return switches.maps_png(self._tried(query), self.run(query).net.network.towers)
+
+    def _tried(self, query: Query) -> switches.Tried:
+        return switches.attempt(self.run(query), self.images, named(query, "image"), switches.parse(query))
+
+    def mean(self, query: Query) -> bytes:
+        """PNG of the mean image."""
+        mean = self.run(query).net.preprocess.mean.numpy()
+        return png.encode(np.rint(mean.clip(0, 255)).astype(np.uint8))
+
+    def training(self, query: Query) -> dict[str, Any]:
+        """The curves of the training, and the checkpoints."""
+        return self.trainings[self.run(query).number].about()
+
+    def film(self, query: Query) -> bytes:
+        """PNG of the kernels in a checkpoint."""
+        run = self.run(query)
+        return self.trainings[run.number].film(whole(query, "step", 0), run.net.network.towers)
 
 
 def named(query: Query, name: str) -> str:

@@ -15,6 +15,7 @@ from alexnet.explore.guard import MissingError
 from alexnet.explore.images import Images, as_json
 from alexnet.files.printable import printable
 from alexnet.study.activations import activations, layer_names
+from alexnet.study.index import embed
 from alexnet.study.scores import top5
 from alexnet.study.trained import TrainedAlexNet, load
 from alexnet.training.device import choose_dtype, precision
@@ -49,6 +50,8 @@ class Run:
         self.form = self.net.preprocess.size, self.net.preprocess.honour_exif
         self._seen: OrderedDict[str, Seen] = OrderedDict()
         self._lock = threading.Lock()
+        self.forward = threading.Lock()
+        """Held in a forward pass: hooks of one thread would see the activations of another."""
 
     @property
     def offset(self) -> int:
@@ -83,7 +86,8 @@ class Run:
                 self._seen.move_to_end(image)
                 return self._seen[image]
         view = self.net.preprocess(self.pixels(images, image))
-        found = activations(self.net, view[None], layer_names(self.net))
+        with self.forward:
+            found = activations(self.net, view[None], layer_names(self.net))
         seen = Seen(view.cpu().numpy(), {name: values[0].copy() for name, values in found.items()})
         with self._lock:
             self._seen[image] = seen
@@ -94,7 +98,8 @@ class Run:
     def predict(self, images: Images, image: str, views: int) -> dict[str, Any]:
         """The five most probable labels as `alexnet predict` has them, and those of each of the views."""
         cut = self.net.preprocess.views(torch.from_numpy(self.pixels(images, image))[None], views)
-        each = view_probabilities(self.net, cut)  # [views, classes]
+        with self.forward:
+            each = view_probabilities(self.net, cut)  # [views, classes]
         mean = each.unflatten(0, cut.shape[:2]).mean(1)[0].cpu()
         return {
             "run": self.number,
@@ -105,6 +110,12 @@ class Run:
                 for (top, left, mirrored), scores in zip(self.view_boxes(views), each.cpu(), strict=True)
             ],
         }
+
+    def embed(self, images: Images, image: str) -> Tensor:
+        """The last hidden layer's activations for an image, as `alexnet similar` has them: float32 [1, D]."""
+        view = self.net.preprocess(self.pixels(images, image))
+        with self.forward:
+            return embed(self.net, view[None])
 
     def view_boxes(self, views: int) -> list[tuple[int, int, bool]]:
         """Top and left of each view in the image, and whether it is mirrored (`alexnet.model.input.views`)."""

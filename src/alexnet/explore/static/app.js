@@ -2,11 +2,21 @@
 
 import { error, get, go, h, here, imageOf, isSaved, link, note, onMove, run, shared, site } from "./core.js";
 import { imageView } from "./view_image.js";
+import { kernelsView } from "./view_kernels.js";
+import { mapView } from "./view_map.js";
 import { networkView } from "./view_network.js";
+import { trainingView } from "./view_training.js";
+import { tricksView } from "./view_tricks.js";
+import { unitView } from "./view_unit.js";
 
 const VIEWS = {
   image: { title: "An image", view: imageView },
   network: { title: "Through the network", view: networkView },
+  unit: { title: "A unit", view: unitView },
+  kernels: { title: "Kernels", view: kernelsView },
+  map: { title: "Map", view: mapView },
+  tricks: { title: "Tricks of 2012", view: tricksView },
+  training: { title: "Training", view: trainingView },
 };
 
 let current = 0;
@@ -20,7 +30,7 @@ async function show(moved = false) {
   navigation(name);
   const main = document.getElementById("main");
   const content = h("div", {});
-  content.append(h("h1", {}, title));
+  content.append(h("h1", {}, title), ...loud());
   try {
     const made = await view(content, { parts: parts.slice(1), query, image: imageOf(name === "image" && parts[1] ? { image: parts[1] } : query) });
     if (number !== current) return;
@@ -34,6 +44,12 @@ async function show(moved = false) {
     main.focus({ preventScroll: true });
     scrollTo(0, 0);
   }
+}
+
+// What has to be said of a network that nobody trained.
+function loud() {
+  return site.about.runs.filter((each) => each.random).map((each) => h("p", { class: "loud", role: "alert" },
+    `The weights of ${each.name} are random: ${each.random}. Nothing here is the work of a trained network.`));
 }
 
 function navigation(name) {

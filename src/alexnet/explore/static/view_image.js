@@ -1,7 +1,7 @@
 // An image: its labels, from each run, and what each of the ten views says. And where images come from.
 
 import { error, get, go, h, here, isSaved, link, load, note, percent, send, short, site, source } from "./core.js";
-import { canvas, outline, part } from "./draw.js";
+import { canvas, part } from "./draw.js";
 
 export async function imageView(content, { image }) {
   content.append(h("p", {}, "The five most probable labels, as in figure 4 of the paper; they are the average over ten views."));
@@ -150,5 +150,3 @@ export function savedImages(image, path = (name) => `/image/${name}`) {
     href: link(path(name)), "aria-current": name === image ? "true" : null },
     h("img", { src: source("image.png", { image: name, run: 0 }), alt: name, width: 64, height: 64 })))));
 }
-
-export { outline };
