@@ -83,7 +83,7 @@ def test_a_dead_unit_is_called_dead(folder: Path, tmp_path: Path) -> None:
     explorer = Explorer([folder / "paper"], folder / "store", "cpu")
     with torch.no_grad():
         explorer.runs[0].net.conv3.weight[5] = 0
-        explorer.runs[0].net.conv3.bias[5] = -1
+        explorer.runs[0].net.get_parameter("conv3.bias")[5] = -1
     explorer.runs[0].path = tmp_path
     background = explorer.background(lambda: False)
     background.start()

@@ -8,6 +8,7 @@ how its excitations are distributed; how many are above 0; and their mean over t
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -131,11 +132,9 @@ class Watch:
     def __init__(self, net: torch.nn.Module, layers: Sequence[Layer]) -> None:
         self.found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for layer in with_units(layers):
-            net.get_submodule(layer.name).register_forward_hook(
-                lambda _module, _inputs, output, name=layer.name: self._note(name, output)
-            )
+            net.get_submodule(layer.name).register_forward_hook(partial(self._note, layer.name))
 
-    def _note(self, name: str, output: Tensor) -> None:
+    def _note(self, name: str, _module: torch.nn.Module, _inputs: Any, output: Tensor) -> None:
         if output.dim() == 4:
             values, places = output.flatten(2).max(2)
         else:
