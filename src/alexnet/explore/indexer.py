@@ -24,7 +24,7 @@ from alexnet.files import durable, lock
 from alexnet.files.rows import RowFile, make_rows
 from alexnet.native import cache
 from alexnet.study import index
-from alexnet.study.activations import centre_views
+from alexnet.study.activations import activations, centre_views
 from alexnet.study.outputs import UNWRITABLE
 from alexnet.study.trained import TrainedAlexNet
 from alexnet.training.run_folder import fingerprint
@@ -107,8 +107,9 @@ class Indexer:
                 time.sleep(0.05)
             if stop.is_set():
                 break
-            vectors = index.embed(net, centre_views(net, images)).numpy()
-            rows.write(first, vectors)
+            # The last layer too: what comes after the wanted layers is not computed.
+            found = activations(net, centre_views(net, images), [net.last_hidden, net.layers[-1].name])
+            rows.write(first, found[net.last_hidden].reshape(len(images), -1))
             with self.lock:
                 units.add(watch.found, labels.numpy())
             if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
