@@ -121,7 +121,7 @@ def test_kernels_are_those_of_the_network(site: Site, folder: Path) -> None:
     pixels = np.array(found["kernels"][3]["pixels"])
     kernel = weights[3].transpose(1, 2, 0)
     clear = np.abs(kernel) > 0.02 * np.abs(kernel).max()
-    assert np.array_equal((pixels > 127)[clear], (kernel > 0)[clear]) and pixels.max() in (0, 255) or pixels.min() == 0
+    assert np.array_equal((pixels > 127)[clear], (kernel > 0)[clear])
 
 
 @pytest.mark.parametrize("shape", [(300, 40), (30, 200), (5, 3), (40, 1)])
