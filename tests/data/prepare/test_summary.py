@@ -66,3 +66,32 @@ def test_the_summary_shows_classes_and_what_was_left_out(source: Path, tmp_path:
         assert "Left out, because they are not images of a class:" in text and "2 hidden" in text
         assert f"{source / 'test'} is left out: it has no labels." in text
         assert re.search(r"ant\W+6\W+3", text)
+        assert "No images: notes.txt." in text
+
+
+def test_a_class_is_shown_with_its_name_where_that_is_known(source: Path, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        (source / split / "ant").rename(source / split / "n01440764")
+    summary = prepare(source, tmp_path / "store", size=16, workers=1)
+    assert summary["class_names"]["n01440764"].startswith("tench") and summary["class_names"]["bee"] == "bee"
+    text = rendered(summary)
+    assert re.search(r"tench \(n01440764\)\W+7\W+3", text) and re.search(r"\Wbee\W+7\W+3", text)
+
+
+def test_a_store_is_no_source(source: Path, tmp_path: Path) -> None:
+    prepare(source, tmp_path / "store", size=16, workers=1)
+    with pytest.raises(ValueError, match=r"store is a store already, made by alexnet prepare: train on it"):
+        prepare(tmp_path / "store", tmp_path / "other", size=16, workers=1)
+    assert not (tmp_path / "other").exists()
+
+
+def test_progress_counts_what_is_skipped_of_its_own_split(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("train/ant/00", "train/bee/01", "val/cat/02"):
+        (source / f"{name}.png").write_text("words")
+    splits = prepare(source, tmp_path / "store", size=16, workers=1, max_bad=1)["splits"]
+    assert (splits["train"]["skipped"], splits["val"]["skipped"]) == (2, 1)
+    progress = capsys.readouterr().err
+    assert re.search(r"preparing train: .*skipped 2$", progress, re.MULTILINE)
+    assert re.search(r"preparing val: .*skipped 1$", progress, re.MULTILINE)

@@ -65,10 +65,11 @@ def prepare(
     the same options. Under torchrun every rank calls this, and each makes its share.
 
     Returns the counts per split (`splits`: `images`, `skipped`), the number of `classes`, the images of each class by
-    wnid and split (`class_images`), the `smallest_class` and the `largest_class` of the training split (`wnid`, `name`,
-    `images`), the names of the `empty_classes` that have no training image, how many files were `left_out` and
-    `remarks` about that, how many images are `in_both_splits` with `examples`, the first of the `skipped_reasons`, the
-    path of the `store`, whether it was `already_there`, and of this call the `seconds` and `images_per_second`.
+    wnid and split (`class_images`) and their `class_names`, the `smallest_class` and the `largest_class` of the
+    training split (`wnid`, `name`, `images`), the names of the `empty_classes` that have no training image, how many
+    files were `left_out` and `remarks` about that, how many images are `in_both_splits` with `examples`, the first of
+    the `skipped_reasons`, the path of the `store`, whether it was `already_there`, and of this call the `seconds` and
+    `images_per_second`.
 
     Raises ValueError, naming the file and what to do, where the source is not understood or has changed since `store`
     was made, more than the fraction `max_bad` of its images (rounded up) cannot be read, `store` is something else, or
@@ -91,8 +92,10 @@ def prepare(
         "source": {
             "kind": opened.kind,
             "path": str(source.resolve()),
-            **contents._asdict(),
-            "remarks": list(opened.remarks),
+            "images": contents.images,
+            "sha256": contents.sha256,
+            "left_out": contents.left_out,
+            "remarks": [*opened.remarks, *([f"No images: {contents.named}"] if contents.named else [])],
         },
         "options": options,
         "classes": [list(each) for each in opened.classes],

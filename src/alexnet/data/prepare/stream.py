@@ -1,5 +1,6 @@
 """The images of a source as a stream of chunks, and their results written to shards in the order of the source."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain, groupby, islice
@@ -29,13 +30,16 @@ def write_shards(
     """
     results = pool.map(partial(chunks.prepare_chunk, options=options), pending_chunks(splits, store))
     skipped = [Skipped(each["key"], each["reason"]) for _, each in store.skipped]
+    before = Counter(each["split"] for _, each in store.skipped)
     for split, of_split in groupby(results, lambda result: result[0].split):
         done = store.done.get(split, 0)
+        of_others = len(skipped) - before[split]
         with Progress(f"preparing {split}", total=splits[split].count, start=done, silent=silent) as bar:
 
-            def advance(done: int, images: int, bar: Progress = bar) -> None:
+            def advance(done: int, images: int, bar: Progress = bar, of_others: int = of_others) -> None:
                 check(skipped, done)
-                bar.advance(images, **({"skipped": len(skipped)} if skipped else {}))
+                of_this = len(skipped) - of_others
+                bar.advance(images, **({"skipped": of_this} if of_this else {}))
 
             for of_shard in _by_shard(of_split):
                 done = _write_shard(split, of_shard, store, done, skipped, Sums.zeros(options.size), advance)

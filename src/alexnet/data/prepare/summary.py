@@ -41,6 +41,7 @@ def summarise(store: Path, info: StoreInfo, images: int = 0, seconds: float = 0.
             each.wnid: {name: of_split[label] for name, of_split in counts.items()}
             for label, each in enumerate(opened.classes)
         },
+        "class_names": {each.wnid: each.name for each in opened.classes},
         "smallest_class": min(train, key=lambda each: each["images"]),
         "largest_class": max(train, key=lambda each: each["images"]),
         "empty_classes": [each["name"] for each in train if not each["images"]],
@@ -83,10 +84,13 @@ def render(summary: dict[str, Any]) -> RenderableType:
 
 def _class_table(summary: dict[str, Any]) -> Table:
     """The images of each class."""
-    table = Table("class", *summary["splits"])
+    names = summary["class_names"]
+    shown = Table("class", *summary["splits"])
     for wnid, counts in summary["class_images"].items():
-        table.add_row(Text(wnid), *(f"{count:,}" for count in counts.values()))
-    return table
+        name = names[wnid].split(",")[0]
+        title = wnid if name == wnid else f"{name} ({wnid})"
+        shown.add_row(Text(title), *(f"{count:,}" for count in counts.values()))
+    return shown
 
 
 def _left_out(summary: dict[str, Any]) -> Iterator[str]:

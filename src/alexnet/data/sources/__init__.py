@@ -48,6 +48,8 @@ def open_source(
 
 
 def _open(path: Path, choices: Choices) -> Source:
+    if (path / "store.json").is_file():
+        raise ValueError(f"{path} is a store already, made by alexnet prepare: train on it, alexnet train {path} RUN")
     for kind in KINDS:
         if (found := kind.detect(path)) is not None:
             if not kind.has_columns and (choices.image_column or choices.label_column):

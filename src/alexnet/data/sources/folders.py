@@ -6,7 +6,6 @@ names, and the class folders may lie one folder deeper (`seg_train/seg_train/<cl
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -15,7 +14,7 @@ from alexnet.data.classes import Class, known_name
 from alexnet.data.sources.held_out import ClassListing, all_images, split_classes
 from alexnet.data.sources.names import some
 from alexnet.data.sources.source import Choices, Contents, FileAt, LabelledImage, Source, SourceKind, Split
-from alexnet.data.sources.walk import Survey, files_below, holds_images, look_alikes, subfolders, survey
+from alexnet.data.sources.walk import LeftOut, Survey, files_below, holds_images, look_alikes, subfolders, survey
 from alexnet.files.printable import printable
 
 TRAIN_NAMES = ("train", "training")
@@ -105,17 +104,19 @@ class Tree:
 
     def contents(self, folders: Iterable[Path], levels: Iterable[Path], others: Iterable[Survey] = ()) -> Contents:
         """What the class folders hold, what was left out there and in the folders `levels` that hold them."""
-        left_out, digest, images = Counter[str](), hashlib.sha256(), 0
+        left_out, digest, images = LeftOut(), hashlib.sha256(), 0
         for level in dict.fromkeys(levels):
             subfolders(level, left_out)
         for folder in folders:
             found = self._survey(folder)
             digest.update(f"{printable(folder.relative_to(self.root).as_posix())}\0".encode() + found.digest)
-            images, left_out = images + found.images, left_out + found.left_out
+            images += found.images
+            left_out.include(found.left_out)
         for found in others:
             digest.update(found.digest)
-            images, left_out = images + found.images, left_out + found.left_out
-        return Contents(images, digest.hexdigest(), dict(left_out))
+            images += found.images
+            left_out.include(found.left_out)
+        return Contents(images, digest.hexdigest(), dict(left_out), left_out.in_words())
 
 
 def role(name: str) -> str | None:

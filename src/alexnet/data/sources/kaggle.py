@@ -6,7 +6,6 @@ of the classes; both are beside `ILSVRC`, or in any folder from there down to th
 
 import csv
 import hashlib
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from alexnet.data.classes import Class, known_name
 from alexnet.data.sources.folders import Tree
 from alexnet.data.sources.names import some
 from alexnet.data.sources.source import Choices, Contents, FileAt, LabelledImage, Source, SourceKind, Split
-from alexnet.data.sources.walk import Survey, subfolders
+from alexnet.data.sources.walk import LeftOut, Survey, subfolders
 from alexnet.files.printable import printable
 from alexnet.files.text import read_text
 
@@ -54,7 +53,7 @@ def open_kaggle(path: Path, images: Path, _choices: Choices) -> Source:
     def contents() -> Contents:
         digest = hashlib.sha256(repr(truth).encode()).digest()
         levels = [images / "train"]
-        return tree.contents(folders.values(), levels, [Survey(len(truth), Counter(), digest)])
+        return tree.contents(folders.values(), levels, [Survey(len(truth), LeftOut(), digest)])
 
     splits = {"train": tree.split(classes, folders), "val": Split(val_images, lambda: len(truth))}
     return Source(KIND.name, path, classes, splits, find_contents=contents)

@@ -74,6 +74,8 @@ class Contents(NamedTuple):
     """Of what distinguishes this content from another: names and lengths of images, or of archives."""
     left_out: dict[str, int]
     """How many files are no images: `hidden`, `system`, `notes`, and `stray` ones that belong to no class."""
+    named: str = ""
+    """Names of the notes and the stray ones, in words."""
 
 
 @dataclass(frozen=True)

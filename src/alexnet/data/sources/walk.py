@@ -41,43 +41,74 @@ NOTE_ENDINGS = {
 """Names that are compared without capitals."""
 
 
+MOST_NAMED = 5
+"""Files that do not count, named in a message."""
+
+
+class LeftOut(Counter[str]):
+    """How many files, and folders with all that is in them, do not count: by `hidden`, `system`, `notes`, `stray`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.named: list[str] = []
+        """The first names of `notes` and of `stray` ones, which a person may have meant for images."""
+
+    def note(self, kind: str, name: str) -> None:
+        """Count the file or folder called `name`."""
+        self[kind] += 1
+        if kind in ("notes", "stray"):
+            self._name([name])
+
+    def include(self, other: "LeftOut") -> None:
+        """Count all that `other` has counted."""
+        self.update(other)
+        self._name(other.named)
+
+    def in_words(self) -> str:
+        """The names, as far as they are kept: "labels.csv, README.md and 4 more"; empty where there are none."""
+        more = self["notes"] + self["stray"] - len(self.named)
+        return ", ".join(sorted(self.named)) + (f" and {more:,} more" if more else "")
+
+    def _name(self, names: list[str]) -> None:
+        self.named += [printable(name) for name in names[: MOST_NAMED - len(self.named)]]
+
+
 class Survey(NamedTuple):
     """What a walk through a folder has found."""
 
     images: int
-    left_out: Counter[str]
-    """How many files, and folders with all that is in them, do not count: by `hidden`, `system`, `notes`, `stray`."""
+    left_out: LeftOut
     digest: bytes
     """SHA-256 of the names and lengths of the images."""
 
 
-def files_below(folder: Path, left_out: Counter[str] | None = None) -> Iterator[str]:
+def files_below(folder: Path, left_out: LeftOut | None = None) -> Iterator[str]:
     """All images below a folder, as paths relative to it, sorted folder by folder; `left_out` counts all others."""
-    return (name for name, _ in _walk(str(folder), "", _above(folder), Counter() if left_out is None else left_out))
+    return (name for name, _ in _walk(str(folder), "", _above(folder), LeftOut() if left_out is None else left_out))
 
 
 def survey(folder: Path) -> Survey:
     """Count the images below a folder, and what is left out."""
-    images, left_out, digest = 0, Counter[str](), hashlib.sha256()
+    images, left_out, digest = 0, LeftOut(), hashlib.sha256()
     for name, entry in _walk(str(folder), "", _above(folder), left_out):
         images += 1
         digest.update(f"{printable(name)}\0{_length(entry)}\n".encode())
     return Survey(images, left_out, digest.digest())
 
 
-def subfolders(folder: Path, left_out: Counter[str] | None = None) -> dict[str, Path]:
+def subfolders(folder: Path, left_out: LeftOut | None = None) -> dict[str, Path]:
     """The folders in a folder, sorted: name to path. `left_out` counts all else that is in it.
 
     ValueError for two whose names look the same.
     """
-    counts = Counter[str]() if left_out is None else left_out
+    counts = LeftOut() if left_out is None else left_out
     names = []
     for entry in _listed(str(folder)):
         kind = _left_out_as(entry)
         if kind is None and _is_folder(entry):
             names.append(entry.name)
         else:
-            counts[kind or "stray"] += 1
+            counts.note(kind or "stray", entry.name)
     folders = {printable(name): folder / name for name in sorted(names, key=printable)}
     if len(folders) < len(names):
         twice = some(name for name in folders if sum(printable(other) == name for other in names) > 1)
@@ -104,20 +135,20 @@ def holds_images(folder: Path) -> bool:
 
 
 def _walk(
-    folder: str, prefix: str, above: set[tuple[int, int]], left_out: Counter[str]
+    folder: str, prefix: str, above: set[tuple[int, int]], left_out: LeftOut
 ) -> Iterator[tuple[str, os.DirEntry[str]]]:
     identity = _identity(folder)
     if identity in above:
         return
     for entry in _listed(folder):
         if (kind := _left_out_as(entry)) is not None:
-            left_out[kind] += 1
+            left_out.note(kind, prefix + entry.name)
         elif _is_folder(entry):
             yield from _walk(entry.path, f"{prefix}{entry.name}/", above | {identity}, left_out)
         elif _is_file(entry):
             yield prefix + entry.name, entry
         else:
-            left_out["system"] += 1  # a pipe, socket or device, which would block its reader
+            left_out.note("system", entry.name)  # a pipe, socket or device, which would block its reader
 
 
 def _listed(folder: str) -> list[os.DirEntry[str]]:
