@@ -8,7 +8,8 @@ afterwards, since a wrong one would keep the damage from the reader. Each input 
 such a file.
 
 Failures are: an exception other than a plain ValueError, a process that dies or takes more than `--memory` GiB beyond
-its start, and more than `--patience` seconds for one input. Each is reported with the number of its input. Seed, format
+its start, and more than `--patience` seconds of a processor for one input, or thirty times as long without an answer:
+other work on the machine makes no failure. Each is reported with the number of its input. Seed, format
 and number make the same bytes again: `--only FORMAT NUMBER` writes them to ./input. Exits with 0 without failures;
 `--json` prints one object.
 """
@@ -37,6 +38,7 @@ from campaigns.machine import describe_machine
 CONTEXT = multiprocessing.get_context("forkserver")
 INPUTS_PER_PROCESS = 1000
 POLL = 0.01  # seconds between two looks at the processes
+WAITS = 30  # times the patience: how long a process may sleep, or wait for a processor
 REFUSALS = {"ValueError", "DamagedError"}
 """Names of exceptions that may refuse a file."""
 
@@ -47,7 +49,7 @@ class Limits(NamedTuple):
     gib: float
     """Memory of a process beyond its start, in GiB."""
     patience: float
-    """Seconds for one input."""
+    """Seconds of a processor for one input."""
 
 
 class Report(NamedTuple):
@@ -58,7 +60,7 @@ class Report(NamedTuple):
     failures: list[list[Any]]
     """Format, number and reason of each."""
     slowest: float
-    """Seconds for one input, at most."""
+    """Seconds of a processor for one input, at most."""
     peak_bytes: int
     """Resident memory beyond the start of the process, at most."""
 
@@ -91,7 +93,8 @@ class Reader:
     """Shared: the number of the input that it reads; -1 before the first."""
     receiver: Connection
     seen: int = -1
-    since: float = field(default_factory=time.monotonic)
+    since: tuple[float, float] = field(default_factory=lambda: (time.monotonic(), 0.0))
+    """When `current` became `seen`, and the processor's seconds of the process then."""
 
     @classmethod
     def start(cls, name: str, numbers: range, seed: int, gib: float) -> Self:
@@ -116,9 +119,11 @@ class Reader:
 
     def trouble(self, patience: float) -> str | None:
         """Why its current input is a failure, None while all is well. A process in trouble is ended."""
+        now = time.monotonic(), processor_seconds(self.process.pid)
         if self.current.value != self.seen:
-            self.seen, self.since = self.current.value, time.monotonic()
-        hangs = time.monotonic() - self.since > patience
+            self.seen, self.since = self.current.value, now
+        waited, worked = (b - a for a, b in zip(self.since, now, strict=True))
+        hangs = worked > patience or waited > WAITS * patience
         if self.process.is_alive() and not hangs:
             return None
         self.process.kill()
@@ -146,7 +151,7 @@ def read_inputs(name: str, seed: int, numbers: range, gib: float, current: Any, 
         before = memory("VmHWM")
         for number in numbers:
             current.value = number
-            data, began = make_input(form, examples, seed, number), time.monotonic()
+            data, began = make_input(form, examples, seed, number), time.process_time()
             try:
                 form.read(data, Path(folder))
                 counts["read"] += 1
@@ -154,8 +159,17 @@ def read_inputs(name: str, seed: int, numbers: range, gib: float, current: Any, 
                 counts["refused"] += 1
                 if type(error).__name__ not in REFUSALS:
                     failures.append([name, number, f"{type(error).__name__}: {error}"[:300]])
-            slowest = max(slowest, time.monotonic() - began)
+            slowest = max(slowest, time.process_time() - began)
         answer.send(Report(dict(counts), failures, slowest, memory("VmHWM") - before))
+
+
+def processor_seconds(pid: int | None) -> float:
+    """What a process has used of the processors, with its system calls; 0 once it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def memory(field: str) -> int:
@@ -220,7 +234,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--memory", type=float, default=2.0, help="GiB that a process may take beyond its start")
-    parser.add_argument("--patience", type=float, default=10.0, help="seconds for one input")
+    parser.add_argument("--patience", type=float, default=10.0, help="seconds of a processor for one input")
     parser.add_argument("--only", nargs=2, metavar=("FORMAT", "NUMBER"), help="write this input to ./input and stop")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
