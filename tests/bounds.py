@@ -1,4 +1,4 @@
-"""What reading an untrusted file may cost: `MOST_BYTES` of memory and `MOST_SECONDS`."""
+"""What reading an untrusted file may cost: `MOST_BYTES` of memory and `MOST_SECONDS` of a processor."""
 
 import json
 import subprocess
@@ -16,12 +16,12 @@ def most():
     # On Linux ru_maxrss counts the process that started this one.
     return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) * 1024
 {imports}
-before, began, outcome = most(), time.monotonic(), "read"
+before, began, outcome = most(), time.process_time(), "read"
 try:
     {call}
 except ValueError as error:
     outcome = str(error)
-print(json.dumps([outcome, time.monotonic() - began, most() - before]))
+print(json.dumps([outcome, time.process_time() - began, most() - before]))
 """
 
 
@@ -31,6 +31,7 @@ class Cost(NamedTuple):
     outcome: str
     """`read`, or the text of the ValueError."""
     seconds: float
+    """Of all processors together: what others do on the machine does not count."""
     bytes: int
     """Memory beyond what the process had before the call, at most."""
 
