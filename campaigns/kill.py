@@ -12,6 +12,7 @@ The bytes are the same only on the same machine with the same number of threads.
 """
 
 import argparse
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -122,7 +123,7 @@ def campaign(kills: int, seed: int, threads: int, folder: Path, epochs: int, eve
     options = f"{NETWORK} {SCHEDULE} --epochs {epochs} --checkpoint.every-steps {every_steps}".split()
     command = Command(make_store(folder, seed), options, threads, folder / "log.txt")
     CONTEXT.set_forkserver_preload(["alexnet.training.loop", "torch.utils.tensorboard", "alexnet.cli"])
-    command.finish(folder / "warm")  # compiles the kernels
+    dataclasses.replace(command, options=[*options, "--epochs", "1"]).finish(folder / "warm")  # compiles the kernels
     undisturbed = command.finish(folder / "undisturbed")
     expected = outcome(folder / "undisturbed")
     record: list[dict[str, Any]] = []

@@ -9,6 +9,7 @@ Prints images per second: the median, and the slowest and fastest round.
 """
 
 import argparse
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import torch
 
 from alexnet.bench.feeding import feeding
 from alexnet.bench.network import new_state, step_of, training_step
+from alexnet.config import NetworkConfig
 from alexnet.model.cpu import kernels
 from alexnet.networks import NETWORKS
 from benchmarks.comparison import Contender, Section, add_results, compare, options, print_flatness
@@ -30,6 +32,7 @@ def main() -> None:
     parser = options(__doc__, rounds=3)
     parser.add_argument("--store", type=Path, help="also train from this store")
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--width", type=float, default=1.0, help="of the network, as a fraction of the paper's")
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=[32, 64, 128, 256, 512])
     arguments = parser.parse_args()
     kernels.reuse_memory()  # as `alexnet train` does
@@ -42,12 +45,16 @@ def main() -> None:
     add_results(arguments.out, Section("batch sizes", arguments.rounds, results, ["torch", "pyarrow"]))
 
 
+def paper(width: float) -> NetworkConfig:
+    return dataclasses.replace(NETWORKS["paper"].config, width=width)
+
+
 def repeated_batches(title: str, dtype: torch.dtype, arguments: argparse.Namespace) -> dict[str, Any]:
     """All batch sizes in turn; every round handles as many images with each."""
     largest = max(arguments.batch_sizes)
     contenders: dict[str, Contender] = {}
     for batch in arguments.batch_sizes:
-        step = training_step(NETWORKS["paper"].config, batch, dtype, CPU)
+        step = training_step(paper(arguments.width), batch, dtype, CPU)
         repeated(step, WARM_UP)()
         times = largest // batch
         contenders[f"batch {batch}"] = repeated(step, times), times * batch
@@ -65,7 +72,7 @@ def repeated(work: Callable[[], object], times: int) -> Callable[[], None]:
 
 
 def fed_by_the_loader(name: str, dtype: torch.dtype, arguments: argparse.Namespace) -> dict[str, Any]:
-    config = NETWORKS["paper"].config
+    config = paper(arguments.width)
     step = step_of(new_state(config, CPU), dtype)
     result = feeding(step, arguments.store, config, FED_BATCH, dtype, CPU, arguments.rounds)
     fed, repeated = result["fed_images_per_second"], result["repeated_images_per_second"]

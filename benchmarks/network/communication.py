@@ -36,6 +36,7 @@ def main() -> None:
     parser = options(__doc__, rounds=3)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--steps", type=int, default=6, help="in a round")
+    parser.add_argument("--width", type=float, default=1.0, help="of the network, as a fraction of the paper's")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="bfloat16")
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
     for field in dataclasses.fields(Machine):
@@ -59,7 +60,8 @@ def run_ranks(way: str, arguments: argparse.Namespace) -> dict[str, Any]:
     count = WAYS[way]
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "found.json"
-        words = ["-m", "benchmarks.network.worker_ranks", way, arguments.batch_size, arguments.steps, arguments.dtype]
+        sizes = arguments.width, arguments.batch_size, arguments.steps
+        words = ["-m", "benchmarks.network.worker_ranks", way, *sizes, arguments.dtype]
         torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", count] if count > 1 else []
         threads = max(1, (os.cpu_count() or 1) // count)
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))

@@ -1,9 +1,9 @@
 """Training steps of one rank, timed, with the bytes that all ranks sent; `communication.py` starts it with torchrun.
 
-    python -m torch.distributed.run --nproc-per-node 2 -m benchmarks.network.worker_ranks towers 32 6 bfloat16 OUT.json
+    torchrun --nproc-per-node 2 -m benchmarks.network.worker_ranks towers 1.0 32 6 bfloat16 OUT.json
 
-Arguments: how the ranks share the work (`none`, `data`, `towers` or `both`), the batch size, the number of steps, the
-dtype, and the file that the first rank writes.
+Arguments: how the ranks share the work (`none`, `data`, `towers` or `both`), the width of the network as a fraction of
+the paper's, the batch size, the number of steps, the dtype, and the file that the first rank writes.
 """
 
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from alexnet.config import OptimConfig, TrainConfig
+from alexnet.config import NetworkConfig, OptimConfig, TrainConfig
 from alexnet.model.cpu import kernels
 from alexnet.model.towers import bytes_exchanged
 from alexnet.training import ranks
@@ -27,9 +27,10 @@ WARM_UP = 2  # steps that are not counted
 
 
 def main() -> None:
-    way, batch, steps, dtype_name, out = sys.argv[1:]
+    way, width, batch, steps, dtype_name, out = sys.argv[1:]
     kernels.reuse_memory()
-    config = TrainConfig(batch_size=int(batch), optim=OptimConfig(lr=1e-6))
+    network = NetworkConfig(width=float(width))
+    config = TrainConfig(network=network, batch_size=int(batch), optim=OptimConfig(lr=1e-6))
     dtype = getattr(torch, dtype_name)
     with ranks.joined(way, CPU, config.batch_size) as here:
         state = start(config, CPU, here)

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
     reason="network namespaces need the command ip and the rights to use it",
 )
 ADDRESS = "10.213.47.{}"
-EPOCHS = 100
+EPOCHS = 40
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """The update, against a float64 loop and torch.optim.SGD."""
 
 import copy
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -93,3 +95,20 @@ def test_biases_and_layers_without_weight_decay_follow_their_own_rule():
     for name, parameter in network.named_parameters():
         torch.testing.assert_close(parameter.detach(), w[name], rtol=1e-12, atol=0)
         assert not torch.equal(parameter.detach(), start[name])
+
+
+def test_an_update_needs_no_compiler():
+    """Methods of torch.optim.Optimizer import it at their first call, which takes a second."""
+    code = """
+import sys, torch
+from alexnet.config import OptimConfig
+from alexnet.training.update import MomentumSGD
+w = torch.nn.Parameter(torch.ones(2))
+optimizer = MomentumSGD([w], OptimConfig())
+w.grad = torch.ones(2)
+optimizer.step()
+optimizer.zero_grad()
+print(w.grad, "torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "None False\n"

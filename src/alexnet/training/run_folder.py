@@ -23,6 +23,9 @@ FREE_TO_CHANGE = {
 }
 """Settings that may differ when a run resumes. With any other change it would be another run."""
 
+LATEST = 10.0
+"""Seconds until a network disk shows what another machine has written to it."""
+
 
 def fit_to_store(config: TrainConfig, store: Store) -> TrainConfig:
     """The configuration with what the store decides: the number of classes, and whether EXIF turned its images.
@@ -115,9 +118,9 @@ def common_settings(config: TrainConfig) -> dict[str, str]:
     }
 
 
-def await_identity(run: Path, seconds: float = 10.0) -> str:
+def await_identity(run: Path) -> str:
     """The identity of a run that another rank has just made; "none" where it does not appear in the folder."""
-    end = time.monotonic() + seconds  # a network disk may show it late
+    end = time.monotonic() + LATEST
     while (found := identity.read(run)) is None and time.monotonic() < end:
         time.sleep(0.1)
     return found or "none"

@@ -18,6 +18,14 @@ from alexnet.config import OptimConfig
 from alexnet.model.linear import deferred, momentum_update_
 
 
+def _undecorated(method: Any) -> Any:
+    """A method without its decorator, which imports PyTorch's compiler: a second at the start of every training."""
+    return getattr(method, "__wrapped__", method)
+
+
+_zero_grad = _undecorated(torch.optim.Optimizer.zero_grad)
+
+
 class MomentumSGD(torch.optim.Optimizer):
     """The rule above. A parameter whose learning rate is 0 is frozen: no weight decay, no coasting.
 
@@ -44,6 +52,8 @@ class MomentumSGD(torch.optim.Optimizer):
             )
         super().__init__(groups, {"momentum": config.momentum})
 
+    add_param_group = _undecorated(torch.optim.Optimizer.add_param_group)
+
     def set_learning_rates(self, learning_rate: Callable[[str], float]) -> None:
         """Set the learning rate of each layer, by the layer's name; biases get it times their factor."""
         for group in self.param_groups:
@@ -66,7 +76,7 @@ class MomentumSGD(torch.optim.Optimizer):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """As `torch.optim.Optimizer.zero_grad`; deferred gradients are always deleted."""
-        super().zero_grad(set_to_none)
+        _zero_grad(self, set_to_none)
         for group in self.param_groups:
             for w in group["params"]:
                 if deferred(w):

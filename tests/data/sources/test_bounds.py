@@ -174,7 +174,10 @@ def write_parquet(file: Path, images: Any, labels: list[Any] | None = None, **op
 
 WHOLE = {"dictionary_pagesize_limit": 1_900_000_000, "data_page_size": 1_900_000_000}
 """All values in one page."""
-LOWER = "from alexnet.data.sources import parquet_pages\nparquet_pages.MOST_PAGE, parquet_pages.MOST_BATCH = 9 << 20, 8 << 20\n"
+LOWER = """
+from alexnet.data.sources import parquet_pages
+parquet_pages.MOST_PAGE, parquet_pages.MOST_BATCH = 9 << 20, 8 << 20
+"""
 """A thirty-second of the true bounds, for the files beyond them."""
 PLAIN = {"use_dictionary": False}
 
