@@ -109,7 +109,7 @@ def test_a_network_and_a_recipe_are_added(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_kernel_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "scale.h").write_text(example("... a C++ kernel?"))
-    exports = 'return new Export[2]{exported("scale", scale<float>), {}};'
+    exports = 'return new Export[2]{exported<scale<float>>("scale"), {}};'
     source = tmp_path / "kernels.cpp"
     source.write_text(
         f'#include "exports.h"\n#include "scale.h"\nextern "C" const Export *alexnet_exports() {{ {exports} }}\n'

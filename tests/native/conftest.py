@@ -17,7 +17,7 @@ void add(const float *x, int64_t count, float factor, bool negative, float *sum)
 }
 const char *name() { return "Deep Thought"; }
 extern "C" const Export *alexnet_exports() {
-    static const Export all[] = {exported("answer", answer), exported("add", add), exported("name", name), {}};
+    static const Export all[] = {exported<answer>("answer"), exported<add>("add"), exported<name>("name"), {}};
     return all;
 }
 """

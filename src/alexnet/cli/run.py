@@ -24,7 +24,7 @@ from alexnet.native.processor import wait_briefly
 from alexnet.ranges import UsageError
 
 HELP = ("help", "--help", "-h")
-TRAINS_TOGETHER = ("train",)
+MEET = ("train", "evaluate", "features")
 """Commands whose ranks meet before they begin."""
 UNWRAPPED = 10_000
 """Columns of a table that is piped: it does not wrap."""
@@ -136,7 +136,7 @@ def _another_says(name: str, what: str) -> bool:
 
     Returns whether another process of this machine reports it.
     """
-    if name in TRAINS_TOGETHER and os.environ.get("WORLD_SIZE", "1") != "1":
+    if name in MEET and os.environ.get("WORLD_SIZE", "1") != "1":
         from alexnet.training import meeting
 
         meeting.report(what)

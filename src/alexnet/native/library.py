@@ -6,6 +6,8 @@ Without a compiler everything runs in Python's libraries; `ALEXNET_KERNELS=off` 
 from __future__ import annotations
 
 import ctypes
+import errno
+import functools
 import os
 import warnings
 from collections.abc import Callable
@@ -26,8 +28,20 @@ class _Export(ctypes.Structure):
     _fields_ = (("name", ctypes.c_char_p), ("types", ctypes.c_char_p), ("function", ctypes.c_void_p))
 
 
+def _raise_failure(name: str, result: Any, _function: Any, _arguments: Any) -> Any:
+    """What a function of a library has returned. Raises MemoryError or OSError where it failed (`exports.h`)."""
+    if code := ctypes.get_errno():
+        if code == errno.ENOMEM:
+            raise MemoryError(f"There is not enough memory for {name}.")
+        raise OSError(code, f"The compiled function {name} failed: {os.strerror(code)}")
+    return result
+
+
 class Library:
-    """An open library; its functions are attributes, with the types that it exports them with (`exports.h`)."""
+    """An open library; its functions are attributes, with the types that it exports them with (`exports.h`).
+
+    They raise MemoryError where memory is short, and OSError for what else fails in them, such as starting a thread.
+    """
 
     def __init__(self, path: Path) -> None:
         self._library = ctypes.CDLL(str(path))
@@ -37,9 +51,11 @@ class Library:
         for export in self._library.alexnet_exports():
             if export.name is None:
                 break
+            name = export.name.decode()
             result, *arguments = (_TYPES[letter] for letter in export.types.decode())
-            self._functions[export.name.decode()] = ctypes.CFUNCTYPE(result, *arguments)(export.function)
-            self._addresses[export.name.decode()] = export.function
+            self._functions[name] = ctypes.CFUNCTYPE(result, *arguments, use_errno=True)(export.function)
+            self._functions[name].errcheck = functools.partial(_raise_failure, name)
+            self._addresses[name] = export.function
 
     def __contains__(self, name: str) -> bool:
         return name in self._functions

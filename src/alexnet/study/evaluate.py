@@ -38,8 +38,9 @@ from alexnet.study.scores import (
 )
 from alexnet.study.tables import heading, table
 from alexnet.study.trained import TrainedAlexNet, load
-from alexnet.training import ranks
+from alexnet.training import meeting, ranks
 from alexnet.training.metrics import with_interval
+from alexnet.training.run_folder import fingerprint
 
 
 @dataclass(frozen=True)
@@ -86,16 +87,9 @@ def evaluate(
     `top1_interval` and `top5_interval`, `views`, `images`, `per_class`, `confusions`, `members` (each with its
     `checkpoint`) and `warnings`. Raises ValueError when runs and store do not fit each other.
     """
-    check_views(views)
-    data = Store(store)
-    images = open_split(data, split)
     kernels.reuse_memory()
-    members = load_members(runs, device, weights)
+    members, images, labels = meeting.meet(lambda: _prepare(runs, store, split, views, device, weights))
     classes = members[0].net.classes
-    labels = run_labels(data, classes, runs[0])
-    for member in members:
-        check_size(member.net, data, member.run)
-
     began = time.monotonic()
     scored = score(members, images, labels, views, batch_size, split)
     truths = labels.numpy()[images.labels]
@@ -117,6 +111,21 @@ def evaluate(
             for member, credits in zip(members, scored.members, strict=True)
         ],
     }
+
+
+def _prepare(
+    runs: Sequence[Path], store: Path, split: str, views: int, device: str, weights: Sequence[float] | None
+) -> tuple[tuple[list["Member"], StoreSplit, Tensor], dict[str, str]]:
+    """Networks, images and the networks' labels of the store's classes; and what all ranks must have in common."""
+    check_views(views)
+    data = Store(store)
+    images = open_split(data, split)
+    members = load_members(runs, device, weights)
+    labels = run_labels(data, members[0].net.classes, runs[0])
+    for member in members:
+        check_size(member.net, data, member.run)
+    facts = ranks.common_facts([member.net.checkpoint for member in members]) | {"store": fingerprint(data)}
+    return (members, images, labels), facts
 
 
 def load_members(runs: Sequence[Path], device: str, weights: Sequence[float] | None) -> list[Member]:

@@ -30,7 +30,7 @@ from alexnet.study.outputs import check_output, check_some, warn
 from alexnet.study.random_weights import randomise, warn_if_random
 from alexnet.study.resizing import Resize, in_words
 from alexnet.study.trained import TrainedAlexNet, load
-from alexnet.training import ranks
+from alexnet.training import meeting, ranks
 from alexnet.training.checkpoint_file import WEIGHTS, Checkpoint
 from alexnet.training.ranks import Ranks
 
@@ -88,22 +88,20 @@ def features(
     each image that cannot be read) and `warnings`. Raises ValueError for an unknown layer or ending, where no image can
     be read, and when the disk has no room for the result.
     """
-    feature_files.check_ending(out)
     kernels.reuse_memory()
-    net = load(run, device, checkpoint)
+    beside = beside_of(out)
+    net, files = meeting.meet(lambda: _prepare(run, out, layer, device, checkpoint, [*beside.values()], force))
     if random_weights is not None:
         randomise(net, random_weights)
         why: str | None = f"they are the initial weights of seed {random_weights}, as asked"
     else:
         why = warn_if_random(net, run)
-    layers = parse_layers(net, layer)
-    files = feature_files.names_of(out, layers)
-    beside = beside_of(out)
-    for file in (*files.values(), *beside.values()):
-        check_output(file, force)
+    layers = list(files)
     about = description(net, run, source, split, resize, random_weights, bad)
     with ranks.sharing() as here:
-        count, batches = open_images(net, run, source, split, batch_size, here.part, resize)
+        count, batches = here.together(
+            lambda: open_images(net, run, source, split, batch_size, here.part, resize)
+        )
         outputs = {described.name: described.outputs for described in net.layers}
         with arrays_of_rows(here, out, {name: (count, *outputs[name]) for name in layers}) as arrays:
             read = compute(here, net, batches, arrays, count, bad)
@@ -222,6 +220,18 @@ def description(
         },
         "bad": bad,
     }
+
+
+def _prepare(
+    run: Path, out: Path, layer: str, device: str, checkpoint: str, beside: list[Path], force: bool
+) -> tuple[tuple[TrainedAlexNet, dict[str, Path]], dict[str, str]]:
+    """The network, and the file of each layer; and what all ranks must have in common."""
+    feature_files.check_ending(out)
+    net = load(run, device, checkpoint)
+    files = feature_files.names_of(out, parse_layers(net, layer))
+    for file in (*files.values(), *beside):
+        check_output(file, force)
+    return (net, files), ranks.common_facts([net.checkpoint]) | {"layer": layer}
 
 
 def write_rows(

@@ -2,8 +2,8 @@
 they are not.
 
 A rank that fails before it joins would leave the others waiting. So each one first posts what it has found, on the
-key-value store of torchrun that all can reach, and reads what the others have posted. While it prepares, it gives a sign
-of life every second: one that gives none is known to all others in less than half a minute.
+key-value store of torchrun that all can reach, and reads what the others have posted. While it prepares, it gives a
+sign of life every second: one that gives none is known to all others in less than half a minute.
 """
 
 import contextlib
@@ -69,7 +69,7 @@ def meet(prepare: Callable[[], tuple[Result, dict[str, str]]]) -> Result:
             result, facts = prepare()
     except (ValueError, OSError) as error:
         sentence = f"{error.filename}: {error.strerror}." if isinstance(error, OSError) else str(error)
-        _report(name, sentence)
+        _post_error(name, sentence)
         raise RanksError(named(rank(), host(), sentence)) from None
     _post(name, {"facts": facts})
     _compare(_read_all(name))
@@ -84,8 +84,12 @@ def patience() -> float:
         raise ValueError(f"{PATIENCE} is {os.environ[PATIENCE]!r}; it must be a number of seconds.") from None
 
 
-def _report(name: str, sentence: str) -> None:
-    """Tell the other ranks, which may be waiting, why this one fails."""
+def report(sentence: str) -> None:
+    """Tell the other ranks, which may be waiting for this one to meet them, why it fails."""
+    _post_error(f"alexnet/{next(_numbers)}", sentence)
+
+
+def _post_error(name: str, sentence: str) -> None:
     try:
         _post(name, {"error": sentence})
         end = time.monotonic() + LINGER

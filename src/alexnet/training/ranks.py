@@ -25,6 +25,7 @@ from torch.distributed.device_mesh import init_device_mesh
 
 from alexnet.ranges import UsageError
 from alexnet.training import meeting
+from alexnet.training.checkpoint_file import SUMS
 from alexnet.training.meeting import RanksError
 
 Result = TypeVar("Result")
@@ -192,6 +193,14 @@ def check_count(parallel: str, count: int, batch_size: int) -> None:
     replicas = {"data": count, "towers": 1, "both": count // 2}[parallel]
     if batch_size % replicas:
         raise UsageError(f"A batch of {batch_size} images has no {replicas} equal parts; choose another --batch-size.")
+
+
+def common_facts(checkpoints: Sequence[Path]) -> dict[str, str]:
+    """What ranks that share the work on trained networks must have in common, by name."""
+    if meeting.count() == 1:
+        return {}
+    sums = [hashlib.sha256((path / SUMS).read_bytes()).hexdigest()[:16] for path in checkpoints]
+    return {"program": program_checksum(), "checkpoint": " ".join(sums)}
 
 
 def program_checksum() -> str:

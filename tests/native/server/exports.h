@@ -29,11 +29,14 @@ void call(Result (*function)(Arguments...), const uint64_t *words, std::index_se
     function(argument<Arguments>(words[I])...);
 }
 
-template <class Result, class... Arguments> Export exported(const char *name, Result (*function)(Arguments...)) {
-    const auto call_it = [](void (*any)(), const uint64_t *words) {
-        call((Result (*)(Arguments...))any, words, std::index_sequence_for<Arguments...>());
-    };
-    return {plain_exported(name, function), call_it};
+template <class Result, class... Arguments>
+void call_any(Result (*function)(Arguments...), const uint64_t *words) {
+    call(function, words, std::index_sequence_for<Arguments...>());
+}
+
+template <auto function> Export exported(const char *name) {
+    const auto call_it = [](void (*any)(), const uint64_t *words) { call_any((decltype(function))any, words); };
+    return {plain_exported<function>(name), call_it};
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <memory>
 
 #include "bitmap.h"
@@ -15,8 +16,18 @@ struct Crops {
     int64_t rows, columns;      // of every crop
     uint8_t *out, *done;        // RGB [crop][rows][columns][3], and 1 for each crop that was decoded
 
-    // Decodes crop i from the image in `data`. done[i] becomes 0 if its decoder refuses it, or the crop is outside.
-    void decode(int64_t i, const uint8_t *data, int64_t bytes) const {
+    // Decodes crop i from the image in `data`. done[i] becomes 0 if its decoder refuses it, or the crop is outside, or
+    // memory is short: an exception would end the process, since threads of others call this.
+    void decode(int64_t i, const uint8_t *data, int64_t bytes) const noexcept {
+        try {
+            decode_or_throw(i, data, bytes);
+        } catch (const std::exception &) {
+            done[i] = 0;
+        }
+    }
+
+   private:
+    void decode_or_throw(int64_t i, const uint8_t *data, int64_t bytes) const {
         const auto [top, left, mirrored] = crops[i];
         const bool is_inside = top >= 0 && left >= 0 && top <= height - rows && left <= width - columns;
         const bool is_bitmap = bytes >= 2 && data[0] == 'B' && data[1] == 'M';
@@ -24,7 +35,6 @@ struct Crops {
         done[i] = is_inside && (is_bitmap ? from_bitmap(i, data, bytes, to) : from_jpeg(i, data, bytes, to));
     }
 
-   private:
     bool from_bitmap(int64_t i, const uint8_t *data, int64_t bytes, uint8_t *to) const {
         const auto [top, left, mirrored] = crops[i];
         Bitmap bitmap;

@@ -120,15 +120,15 @@ int64_t checksum(const uint8_t *data, int64_t bytes, int64_t before) { return cr
 }  // namespace
 
 extern "C" const Export *alexnet_exports() {
-    static const Export all[] = {exported("resize", resize_box),
-                                 exported("add_moments", add_moments),
-                                 exported("decode_crops", decode_crops),
-                                 exported("instruction_set", instruction_set),
-                                 exported("start_threads", start_threads),
-                                 exported("end_threads", end_threads),
-                                 exported("begin_crops", begin_crops),
-                                 exported("finish_crops", finish_crops),
-                                 exported("crc32", checksum),
+    static const Export all[] = {exported<resize_box>("resize"),
+                                 exported<add_moments>("add_moments"),
+                                 exported<decode_crops>("decode_crops"),
+                                 exported<instruction_set>("instruction_set"),
+                                 exported<start_threads>("start_threads"),
+                                 exported<end_threads>("end_threads"),
+                                 exported<begin_crops>("begin_crops"),
+                                 exported<finish_crops>("finish_crops"),
+                                 exported<checksum>("crc32"),
                                  {}};
     return all;
 }

@@ -56,8 +56,18 @@ struct StoredCrops {
     const int64_t *ends;     // how many rows each shard and those before it have
     const int64_t *indices;  // for each crop: its row, counted through all shards
 
-    // done[i] becomes 0 for a row that is not there, cannot be read, does not match its checksum, or is refused.
-    void decode(int64_t i) const {
+    // done[i] becomes 0 for a row that is not there, cannot be read, does not match its checksum, or is refused; and
+    // where memory is short.
+    void decode(int64_t i) const noexcept {
+        try {
+            decode_or_throw(i);
+        } catch (const std::exception &) {
+            crops.done[i] = 0;
+        }
+    }
+
+   private:
+    void decode_or_throw(int64_t i) const {
         thread_local std::vector<uint8_t> buffer;
         const int64_t index = indices[i], number = std::upper_bound(ends, ends + shard_count, index) - ends;
         crops.done[i] = 0;

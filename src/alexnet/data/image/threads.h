@@ -10,10 +10,10 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -35,8 +35,9 @@ class Threads {
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
         try {
+            threads.reserve(count);
             for (int i = 0; i < count; i++) threads.emplace_back(&Threads::loop, this);
-        } catch (const std::system_error &) {
+        } catch (const std::exception &) {  // of a thread, or of memory
         }
         pthread_sigmask(SIG_SETMASK, &before, nullptr);
     }
@@ -56,8 +57,17 @@ class Threads {
     // Calls work(i) for every i < count in the background, after all jobs that were begun before.
     Job *begin(std::function<void(int64_t)> work, int64_t count) {
         std::lock_guard<std::mutex> hold(mutex);
-        jobs.push_back(std::make_unique<Job>(std::move(work), count));
-        if (count > 0) waiting.push_back(jobs.back().get());
+        auto job = std::make_unique<Job>(std::move(work), count);
+        jobs.emplace_back();  // what may fail, first: a job that nobody knows of would never be finished
+        if (count > 0) {
+            try {
+                waiting.push_back(job.get());
+            } catch (...) {
+                jobs.pop_back();
+                throw;
+            }
+        }
+        jobs.back() = std::move(job);
         wake.notify_all();
         return jobs.back().get();
     }

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "local.h"
 #include "operands.h"
 
 namespace {
@@ -100,22 +101,25 @@ inline void conv1(const bfloat16 *x, const float *weight, const float *bias, bfl
     const int64_t pairs = (s.kernel_row() + 1) / 2;
     const Buffer<uint32_t> packed = pack_weights(weight, s);
     const int64_t read = (s.out_width - 1) * s.x_step() + 2 * pairs;  // values of a row of x, perhaps one too many
+    Shortage shortage;
 #pragma omp parallel num_threads(threads)
     {
-        std::vector<bfloat16> last((s.size - 1) * s.x_row() + std::max(read, s.x_row()));
+        Local<std::vector<bfloat16>> last(shortage, (s.size - 1) * s.x_row() + std::max(read, s.x_row()));
 #pragma omp for schedule(static)
         for (int64_t row = 0; row < batch * s.out_height; row++) {
+            if (!last) continue;
             const int64_t image = row / s.out_height, top = row % s.out_height * s.stride;
             const bfloat16 *from = x + image * s.x_image() + top * s.x_row();
             if (image == batch - 1 && (top + s.size - 1) * s.x_row() + read > s.x_image()) {  // past the end of x
-                std::copy_n(from, s.x_image() - top * s.x_row(), last.data());
-                from = last.data();
+                std::copy_n(from, s.x_image() - top * s.x_row(), last->data());
+                from = last->data();
             }
             for (int64_t o = 0; o < s.out_channels; o += CONV1_PANEL)
                 conv1_row(from, packed.data() + o * s.size * pairs, bias + o, y + row * s.g_row() + o, relu,
                           std::min(CONV1_PANEL, s.out_channels - o), s);
         }
     }
+    shortage.check();
 }
 #endif
 
@@ -219,21 +223,25 @@ void conv1_gradient(const T *x, const T *g, float *weight, float *bias, int64_t 
     constexpr int64_t DEPTH = Packed<T>::DEPTH;
     const int64_t count = (s.kernel() + 1) * s.out_channels;
     std::vector<float> totals(count * threads);
+    Shortage shortage;
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t share = 0; share < threads; share++) {
         float *total = totals.data() + share * count;
-        std::vector<float> sums(count);
-        Conv1Gradient<T> gradient(s);
+        Local<std::vector<float>> own_sums(shortage, count);
+        Local<Conv1Gradient<T>> gradient(shortage, s);
+        if (!own_sums || !gradient) continue;
+        std::vector<float> &sums = *own_sums;
         const int64_t end = batch * (share + 1) / threads;
         for (int64_t i = batch * share / threads; i < end; i += DEPTH) {
             const T *x_first = x + i * s.x_image(), *g_first = g + i * s.g_image();
             const bool second = DEPTH > 1 && i + 1 < end;
             std::fill(sums.begin(), sums.end(), 0.0f);
-            gradient.add_images(x_first, second ? x_first + s.x_image() : nullptr, g_first,
-                                second ? g_first + s.g_image() : nullptr, sums.data());
+            gradient->add_images(x_first, second ? x_first + s.x_image() : nullptr, g_first,
+                                 second ? g_first + s.g_image() : nullptr, sums.data());
             for (int64_t at = 0; at < count; at++) total[at] += sums[at];
         }
     }
+    shortage.check();
     for (int64_t at = 0; at <= s.kernel(); at++)
         for (int64_t o = 0; o < s.out_channels; o++) {
             float total = 0;

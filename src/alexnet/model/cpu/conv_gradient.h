@@ -10,6 +10,7 @@
 
 #include <algorithm>
 
+#include "local.h"
 #include "operands.h"
 
 namespace {
@@ -153,15 +154,17 @@ void conv_gradient(const T *x, const T *g, float *weight, float *bias, int64_t b
     const int64_t slices = std::max<int64_t>(1, threads / (s.groups * parts));
     const int64_t slice_sums = blocks * tiles * s.offsets() * TILE;
     Buffer<float> sums(slices * slice_sums), biases(slices * s.out_channels);
+    Shortage shortage;
 #pragma omp parallel num_threads(threads)
     {
 #pragma omp for schedule(static)
         for (int64_t share = 0; share < slices * s.groups * parts; share++) {
             const int64_t slice = share / (s.groups * parts), group = share / parts % s.groups, part = share % parts;
-            ConvGradient<T> gradient(s, group * group_blocks + group_blocks * part / parts,
-                                     group * group_blocks + group_blocks * (part + 1) / parts);
-            gradient.add_images(x, g, batch * slice / slices, batch * (slice + 1) / slices, &sums[slice * slice_sums],
-                                &biases[slice * s.out_channels]);
+            Local<ConvGradient<T>> gradient(shortage, s, group * group_blocks + group_blocks * part / parts,
+                                            group * group_blocks + group_blocks * (part + 1) / parts);
+            if (!gradient) continue;
+            gradient->add_images(x, g, batch * slice / slices, batch * (slice + 1) / slices, &sums[slice * slice_sums],
+                                 &biases[slice * s.out_channels]);
         }
 #pragma omp for schedule(static)
         for (int64_t o = 0; o < s.out_channels; o += WIDTH) {
@@ -180,6 +183,7 @@ void conv_gradient(const T *x, const T *g, float *weight, float *bias, int64_t b
             store(bias + o, sum_slices(&biases[o], slices, s.out_channels));
         }
     }
+    shortage.check();
 }
 
 }  // namespace

@@ -31,14 +31,14 @@ void each(void (*work)(void *, int64_t), void *what, int64_t count, int threads)
 
 }  // namespace
 
-#define FLOAT32(NAME) exported(#NAME "_float32", NAME<float>)
-#define BFLOAT16(NAME) exported(#NAME "_bfloat16", NAME<bfloat16>)
+#define FLOAT32(NAME) exported<NAME<float>>(#NAME "_float32")
+#define BFLOAT16(NAME) exported<NAME<bfloat16>>(#NAME "_bfloat16")
 #define BOTH(NAME) FLOAT32(NAME), BFLOAT16(NAME)
 
 extern "C" const Export *alexnet_exports() {
     static const Export all[] = {
 #ifdef _OPENMP
-        exported("each", each),
+        exported<each>("each"),
 #endif
 #ifdef ALEXNET_FMA
         FLOAT32(conv1_gradient),
@@ -48,8 +48,8 @@ extern "C" const Export *alexnet_exports() {
         FLOAT32(linear_update),
 #endif
 #ifdef ALEXNET_PAIRS
-        exported("conv1_bfloat16", conv1),
-        exported("linear_bfloat16", linear),
+        exported<conv1>("conv1_bfloat16"),
+        exported<linear>("linear_bfloat16"),
         BFLOAT16(conv1_gradient),
         BFLOAT16(conv_gradient),
         BFLOAT16(linear_gradient_input),
@@ -66,10 +66,10 @@ extern "C" const Export *alexnet_exports() {
         BOTH(spatial_norm_gradient),
         BOTH(remove_mean),
         BOTH(momentum_update),
-        exported("space_to_depth_float32", space_to_depth<float, float>),
-        exported("space_to_depth_bfloat16", space_to_depth<bfloat16, bfloat16>),
-        exported("space_to_depth_from_float32_bfloat16", space_to_depth<float, bfloat16>),
-        exported("instruction_set", instruction_set),
+        exported<space_to_depth<float, float>>("space_to_depth_float32"),
+        exported<space_to_depth<bfloat16, bfloat16>>("space_to_depth_bfloat16"),
+        exported<space_to_depth<float, bfloat16>>("space_to_depth_from_float32_bfloat16"),
+        exported<instruction_set>("instruction_set"),
         {}};
     return all;
 }

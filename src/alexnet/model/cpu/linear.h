@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "local.h"
 #include "momentum.h"
 #include "operands.h"
 
@@ -140,30 +141,34 @@ inline void linear(const bfloat16 *x, const float *w, const float *bias, bfloat1
                    int64_t out, int threads) {
     const ElementRows<bfloat16> rows(x, batch, in);
     const int64_t panels = (out + PANEL - 1) / PANEL, tiles = std::max<int64_t>(1, batch / ROWS);
+    Shortage shortage;
 #pragma omp parallel num_threads(threads)
     {
-        Buffer<uint32_t> panel(ALONG * PANEL);
-        Buffer<float> sums(batch * PANEL);
+        Local<Buffer<uint32_t>> panel(shortage, ALONG * PANEL);
+        Local<Buffer<float>> own_sums(shortage, batch * PANEL);
 #pragma omp for schedule(static)
         for (int64_t number = 0; number < panels; number++) {
+            if (!panel || !own_sums) continue;
+            Buffer<float> &sums = *own_sums;
             const int64_t o = number * PANEL, height = std::min(PANEL, out - o);
             for (int64_t first = 0; first < rows.width; first += ALONG) {
                 const int64_t depth = std::min(ALONG, rows.width - first);
                 const float *from = w + o * in + 2 * first;
-                pack_rows(from, in, height, std::min(2 * depth, in - 2 * first), panel.data());
+                pack_rows(from, in, height, std::min(2 * depth, in - 2 * first), panel->data());
                 Prefetch next;
                 if (first + 2 * ALONG <= rows.width)
                     next = {from + 2 * ALONG, 2 * ALONG / LINE, (height + tiles - 1) / tiles, in};
                 else if (o + 2 * PANEL <= out)
                     next = {w + (o + PANEL) * in, 2 * std::min(ALONG, rows.width) / LINE, (PANEL + tiles - 1) / tiles,
                             in};
-                column_of_tiles(rows.elements + first, rows.width, panel.data(), depth, sums.data(), PANEL, batch,
+                column_of_tiles(rows.elements + first, rows.width, panel->data(), depth, sums.data(), PANEL, batch,
                                 first > 0, next);
             }
             if (bias) add_bias(bias + o, sums.data(), batch, height);
             round_rows(sums.data(), PANEL, y + o, out, batch, height);
         }
     }
+    shortage.check();
 }
 #endif
 
@@ -186,10 +191,15 @@ void linear_gradient_input(const T *g, const float *w, T *dx, int64_t batch, int
     using Element = typename Packed<T>::Element;
     const ElementRows<T> rows(g, batch, out);
     const int64_t panels = (in + PANEL - 1) / PANEL, tiles = std::max<int64_t>(1, batch / ROWS);
+    constexpr int64_t strip_size = STRIP_PANELS * ACROSS * PANEL;
+    Shortage shortage;
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t share = 0; share < threads; share++) {
-        Buffer<Element> strip(STRIP_PANELS * ACROSS * PANEL), next_strip(STRIP_PANELS * ACROSS * PANEL);
-        Buffer<float> sums(batch * STRIP_PANELS * PANEL);
+        Local<Buffer<Element>> own_strip(shortage, strip_size), own_next_strip(shortage, strip_size);
+        Local<Buffer<float>> own_sums(shortage, batch * STRIP_PANELS * PANEL);
+        if (!own_strip || !own_next_strip || !own_sums) continue;
+        Buffer<Element> &strip = *own_strip, &next_strip = *own_next_strip;
+        Buffer<float> &sums = *own_sums;
         const int64_t end = panels * (share + 1) / threads;
         for (int64_t number = panels * share / threads; number < end; number += STRIP_PANELS) {
             const int64_t count = std::min(STRIP_PANELS, end - number), column = number * PANEL;
@@ -211,6 +221,7 @@ void linear_gradient_input(const T *g, const float *w, T *dx, int64_t batch, int
             round_rows(sums.data(), count * PANEL, dx + column, in, batch, columns);
         }
     }
+    shortage.check();
 }
 
 // x[batch][columns] packed into panels of N columns, [panel][k][N], shared among the threads of the enclosing region.

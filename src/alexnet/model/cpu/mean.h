@@ -8,6 +8,7 @@
 
 #include <vector>
 
+#include "local.h"
 #include "vector.h"
 
 namespace {
@@ -17,11 +18,14 @@ void remove_mean(const uint8_t *crops, const float *mean, const float *mirrored_
                  const uint8_t *mirrored, const float *shifts, T *x, int64_t batch, int64_t crop, int64_t size,
                  int threads) {
     const int64_t values = 3 * crop;  // of a row
+    Shortage shortage;
 #pragma omp parallel num_threads(threads)
     {
-        std::vector<float> shift(values);
+        Local<std::vector<float>> own(shortage, values);
 #pragma omp for schedule(static)
         for (int64_t i = 0; i < batch; i++) {
+            if (!own) continue;
+            std::vector<float> &shift = *own;
             for (int64_t j = 0; j < values; j++) shift[j] = shifts[3 * i + j % 3];
             const int64_t top = offsets[2 * i], offset = offsets[2 * i + 1];
             const int64_t left = mirrored[i] ? size - crop - offset : offset;
@@ -36,6 +40,7 @@ void remove_mean(const uint8_t *crops, const float *mean, const float *mirrored_
             }
         }
     }
+    shortage.check();
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "local.h"
 #include "power.h"
 #include "vector.h"
 
@@ -29,6 +30,12 @@ struct Rows {
     Buffer<float> values;
     Rows(int64_t count, int64_t width) : count(count), width(width), values(count * width * STRIP) {}
     float *operator[](int64_t row) { return &values[row % count * width * STRIP]; }
+};
+
+// Of the gradient.
+struct ThreeRows {
+    Rows squares, shares, direct;
+    ThreeRows(int64_t count, int64_t width) : squares(count, width), shares(count, width), direct(count, width) {}
 };
 
 // to[c] = the sum of `count` strips, which are at from(i).
@@ -128,16 +135,19 @@ void spatial_norm(const T *x, T *y, int64_t batch, int64_t height, int64_t width
                   float alpha, float k, int threads) {
     const SpatialNorm m{height, width, channels, half, alpha, k};
     const int64_t line = m.width * m.channels;
+    Shortage shortage;
 #pragma omp parallel num_threads(threads)
     {
-        Rows squares(2 * m.half + 1, m.width);
-        Sums window(m);
+        Local<Rows> own(shortage, 2 * m.half + 1, m.width);
+        Local<Sums> window(shortage, m);
         for_strips(batch, m, [&](int64_t start, int64_t count) {
+            if (!own || !window) return;
+            Rows &squares = *own;
             for (int64_t h = 0; h < m.height + m.half; h++) {
                 if (h < m.height) squares_of(x + start + h * line, squares[h], m, count);
                 const int64_t row = h - m.half;  // whose windows are complete
                 if (row >= 0)
-                    window.of_row(squares, row, [&](int64_t w, const float *sums) {
+                    window->of_row(squares, row, [&](int64_t w, const float *sums) {
                         const int64_t at = start + row * line + w * m.channels;
                         fetch(y + at + AHEAD * line);
                         normalise(x + at, sums, y + at, count, m);
@@ -145,6 +155,7 @@ void spatial_norm(const T *x, T *y, int64_t batch, int64_t height, int64_t width
             }
         });
     }
+    shortage.check();
 }
 
 template <class T>
@@ -152,22 +163,25 @@ void spatial_norm_gradient(const T *x, const T *g, T *dx, int64_t batch, int64_t
                            int64_t channels, int64_t half, float alpha, float k, int threads) {
     const SpatialNorm m{height, width, channels, half, alpha, k};
     const int64_t line = m.width * m.channels, rows = 2 * m.half + 1;
+    Shortage shortage;
 #pragma omp parallel num_threads(threads)
     {
-        Rows squares(rows, m.width), shares(rows, m.width), direct(rows, m.width);
-        Sums window(m);
+        Local<ThreeRows> own(shortage, rows, m.width);
+        Local<Sums> window(shortage, m);
         for_strips(batch, m, [&](int64_t start, int64_t count) {
+            if (!own || !window) return;
+            auto &[squares, shares, direct] = *own;
             for (int64_t h = 0; h < m.height + 2 * m.half; h++) {
                 if (h < m.height) squares_of(x + start + h * line, squares[h], m, count);
                 const int64_t row = h - m.half, done = row - m.half;
                 if (row >= 0 && row < m.height)
-                    window.of_row(squares, row, [&](int64_t w, const float *sums) {
+                    window->of_row(squares, row, [&](int64_t w, const float *sums) {
                         const int64_t at = start + row * line + w * m.channels;
                         fetch(g + at + AHEAD * line);
                         slopes(x + at, g + at, sums, direct[row] + w * STRIP, shares[row] + w * STRIP, count, m);
                     });
                 if (done >= 0)
-                    window.of_row(shares, done, [&](int64_t w, const float *sums) {
+                    window->of_row(shares, done, [&](int64_t w, const float *sums) {
                         const int64_t at = start + done * line + w * m.channels;
                         fetch(dx + at + AHEAD * line);
                         slope(x + at, direct[done] + w * STRIP, sums, dx + at, count, m);
@@ -175,6 +189,7 @@ void spatial_norm_gradient(const T *x, const T *g, T *dx, int64_t batch, int64_t
             }
         });
     }
+    shortage.check();
 }
 
 }  // namespace

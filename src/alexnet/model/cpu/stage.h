@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "local.h"
 #include "lrn.h"
 #include "pool.h"
 
@@ -21,12 +22,15 @@ void stage(const T *x, T *y, uint8_t *index, int64_t batch, int64_t height, int6
            bool relu, float alpha, float k, int threads) {
     const Lrn n{channels, groups, half, relu, alpha, k};
     const int64_t bands = (out_height + BAND - 1) / BAND, row_size = width * channels;
+    Shortage shortage;
 #pragma omp parallel num_threads(threads)
     {
-        std::vector<T> buffer(kernel * row_size);  // the image's rows from `top` up to `end`
+        Local<std::vector<T>> own(shortage, kernel * row_size);  // the image's rows from `top` up to `end`
         Pool line{height, width, channels, out_height, out_width, kernel, stride};  // one line of windows, over them
 #pragma omp for schedule(static)
         for (int64_t band = 0; band < batch * bands; band++) {
+            if (!own) continue;
+            std::vector<T> &buffer = *own;
             const int64_t image = band / bands, first = band % bands * BAND;
             int64_t top = first * stride, end = top;
             for (int64_t row = first; row < std::min(first + BAND, out_height); row++) {
@@ -47,6 +51,7 @@ void stage(const T *x, T *y, uint8_t *index, int64_t batch, int64_t height, int6
             }
         }
     }
+    shortage.check();
 }
 
 template <class T>
@@ -55,19 +60,22 @@ void stage_gradient(const T *x, const T *g, const uint8_t *index, T *dx, int64_t
                     int64_t groups, int64_t half, bool relu, float alpha, float k, int threads) {
     const Pool p{height, width, channels, out_height, out_width, kernel, stride};
     const Lrn n{channels, groups, half, relu, alpha, k};
+    Shortage shortage;
 #pragma omp parallel num_threads(threads)
     {
-        std::vector<float> normed(channels);  // the gradient of one pixel after normalisation
+        Local<std::vector<float>> normed(shortage, channels);  // the gradient of one pixel after normalisation
 #pragma omp for schedule(static)
         for (int64_t line = 0; line < batch * height; line++) {
+            if (!normed) continue;
             const int64_t image = line / height * out_height * out_width * channels;
             for (int64_t w = 0; w < width; w++) {
                 const int64_t at = (line * width + w) * channels;
-                pool_pixel_gradient(g + image, index + image, normed.data(), p, line % height, w);
-                lrn_pixel_gradient(x + at, normed.data(), dx + at, n);
+                pool_pixel_gradient(g + image, index + image, normed->data(), p, line % height, w);
+                lrn_pixel_gradient(x + at, normed->data(), dx + at, n);
             }
         }
     }
+    shortage.check();
 }
 
 }  // namespace
