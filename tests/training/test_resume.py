@@ -5,6 +5,8 @@ import errno
 import os
 import shutil
 import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -148,7 +150,11 @@ def test_killed_while_the_run_folder_is_made_the_same_command_starts_it(
 
     def die_writing(path):
         if path.name == killed_in:
-            path.with_name(durable.NEW + path.name).write_bytes(b"half")
+            dead = subprocess.run(
+                [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True
+            )
+            mark = durable.mark().replace(str(os.getpid()), dead.stdout.strip())
+            durable.new_name(path, mark).write_bytes(b"half")
             raise Killed
         return whole(path)
 

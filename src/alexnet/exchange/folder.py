@@ -1,6 +1,5 @@
 """A folder that appears with all its files, or not at all."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ def whole_folder(out: Path) -> Iterator[Path]:
     Where `out` is there already, files of the same names are replaced and the others stay.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.absolute().with_name(f"{durable.NEW}{os.getpid()}-{out.name}")
+    temporary = durable.new_name(out.absolute(), durable.mark())
     temporary.mkdir()
     try:
         yield temporary

@@ -4,7 +4,6 @@ Images are seen as in testing with one view, or as `resizing` says: resized, cut
 """
 
 import itertools
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -99,9 +98,7 @@ def features(
     layers = list(files)
     about = description(net, run, source, split, resize, random_weights, bad)
     with ranks.sharing() as here:
-        count, batches = here.together(
-            lambda: open_images(net, run, source, split, batch_size, here.part, resize)
-        )
+        count, batches = here.together(lambda: open_images(net, run, source, split, batch_size, here.part, resize))
         outputs = {described.name: described.outputs for described in net.layers}
         with arrays_of_rows(here, out, {name: (count, *outputs[name]) for name in layers}) as arrays:
             read = compute(here, net, batches, arrays, count, bad)
@@ -149,8 +146,8 @@ def beside_of(out: Path) -> dict[str, Path]:
 def arrays_of_rows(here: Ranks, out: Path, shapes: dict[str, tuple[int, ...]]) -> Iterator[dict[str, RowFile]]:
     """Arrays on disk with which OUT begins, by layer, of the same files on every rank. What is left of them at the end
     is deleted. ValueError where the disk has no room."""
-    maker = here.gather(os.getpid())[0]  # a name of its own: the same command may run twice at once
-    files = {name: out.with_name(f"{durable.NEW}{maker}-{out.stem}.{name}.npy") for name in shapes}
+    maker = here.gather(durable.mark())[0]
+    files = {name: durable.new_name(out.with_name(f"{out.stem}.{name}.npy"), maker) for name in shapes}
 
     def make() -> None:
         feature_files.check_room(out, shapes)

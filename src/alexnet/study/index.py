@@ -7,7 +7,6 @@ want it, one computes it and the others wait.
 """
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -68,7 +67,7 @@ def open_index(
 
 def compute(net: TrainedAlexNet, images: StoreSplit, file: Path, layer: str, title: str, batch_size: int) -> None:
     """Write `embed` of each of `images` to `file`, whole or not at all."""
-    partial = file.with_name(f"{durable.NEW}{os.getpid()}-{file.name}")
+    partial = durable.new_name(file, durable.mark())
     rows: RowFile | None = None
     try:
         with Progress(title, total=len(images), unit="images") as bar:
