@@ -3,6 +3,7 @@
 from campaigns.fuzz.format import Format
 from campaigns.fuzz.formats import (
     arrow,
+    avif,
     checkpoint,
     jpeg,
     jpeg_structure,
@@ -24,6 +25,7 @@ FORMATS: dict[str, Format] = {
         jpeg_structure.FORMAT,
         png.FORMAT,
         webp_gif_bmp.FORMAT,
+        avif.FORMAT,
         tar.FORMAT,
         meta_mat.FORMAT,
         parquet.FORMAT,

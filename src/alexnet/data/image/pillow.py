@@ -1,7 +1,6 @@
 """Decodes a file by Pillow, within the bounds on size and memory, and says what is wrong with one that it refuses."""
 
 import io
-import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from alexnet.data.image import formats, jpeg_header, png, tiff
+from alexnet.data.image import avif, formats, jpeg_header, png, tiff
 from alexnet.data.image.bounds import TooLargeError, check_size
 from alexnet.data.image.rgb import to_rgb
 
@@ -21,13 +20,6 @@ CMYK; `decode` knows what libjpeg-turbo takes."""
 
 DEFAULT_BYTES_PER_PIXEL: Final = 8
 """The same for all other formats."""
-
-
-MAX_AV1_IMAGES: Final = 4
-"""AV1 images in an AVIF file: colours and opacity, and perhaps a thumbnail. The decoder of each goes by the size that
-the image itself claims, which is not known before."""
-
-_AV1_IMAGE: Final = re.compile(rb"av01")
 
 
 def decode_with_pillow(data: memoryview) -> np.ndarray:
@@ -64,11 +56,20 @@ def _open(data: memoryview, image_format: str) -> Image.Image:
     elif image_format == "TIFF":
         tiff.check(data)
     elif image_format == "AVIF":
-        if len(_AV1_IMAGE.findall(data)) > MAX_AV1_IMAGES:
-            raise TooLargeError("it is AVIF of very many parts, which would take too long to decode")
+        _check_avif(data)
     elif image_format == "WEBP":
         check_size(*_webp_size(data), BYTES_PER_PIXEL["WEBP"])
     return Image.open(io.BytesIO(content), formats=[image_format])
+
+
+def _check_avif(data: memoryview) -> None:
+    """TooLargeError where an AV1 image in the file is too large, or none can say so before it is decoded."""
+    try:
+        found = avif.sizes(data)
+    except avif.UnreadableError as error:
+        raise TooLargeError(f"it is AVIF of a kind that is not decoded here ({error})") from None
+    for size in found:
+        check_size(*size, BYTES_PER_PIXEL["AVIF"])
 
 
 def _webp_size(data: memoryview) -> tuple[int, int]:
