@@ -43,6 +43,45 @@ def test_a_folder_in_which_nothing_was_written_is_deleted(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_who_is_refused_leaves_the_empty_folder_to_its_holder(tmp_path):
+    run = tmp_path / "run"
+    with lock.hold(run, "alexnet train"):
+        with pytest.raises(ValueError, match="Another alexnet train"), lock.hold(run, "alexnet train"):
+            raise AssertionError
+        assert run.is_dir()
+        (run / "file").touch()
+    assert run.is_dir()
+
+
+def test_who_has_renamed_the_folder_does_not_delete_the_next_one(tmp_path):
+    run = tmp_path / "run"
+    with lock.hold(run, "alexnet train"):
+        run.rename(tmp_path / "done")
+        with lock.hold(run, "alexnet train"):
+            pass
+        run.mkdir()
+    assert run.is_dir()
+
+
+@pytest.mark.parametrize("lock_it", [lambda run: lock.hold(run, "alexnet train"), lock.wait])
+def test_the_lock_of_a_folder_that_is_deleted_meanwhile_is_that_of_the_next_one(tmp_path, monkeypatch, lock_it):
+    """Between opening and locking, the process that held it may have deleted it."""
+    run, flock, times = tmp_path / "run", lock.fcntl.flock, []
+
+    def delete_first(handle, kind):
+        times.append(handle)
+        if len(times) == 1:
+            run.rmdir()
+        flock(handle, kind)
+
+    monkeypatch.setattr(lock.fcntl, "flock", delete_first)
+    with lock_it(run):
+        assert run.is_dir() and len(times) == 2
+        (run / "file").touch()
+        monkeypatch.undo()
+        assert lock.is_held(run)
+
+
 def test_without_locks_in_the_file_system_every_process_is_admitted(tmp_path, monkeypatch):
     def fail(*args):
         raise OSError(95, "Operation not supported")

@@ -14,21 +14,18 @@ def hold(folder: Path, command: str) -> Iterator[None]:
     Raises ValueError where another process, named `command` in the message, holds it. On file systems without locks
     every process is admitted.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                f"Another {command} is writing {folder}: wait until it is done, or choose another name."
-            ) from None
-        except OSError:  # no locks
-            pass
+        handle = _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ValueError(
+            f"Another {command} is writing {folder}: wait until it is done, or choose another name."
+        ) from None
+    try:
         yield
     finally:
-        with suppress(OSError):
-            folder.rmdir()
+        if _is_at(handle, folder):  # and not another folder, which another process has made once this one was renamed
+            with suppress(OSError):
+                folder.rmdir()
         os.close(handle)
 
 
@@ -38,14 +35,38 @@ def wait(folder: Path) -> Iterator[None]:
 
     On file systems without locks every process is admitted.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
+    handle = _locked(folder, fcntl.LOCK_EX)
     try:
-        with suppress(OSError):  # no locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)
+
+
+def _locked(folder: Path, kind: int) -> int:
+    """A handle of `folder`, which is created, with its lock. Raises BlockingIOError as flock does."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:  # whoever held it has deleted or renamed it just now
+            continue
+        try:
+            fcntl.flock(handle, kind)
+        except BlockingIOError:
+            os.close(handle)
+            raise
+        except OSError:  # no locks
+            pass
+        if _is_at(handle, folder):
+            return handle
+        os.close(handle)
+
+
+def _is_at(handle: int, folder: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(folder))
+    except FileNotFoundError:
+        return False
 
 
 def is_held(folder: Path) -> bool:

@@ -11,6 +11,7 @@ from preparing import content
 from alexnet.data.prepare import prepare as module
 from alexnet.data.prepare.partial import PartialStore
 from alexnet.data.prepare.prepare import prepare
+from alexnet.data.sources.source import Source
 from alexnet.data.store.verify import verify_store
 
 pytestmark = pytest.mark.usefixtures("small_shards")
@@ -26,6 +27,24 @@ def test_an_existing_store_is_left_alone(source: Path, tmp_path: Path, monkeypat
     assert content(tmp_path / "store") == before
     source.rename(tmp_path / "moved")
     assert prepare(source, tmp_path / "store", size=16, workers=1)["already_there"]
+
+
+def test_a_store_that_another_process_has_made_meanwhile_is_left_alone(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was not there yet when this process looked."""
+    check = module.check_location
+
+    def let_another_make_it(store: Path, opened: Source) -> None:
+        monkeypatch.setattr(module, "check_location", check)
+        prepare(source, store, size=16, workers=1)
+        made.update(content(store))
+
+    made: dict[str, bytes] = {}
+    monkeypatch.setattr(module, "check_location", let_another_make_it)
+    assert prepare(source, tmp_path / "store", size=16, workers=1)["already_there"]
+    assert content(tmp_path / "store") == made
+    assert not (tmp_path / "store.partial").exists()
 
 
 @pytest.mark.parametrize(

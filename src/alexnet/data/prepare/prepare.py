@@ -104,17 +104,21 @@ def prepare(
     start = time.perf_counter()
     with _explained(store):
         info, images = _write_store(store, opened, plan, image_options, workers, max_bad)
+    if images is None:
+        return summarise(store, info) | {"already_there": True}
     return summarise(store, info, images, time.perf_counter() - start)
 
 
 def _write_store(
     store: Path, source: Source, plan: dict[str, Any], options: ImageOptions, workers: int, max_bad: float
-) -> tuple[StoreInfo, int]:
-    """Returns the content of `store.json`, and how many images were done."""
+) -> tuple[StoreInfo, int | None]:
+    """Returns the content of `store.json`, and how many images were done; None where another process did it all."""
     counts = [split.count for split in source.splits.values()]
     total = sum(count or 0 for count in counts)
     share = Share.of_torchrun()
     with PartialStore(share.store(store), options.size, plan) as partial:
+        if share.count == 1 and (made := find_existing(source.path, store, plan["options"])):
+            return made, None  # while this process looked at the source
         done_before = sum(partial.done.values())
         pixels.library()  # built now, not by all workers at once
 
