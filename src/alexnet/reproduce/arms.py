@@ -105,7 +105,6 @@ class Run:
     """Identity of the data set."""
     start: "Run | None" = None
     """The run that is fine-tuned."""
-    measures: tuple[str, ...] = field(default=(), compare=False)
     words: str = field(default="", compare=False)
     """The changes that make a difference, in words."""
 
@@ -123,13 +122,13 @@ class Run:
         content = [self.settings, self.config.network.classes, self.data, self.start.identity if self.start else None]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    @property
+    @cached_property
     def folder(self) -> str:
         """A name for the run's arm: its changes, as far as they are short, and the beginning of its identity."""
         words = ",".join((self.arm.data, *(["finetuned"] if self.start else []), *([self.words] if self.words else [])))
         return f"{words[:80]}-{self.identity[:8]}"
 
-    @property
+    @cached_property
     def name(self) -> str:
         """`folder` and seed."""
         return f"{self.folder}/{self.seed}"

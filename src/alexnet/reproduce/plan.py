@@ -17,7 +17,7 @@ from alexnet.model.layers import layers_of
 from alexnet.reproduce import timing
 from alexnet.reproduce.arms import Arm, Data, Run, changed, in_words
 from alexnet.reproduce.experiment import Evidence, Experiment
-from alexnet.reproduce.results import Result, Results
+from alexnet.reproduce.results import Result, Results, has
 from alexnet.reproduce.scales import Scale
 
 
@@ -68,6 +68,8 @@ class Item:
     """Expected multiply-adds of the training."""
     share: int
     """Whose share it is, from 0."""
+    measures: tuple[str, ...] = ()
+    """What any experiment measures of the run."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,13 @@ class Plan:
     share: int = 0
 
     def missing(self) -> list[Item]:
-        """The runs that are not done, in order."""
-        return [item for item in self.items if item.run is None or item.run.name not in self.evidence.done]
+        """The runs that are not done, or lack a measure, in order."""
+        done = self.evidence.done
+        return [
+            item
+            for item in self.items
+            if item.run is None or item.run.name not in done or not has(done[item.run.name], item.measures)
+        ]
 
     def mine(self) -> list[Item]:
         """Those of this share that can be made now. A run that is fine-tuned comes after the one it starts from."""
@@ -113,7 +120,6 @@ class Planner:
 
     def plan(self) -> Plan:
         """The plan as things stand."""
-        self._runs = {}
         times = timing.read(self.results.folder, self.scale)
         evidence = Evidence(self.scale, self._runs, {}, self.results, times, frozenset(self.data))
         measures = self._measures(evidence)
@@ -127,13 +133,13 @@ class Planner:
                     absent[experiment.name] = self.scale.sets[role]
                     continue
                 for each in _with_starts(arm) if not epochs else (arm,):
-                    run = None if epochs else self._run(each, seed, measures)
+                    run = None if epochs else self._run(each, seed)
                     name = run.name if run else f"{experiment.name} {arm.label} {seed}"
                     if name not in items:
                         cost = self._cost(each, seed, epochs)
                         share = min(range(self.shares), key=lambda number: loads[number])
                         loads[share] += cost
-                        items[name] = Item(run, each.data, experiment.name, cost, share)
+                        items[name] = Item(run, each.data, experiment.name, cost, share, measures.get(name, ()))
         return Plan(list(items.values()), self._evidence(evidence), absent, self.share)
 
     def _wanted(self, experiment: Experiment, evidence: Evidence) -> list[tuple[Arm, int, int]]:
@@ -155,7 +161,7 @@ class Planner:
             for each in experiment.arms(self.scale, nothing):
                 for seed in each.seeds if not each.stands_for else ():
                     if all(one.data in self.data for one in _with_starts(each.arm)):
-                        self._run(each.arm, seed, {})
+                        self._run(each.arm, seed)
         done: dict[str, Result] = {}
         for run in {run.name: run for run in self._runs.values()}.values():
             if (found := self._read(run)) is not None:
@@ -165,21 +171,21 @@ class Planner:
     def _read(self, run: Run) -> Result | None:
         """A result, read again only where its file has changed."""
         path = self.results.path(run)
-        known = (path.stat().st_mtime_ns, run.measures) if path.exists() else None
+        known = path.stat().st_mtime_ns if path.exists() else None
         if known is None or self._seen.get(run.name, (None, None))[0] != known:
             self._seen[run.name] = known, self.results.read(run)
         return self._seen[run.name][1]
 
-    def _run(self, arm: Arm, seed: int, measures: Mapping[str, tuple[str, ...]]) -> Run:
-        """The run of an arm and a seed. ValueError for a data set that is not there."""
+    def _run(self, arm: Arm, seed: int) -> Run:
+        """The run of an arm and a seed, resolved once."""
+        if (known := self._runs.get((arm, seed))) is not None:
+            return known
         data = self.data[arm.data]
         config = changed(self.scale.bases[arm.data], arm.changes)
         network = dataclasses.replace(config.network, classes=data.classes)
         config = dataclasses.replace(config, network=network, seed=seed)
-        start = self._run(arm.start_from, seed, measures) if arm.start_from else None
-        run = Run(arm, seed, config, data.identity, start)
-        run = dataclasses.replace(run, words=in_words(self.scale.bases[arm.data], arm.changes))
-        run = dataclasses.replace(run, measures=measures.get(run.name, arm.measures))
+        start = self._run(arm.start_from, seed) if arm.start_from else None
+        run = Run(arm, seed, config, data.identity, start, in_words(self.scale.bases[arm.data], arm.changes))
         self._runs[arm, seed] = run
         return run
 
@@ -189,7 +195,7 @@ class Planner:
         for experiment in self.every_experiment:
             for arm, seed, epochs in self._wanted(experiment, evidence):
                 if not epochs and all(each.data in self.data for each in _with_starts(arm)):
-                    name = self._run(arm, seed, {}).name
+                    name = self._run(arm, seed).name
                     found[name] = tuple(sorted({*found.get(name, ()), *arm.measures}))
         return found
 

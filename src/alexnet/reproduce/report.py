@@ -1,17 +1,35 @@
-"""The report: all claims in one table, then each with its numbers, its verdict, its figure and its command."""
+"""The report: all claims in one table, then each with the paper's number, the verdict, the figure and the command."""
 
 import platform
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from alexnet import __version__
+from alexnet.config import TrainConfig
+from alexnet.files import durable
+from alexnet.reproduce.arms import differences
 from alexnet.reproduce.experiment import Evidence, Experiment, Found
 from alexnet.reproduce.experiments import EXPERIMENTS
 from alexnet.reproduce.ledger import Claim, Ledger
+from alexnet.reproduce.verdict import CONFIRMED, CONTRADICTED, NOT_JUDGED
 from alexnet.study import drawing
-from alexnet.study.page import Block, Commands, Figure, Section, Table, write_report
+from alexnet.study.page import Block, Cell, Commands, Figure, Number, Section, Table, write_report
+
+RULE = (
+    "Each arm is trained with several seeds. Arms are paired by seed: the same initial weights where the shapes of "
+    "layers agree, the same images in the same order, the same crops and colours. The difference is that of the other "
+    "arm minus the one that the claim says is better; its 95 % interval is that of a paired t test over the seeds. A "
+    "claim is confirmed where the whole interval lies above zero, contradicted where it lies below, and not resolved "
+    "at this scale otherwise. With fewer than three seeds there is no verdict."
+)
+CHOICES = (
+    "No validation image chooses anything: every network trains for a fixed number of epochs, its learning rate drops "
+    "at fixed ones, and its last checkpoint is tested, on all validation images. The learning rates of figure 1 are "
+    "chosen by training error, by runs with a seed that judges nothing."
+)
 
 
 def draw(experiment: Experiment, evidence: Evidence, found: Found, out: Path) -> str | None:
@@ -24,21 +42,19 @@ def draw(experiment: Experiment, evidence: Evidence, found: Found, out: Path) ->
     return path
 
 
-def write(path: Path, ledger: Ledger, evidence: Evidence, out: Path) -> None:
-    """Write the page."""
+def write(path: Path, ledger: Ledger, evidence: Evidence, panels: Mapping[str, Mapping[str, str]], out: Path) -> None:
+    """Write the page. `panels` are captions by the path of a panel below `results`, by claim."""
     claims = ledger["claims"]
-    overview = Table(
-        ("claim", "verdict", "here", "95 % interval", "paper"),
-        [(c["title"], c["verdict"], effect(c), interval(c), c["paper"]) for c in claims],
-        numeric=False,
-    )
     write_report(
         path,
         title="AlexNet's claims, measured again",
         lead=lead(ledger, evidence),
+        numbers=counts(claims),
         sections=[
-            Section("All claims", (overview,)),
-            *(Section(c["title"], blocks(c, EXPERIMENTS[c["name"]], evidence, out)) for c in claims),
+            Section("All claims", (overview(claims),)),
+            *(Section(claim["title"], blocks(claim, panels.get(claim["name"], {}), out)) for claim in claims),
+            Section("How claims are judged", (RULE, CHOICES)),
+            Section("Conditions", conditions(ledger, evidence)),
         ],
         footer=f"alexnet {__version__}, PyTorch {torch.__version__}, Python {platform.python_version()}.",
     )
@@ -46,40 +62,144 @@ def write(path: Path, ledger: Ledger, evidence: Evidence, out: Path) -> None:
 
 def lead(ledger: Ledger, evidence: Evidence) -> str:
     """What this is, in a few sentences."""
+    left = f" {ledger['missing']} runs are still missing." if ledger["missing"] else ""
+    warning = " These images and networks are far too small to measure anything." if ledger["scale"] == "tiny" else ""
     return (
-        f"Scale {ledger['scale']}: {evidence.scale.about}. {ledger['runs']} trained networks, {ledger['hours']:.1f} "
-        f"hours of training, {ledger['date']}."
+        f'The claims of "ImageNet Classification with Deep Convolutional Neural Networks" (2012), measured again at '
+        f"scale {ledger['scale']}: {evidence.scale.about}. {ledger['runs']} networks, {hours(ledger['hours'])} of "
+        f"training, {ledger['date']}.{left}{warning}"
     )
 
 
-def blocks(claim: Claim, experiment: Experiment, evidence: Evidence, out: Path) -> list[Block]:
+def hours(count: float) -> str:
+    return f"{count:.1f} hours" if count >= 1 else f"{60 * count:.0f} minutes"
+
+
+def counts(claims: Sequence[Claim]) -> list[Number]:
+    """How many claims have which verdict."""
+    judged = [claim["verdict"] for claim in claims]
+    confirmed, contradicted = judged.count(CONFIRMED), judged.count(CONTRADICTED)
+    rest = len(judged) - confirmed - contradicted
+    return [
+        Number(str(confirmed), "confirmed"),
+        Number(str(contradicted), "contradicted"),
+        Number(str(rest), "open", "not resolved at this scale, or not measured"),
+    ]
+
+
+def overview(claims: Sequence[Claim]) -> Table:
+    """All claims: their verdict, the effect here and the paper's."""
+    rows = [
+        (Cell(claim["title"], section=number), verdict(claim), effect(claim), claim["paper"])
+        for number, claim in enumerate(claims, start=2)
+    ]
+    return Table(("claim", "verdict", "here (95 % interval)", "paper"), rows, numeric=False, stacked=True)
+
+
+def verdict(judged: Any) -> Cell:
+    tones: dict[str, Literal["good", "bad"]] = {CONFIRMED: "good", CONTRADICTED: "bad"}
+    return Cell(judged["verdict"], tones.get(judged["verdict"], "open"))
+
+
+def blocks(claim: Claim, panels: Mapping[str, str], out: Path) -> list[Block]:
     """The section of a claim."""
-    del evidence
-    made: list[Block] = [f"{claim['claim']} ({claim['section']})"]
-    made.append(numbers(claim))
-    made += list(claim["notes"])
+    experiment = EXPERIMENTS[claim["name"]]
+    made: list[Block] = [f"{claim['claim']} ({claim['section']})", beside(claim), compared(claim), *claim["notes"]]
     if claim["figure"]:
         made.append(Figure(out / claim["figure"], experiment.caption, experiment.caption))
-    made.append(f"What differs from the paper: {claim['differs']}")
+    made += [Figure(out / "results" / path, caption, caption) for path, caption in panels.items()]
+    if experiment.lesson:
+        made.append(f"In a lesson: {experiment.lesson}")
+    made.append(f"What differs from the paper's conditions: {claim['differs']}")
     made.append(Commands([(claim["command"], "The command:")]))
     return made
 
 
-def numbers(claim: Claim) -> Table:
-    """The comparisons of a claim."""
+def beside(claim: Claim) -> Table:
+    """The paper's number, the program's and ours."""
+    count = len(claim["arms"][0]["seeds"])
+    images = f", {claim['images']:,} images" if claim["images"] else ""
+    here = f"{effect(claim)}; {count} seeds{images}" if claim["effect"] is not None else measured(claim)
     rows = [
-        (each["what"], effect(each), interval(each), seeds(each), each["verdict"]) for each in (claim, *claim["also"])
+        ("the paper", claim["paper"]),
+        ("the original program's log", claim["original"] or "nothing about it"),
+        ("here", here),
+        ("verdict", verdict(claim)),
     ]
-    return Table(("compared", "difference", "95 % interval", "seeds", "verdict"), rows, numeric=False)
+    return Table(("", claim["what"]), rows, numeric=False)
 
 
-def effect(claim: Any) -> str:
-    return "" if claim["effect"] is None else f"{claim['effect']:.2f} {claim['unit']}"
+def measured(claim: Claim) -> str:
+    """A value that stands for itself."""
+    values = claim["arms"][0]["values"]
+    if claim["verdict"] != NOT_JUDGED or not values:
+        return "not measured yet"
+    return f"{sum(values) / len(values):.3g} {claim['unit']}"
 
 
-def interval(claim: Any) -> str:
-    return "" if claim["interval"] is None else f"{claim['interval'][0]:.2f} to {claim['interval'][1]:.2f}"
+def compared(claim: Claim) -> Table:
+    """All comparisons of a claim: the mean of each arm, and the difference."""
+    rows = [
+        (
+            each["what"],
+            *(f"{arm['name']}: {mean(arm)}" for arm in each["arms"][:2]),
+            effect(each),
+            verdict(each),
+        )
+        for each in (claim, *claim["also"])
+    ]
+    headings = ("compared (means over seeds)", "first", "second", "second minus first", "verdict")
+    return Table(headings, rows, numeric=False, stacked=True)
 
 
-def seeds(claim: Any) -> str:
-    return str(len(claim["arms"][0]["seeds"]))
+def mean(arm: Any) -> str:
+    return f"{sum(arm['values']) / len(arm['values']):.3g}" if arm["values"] else "not measured"
+
+
+def effect(judged: Any) -> str:
+    """The effect with its interval: "1.32 points (0.40 to 2.24)"."""
+    if judged["effect"] is None:
+        return ""
+    interval = "" if judged["interval"] is None else " ({:.2f} to {:.2f})".format(*judged["interval"])
+    return f"{judged['effect']:.2f} {judged['unit']}{interval}"
+
+
+def conditions(ledger: Ledger, evidence: Evidence) -> list[Block]:
+    """Images, settings, machines."""
+    made: list[Block] = []
+    seen = {result["data"]["role"]: result["data"] for result in evidence.done.values()}
+    for role, data in sorted(seen.items()):
+        name, base = evidence.scale.sets[role], evidence.scale.bases[role]
+        settings = [(key, shown(value)) for key, value in differences(base, TrainConfig()).items()]
+        made.append(
+            f"{name}: {data['train']:,} training and {data['val']:,} validation images of {data['size']} pixels, "
+            f"{data['classes']} classes. Settings that differ from the paper's training of ImageNet:"
+        )
+        made.append(Table(("setting", "value"), settings, numeric=False))
+    machines = [
+        (
+            str(machine.get("processor") or machine.get("device")),
+            str(machine.get("cores", "")),
+            str(machine.get("device", "")),
+            f"PyTorch {machine.get('torch', '')}, Python {machine.get('python', '')}",
+        )
+        for machine in ledger["machine"]
+    ]
+    made.append(Table(("machine", "cores", "device", "versions"), list(dict.fromkeys(machines)), numeric=False))
+    return made
+
+
+def shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(shown, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def write_table(path: Path, ledger: Ledger) -> None:
+    """The verdicts as a table in Markdown."""
+    lines = ["| claim | verdict | here (95 % interval) | paper |", "|---|---|---|---|"]
+    for claim in ledger["claims"]:
+        cells = (claim["title"], claim["verdict"], effect(claim), claim["paper"])
+        lines.append("| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |")
+    with durable.whole(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,8 +1,8 @@
 """`alexnet reproduce`: trains what is missing, and writes the ledger and the report.
 
 OUT receives `runs/` (ordinary run folders), `results/` (what was measured of them, small enough to travel),
-`ledger.json`, `figures/` and `report.html`. Interrupted, the same command resumes. Several processes may share OUT,
-each with a share of its own.
+`ledger.json`, `figures/`, `table.md` and `report.html`. Interrupted, the same command resumes. Several processes may
+share OUT, each with a share of its own.
 """
 
 import os
@@ -29,7 +29,7 @@ from alexnet.reproduce.experiment import Experiment, is_measured
 from alexnet.reproduce.experiments import EXPERIMENTS
 from alexnet.reproduce.plan import Item, Plan, Planner
 from alexnet.reproduce.rate import Rates
-from alexnet.reproduce.results import Results
+from alexnet.reproduce.results import Results, has
 from alexnet.reproduce.run import make, prepare_to_compute
 from alexnet.reproduce.scales import Scale
 from alexnet.study.tables import heading, table
@@ -66,7 +66,7 @@ def reproduce(
     Raises ValueError for what is not known, does not fit or is damaged.
     """
     chosen, (part, parts) = scales.scale(scale), share_of(share)
-    experiments = experiments_of(only)
+    experiments = experiments_of(only, chosen)
     check_out(out, chosen)
     sets = images.sets_of(chosen, data, out)
     results = Results(out / "results")
@@ -114,12 +114,13 @@ def share_of(text: str) -> tuple[int, int]:
     return int(match[1]) - 1, int(match[2])
 
 
-def experiments_of(only: Sequence[str]) -> list[Experiment]:
-    """The experiments of these names, in their order; all without names. ValueError for an unknown one."""
+def experiments_of(only: Sequence[str], chosen: Scale) -> list[Experiment]:
+    """The experiments of these names, in their order; without names, all that the scale is for. ValueError for an
+    unknown one."""
     for name in only:
         if name not in EXPERIMENTS:
             raise UsageError(f"There is no experiment '{name}'; {suggestion(name, EXPERIMENTS)}")
-    return [each for name, each in EXPERIMENTS.items() if not only or name in only]
+    return [each for name, each in EXPERIMENTS.items() if name in (only or chosen.experiments or EXPERIMENTS)]
 
 
 def check_out(out: Path, chosen: Scale) -> None:
@@ -181,8 +182,9 @@ def _make(item: Item, plan: Plan, sets: dict[Data, Any], out: Path, chosen: Scal
     store = sets[item.run.arm.data].store
     try:
         with lock.hold(out / "busy" / item.run.name, "alexnet reproduce"):
-            if plan.evidence.results.read(item.run) is None:
-                make(item.run, store, out, chosen.train_images, device, workers)
+            before = plan.evidence.results.read(item.run)
+            if before is None or not has(before, item.measures):
+                make(item.run, item.measures, store, out, chosen.train_images, device, workers)
     except ValueError:
         if lock.is_held(out / "busy" / item.run.name):
             return False
@@ -216,17 +218,19 @@ def _write_ledger(
     """Write the ledger of these experiments, and of others that have evidence; with the figures and the report where
     that is asked for."""
     with lock.wait(out / "busy" / "ledger"):
-        claims = []
+        claims, panels = [], {}
         for experiment in EXPERIMENTS.values():
             found = experiment.find(plan.evidence)
             if experiment not in experiments and not is_measured(found):
                 continue
             figure = page.draw(experiment, plan.evidence, found, out) if report else None
+            panels[experiment.name] = found.panels
             claims.append(ledger.claim_of(experiment, found, command_of(out, plan, experiment, data), figure))
         whole = ledger.ledger_of(plan.evidence, claims, len(plan.missing()))
         ledger.write(out / "ledger.json", whole)
         if report:
-            page.write(out / "report.html", whole, plan.evidence, out)
+            page.write_table(out / "table.md", whole)
+            page.write(out / "report.html", whole, plan.evidence, panels, out)
     return whole
 
 

@@ -5,7 +5,7 @@
 merge what two machines measured, copy one folder `results` over the other.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, cast
@@ -79,6 +79,11 @@ class Result(TypedDict):
     """What else was measured, by name: numbers, and the names of arrays and panels."""
 
 
+def has(result: Result, measures: Sequence[str]) -> bool:
+    """Whether all of these have been measured; of a run that diverged nothing can be."""
+    return set(measures) <= set(result["measures"]) or bool(result["diverged"])
+
+
 @dataclass(frozen=True)
 class Results:
     """The folder of results."""
@@ -98,7 +103,7 @@ class Results:
         return self.folder / f"{run.name}-{name}.png"
 
     def read(self, run: Run) -> Result | None:
-        """What was measured of a run; None where that is missing, is of other settings or lacks a measure.
+        """What was measured of a run; None where that is missing or is of other settings.
 
         ValueError, naming the file, for one that is damaged.
         """
@@ -111,7 +116,7 @@ class Results:
             raise ValueError(f"{path} is damaged ({error}): delete it to measure the run again.") from None
         if found["version"] != VERSION or found["identity"] != run.identity or found["seed"] != run.seed:
             return None
-        return found if set(run.measures) <= set(found["measures"]) or found["diverged"] else None
+        return found
 
     def array(self, run: Run, name: str) -> np.ndarray:
         """An array of a run. ValueError, naming the file, where it is missing or damaged."""

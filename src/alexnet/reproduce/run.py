@@ -30,7 +30,9 @@ PARTS = 10
 """Parts of an epoch that training loss and error are averaged over."""
 
 
-def make(run: Run, store: Store, out: Path, train_images: int, device: str, workers: int) -> Result:
+def make(
+    run: Run, measures: Sequence[str], store: Store, out: Path, train_images: int, device: str, workers: int
+) -> Result:
     """Train a run in `OUT/runs`, or resume it there, measure it, and write its result."""
     folder, results = out / "runs" / run.name, Results(out / "results")
     config = dataclasses.replace(
@@ -52,7 +54,7 @@ def make(run: Run, store: Store, out: Path, train_images: int, device: str, work
         result["centre"] = cast(Any, centre_errors(trained))
         result["train"] = training_errors(trained, train_images)
         result["weights"] = weights_digest(net)
-        for name in run.measures:
+        for name in measures:
             found = MEASURES[name](trained)
             result["measures"][name] = found.numbers
             arrays |= found.arrays

@@ -10,6 +10,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -44,12 +45,24 @@ class Bars:
 
 
 @dataclass(frozen=True)
+class Cell:
+    """A cell of a table that is coloured, or leads to a section."""
+
+    text: str
+    tone: Literal["", "good", "bad", "open"] = ""
+    section: int = 0
+    """The number of a section, from 1; 0: none."""
+
+
+@dataclass(frozen=True)
 class Table:
-    """Rows of text under headings; if `numeric`, all columns but the first are aligned to the right."""
+    """Rows of text under headings; if `numeric`, all columns but the first are aligned to the right; if `stacked`, the
+    cells of a row stand below each other on a narrow screen, each beside its heading."""
 
     headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[str | Cell]]
     numeric: bool = True
+    stacked: bool = False
 
 
 @dataclass(frozen=True)
@@ -148,11 +161,24 @@ def _bar(bar: Bar) -> str:
 def _table(table: Table) -> str:
     heads = "".join(f'<th scope="col">{_text(heading)}</th>' for heading in table.headings)
     rows = "".join(
-        f'<tr><th scope="row">{_text(first)}</th>{"".join(f"<td>{_text(cell)}</td>" for cell in rest)}</tr>'
+        f'<tr><th scope="row">{_cell(first)}</th>'
+        + "".join(
+            f'<td data-heading="{_text(heading)}">{_cell(cell)}</td>'
+            for heading, cell in zip(table.headings[1:], rest, strict=True)
+        )
+        + "</tr>"
         for first, *rest in table.rows
     )
-    kind = ' class="numeric"' if table.numeric else ""
+    names = [name for name in ("numeric", "stacked") if getattr(table, name)]
+    kind = f' class="{" ".join(names)}"' if names else ""
     return f'<div class="wide"><table{kind}><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _cell(cell: str | Cell) -> str:
+    if isinstance(cell, str):
+        return _text(cell)
+    inner = f'<span class="tone {cell.tone}">{_text(cell.text)}</span>' if cell.tone else _text(cell.text)
+    return f'<a href="#s{cell.section}">{inner}</a>' if cell.section else inner
 
 
 def _figure(figure: Figure) -> str:
@@ -179,10 +205,10 @@ def _png(source: Path | np.ndarray) -> tuple[bytes, int, int]:
 
 STYLE = """
 :root { --ink: #1d2330; --faint: #5c6575; --ground: #f6f7f9; --card: #ffffff; --line: #dde1e8;
-  --mark: #c2410c; --bar: #8aa4c8; }
+  --mark: #c2410c; --bar: #8aa4c8; --good: #14683a; --bad: #b3261e; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e8eaf0; --faint: #a3abba; --ground: #14171d; --card: #1e232c; --line: #343b48;
-    --mark: #fb923c; --bar: #4f6f9f; }
+    --mark: #fb923c; --bar: #4f6f9f; --good: #6fcf97; --bad: #ff8a80; }
 }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 60rem; padding: 2rem 1.25rem 4rem;
@@ -207,6 +233,11 @@ thead th { color: var(--faint); border-bottom: 1px solid var(--line); }
 .wide { overflow-x: auto; margin: .6rem 0; }
 .wide table { width: 100%; }
 .wide tbody tr { border-bottom: 1px solid var(--line); }
+.tone { font-weight: 650; }
+.tone.good { color: var(--good); }
+.tone.bad { color: var(--bad); }
+.tone.open { color: var(--faint); }
+a { color: inherit; text-underline-offset: .15em; }
 .bars { width: 100%; margin: .4rem 0; }
 .bars th, .bars td { white-space: nowrap; vertical-align: middle; padding-right: .8rem; }
 .bars .room { width: 100%; }
@@ -227,9 +258,20 @@ footer { color: var(--faint); font-size: .85rem; }
   .numbers { grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); }
   .numbers dd { font-size: 1.2rem; white-space: normal; }
   th, td { padding-right: .7rem; }
+  .stacked thead { display: none; }
+  .stacked tr { display: block; padding: .5rem 0; }
+  .stacked th, .stacked td { display: block; padding: .1rem 0; text-align: left; }
+  .stacked th { font-weight: 650; }
+  .stacked td:empty { display: none; }
+  .stacked td::before { content: attr(data-heading) ": "; color: var(--faint); }
   .bars tr { display: grid; grid-template-columns: 1fr auto; margin-bottom: .5rem; }
   .bars th { white-space: normal; }
   .bars .room { grid-column: 1 / -1; grid-row: 2; padding: 0; }
 }
-@media print { body { background: #ffffff; } figure, tr { break-inside: avoid; } }
+@media print {
+  body { background: #ffffff; padding: 0; max-width: none; }
+  figure, tr { break-inside: avoid; }
+  .wide { overflow: visible; }
+  img { max-height: 22cm; width: auto; }
+}
 """

@@ -1,5 +1,7 @@
 """Section 4.1: without random crops and mirroring, the network overfits."""
 
+from functools import cache
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -26,6 +28,7 @@ def arms(scale: Scale, evidence: Evidence) -> list[Planned]:
     return [Planned(arm, seeds(scale)) for arm in (BASE, WITHOUT)]
 
 
+@cache
 def variants(size: int = 256, crop: int = 224, images: int = 100_000) -> int:
     """How many different crops and mirrorings an epoch of so many images draws."""
     draws = draw_epoch(AugmentConfig(), images, size, crop, seed=0, epoch=0)
