@@ -45,6 +45,8 @@ COMMANDS = {
     "predict nothing": ("run", f"images/{FILE.format('nothing')}"),
     "similar": ("run", f"images/{CLASSES[0]}/{FILE.format(0)}", "--data", "store"),
     "features": ("run", "images", "out.npy", "--force"),
+    "features all": ("run", "images", "out.npz", "--layer", "all", "--bad", "skip", "--force"),
+    "compare": ("run", "--data", "store", "--split", "train", "--out", "compared", "--force"),
     "figures": ("run", "--data", "store"),
     "verify": ("store",),
     "verify run": ("run",),

@@ -127,6 +127,7 @@ def test_an_unknown_option_is_wrong_usage(name: str, capsys: Streams) -> None:
         "predict MISSING MISSING",
         "features MISSING MISSING out.npy",
         "similar MISSING MISSING --data MISSING",
+        "compare MISSING --data MISSING",
         "figures MISSING",
         "verify MISSING",
         "export MISSING out",

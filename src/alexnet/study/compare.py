@@ -22,7 +22,7 @@ from alexnet.files import durable
 from alexnet.files.rows import RowFile, make_rows
 from alexnet.model.cpu import kernels
 from alexnet.progress import Progress
-from alexnet.ranges import BatchSize, Seed, UsageError, checked
+from alexnet.ranges import BatchSize, CountOrNone, Seed, UsageError, checked
 from alexnet.study.activations import parse_layers
 from alexnet.study.compare_tables import render, summary
 from alexnet.study.grams import grams
@@ -69,7 +69,7 @@ def compare(
     against: Sequence[Path] = (),
     layer: str = "",
     split: str = "val",
-    images: int = 1000,
+    images: CountOrNone = 1000,
     seed: Seed = 0,
     views: int = 1,
     out: Path | None = None,

@@ -23,7 +23,9 @@ BATCH_SIZE = 64
 BLOCK_BYTES = 1 << 29
 """Features in memory: two blocks of this size at a time."""
 PRODUCT_BYTES = 1 << 30
-"""Products that are summed at a time."""
+"""Products of the layers of a group."""
+ROWS = 1024
+"""Rows that are multiplied at a time: float32 and float64 products of these stand beside the whole."""
 
 
 def grams(
@@ -63,15 +65,21 @@ def _grams(
     for number, mine in enumerate(blocks):
         x = features(net, images, indices[mine], widths)
         for name, of_layer in found.items():
-            of_layer.products[mine, mine] = product(x[name], x[name])
+            multiply(x[name], x[name], of_layer.products[mine, mine])
             of_layer.means[mine] = x[name].mean(1, dtype=np.float64)
         for other in blocks[number + 1 :]:
             y = features(net, images, indices[other], widths)
             for name, of_layer in found.items():
-                of_layer.products[mine, other] = product(x[name], y[name])
+                multiply(x[name], y[name], of_layer.products[mine, other])
                 of_layer.products[other, mine] = of_layer.products[mine, other].T
         bar.advance((mine.stop - mine.start) * len(widths))
     return found
+
+
+def multiply(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
+    """Write x y^T of float32 [n, D] and [m, D] to `out`, float64 [n, m], some rows at a time."""
+    for first in range(0, len(x), ROWS):
+        out[first : first + ROWS] = product(x[first : first + ROWS], y)
 
 
 def features(

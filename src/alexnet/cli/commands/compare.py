@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 from alexnet.cli.options import Answer, Device, Flag
-from alexnet.ranges import BatchSize, Seed
+from alexnet.ranges import BatchSize, CountOrNone, Seed
 
 
 def compare(
@@ -18,7 +18,7 @@ def compare(
     against: tuple[Path, ...] = (),
     layer: str = "",
     split: str = "val",
-    images: int = 1000,
+    images: CountOrNone = 1000,
     seed: Seed = 0,
     views: int = 1,
     out: Path | None = None,
