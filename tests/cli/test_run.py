@@ -85,20 +85,12 @@ def test_debug_before_the_command_shows_the_traceback(capsys: Streams) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_number_out_of_its_range_is_refused_before_anything_is_done(name: str, capsys: Streams) -> None:
     command = COMMANDS[name]
-    parameters = inspect.signature(command).parameters.values()
+    parameters = [*inspect.signature(command).parameters.values()]
     assert all(each.annotation not in (int, float) for each in parameters if each.name != "views"), "needs a range"
     numbers = [each.name for each in parameters if "Range(" in str(each.annotation)]
-    positional = {
-        "prepare": 2,
-        "evaluate": 1,
-        "predict": 2,
-        "similar": 2,
-        "features": 3,
-        "figures": 1,
-        "compare": 1,
-        "reproduce": 1,
-    }.get(name, 0)
-    data = ["--data", "d"] if name in ("evaluate", "similar", "compare") else []
+    required = [each for each in parameters if each.default is each.empty and numbers]
+    positional = sum(each.kind is each.POSITIONAL_ONLY for each in required)
+    data = ["--data", "d"] if any(each.name == "data" for each in required) else []
     for number in numbers:
         option = "--" + number.replace("_", "-")
         assert main([name, *(["nowhere"] * positional), *data, option, "-7"]) == 2, option
