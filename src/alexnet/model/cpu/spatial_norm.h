@@ -170,7 +170,7 @@ void spatial_norm_gradient(const T *x, const T *g, T *dx, int64_t batch, int64_t
         Local<Sums> window(shortage, m);
         for_strips(batch, m, [&](int64_t start, int64_t count) {
             if (!own || !window) return;
-            auto &[squares, shares, direct] = *own;
+            Rows &squares = own->squares, &shares = own->shares, &direct = own->direct;
             for (int64_t h = 0; h < m.height + 2 * m.half; h++) {
                 if (h < m.height) squares_of(x + start + h * line, squares[h], m, count);
                 const int64_t row = h - m.half, done = row - m.half;
