@@ -50,17 +50,14 @@ TASKS = {
     "similar": Task(f"similar {RUN} FOLDER/image.jpg --data OUT/store", True),
     "predict": Task(f"predict {RUN} FOLDER/image.jpg --panel OUT/panel.png --force", True),
     "figures": Task(f"figures {RUN} --data FOLDER/store --out OUT/figures --force"),
-    "export, torchvision": Task(f"export {RUN} OUT/exported --to safetensors --force"),
+    "export": Task(f"export {RUN} OUT/exported --to safetensors --force"),
 }
 
 
 def run_command(words: list[str], delay: float, log: Path) -> None:
     """What a process does: the command line `words` after a `delay`, with its output in `log` and `log.err`."""
-    import torch
-
     from alexnet.cli import main
 
-    torch.set_num_threads(1)
     for number, name in ((1, log), (2, log.with_suffix(".err"))):
         with name.open("w", encoding="utf-8") as file:
             os.dup2(file.fileno(), number)
@@ -117,22 +114,30 @@ def differences(task: Task, alone: Path, together: Path, expected: dict[str, Any
     return f"left over: {left}" if left else ""
 
 
+def train_first(store: Path, folder: Path) -> None:
+    """The run that the commands use."""
+    words = ["train", str(store), str(folder / "run"), *f"{NETWORK} {SCHEDULE} --epochs 2".split()]
+    process = CONTEXT.Process(target=run_command, args=(words, 0.0, folder / "train.log"))
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise RuntimeError((folder / "train.err").read_text(encoding="utf-8"))
+
+
 def campaign(processes: int, seed: int, spread: float, only: list[str], folder: Path) -> dict[str, Any]:
     """All of it, in `folder`; `held` where everything did."""
     rng, began = random.Random(seed), time.monotonic()
-    CONTEXT.set_forkserver_preload(["alexnet.training.loop", "torch.utils.tensorboard", "alexnet.cli"])
+    os.environ["OMP_NUM_THREADS"] = "1"
     store = make_store(folder, seed)
     shutil.copy(next((folder / "images").rglob("*.jpg")), folder / "image.jpg")
-    words = ["train", str(store), str(folder / "run"), *f"{NETWORK} {SCHEDULE} --epochs 2".split()]
-    first = CONTEXT.Process(target=run_command, args=(words, 0.0, folder / "first.log"))
-    first.start()
-    first.join()
-    if first.exitcode:
-        raise RuntimeError((folder / "first.err").read_text(encoding="utf-8"))
+    tasks = {name: task for name, task in TASKS.items() if not only or name in only}
+    uses_run = any(RUN in task.words for task in tasks.values())
+    networks = ["alexnet.training.loop", "torch.utils.tensorboard"] if uses_run else []
+    CONTEXT.set_forkserver_preload(["alexnet.data.prepare.prepare", "alexnet.cli", *networks])
+    if uses_run:
+        train_first(store, folder)
     found = []
-    for number, (name, task) in enumerate(TASKS.items()):
-        if only and name not in only:
-            continue
+    for number, (name, task) in enumerate(tasks.items()):
         alone, together = folder / f"alone-{number}", folder / f"at-once-{number}"
         (expected,) = run_at_once(task, folder, alone, [0.0])
         if expected["code"]:
