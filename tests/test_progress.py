@@ -79,3 +79,9 @@ def test_a_quick_command_shows_none():
     with Life("alexnet describe", console):
         pass
     assert shown(console) == []
+
+
+def test_work_that_is_done_already_has_no_rate(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("training run", total=60, start=60):
+        pass
+    assert capsys.readouterr().err == "training run: 60 of 60 images\n"

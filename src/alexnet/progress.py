@@ -111,8 +111,8 @@ class Progress:
         of = f" of {self.total}" if self.total is not None else ""
         left = f", {self._left()}" if self._left() else ""
         extra = "".join(f", {key} {value}" for key, value in self.fields.items())
-        rate = f"{self.rate:.0f} {self.unit}/s"
-        print(f"{self.description}: {self.done}{of} {self.unit}{left}, {rate}{extra}", file=sys.stderr, flush=True)
+        rate = f", {self.rate:.0f} {self.unit}/s" if self.done > self.start else ""
+        print(f"{self.description}: {self.done}{of} {self.unit}{left}{rate}{extra}", file=sys.stderr, flush=True)
 
 
 class _Uncut(ProgressColumn):

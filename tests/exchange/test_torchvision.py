@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from small_runs import SMALL, spread, write
 from alexnet import AlexNet, load
 from alexnet.cli import main
 from alexnet.config import NetworkConfig
-from alexnet.exchange import parity, torchvision_layout
+from alexnet.exchange import parity, read_weights, torchvision_layout
 from alexnet.exchange.export import export
 from alexnet.exchange.import_ import KNOWN, read_class_list
 from alexnet.exchange.weight_files import torchvision_use, write_torchvision
@@ -159,7 +160,7 @@ def test_what_cannot_be_imported_is_named_in_a_sentence(tmp_path: Path, capsys: 
     save_file({"other": torch.zeros(2)}, tmp_path / "other.safetensors")
     (tmp_path / "weights.h5").write_text("")
     for path in sorted(tmp_path.iterdir()):
-        assert main(["import", str(path), str(tmp_path / "run")]) == 1
+        assert main(["import", str(path), str(tmp_path / "run")]) == (2 if path.name == "weights.h5" else 1)
         out, err = capsys.readouterr()
         assert str(path) in one_line(err) and "executed" not in out + err
         assert not (tmp_path / "run").exists()
@@ -181,3 +182,25 @@ def test_class_lists_are_read_in_three_forms(tmp_path: Path) -> None:
 def test_the_published_files_are_known_by_their_digests() -> None:
     assert any(key.startswith("9116a64c") and key.endswith("0377") and len(key) == 40 for key in KNOWN)
     assert any(key.startswith("4c8d77de") and key.endswith("0a46") and len(key) == 40 for key in KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("saved", "said"),
+    [
+        ({"epoch": 3, "state_dict": {"a": torch.zeros(3)}}, "'epoch', 'state_dict' are something else"),
+        ({"a": {"b": {"c": 1}}}, "'a' is something else"),
+        ({"a": torch.optim.SGD}, r"it holds a Python object \(torch.optim.sgd.SGD\), which would run a program"),
+        ([torch.zeros(3)], "not a state dict: names and tensors"),
+    ],
+)
+def test_a_file_that_holds_something_else_is_refused_in_our_words(saved, said, tmp_path):
+    torch.save(saved, tmp_path / "model.pth")
+    with pytest.raises(ValueError, match=said) as caught:
+        read_weights.read_weights(tmp_path / "model.pth", None)
+    assert "{" not in str(caught.value) and "PyTorch" not in str(caught.value)
+
+
+def test_a_plain_pickle_is_refused_in_our_words(tmp_path):
+    (tmp_path / "model.pth").write_bytes(pickle.dumps({"a": {"b": 1}}, protocol=4))
+    with pytest.raises(ValueError, match="cut short, damaged, or of another program"):
+        read_weights.read_weights(tmp_path / "model.pth", None)

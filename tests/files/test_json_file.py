@@ -6,7 +6,7 @@ from typing import Any, Literal, TypedDict
 
 import pytest
 
-from alexnet.files.json_file import DEEPEST, parse_json, read_json
+from alexnet.files.json_file import DEEPEST, mismatch, parse_json, read_json
 
 
 class Inner(TypedDict):
@@ -86,3 +86,8 @@ def test_a_long_file_is_refused(tmp_path: Path) -> None:
     assert len(read_json(tmp_path / "file", list[int], 103)) == 51
     with pytest.raises(OSError, match="it has 103 bytes, and at most 102 are read"):
         read_json(tmp_path / "file", list[int], 102)
+
+
+def test_an_object_in_a_wrong_place_is_not_written_out() -> None:
+    for value, words in (({"a": 1}, "an object"), ([1], "a list"), ("x" * 100, "'" + "x" * 39)):
+        assert mismatch(value, float) == f"it is {words}, not a number"

@@ -13,7 +13,7 @@ from alexnet.cli import main
 from alexnet.config import TrainConfig, save_config
 from alexnet.networks import NETWORKS
 from alexnet.recipes import RECIPES, recipe
-from alexnet.study.describe import describe, render
+from alexnet.study.describe import describe, plain, render
 
 
 def test_the_paper_differs_from_itself_in_nothing():
@@ -105,3 +105,13 @@ def test_the_page_of_the_papers_numbers_has_those_of_describe():
     assert f"{found['parameters']:,}" in text and f"{found['neurons']:,}" in text
     for layer in found["layers"]:
         assert not layer["neurons"] or f"{layer['neurons']:,}" in text, layer["name"]
+
+
+def test_numbers_of_layers_are_labelled_by_layer():
+    console = Console(width=240, file=io.StringIO(), record=True)
+    console.print(render(describe("small")))
+    console.print(render(describe("cifar")))
+    text = console.export_text()
+    assert "0.01 in conv1, conv2, fc6, fc7, fc8; 0.03 in conv3, conv4, conv5" in text and "0.01 in all layers" in text
+    assert "64 in conv1, conv2; 32 in local3, local4" in text and "384 in conv3, conv4" in text
+    assert plain((32, 37), ()) == "32, 37"

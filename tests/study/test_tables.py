@@ -25,3 +25,14 @@ def test_no_number_is_lost_however_narrow_the_terminal(width: int) -> None:
         assert all(text.count(number) == 2 for number in NUMBERS), text
     whole = "".join(text.split())
     assert all(whole.count("".join(number.split())) == 2 for number in NUMBERS), text
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_names_are_not_broken_in_the_middle(width: int) -> None:
+    shown = table("class", "image", "distance", texts=2)
+    shown.add_row("English springer", "n02102040/n02102040_1234.JPEG", "1,234")
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(shown)
+    text = console.export_text()
+    for word in ("English", "springer", "n02102040/n02102040_1234.JPEG", "1,234"):
+        assert word in text, text

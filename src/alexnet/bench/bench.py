@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from alexnet.bench import files, kernels, network
+from alexnet.files.words import counted
 from alexnet.native.processor import cores_of_others, use
 from alexnet.ranges import UsageError
 
@@ -88,7 +89,7 @@ def render(result: dict[str, Any]) -> RenderableType:
     machine = result["machine"]
     parts.append(Text(f"Limit: {result['limit']}.", style="dim"))
     where = machine["processor"] if machine["device"] == "cpu" else machine["device"]
-    parts.append(Text(f"{where}, {_count(machine['threads'], 'thread')}, PyTorch {machine['torch']}.", style="dim"))
+    parts.append(Text(f"{where}, {counted(machine['threads'], 'thread')}, PyTorch {machine['torch']}.", style="dim"))
     used = machine["instruction_sets"]
     sets = f"Kernels: {used['kernels']}. Images: {used['images']}. PyTorch: {used['pytorch']}."
     parts.append(Text(f"Instruction sets: {sets}", style="dim"))
@@ -141,13 +142,9 @@ def _title(result: dict[str, Any]) -> str:
     if result.get("width", 1) != 1:
         about = f"{about}, width {result['width']:g}"
     form = "" if result["dtype"] == "uint8" else f", {result['dtype']}"
-    batch = f", batch {result['batch']}" if result["what"] != "prepare" else f", {result['batch']} images"
-    rounds = _count(result["rounds"], "round")
+    batch = f", batch {result['batch']}" if result["what"] != "prepare" else f", {counted(result['batch'], 'image')}"
+    rounds = counted(result["rounds"], "round")
     return f"{names[result['what']]}{f' ({about})' if about else ''}{form}{batch}, median of {rounds}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _kernel_table(lines: list[dict[str, Any]]) -> Table:

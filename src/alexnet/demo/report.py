@@ -11,6 +11,7 @@ import torch
 from alexnet import __version__
 from alexnet.config import TrainConfig, load_config
 from alexnet.data.store.reader import Store
+from alexnet.files.words import counted
 from alexnet.model.network import AlexNet
 from alexnet.study.class_names import short_name
 from alexnet.study.page import Bar, Bars, Block, Commands, Figure, Number, Section, Table, write_report
@@ -60,10 +61,10 @@ def write(path: Path, result: dict[str, Any], store: Path, run: Path, figures: d
 def lead(result: dict[str, Any], data: Store) -> str:
     """The whole result in two sentences."""
     return (
-        f"A small AlexNet was trained for {result['epochs']:g} epochs on {data.splits['train']:,} synthetic images of "
-        f"{result['classes']} classes, in {minutes(result['seconds']['train'])}. Its top-1 accuracy on "
-        f"{result['images']:,} held-out images is {percent(1 - result['top1_error'])}; a linear classifier on the same "
-        f"pixels reaches {percent(1 - result['linear']['top1_error'])}, chance is "
+        f"A small AlexNet was trained for {counted(result['epochs'], 'epoch')} on {data.splits['train']:,} "
+        f"synthetic images of {result['classes']} classes, in {minutes(result['seconds']['train'])}. "
+        f"Its top-1 accuracy on {result['images']:,} held-out images is {percent(1 - result['top1_error'])}; "
+        f"a linear classifier on the same pixels reaches {percent(1 - result['linear']['top1_error'])}, chance is "
         f"{percent(1 - result['chance_top1_error'])}."
     )
 
@@ -129,7 +130,7 @@ def accuracy(result: dict[str, Any]) -> tuple[Block, ...]:
 
 def learning_curves(file: Path, config: TrainConfig) -> Figure:
     """Loss and errors over epochs."""
-    every = "every epoch" if config.evaluate_every == 1 else f"every {config.evaluate_every} epochs"
+    every = "every epoch" if config.evaluate_every == 1 else f"every {counted(config.evaluate_every, 'epoch')}"
     return Figure(
         file,
         "Two plots over epochs: the training loss, and top-1 and top-5 error on the validation images.",

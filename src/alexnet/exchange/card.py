@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from alexnet.files.words import counted
 from alexnet.study.describe import plain
 from alexnet.study.scores import percent
 
@@ -14,7 +15,7 @@ def card(known: dict[str, Any], to: str, use: str, checked: dict[str, Any]) -> s
     return "\n".join(
         [
             *front_matter(known, to),
-            f"# AlexNet ({known['network'] or 'own settings'}), {known['classes']} classes",
+            f"# AlexNet ({known['network'] or 'own settings'}), {counted(known['classes'], 'class', 'classes')}",
             "",
             "A convolutional neural network for images, after Krizhevsky, Sutskever and Hinton (2012).",
             "",
@@ -83,7 +84,7 @@ def training(known: dict[str, Any]) -> list[str]:
             f"exported by {known['program']} on {known['date']}",
         ]
     return [
-        f"data: a store of {known['classes']} classes, fingerprint `{known['store'] or 'unknown'}`",
+        f"data: a store with {known['classes']} classes, fingerprint `{known['store'] or 'unknown'}`",
         f"recipe `{known['recipe']}`, seed {known['seed']}",
         f"checkpoint `{known['checkpoint']}`: step {known['step']}, epoch {known['epoch']:g}",
         f"SHA-256 of its weights: `{known['weights_sha256']}`",
@@ -104,6 +105,6 @@ def errors(measured: dict[str, Any] | None) -> str:
     if measured is None:
         return "Not measured."
     top1, top5 = percent(measured["top1_error"]), percent(measured["top5_error"])
-    images = f"{measured['images']:,} images" if measured["images"] else "the images"
+    images = f"{counted(measured['images'], 'image')}" if measured["images"] else "the images"
     views = "ten views" if measured["views"] == 10 else "the centre view"
     return f"Top-1 error {top1}, top-5 error {top5}, on {images} of the validation split, from {views}."

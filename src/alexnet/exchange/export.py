@@ -14,6 +14,7 @@ from alexnet.exchange import brainscore, card, weight_files
 from alexnet.exchange.facts import facts
 from alexnet.exchange.folder import whole_folder
 from alexnet.files.checksums import checksum
+from alexnet.files.words import counted
 from alexnet.ranges import UsageError
 from alexnet.study.outputs import check_folder
 from alexnet.study.random_weights import warn_if_random
@@ -134,7 +135,7 @@ def render(result: dict[str, Any]) -> RenderableType:
         table.add_row(Text(file["path"]), f"{file['bytes'] / 1e6:.1f}")
     checked = result["checked"]
     compared = (
-        f"compared in {checked['with']} on {checked['images']} images: "
+        f"compared in {checked['with']} on {counted(checked['images'], 'image')}: "
         f"outputs equal to {checked['largest_difference']:.1g} of the largest, same five best classes"
     )
     return Group(Text(f"{result['run']} as {result['to']}", style="bold"), table, Text(compared))

@@ -21,6 +21,7 @@ from alexnet.exchange.folder import whole_folder
 from alexnet.exchange.read_weights import Foreign, read_weights
 from alexnet.files import durable
 from alexnet.files.text import read_text
+from alexnet.files.words import counted
 from alexnet.study.outputs import check_folder
 from alexnet.study.trained import load
 from alexnet.training import checkpoint, identity
@@ -148,10 +149,10 @@ def render(result: dict[str, Any]) -> RenderableType:
     """The run that was made, for a terminal."""
     checked = result["checked"]
     lines = (
-        f"{result['layout']}, {result['classes']} classes; SHA-256 {result['sha256']}",
+        f"{result['layout']}, {counted(result['classes'], 'class', 'classes')}; SHA-256 {result['sha256']}",
         f"known as: {result['known'] or 'nothing that was published'}",
         f"images: {result['preprocessing']}",
-        f"compared with {checked['with']} on {checked['images']} images: outputs equal to "
+        f"compared with {checked['with']} on {counted(checked['images'], 'image')}: outputs equal to "
         f"{checked['largest_difference']:.1g} of the largest, same five best classes",
     )
     return Group(Text(f"{result['run']} from {result['file']}", style="bold"), *map(Text, lines))

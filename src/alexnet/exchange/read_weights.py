@@ -2,6 +2,8 @@
 
 import dataclasses
 import io
+import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from alexnet.config import NetworkConfig
 from alexnet.data.classes import Class, read_classes
 from alexnet.exchange import caffe, torchvision_layout, weight_files
 from alexnet.files.arrays import read_array
+from alexnet.files.printable import printable
 from alexnet.files.regular import read_regular
 from alexnet.model.network import AlexNet
 from alexnet.networks import NETWORKS
@@ -75,11 +78,24 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """The tensors in a file of torch.save; nothing in it is executed. ValueError for anything else."""
     data = io.BytesIO(read_regular(path, LARGEST))
     try:
-        state = torch.load(data, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about how other programs write such files
+            state = torch.load(data, map_location="cpu", weights_only=True)
     except Exception as error:  # of torch or of what it calls, whatever a stranger's file leads to
-        reason = " ".join(str(error).split())[:100] or "it is cut short"
-        raise ValueError(f"{path} is not a state dict that can be read safely: {reason}") from None
+        raise ValueError(f"{path} is not a state dict that can be read safely: {_why_unsafe(error)}") from None
     return checked_state(path, state)
+
+
+def _entry(name: object) -> str:
+    """The name of an entry of a stranger's dict, in a message."""
+    return f"'{printable(str(name)[:40])}'"
+
+
+def _why_unsafe(error: Exception) -> str:
+    """Why torch.load has refused a file. (Its own text is about options of torch.load.)"""
+    if found := re.search(r"(?:global|GLOBAL) ([\w.]+)", str(error)):
+        return f"it holds a Python object ({found[1]}), which would run a program. Save network.state_dict() alone."
+    return "it is cut short, damaged, or of another program. Save network.state_dict() with torch.save."
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -92,8 +108,15 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def checked_state(path: Path, state: Any) -> dict[str, Tensor]:
     """`state`, if it is a dict of finite floating point tensors. ValueError otherwise."""
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict):
         raise ValueError(f"{path} is not a state dict: names and tensors. Save network.state_dict().")
+    others = [name for name, value in state.items() if not isinstance(value, Tensor)]
+    if others:
+        more = " and others" if len(others) > 3 else ""
+        raise ValueError(
+            f"{path} is not a state dict, whose entries are tensors: {', '.join(map(_entry, others[:3]))}{more} "
+            f"{'is' if len(others) == 1 else 'are'} something else. Save network.state_dict() alone."
+        )
     for name, value in state.items():
         if not value.is_floating_point() or not value.isfinite().all():
             raise ValueError(f"{path}: {name} is not finite floating point numbers.")

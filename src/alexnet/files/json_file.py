@@ -71,10 +71,15 @@ def mismatch(value: Any, form: Any, where: str = "") -> str | None:
         items = value.values() if isinstance(value, dict) else value
         return next((problem for item in items if (problem := mismatch(item, arguments[-1], where))), None)
     if origin is Literal:
-        return None if value in arguments else f"{where or 'it '}is {value!r:.40}, not one of {arguments}"
+        return None if value in arguments else f"{where or 'it '}is {_shown(value)}, not one of {arguments}"
     if form is Any or _is_of(value, form):
         return None
-    return f"{where or 'it '}is {value!r:.40}, not a {'text' if form is str else 'number'}"
+    return f"{where or 'it '}is {_shown(value)}, not a {'text' if form is str else 'number'}"
+
+
+def _shown(value: Any) -> str:
+    """A JSON value in a message."""
+    return "an object" if isinstance(value, dict) else "a list" if isinstance(value, list) else f"{value!r:.40}"
 
 
 def _is_of(value: Any, form: Any) -> bool:

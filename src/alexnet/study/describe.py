@@ -31,6 +31,18 @@ PAPER_NEURONS = {
 """Section 3.5 of the paper. The first is 55 x 48 x 96; 55 x 55 x 96, which all other sizes need, is 290,400."""
 
 
+PAPER_LAYERS = [(name, "fc" if name.startswith("fc") else "conv") for name in PAPER_NEURONS]
+"""Name and kind."""
+CONVOLUTIONS = ("conv", "local")
+PER_LAYER = {
+    "initial_std": (*CONVOLUTIONS, "fc"),
+    "initial_bias": (*CONVOLUTIONS, "fc"),
+    "channels": CONVOLUTIONS,
+    "padding": CONVOLUTIONS,
+}
+"""The settings that have a number for each layer of some kinds."""
+
+
 def describe(name: str) -> dict[str, Any]:
     """Describe the network called `name`, that of a recipe, or that of a run folder.
 
@@ -152,12 +164,19 @@ def render(result: dict[str, Any]) -> RenderableType:
     layers.add_row("total", "", "", f"{result['parameters']:,}", f"{result['multiply_adds']:,}")
     parts: list[RenderableType] = [Text(result["about"], style="bold"), layers, *neuron_table(result)]
     network, training = result["differences"], result["training"]
+    weighted = [(layer["name"], layer["kind"]) for layer in result["layers"] if layer["neurons"]]
     if network:
-        parts += [Text("Differences from the paper's network", style="bold"), difference_table(network, True)]
+        parts += [
+            Text("Differences from the paper's network", style="bold"),
+            difference_table(network, weighted, True),
+        ]
     elif not training:
         parts.append(Text("This is the paper's network."))
     if training:
-        parts += [Text("Differences from the paper's training", style="bold"), difference_table(training, False)]
+        parts += [
+            Text("Differences from the paper's training", style="bold"),
+            difference_table(training, weighted, False),
+        ]
     return Group(*parts)
 
 
@@ -179,21 +198,32 @@ def neuron_table(result: dict[str, Any]) -> list[RenderableType]:
     return parts
 
 
-def difference_table(entries: list[dict[str, Any]], reasons: bool) -> Table:
-    """Setting, value and the paper's value; with `reasons`, also the reason."""
+def difference_table(entries: list[dict[str, Any]], layers: Sequence[tuple[str, str]], reasons: bool) -> Table:
+    """Setting, value and the paper's value; with `reasons`, also the reason. `layers` are name and kind of those with
+    weights."""
     shown = Table("setting", "here", "paper", *(["reason"] if reasons else []), show_lines=True)
     for column in shown.columns:
         column.overflow = "fold"
     for entry in entries:
-        words = [entry["setting"], plain(entry["value"]), plain(entry["paper"])]
+        kinds = PER_LAYER.get(entry["setting"], ())
+        words = [entry["setting"]]
+        for value, there in ((entry["value"], layers), (entry["paper"], PAPER_LAYERS)):
+            words.append(plain(value, [name for name, of in there if of in kinds]))
         shown.add_row(*map(Text, words + ([entry["reason"]] if reasons else [])))
     return shown
 
 
-def plain(value: Any) -> str:
-    """A setting's value as a person would write it."""
+def plain(value: Any, layers: Sequence[str] = ()) -> str:
+    """A setting's value as a person would write it; `layers` are those that its numbers are for, if any."""
+    if isinstance(value, tuple | list) and value and len(value) == len(layers):
+        of_value: dict[Any, list[str]] = {}
+        for layer, number in zip(layers, value, strict=True):
+            of_value.setdefault(number, []).append(layer)
+        if len(of_value) == 1:
+            return f"{plain(value[0])} in all layers"
+        return "; ".join(f"{plain(number)} in {', '.join(names)}" for number, names in of_value.items())
     if isinstance(value, tuple | list):
-        return " ".join(map(plain, value)) or "-"
+        return ", ".join(map(plain, value)) or "-"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from alexnet.data.classes import Class
 from alexnet.data.loader import in_order
 from alexnet.data.store.reader import Store, StoreSplit
+from alexnet.files.words import counted
 from alexnet.model.cpu import kernels
 from alexnet.progress import Progress
 from alexnet.ranges import BatchSize, UsageError, checked
@@ -190,7 +191,7 @@ def render(result: dict[str, Any], rows: int = 20) -> RenderableType:
     if len(members) > 1:
         networks.add_section()
         networks.add_row(f"ensemble of {len(members)}", "", *shown_errors(result))
-    title = f"{result['images']} images of '{result['split']}', {views}; in brackets the 95 % interval"
+    title = f"{counted(result['images'], 'image')} of '{result['split']}', {views}; in brackets the 95 % interval"
     parts = [heading(title), networks]
 
     hardest = sorted(result["per_class"], key=lambda row: -row["top1_error"])

@@ -18,6 +18,7 @@ from rich.text import Text
 from alexnet.files import durable
 from alexnet.files.checksums import checksum
 from alexnet.files.rows import RowFile, make_rows
+from alexnet.files.words import counted
 from alexnet.model.cpu import kernels
 from alexnet.progress import Progress
 from alexnet.ranges import BatchSize, Seed, checked
@@ -279,6 +280,6 @@ def render(result: dict[str, Any]) -> RenderableType:
     rows = next(iter(result["files"].values()))["shape"][0]
     lost = "left out" if rows < result["images"] else "rows of NaN"
     bad = f", {len(result['skipped'])} of them cannot be read ({lost})" if result["skipped"] else ""
-    count = "1 image" if result["images"] == 1 else f"{result['images']} images"
+    count = "1 image" if result["images"] == 1 else f"{counted(result['images'], 'image')}"
     network = result["checkpoint"] or f"{result['run']} with random weights"
     return Group(Text(f"{count}{bad}, {network}", style="bold"), table)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from alexnet.data.classes import Class
 from alexnet.data.store.reader import Store, StoreSplit
+from alexnet.files.words import counted
 from alexnet.ranges import UsageError
 from alexnet.study.trained import TrainedAlexNet
 
@@ -37,7 +38,7 @@ def run_labels(store: Store, classes: Sequence[Class], run: Path) -> Tensor:
     unknown = [entry.wnid for entry in store.classes if entry.wnid not in index]
     if unknown:
         raise ValueError(
-            f"{store.path} has {len(unknown)} classes that {run} was not trained on, for example "
+            f"{store.path} has {counted(len(unknown), 'class', 'classes')} that {run} was not trained on, for example "
             f"{unknown[0]}; give a store whose classes the run knows."
         )
     return torch.tensor([index[entry.wnid] for entry in store.classes])

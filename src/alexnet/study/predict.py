@@ -13,6 +13,7 @@ from torch import Tensor
 
 from alexnet.data.classes import Class
 from alexnet.files.printable import printable
+from alexnet.files.words import counted
 from alexnet.progress import Progress
 from alexnet.study.class_names import short_name, true_class, true_label
 from alexnet.study.doubts import at_chance, same_label
@@ -123,7 +124,7 @@ def suspicious(predictions: Sequence[dict[str, Any]], classes: Sequence[Class]) 
 def render(result: dict[str, Any]) -> RenderableType:
     """Bars for a terminal: the true class green, the others blue."""
     count = len(result["predictions"])
-    parts: list[RenderableType] = [Text(f"{count} image{'' if count == 1 else 's'}, {result['checkpoint']}")]
+    parts: list[RenderableType] = [Text(f"{counted(count, 'image')}, {result['checkpoint']}")]
     for prediction in result["predictions"]:
         title = Text(printable(prediction["path"]), style="bold")
         if prediction["true"] is not None:

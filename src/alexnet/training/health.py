@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from alexnet.config import TrainConfig
+from alexnet.files.words import counted
 from alexnet.model.linear import gradient
 from alexnet.training.checkpoint import last_in_words
 
@@ -65,9 +66,9 @@ class LossWatch:
         if not is_chance(self.mean_error, self.config.network.classes):  # a new last layer begins with a loss of chance
             return None
         self.warned = True
-        epochs = self.steps / self.steps_per_epoch
+        epochs = counted(float(f"{self.steps / self.steps_per_epoch:.2g}"), "epoch")
         return (
-            f"after {epochs:.2g} epochs ({self.steps} steps) the loss is {self.mean:.3f}, where guessing gives "
+            f"after {epochs} ({counted(self.steps, 'step')}) the loss is {self.mean:.3f}, where guessing gives "
             f"{self.chance:.3f}: the network has not begun to learn. {self._advice()} {last_in_words(self.run)}"
         )
 

@@ -19,6 +19,7 @@ from alexnet.data import augment, loader
 from alexnet.data.loader import TrainingBatch
 from alexnet.data.store.reader import Store, StoreSplit
 from alexnet.files import lock
+from alexnet.files.words import counted
 from alexnet.model.cpu import kernels
 from alexnet.model.network import AlexNet
 from alexnet.native import compiler
@@ -233,8 +234,8 @@ def render(summary: dict) -> str:
     why = "all its epochs are done" if summary["ended"] == "epochs" else "the validation error no longer fell"
     rate = summary["images_per_second"]
     speed = f", {duration(summary['seconds'])}, {rate:.1f} images per second" if rate else ""
-    epochs = f"{summary['epochs']:g} epoch{'' if summary['epochs'] == 1 else 's'}"
-    lines = [f"{summary['run']}: {epochs}, {summary['steps']} steps{speed}; ended because {why}"]
+    done = f"{counted(round(summary['epochs'], 2), 'epoch')}, {counted(summary['steps'], 'step')}"
+    lines = [f"{summary['run']}: {done}{speed}; ended because {why}"]
     if summary["top1_error"] is not None:
         lines.append(
             f"best evaluation (step {summary['best_step']}, centre view): "

@@ -13,6 +13,7 @@ from alexnet.config import TrainConfig, load_config, save_config
 from alexnet.data.classes import write_classes
 from alexnet.data.store.reader import Store
 from alexnet.files import durable
+from alexnet.files.words import counted
 from alexnet.ranges import UsageError
 from alexnet.training import checkpoint, identity
 from alexnet.training.checkpoint_file import State
@@ -41,7 +42,7 @@ def fit_to_store(config: TrainConfig, store: Store) -> TrainConfig:
         )
     if store.splits["train"] < config.batch_size:
         raise ValueError(
-            f"{store.path} has {store.splits['train']} training images, fewer than one batch of "
+            f"{store.path} has {counted(store.splits['train'], 'training image')}, fewer than one batch of "
             f"{config.batch_size}; use a smaller --batch-size."
         )
     if config.schedule.kind == "plateau" and "val" not in store.splits:

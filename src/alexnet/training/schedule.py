@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from alexnet.config import COLOUR_NOISE, AugmentConfig, Change, ScheduleConfig, TrainConfig
+from alexnet.files.words import counted
 from alexnet.ranges import UsageError
 
 
@@ -50,8 +51,8 @@ def unreached(config: TrainConfig) -> str | None:
     if not late:
         return None
     return (
-        f"the training ends after {config.epochs} epochs and never comes to these: {'; '.join(late)}. Give more "
-        "--epochs, or earlier --schedule.drop-epochs and --schedule.changes."
+        f"the training ends after {counted(config.epochs, 'epoch')} and never comes to these: {'; '.join(late)}. "
+        "Give more --epochs, or earlier --schedule.drop-epochs and --schedule.changes."
     )
 
 

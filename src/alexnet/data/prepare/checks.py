@@ -12,6 +12,7 @@ from alexnet.data.prepare.partial import TOO_MANY_SKIPPED, PartialStore
 from alexnet.data.prepare.summary import MAX_LISTED
 from alexnet.data.sources.source import Source
 from alexnet.data.store.info import StoreInfo, read_info
+from alexnet.files.words import counted
 
 
 def allowed_bad(max_bad: float, images: int) -> int:
@@ -24,8 +25,8 @@ def check_unchanged(store: Path, info: StoreInfo, source: Source) -> None:
     then, now = info["source"], source.contents
     if then["sha256"] != now.sha256:
         raise ValueError(
-            f"The source has changed since {store} was made: {source.path} had {then['images']:,} images then and has "
-            f"{now.images:,} now. Delete the store to prepare it again, or choose another name."
+            f"The source has changed since {store} was made: {source.path} had {counted(then['images'], 'image')} "
+            f"then and has {now.images:,} now. Delete the store to prepare it again, or choose another name."
         )
 
 
@@ -65,7 +66,7 @@ def check_skipped(skipped: list[Skipped], allowed: int, store: PartialStore) -> 
     file.write_text("\n".join([*lines, ""]), encoding="utf-8")
     more = [f"... and {len(lines) - MAX_LISTED:,} more, listed in {file}"] if len(lines) > MAX_LISTED else []
     raise ValueError(
-        f"{len(skipped):,} images cannot be read, and --max-bad allows {allowed:,}. Repair them and delete "
+        f"{counted(len(skipped), 'image')} cannot be read, and --max-bad allows {allowed:,}. Repair them and delete "
         f"{store.folder}, or do without them: run the same command with a larger --max-bad.\n"
         + "\n".join(f"  {line}" for line in lines[:MAX_LISTED] + more)
     )

@@ -12,6 +12,7 @@ from rich.text import Text
 from alexnet.data.sources.names import some
 from alexnet.data.store.info import StoreInfo
 from alexnet.data.store.reader import Store
+from alexnet.files.words import counted
 
 MAX_LISTED = 10
 """Skipped images that a summary or a message lists."""
@@ -67,17 +68,17 @@ def render(summary: dict[str, Any]) -> RenderableType:
     lines += [*_left_out(summary), *_classes(summary)]
     if (both := summary["in_both_splits"])["images"]:
         train, val = both["examples"][0]
-        lines.append(
-            f"warning: {both['images']:,} validation images are training images too, such as {train} and {val}: errors "
-            "will look smaller than they are."
-        )
+        one = both["images"] == 1
+        are = f"{counted(both['images'], 'validation image')} {'is a training image' if one else 'are training images'}"
+        lines.append(f"warning: {are} too, such as {train} and {val}: errors will look smaller than they are.")
     if empty := summary["empty_classes"]:
         lines.append(f"No training image in {some(empty)}: the network cannot learn such a class.")
     if summary["already_there"]:
         lines.append(f"{summary['store']} already exists, made from this source. Delete it to prepare it again.")
     else:
         rate = f"{summary['images_per_second']:.0f} images per second"
-        lines.append(f"{summary['store']}: {summary['classes']} classes, {summary['seconds']:.0f} s, {rate}.")
+        classes = counted(summary["classes"], "class", "classes")
+        lines.append(f"{summary['store']}: {classes}, {summary['seconds']:.0f} s, {rate}.")
     tables = [table] + ([_class_table(summary)] if summary["classes"] <= MOST_CLASSES_SHOWN else [])
     return Group(*tables, *(Text(line) for line in lines))
 
