@@ -91,7 +91,12 @@ def test_several_runs_give_all_pairs_and_sides_give_those_across_and_within(runs
     }
     assert sides["pairs"][4]["cka"] == every["pairs"][0]["cka"]
     text = shown(sides)
-    assert "A1 and B2" in text and "within b" in text and "\u00b1" in text
+    assert (
+        "A1 and B2" in text
+        and "within side B, 1 pair" in text
+        and "across the sides, 4 pairs" in text
+        and "\u00b1" in text
+    )
 
 
 def test_labels_are_matched_by_class_and_unknown_classes_leave_the_layers(

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alexnet.study.compare_tables import groups, label
+from alexnet.study.compare_tables import GROUPS, groups, label
 from alexnet.study.curves import DARK_BLUE, YELLOW, legend_above, tidy
 from alexnet.study.drawing import DPI, FAINT, INK, RED, WIDTH, box, shorten
 from alexnet.study.similarity import MEASURES
@@ -99,5 +99,7 @@ def plot_curves(axes: Axes, result: dict[str, Any]) -> None:
     axes.set_title("layers of the same name", size=8.5, color=INK, loc="left", pad=20)
     legend_above(axes)
     if len(result["summary"]) > 1:
-        lines = "solid: across sides; dashed: within A; dotted: within B"
-        axes.text(1, 1.02, lines, transform=axes.transAxes, size=6, color=FAINT, ha="right", va="bottom")
+        drawn_as = {"-": "solid", "--": "dashed", ":": "dotted"}
+        lines = "; ".join(f"{drawn_as[STYLES[group]]}: {GROUPS[group]}" for group in result["summary"])
+        above = {"xycoords": "axes fraction", "textcoords": "offset points"}
+        axes.annotate(lines, (1, 1), (0, 22), size=6.5, color=FAINT, ha="right", va="bottom", **above)  # type: ignore[arg-type]

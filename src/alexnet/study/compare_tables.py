@@ -13,6 +13,13 @@ from alexnet.study.similarity import MEASURES
 from alexnet.study.tables import heading, table
 from alexnet.training.metrics import with_interval
 
+GROUPS = {"across": "across the sides", "within a": "within side A", "within b": "within side B"}
+"""Groups of pairs, in words, where there are two sides."""
+
+
+COLUMNS = {"cka": "CKA", "rsa_correlation": "RSA, correlation", "rsa_cosine": "RSA, cosine"}
+"""Headings for the measures that leave room on a terminal."""
+
 
 def groups(runs: Sequence[dict[str, Any]], pairs: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """The pairs by group: `across`, and where there are two sides `within a` and `within b`."""
@@ -55,7 +62,7 @@ def render(result: dict[str, Any]) -> RenderableType:
     parts = [heading(f"{result['images']} images of '{result['split']}', {views}; in brackets the 95 % interval")]
     parts += [run_table(result), *pair_tables(result)]
     compared = f"{result['compared_images']} images: how alike layers see them (1: the same, 0: nothing in common)"
-    parts += [heading(compared), layer_table(result)]
+    parts += [heading(compared), *layer_tables(result)]
     parts += [Text(f"{name}: {path}") for name, path in result["files"].items()]
     return Group(*parts)
 
@@ -99,26 +106,27 @@ def signed(pair: dict[str, Any], k: int) -> str:
     return f"{sign}{percent(value)} ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
-def layer_table(result: dict[str, Any]) -> RenderableType:
-    """For each layer the measures of each group, with the standard deviation over pairs; of a run with itself, each
+def layer_tables(result: dict[str, Any]) -> list[RenderableType]:
+    """For each group the measures of each layer, with the standard deviation over pairs; of a run with itself, each
     layer's similarity to the next."""
     if result["pairs"][0]["a"] == result["pairs"][0]["b"]:
-        return neighbours_table(result)
-    found = result["summary"]
-    several = len(found) > 1
-    columns = [(group, measure) for group in found for measure in MEASURES]
-    rows = table("layer", *(f"{MEASURES[m]}{f', {group}' if several else ''}" for group, m in columns))
-    for index, name in enumerate(next(iter(found.values()))["layers"]):
-        rows.add_row(
-            name, *(spread(found[group][m]["mean"][index], found[group][m]["sd"][index]) for group, m in columns)
-        )
-    return rows
+        return [neighbours_table(result)]
+    parts: list[RenderableType] = []
+    for group, found in result["summary"].items():
+        if found["pairs"] > 1 or len(result["summary"]) > 1:
+            where = f"{GROUPS[group]}, " if len(result["summary"]) > 1 else ""
+            parts.append(Text(f"{where}{found['pairs']} {'pair' if found['pairs'] == 1 else 'pairs'}"))
+        rows = table("layer", *COLUMNS.values())
+        for index, name in enumerate(found["layers"]):
+            rows.add_row(name, *(spread(found[m]["mean"][index], found[m]["sd"][index]) for m in MEASURES))
+        parts.append(rows)
+    return parts
 
 
 def neighbours_table(result: dict[str, Any]) -> RenderableType:
     """Each layer and the next one of the same network."""
     (pair,), layers = result["pairs"], result["runs"][0]["layers"]
-    rows = table("layers", *MEASURES.values())
+    rows = table("layers", *COLUMNS.values())
     for i in range(len(layers) - 1):
         rows.add_row(f"{layers[i]}, {layers[i + 1]}", *(spread(pair[m][i][i + 1], None) for m in MEASURES))
     return rows
