@@ -5,6 +5,7 @@
 # make oldest the tests with the oldest versions of all packages that pyproject.toml allows, in .venv-oldest
 # make kernels     the tests of the C++ as it is for other processors and compilers: each of the five targets below
 # make wheel  the wheel and the sdist, in dist/                make smoke  installs the wheel elsewhere and works with it
+# make site   the documentation as a site that needs no network, in site/
 # make audit  what is known against the installed packages (asks PyPI's advisory database)
 #
 # PYTHON=python3.12       another Python (3.11 or newer)
@@ -23,7 +24,7 @@ TESTED := src tests pyproject.toml $(wildcard benchmarks campaigns docs *.md *.c
 TESTS_PASSED := $(VENV)/tests-passed-$(call checksum,$(TESTED))
 CPP = $(shell find src tests -name '*.h' -o -name '*.cpp')
 
-.PHONY: demo test test-gpu oldest audit lint format check wheel smoke clean
+.PHONY: demo test test-gpu oldest audit lint format check wheel smoke site clean
 
 demo: $(DEMO_MADE)
 	@echo "The report is $(CURDIR)/demo/report.html"
@@ -66,6 +67,10 @@ check: lint test
 
 wheel: | $(VENV)/installed-dev
 	$(BIN)/python -m build --outdir dist
+
+site: | $(VENV)/installed-dev
+	$(BIN)/python .ci/site.py
+	@echo "Look at it with: python3 -m http.server --directory site"
 
 smoke: | $(VENV)/installed-test
 	rm -rf .smoke
@@ -117,7 +122,7 @@ audit: | $(VENV)/installed-test
 	  "database that cannot be reached, count as not audited." >&2; exit 1; }
 
 clean:
-	rm -rf $(VENV) .venv-oldest .venv-audit .smoke demo build dist src/*.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-oldest .venv-audit .smoke .site site demo build dist src/*.egg-info .pytest_cache .ruff_cache
 	find src tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/made:
