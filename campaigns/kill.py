@@ -140,7 +140,8 @@ def campaign(kills: int, seed: int, threads: int, folder: Path, epochs: int, eve
             record.append(killed)
         command.finish(run)
         different = differences(expected, outcome(run))
-        print(f"{run.name}: " + (f"DIFFERENT: {different}" if different else "equal"), file=sys.stderr, flush=True)
+        verdict = f"DIFFERENT: {different}" if different else "equal"
+        print(f"{run.name}: {verdict}, {len(record)} kills so far", file=sys.stderr, flush=True)
         equal += not different
         trainings += 1
     return {

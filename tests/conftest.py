@@ -5,6 +5,7 @@
 
 import os
 import sys
+import warnings
 
 import pytest
 import torch
@@ -16,6 +17,20 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 for cache in ("FX_GRAPH_CACHE", "AUTOGRAD_CACHE"):  # they do not see the gradients of our operators change
     os.environ[f"TORCHINDUCTOR_{cache}"] = "0"
+
+
+def pytest_configure() -> None:
+    """Without a compiler the libraries are opened here, once: later, their warning would be an error of whatever asks
+    first."""
+    from alexnet.data.image import pixels
+    from alexnet.model.cpu import kernels
+    from alexnet.native import compiler
+
+    if os.name == "posix" and compiler.command() is None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            kernels.available()
+            pixels.library()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
