@@ -16,6 +16,7 @@ from explore_site import Site, serving
 
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store.reader import Store
+from alexnet.explore import command
 
 ORIGINAL = dataclasses.replace(
     SMALL, input_size=64, after_conv1="norm-pool-activation", spatial_norm_alpha=1e-3, lrn_alpha=2e-5
@@ -45,6 +46,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(made / "paper", mean=mean)
     write(made / "original", ORIGINAL, mean)
     return made
+
+
+@pytest.fixture(scope="session")
+def saved_page(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The saved page of a run and three images of the store."""
+    path = tmp_path_factory.mktemp("saved") / "page.html"
+    found = command.explore([folder / "paper"], folder / "store", save=path, device="cpu")
+    assert found == {
+        "page": str(path),
+        "bytes": path.stat().st_size,
+        "images": ["val-0", "val-6", "val-13"],
+        "views": ["image", "network", "unit", "kernels", "map"],
+    }
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -160,6 +160,11 @@ class Record:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
+def explore_command(result: dict[str, Any]) -> str:
+    """The command that shows the network of a demonstration in a browser."""
+    return f"alexnet explore {result['run']} --data {result['store']}"
+
+
 def render(result: dict[str, Any]) -> RenderableType:
     """The accuracies, the times and the path of the report, for a terminal."""
     table = Table(title=f"Top-1 accuracy on {result['images']} held-out images", title_justify="left")
@@ -174,4 +179,5 @@ def render(result: dict[str, Any]) -> RenderableType:
         table,
         Text(f"{result['total_seconds']:.0f} seconds ({seconds})"),
         Text(f"Report: {result['report']}"),
+        Text(f"Look inside (needs pip install 'alexnet[explore]'): {explore_command(result)}"),
     )

@@ -50,7 +50,7 @@ def write(path: Path, result: dict[str, Any], store: Path, run: Path, figures: d
             Section("Kernels of the first layer", (kernels(figures["conv1_kernels"], config),)),
             Section("Predictions", (predictions(figures["predictions"]),)),
             Section("Nearest images", (nearest(figures["similar"]),)),
-            Section("Your own images", own_images(run)),
+            Section("Your own images", own_images(run, store)),
             Section("Settings and times", settings(result, config)),
         ),
         footer=f"alexnet {__version__}, PyTorch {torch.__version__}, Python {platform.python_version()}, "
@@ -170,12 +170,19 @@ def nearest(file: Path) -> Figure:
     )
 
 
-def own_images(run: Path) -> tuple[Block, ...]:
+def own_images(run: Path, store: Path) -> tuple[Block, ...]:
     """The commands to try next."""
+    browser = f"alexnet explore {run} --data {store}"
     inside = f"alexnet figures {run} --image image.jpg --layer conv1,conv3,pool5"
     return (
         "Make a folder with one folder of images per class, named after the class. Then:",
-        Commands((*NEXT, (inside, "Draw the activation maps of an image in the network of this report."))),
+        Commands(
+            (
+                *NEXT,
+                (browser, "Look inside the network of this report in a browser."),
+                (inside, "Draw the activation maps of an image in the network of this report."),
+            )
+        ),
     )
 
 

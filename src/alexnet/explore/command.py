@@ -9,20 +9,41 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.progress import Life
+from alexnet.ranges import UsageError
+from alexnet.study.image_files import find_images
+from alexnet.study.outputs import check_output
 
+EXAMPLES = 3
+"""Images of the store in a page that is saved, where none are given."""
 NEEDS = ("starlette", "uvicorn")
 """Packages of the extra `explore`."""
 
 
 def explore(
-    runs: Sequence[Path], data: Path | None = None, *, host: str = "127.0.0.1", port: int = 8012, device: str = "auto"
+    runs: Sequence[Path],
+    data: Path | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8012,
+    device: str = "auto",
+    save: Path | None = None,
+    image: Sequence[Path] = (),
+    force: bool = False,
 ) -> dict[str, Any]:
     """Show the runs, and the store `data`, in a browser, until Ctrl-C.
 
-    Listens at `host`, at `port` (0: any that is free). Returns `url`. Raises ValueError where a run or the store cannot
-    be opened, where they do not fit each other, where the port is taken, and without the packages of the extra.
+    Listens at `host`, at `port` (0: any that is free). Returns `url`. With `save` it writes a page to that file
+    instead, over another one if `force`, with the views of the images `image` (default: `EXAMPLES` of the store), and
+    returns what `saved.save_page` does.
+
+    Raises ValueError where a run or the store cannot be opened, where they do not fit each other, where the port is
+    taken, where the page would be too large, and without the packages of the extra.
     """
     check_packages()
+    if save is not None:
+        return save_page(runs, data, save, image, device, force)
+    if image:
+        raise UsageError("--image chooses the images of a page that is saved; add --save PAGE.html.")
     from alexnet.explore import bounds, server
     from alexnet.explore.app import make_app
     from alexnet.explore.explorer import Explorer
@@ -44,6 +65,32 @@ def explore(
     finally:
         listening.close()
     return {"url": address}
+
+
+def save_page(
+    runs: Sequence[Path], data: Path | None, page: Path, image: Sequence[Path], device: str, force: bool
+) -> dict[str, Any]:
+    """Write a page of the images to a file; the store is indexed before."""
+    from alexnet.explore import saved
+    from alexnet.explore.explorer import Explorer
+    from alexnet.progress import Progress
+
+    check_output(page, force)
+    if page.suffix not in (".html", ".htm"):
+        raise UsageError(f"{page} is no name for a page; give one that ends in .html.")
+    paths = find_images(image)
+    explorer = Explorer(runs, data, device)
+    names = [explorer.images.add_file(path) for path in paths] or explorer.examples(EXAMPLES)
+    if not names:
+        raise UsageError("A page needs images; give some with --image, or a store with --data.")
+    indexer = explorer.indexers[0]
+    if indexer is not None:
+        with Progress("indexing", total=len(indexer.images), unit="images") as bar:
+            indexer.advance = bar.advance
+            explorer.background(lambda: False, first=True).run()
+        if indexer.state == "failed":
+            raise ValueError(indexer.problem)
+    return saved.save_page(explorer, names, page)
 
 
 def check_packages() -> None:
@@ -68,4 +115,6 @@ def announce(address: str, is_open: bool) -> None:
 
 def render(result: dict[str, Any]) -> str:
     """The last line."""
+    if "page" in result:
+        return f"{result['page']}: {result['bytes'] / 1e6:.1f} MB, {len(result['images'])} images; it opens from disk."
     return f"{result['url']} is closed."

@@ -46,9 +46,18 @@ class Explorer:
         ]
         self.trainings = [TrainingView(run.path) for run in self.runs]
 
-    def background(self, make_way: Callable[[], bool]) -> Background:
-        """What indexes the store; `make_way` says whether requests wait."""
-        return Background([each for each in self.indexers if each is not None], make_way)
+    def background(self, make_way: Callable[[], bool], first: bool = False) -> Background:
+        """What indexes the store, for all runs or the `first`; `make_way` says whether requests wait."""
+        chosen = self.indexers[:1] if first else self.indexers
+        return Background([each for each in chosen if each is not None], make_way)
+
+    def examples(self, count: int) -> list[str]:
+        """Names of some images of the store, evenly spread, validation before training; none without a store."""
+        name = next((each for each in ("val", *self.images.splits) if each in self.images.splits), None)
+        if name is None:
+            return []
+        images = len(self.images.splits[name])
+        return [f"{name}-{i}" for i in np.linspace(0, images - 1, min(count, images)).round().astype(int)]
 
     def about(self, query: Query) -> dict[str, Any]:
         """The runs, the store, the limits."""

@@ -11,17 +11,20 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from alexnet.data.classes import Class
+from alexnet.data.image.bounds import LARGEST_IMAGE
 from alexnet.data.image.formats import FORMATS
 from alexnet.data.image.square import square
 from alexnet.data.store.reader import Store, StoreSplit
 from alexnet.explore import bounds
 from alexnet.explore.guard import MissingError
+from alexnet.files.regular import read_regular
 
 Pixels = dict[tuple[int, bool], np.ndarray]
 """An image as runs see it, by size and by whether EXIF turns it: uint8 [size, size, 3]."""
@@ -44,6 +47,12 @@ class Images:
         name = f"u-{hashlib.sha256(data).hexdigest()[:16]}"
         if self._found(name) is None:
             self.keep(name, {form: square(data, *form) for form in self.forms})
+        return name
+
+    def add_file(self, path: Path) -> str:
+        """Keep the image in a file, as `add` does."""
+        name = f"u-{hashlib.sha256(read_regular(path, LARGEST_IMAGE)).hexdigest()[:16]}"
+        self.keep(name, {form: square(path, *form) for form in self.forms})
         return name
 
     def keep(self, name: str, pixels: Pixels) -> None:

@@ -47,6 +47,8 @@ class Indexer:
         self.rows: RowFile | None = None
         """The last hidden layer of all images, once it is whole."""
         self.state, self.problem = "waiting", ""
+        self.advance: Callable[[int], object] = lambda count: None
+        """Is told how many more images are done."""
 
     def about(self) -> dict[str, Any]:
         """`state` (waiting, running, done, failed), `done` and `of` images, `error`."""
@@ -96,6 +98,7 @@ class Indexer:
             rows.begin()
         with self.lock:
             self.units = units
+        self.advance(units.done)
         self.state, self.problem = "running", ""
         net = twin(self.run.net)
         watch = Watch(net, net.layers)
@@ -112,6 +115,7 @@ class Indexer:
             rows.write(first, found[net.last_hidden].reshape(len(images), -1))
             with self.lock:
                 units.add(watch.found, labels.numpy())
+            self.advance(len(labels))
             if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
                 rows.sync()
                 units.save(file)
@@ -244,6 +248,15 @@ class Background:
 
     def start(self) -> None:
         self.thread.start()
+
+    def run(self) -> None:
+        """Start, and wait for the end; Ctrl-C saves what there is."""
+        self.start()
+        try:
+            while self.thread.is_alive():
+                self.thread.join(0.2)
+        finally:
+            self.end()
 
     def end(self) -> None:
         """Save what there is, and end."""

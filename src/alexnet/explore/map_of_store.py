@@ -43,6 +43,10 @@ class StoreMap:
         x, y = (self.run.embed(self.images, image).numpy()[0] - mean) @ axes
         return answer | {"here": {"image": image, "x": float(x), "y": float(y)}}
 
+    def is_ready(self) -> bool:
+        """Whether the store is indexed."""
+        return self.indexer is not None and self.indexer.rows is not None
+
     def similar(self, image: str, count: int) -> dict[str, Any]:
         """The nearest images of the split, as `alexnet similar` has them, each with its name in addresses."""
         if self.indexer is None:

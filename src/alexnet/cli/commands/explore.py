@@ -5,7 +5,7 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from alexnet.cli.options import Answer, Device
+from alexnet.cli.options import Answer, Device, Flag
 from alexnet.ranges import Range
 
 MoreRuns = Annotated[tuple[Path, ...], arg(metavar="[RUN ...]", help="More runs, to set beside it.")]
@@ -20,6 +20,9 @@ def explore(
     port: Annotated[int, Range(0, 65_535)] = 8012,
     host: str = "127.0.0.1",
     device: Device = "auto",
+    save: Path | None = None,
+    image: tuple[Path, ...] = (),
+    force: Flag = False,
 ) -> Answer:
     """Look inside a network in a browser.
 
@@ -30,14 +33,20 @@ def explore(
 
     Example:
       alexnet explore runs/imagenette --data stores/imagenette
+      alexnet explore runs/imagenette --data stores/imagenette --save page.html --image dog.jpg
 
     Args:
         run: Run folder made by alexnet train or alexnet import.
         data: Store whose images are shown and searched.
         port: Port to listen at; 0: any that is free.
         host: Address to listen at. The default is this machine alone; 0.0.0.0 is everybody.
+        save: Write a page of at most 15 MB, which opens from disk, to this .html file instead.
+        image: Images of that page; without them, three of the store.
+        force: Overwrite a file that is there.
     """
     from alexnet.explore import command
 
-    result = command.explore((run, *more), data, host=host, port=port, device=device)
+    result = command.explore(
+        (run, *more), data, host=host, port=port, device=device, save=save, image=image, force=force
+    )
     return result, command.render

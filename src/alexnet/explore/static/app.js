@@ -87,6 +87,7 @@ document.addEventListener("click", (event) => {
 
 async function start() {
   site.about = await get("about");
+  if (isSaved) for (const name of Object.keys(VIEWS)) if (!globalThis.SAVED.views.includes(name)) delete VIEWS[name];
   onMove(show);
   addEventListener(isSaved ? "hashchange" : "popstate", () => show(true));
   document.getElementById("foot").replaceChildren(note(`alexnet ${site.about.version}`));

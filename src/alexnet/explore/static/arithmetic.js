@@ -21,12 +21,11 @@ function nameOf(input, found, address) {
   return h("a", { href: address(found.from, input.unit) }, `${found.from} ${input.unit}${at}`);
 }
 
-function sumLines(found) {
-  return [
-    { class: "", cells: [`${found.rest.count} others`, "", "", "", figures(found.rest.sum, 6)] },
-    ["bias", "", "", "", figures(found.bias, 6)],
-    { class: "total", cells: ["sum", "", "", "", figures(found.total, 6)] },
-  ].map((row) => (Array.isArray(row) ? row : row.class ? row : row.cells)).filter((row) => found.rest.count || !String((row.cells ?? row)[0]).endsWith("others"));
+// The last rows of a sum, whose number stands after `empty` empty cells.
+function sumLines(found, empty = 3) {
+  const line = (name, value) => [name, ...Array(empty).fill(""), figures(value, 6)];
+  const rows = [line("bias", found.bias), { class: "total", cells: line("sum", found.total) }];
+  return found.rest.count ? [line(`${found.rest.count} others`, found.rest.sum), ...rows] : rows;
 }
 
 function convolution(found, layer, about, address) {
@@ -51,10 +50,10 @@ function convolution(found, layer, about, address) {
 const numbers = (caption, values) => table(`${caption} (– : outside)`, null, values.map((row) => row.map((value) => figures(value, 3))));
 
 function fullyConnected(found, layer, about, address) {
-  const rows = found.inputs.map((each) => [nameOf(each, found, address), figures(each.value), figures(each.weight), "", figures(each.sum, 6)]);
+  const rows = found.inputs.map((each) => [nameOf(each, found, address), figures(each.value), figures(each.weight), figures(each.sum, 6)]);
   return [
     formula(`the sum over ${found.inputs.length + found.rest.count} inputs of weight × value, plus the bias`, `= ${figures(found.total - found.bias, 6)} + ${figures(found.bias, 6)} = ${figures(found.total, 6)}`),
-    table("The inputs that count most", ["input", "value", "weight", "", "product"], [...rows, ...sumLines(found)]),
+    table("The inputs that count most", ["input", "value", "weight", "product"], [...rows, ...sumLines(found, 2)]),
   ];
 }
 

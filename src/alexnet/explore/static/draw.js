@@ -63,7 +63,7 @@ export const token = (name) => getComputedStyle(document.documentElement).getPro
 
 // A line plot on canvas: series of {points: [[x, y]], colour, width}, in a frame with ticks. Returns the canvas.
 export function plot({ series, x, y, xTicks, yTicks, label, marks = [], ratio = 0.5 }) {
-  const scale = 2, width = 620, height = Math.round(width * ratio), left = 44, bottom = 26, top = 8, right = 10;
+  const scale = 2, width = Math.min(620, Math.max(300, innerWidth - 50)), height = Math.round(width * ratio), left = 44, bottom = 26, top = 8, right = 10;
   const made = canvas(width * scale, height * scale, { role: "img", "aria-label": label, class: "full" });
   const context = made.getContext("2d");
   context.scale(scale, scale);

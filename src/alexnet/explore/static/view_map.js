@@ -19,7 +19,7 @@ export async function mapView(content, { image }) {
   return [
     h("section", { class: "stage" },
       h("figure", {}, drawn, h("figcaption", {}, `${found.points.length.toLocaleString("en")} images. Along the two axes lie ${(100 * found.explained[0]).toFixed(1)} and ${(100 * found.explained[1]).toFixed(1)} % of the variance. `,
-        near ? "The cross is the image, lines lead to its neighbours." : ""), legend(classes)),
+        near ? "The square is the image; lines lead to neighbours that are on the map." : ""), legend(classes)),
       near ? neighbours(near, image, about) : note("Choose an image to see its neighbours.")),
   ];
 }
