@@ -119,6 +119,7 @@ def signature(name: str, described: object) -> str:
     text = name + str(inspect.signature(described))  # type: ignore[arg-type]
     text = re.sub(r"\b(?:typing|pathlib|_local|collections|abc|torch|_C|alexnet(?:\.\w+)*)\.(?=\w)", "", text)
     text = re.sub(r"Annotated\[(\w+), Range\([^)]*\)\]", r"\1", text)
+    text = re.sub(r"<[^<>]*>", "...", text)  # defaults that are made anew, and functions
     if len(text) < 100:
         return text
     return re.sub(r"(?<=\w)\((?=\w)|, (?=\w+: |\*)", lambda found: found[0].rstrip() + "\n    ", text)
