@@ -20,6 +20,7 @@ from alexnet.demo.report import differences, minutes, shown
 from alexnet.demo.synthetic import CLASSES
 from alexnet.study.evaluate import evaluate
 from alexnet.study.scores import percent
+from alexnet.training.metrics import with_interval
 
 TRAIN, VAL, SIZE, CROP = 24, 24, 48, 44
 CONFIG = TrainConfig(
@@ -71,7 +72,10 @@ def test_the_page_shows_accuracies_classes_and_commands(page: str, result: dict[
     words = html.unescape(re.sub(r"<[^>]+>", " ", page.partition("</style>")[2]))
     for error in ("top1_error", "top5_error", "centre_top1_error", "chance_top1_error"):
         assert percent(1 - result[error]) in words, error
-    assert percent(1 - result["linear"]["top1_error"]) in words
+    for error in (result["top1_error"], result["centre_top1_error"], result["linear"]["top1_error"]):
+        assert with_interval(1 - error, result["images"]) in words  # beside the bar
+    for row in result["per_class"]:
+        assert with_interval(1 - row["top1_error"], row["images"]) in words
     for name in CLASSES:
         assert name.replace("_", " ") in words
     for command in ("prepare", "train", "evaluate", "predict", "similar", "figures"):
@@ -79,15 +83,15 @@ def test_the_page_shows_accuracies_classes_and_commands(page: str, result: dict[
     assert "0.05" in words  # the width, among what differs from the paper
 
 
-def test_the_page_holds_examples_curves_kernels_predictions_and_nearest_images(page: str, out: Path) -> None:
+def test_the_page_holds_examples_curves_kernels_predictions_mistakes_and_nearest_images(page: str, out: Path) -> None:
     inside = [base64.b64decode(data) for data in re.findall(r'src="data:image/png;base64,([^"]+)"', page)]
-    assert len(inside) == 5
+    assert len(inside) == 6
     for data in inside:
         with Image.open(io.BytesIO(data)) as image:
             assert image.convert("L").getextrema() != (255, 255)
-    for name in ("learning_curves", "conv1_kernels", "predictions", "similar"):
+    for name in ("learning_curves", "conv1_kernels", "predictions", "mistakes", "similar"):
         assert (out / "run" / "figures" / f"{name}.png").read_bytes() in inside, name
-    assert page.count("alt=") == 5
+    assert page.count("alt=") == 6
 
 
 def test_a_finished_demonstration_answers_without_doing_anything(

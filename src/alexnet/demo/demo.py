@@ -30,6 +30,7 @@ from alexnet.study.evaluate import evaluate
 from alexnet.study.figures import figures
 from alexnet.study.scores import percent
 from alexnet.training.loop import train
+from alexnet.training.metrics import with_interval
 
 STAGES = ("draw", "prepare", "train", "evaluate", "linear", "figures")
 
@@ -171,9 +172,12 @@ def render(result: dict[str, Any]) -> RenderableType:
     table.add_column("classifier")
     table.add_column("top-1 accuracy", justify="right")
     table.add_row("chance", percent(1 - result["chance_top1_error"]))
-    table.add_row("linear classifier on the pixels", percent(1 - result["linear"]["top1_error"]))
-    table.add_row("AlexNet, centre view", percent(1 - result["centre_top1_error"]))
-    table.add_row("AlexNet, ten views", percent(1 - result["top1_error"]))
+    for name, error in (
+        ("linear classifier on the pixels", result["linear"]["top1_error"]),
+        ("AlexNet, centre view", result["centre_top1_error"]),
+        ("AlexNet, ten views", result["top1_error"]),
+    ):
+        table.add_row(name, with_interval(1 - error, result["images"]))
     seconds = ", ".join(f"{name} {taken:.0f}" for name, taken in result["seconds"].items())
     return Group(
         table,

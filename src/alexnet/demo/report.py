@@ -17,6 +17,7 @@ from alexnet.study.class_names import short_name
 from alexnet.study.page import Bar, Bars, Block, Commands, Figure, Number, Section, Table, write_report
 from alexnet.study.plots import montage
 from alexnet.study.scores import percent
+from alexnet.training.metrics import interval, with_interval
 
 EXAMPLE_COLUMNS = 6
 NEXT = (
@@ -49,6 +50,7 @@ def write(path: Path, result: dict[str, Any], store: Path, run: Path, figures: d
             Section("Learning curves", (learning_curves(figures["learning_curves"], config),)),
             Section("Kernels of the first layer", (kernels(figures["conv1_kernels"], config),)),
             Section("Predictions", (predictions(figures["predictions"]),)),
+            *((Section("Mistakes", (mistakes(figures["mistakes"]),)),) if "mistakes" in figures else ()),
             Section("Nearest images", (nearest(figures["similar"]),)),
             Section("Your own images", own_images(run, store)),
             Section("Settings and times", settings(result, config)),
@@ -63,7 +65,8 @@ def lead(result: dict[str, Any], data: Store) -> str:
     return (
         f"A small AlexNet was trained for {counted(result['epochs'], 'epoch')} on {data.splits['train']:,} "
         f"synthetic images of {result['classes']} classes, in {minutes(result['seconds']['train'])}. "
-        f"Its top-1 accuracy on {result['images']:,} held-out images is {percent(1 - result['top1_error'])}; "
+        f"Its top-1 accuracy on {result['images']:,} held-out images is "
+        f"{with_interval(1 - result['top1_error'], result['images'])}; "
         f"a linear classifier on the same pixels reaches {percent(1 - result['linear']['top1_error'])}, chance is "
         f"{percent(1 - result['chance_top1_error'])}."
     )
@@ -74,12 +77,22 @@ def numbers(result: dict[str, Any], config: TrainConfig) -> tuple[Number, ...]:
     parameters = sum(weights.numel() for weights in AlexNet(config.network).parameters())
     total, width = minutes(result["total_seconds"]), config.network.width
     return (
-        Number(percent(1 - result["top1_error"]), "top-1 accuracy", "ten views"),
-        Number(percent(1 - result["top5_error"]), "top-5 accuracy", "ten views"),
-        Number(percent(1 - result["linear"]["top1_error"]), "linear classifier", "top-1 accuracy, same images"),
+        Number(percent(1 - result["top1_error"]), "top-1 accuracy", f"ten views, {interval_of(result, 'top1')}"),
+        Number(percent(1 - result["top5_error"]), "top-5 accuracy", f"ten views, {interval_of(result, 'top5')}"),
+        Number(
+            percent(1 - result["linear"]["top1_error"]),
+            "linear classifier",
+            f"top-1 accuracy, {interval_of(result['linear'] | {'images': result['images']}, 'top1')}",
+        ),
         Number(minutes(result["seconds"]["train"]), "training", f"{total} in all"),
         Number(f"{parameters:,}", "parameters", f"{width:g} of the paper's width"),
     )
+
+
+def interval_of(result: dict[str, Any], kind: str) -> str:
+    """The 95 % interval of an accuracy, in words; `result` has the error `kind`_error, and `images`."""
+    low, high = interval(1 - result[f"{kind}_error"], result["images"])
+    return f"{100 * low:.1f} to {100 * high:.1f}"
 
 
 def examples(data: Store) -> tuple[Block, ...]:
@@ -108,16 +121,31 @@ def accuracy(result: dict[str, Any]) -> tuple[Block, ...]:
         ("AlexNet, centre view", result["centre_top1_error"]),
         ("AlexNet, ten views", result["top1_error"]),
     )
-    bars = Bars([Bar(name, 1 - error, percent(1 - error), "AlexNet" in name) for name, error in compared])
+    images = result["images"]
+    bars = Bars(
+        [
+            Bar(
+                name,
+                1 - error,
+                percent(1 - error) if name == "chance" else with_interval(1 - error, images),
+                "AlexNet" in name,
+            )
+            for name, error in compared
+        ]
+    )
     words = (
-        f"Top-1 accuracy on the held-out images. The linear classifier is softmax regression on the images at "
+        "Top-1 accuracy on the held-out images; in brackets, here and below, the 95 % confidence interval. "
+        f"The linear classifier is softmax regression on the images at "
         f"{linear['side']} x {linear['side']} pixels, with the best of several weight penalties. Its accuracy on the "
         f"training images is {percent(1 - linear['train_top1_error'])}: it overfits."
     )
     hardest = sorted(result["per_class"], key=lambda row: -row["top1_error"])
     classes = Table(
         ("class, hardest first", "images", "top-1 accuracy"),
-        [(spoken(row["name"]), str(row["images"]), percent(1 - row["top1_error"])) for row in hardest],
+        [
+            (spoken(row["name"]), str(row["images"]), with_interval(1 - row["top1_error"], row["images"]))
+            for row in hardest
+        ],
     )
     if not result["confusions"]:
         return bars, words, classes
@@ -157,6 +185,15 @@ def predictions(file: Path) -> Figure:
         "Eight images, below each its class and the five most probable classes as bars.",
         "Held-out images with their true class and the five most probable classes; the true class is red. As figure 4 "
         "of the paper, left.",
+    )
+
+
+def mistakes(file: Path) -> Figure:
+    """The images about which the network is most wrong."""
+    return Figure(
+        file,
+        "Up to eight images that get a wrong label, below each its class and the five most probable classes as bars.",
+        "The held-out images that get a wrong label from their centre view, the surest mistakes first.",
     )
 
 
