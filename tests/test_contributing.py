@@ -28,6 +28,15 @@ from alexnet.model.cpu import kernels
 from alexnet.native import library
 from alexnet.networks import NETWORKS, PAPER
 from alexnet.recipes import RECIPES, small
+from alexnet.reproduce.arms import BASE
+from alexnet.reproduce.experiment import Experiment, Found, Planned, errors_compared, seeds
+from alexnet.reproduce.experiments import EXPERIMENTS
+from alexnet.reproduce.figures import dots
+from alexnet.reproduce.ledger import claim_of
+from alexnet.reproduce.plan import DataSet, Planner
+from alexnet.reproduce.results import Results
+from alexnet.reproduce.scales import scale
+from alexnet.reproduce.verdict import UNMEASURED
 
 ROOT = Path(__file__).parents[1]
 if not (ROOT / "CONTRIBUTING.md").is_file():
@@ -118,6 +127,20 @@ def test_a_kernel_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     y = torch.empty_like(x)
     library.load(source, kernels.FLAGS).scale(x.data_ptr(), y.data_ptr(), x.numel(), 3.0, 2)
     assert torch.equal(y, 3 * x)
+
+
+def test_an_experiment_is_added(tmp_path: Path) -> None:
+    names: dict[str, Any] = {"BASE": BASE, "Experiment": Experiment, "Planned": Planned, "Found": Found}
+    names |= {"seeds": seeds, "errors_compared": errors_compared, "dots": dots}
+    exec(example("... an experiment?"), names)
+    added, small_scale = names["EXPERIMENT"], scale("small")
+    sets = {"images": DataSet(images=9469, classes=10)}
+    plan = Planner(small_scale, sets, Results(tmp_path), [added], [*EXPERIMENTS.values(), added]).plan()
+    assert len(plan.missing()) == 6
+    assert [run.run.config.optim.momentum for run in plan.items if run.run] == 3 * [0.9, 0.0]
+    found = added.find(plan.evidence)
+    assert claim_of(added, found, "alexnet reproduce", None)["verdict"] == UNMEASURED
+    assert added.draw(plan.evidence, found) is None
 
 
 def test_the_example_of_a_test_passes() -> None:

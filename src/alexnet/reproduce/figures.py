@@ -11,7 +11,7 @@ from alexnet.reproduce.arms import Arm
 from alexnet.reproduce.experiment import Comparison, Evidence, Side
 from alexnet.reproduce.results import Curves
 from alexnet.study.curves import tidy
-from alexnet.study.drawing import DPI, FAINT, INK, RED, WIDTH
+from alexnet.study.drawing import DPI, FAINT, INK, RED, WIDTH, box, shorten
 
 BLUE = "#1f4e8c"
 SEED_COLOURS = ("#1f4e8c", "#c8391b", "#f0a202", "#4c8c4a", "#7a4fa3", "#777777")
@@ -39,46 +39,50 @@ def training_error_curves(curves: Mapping[str, Sequence[Curves]], labels: Mappin
     return figure
 
 
-def dots(comparisons: Sequence[Comparison], wide: bool = False) -> Figure | None:
-    """A field for each comparison: the value of each seed in each arm; lines join the runs of a seed. `wide`: fields of
-    the whole width. None where no comparison has a value."""
-    shown = [each for each in comparisons if each.better.values or each.other.values]
+def dots(comparisons: Sequence[Comparison]) -> Figure | None:
+    """A field for each comparison, a row in it for each arm: a dot is the value of a seed, lines join those of a seed,
+    a red bar is the mean. None where no comparison has a value."""
+    shown = [(each, _sides(each)) for each in comparisons if _sides(each)]
     if not shown:
         return None
-    columns = 1 if wide else min(3, len(shown))
-    lines = -(-len(shown) // columns)
-    most = max(len(_sides(each)) for each in shown)
-    figure = Figure(figsize=(WIDTH, lines * (1.9 + 0.16 * most)), dpi=DPI)
-    fields = figure.subplots(lines, columns, squeeze=False)
-    for axes, comparison in zip(fields.flat, shown, strict=False):
-        _dots_of(axes, comparison)
-    for axes in list(fields.flat)[len(shown) :]:
-        axes.set_axis_off()
-    figure.set_layout_engine("constrained")
+    heights = [0.62 + 0.24 * len(sides) for _, sides in shown]
+    longest = max(len(side.label) for _, sides in shown for side in sides)
+    left, edge = 0.15 + 0.062 * min(longest, LONGEST), 0.15  # inches
+    figure = Figure(figsize=(WIDTH, sum(heights) + 0.1), dpi=DPI)
+    top = sum(heights) + 0.1
+    for (comparison, sides), height in zip(shown, heights, strict=True):
+        _dots_of(box(figure, left, top - height + 0.3, WIDTH - left - edge, height - 0.62), comparison, sides)
+        unit = "per cent" if comparison.unit == "points" else comparison.unit
+        words = f"{comparison.what}, {unit}"
+        figure.text(0.1 / WIDTH, (top - 0.2) / (sum(heights) + 0.1), words, size=7.5, color=INK, weight="bold")
+        top -= height
     return figure
 
 
+LONGEST = 42
+"""Letters of an arm's name in a figure."""
+
+
 def _sides(comparison: Comparison) -> list[Side]:
-    return [comparison.better, comparison.other, *comparison.further]
+    return [side for side in (comparison.better, comparison.other, *comparison.further) if side.values]
 
 
-def _dots_of(axes: Axes, comparison: Comparison) -> None:
-    sides = [side for side in _sides(comparison) if side.values]
+def _dots_of(axes: Axes, comparison: Comparison, sides: Sequence[Side]) -> None:
     for seed in sorted({seed for side in sides for seed in side.values}):
         places = [i for i, side in enumerate(sides) if seed in side.values]
         values = [sides[i].values[seed] for i in places]
-        axes.plot(places, values, color="#bbbbbb", linewidth=0.8, zorder=1)
-        axes.plot(places, values, "o", color=BLUE, markersize=3.5, zorder=2)
+        axes.plot(values, places, color="#cccccc", linewidth=0.7, zorder=1)
+        axes.plot(values, places, "o", color=BLUE, markersize=3.5, zorder=2)
     for i, side in enumerate(sides):
         middle = float(np.mean(list(side.values.values())))
-        axes.plot([i - 0.22, i + 0.22], [middle, middle], color=RED, linewidth=1.4, zorder=3)
-    axes.set_xticks(range(len(sides)), [side.label for side in sides], size=6, rotation=25, ha="right", color=INK)
-    axes.set_xlim(-0.5, len(sides) - 0.5)
-    unit = "per cent" if comparison.unit == "points" else comparison.unit
-    axes.set_title(f"{comparison.what}\n{unit}", size=7, color=INK, loc="left")
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.plot([middle, middle], [i - 0.3, i + 0.3], color=RED, linewidth=1.4, zorder=3)
+    axes.set_yticks(range(len(sides)), [shorten(side.label, LONGEST) for side in sides])
+    axes.set_ylim(len(sides) - 0.5, -0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
     tidy(axes)
-    axes.tick_params(axis="x", labelsize=6, length=0)
+    axes.grid(axis="x", color="#e6e6e6", linewidth=0.6)
+    axes.grid(axis="y", visible=False)
+    axes.tick_params(axis="y", labelsize=7, length=0)
 
 
 def learning_curves(evidence: Evidence, arms: Mapping[str, Arm]) -> Figure | None:

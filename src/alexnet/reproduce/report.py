@@ -14,9 +14,9 @@ from alexnet.reproduce.arms import differences
 from alexnet.reproduce.experiment import Evidence, Experiment, Found
 from alexnet.reproduce.experiments import EXPERIMENTS
 from alexnet.reproduce.ledger import Claim, Ledger
-from alexnet.reproduce.verdict import CONFIRMED, CONTRADICTED, NOT_JUDGED
+from alexnet.reproduce.verdict import CONFIRMED, CONTRADICTED, NOT_JUDGED, UNRESOLVED
 from alexnet.study import drawing
-from alexnet.study.page import Block, Cell, Commands, Figure, Number, Section, Table, write_report
+from alexnet.study.page import Block, Cell, Commands, Figure, Section, Table, write_report
 
 RULE = (
     "Each arm is trained with several seeds. Arms are paired by seed: the same initial weights where the shapes of "
@@ -49,7 +49,6 @@ def write(path: Path, ledger: Ledger, evidence: Evidence, panels: Mapping[str, M
         path,
         title="AlexNet's claims, measured again",
         lead=lead(ledger, evidence),
-        numbers=counts(claims),
         sections=[
             Section("All claims", (overview(claims),)),
             *(Section(claim["title"], blocks(claim, panels.get(claim["name"], {}), out)) for claim in claims),
@@ -62,12 +61,14 @@ def write(path: Path, ledger: Ledger, evidence: Evidence, panels: Mapping[str, M
 
 def lead(ledger: Ledger, evidence: Evidence) -> str:
     """What this is, in a few sentences."""
+    judged = [claim["verdict"] for claim in ledger["claims"]]
+    counted = ", ".join(f"{judged.count(each)} {each}" for each in (CONFIRMED, CONTRADICTED, UNRESOLVED))
     left = f" {ledger['missing']} runs are still missing." if ledger["missing"] else ""
     warning = " These images and networks are far too small to measure anything." if ledger["scale"] == "tiny" else ""
     return (
         f'The claims of "ImageNet Classification with Deep Convolutional Neural Networks" (2012), measured again at '
         f"scale {ledger['scale']}: {evidence.scale.about}. {ledger['runs']} networks, {hours(ledger['hours'])} of "
-        f"training, {ledger['date']}.{left}{warning}"
+        f"training, {ledger['date']}. Claims: {counted}.{left}{warning}"
     )
 
 
@@ -75,30 +76,20 @@ def hours(count: float) -> str:
     return f"{count:.1f} hours" if count >= 1 else f"{60 * count:.0f} minutes"
 
 
-def counts(claims: Sequence[Claim]) -> list[Number]:
-    """How many claims have which verdict."""
-    judged = [claim["verdict"] for claim in claims]
-    confirmed, contradicted = judged.count(CONFIRMED), judged.count(CONTRADICTED)
-    rest = len(judged) - confirmed - contradicted
-    return [
-        Number(str(confirmed), "confirmed"),
-        Number(str(contradicted), "contradicted"),
-        Number(str(rest), "open", "not resolved at this scale, or not measured"),
-    ]
-
-
 def overview(claims: Sequence[Claim]) -> Table:
     """All claims: their verdict, the effect here and the paper's."""
     rows = [
-        (Cell(claim["title"], section=number), verdict(claim), effect(claim), claim["paper"])
+        (Cell(claim["title"], section=number), verdict(claim, short=True), effect(claim), claim["paper"])
         for number, claim in enumerate(claims, start=2)
     ]
     return Table(("claim", "verdict", "here (95 % interval)", "paper"), rows, numeric=False, stacked=True)
 
 
-def verdict(judged: Any) -> Cell:
+def verdict(judged: Any, short: bool = False) -> Cell:
+    """The verdict in its colour; `short`: without where, for a narrow column."""
     tones: dict[str, Literal["good", "bad"]] = {CONFIRMED: "good", CONTRADICTED: "bad"}
-    return Cell(judged["verdict"], tones.get(judged["verdict"], "open"))
+    words = judged["verdict"].removesuffix(" at this scale") if short else judged["verdict"]
+    return Cell(words, tones.get(judged["verdict"], "open"))
 
 
 def blocks(claim: Claim, panels: Mapping[str, str], out: Path) -> list[Block]:

@@ -58,7 +58,7 @@ def find(evidence: Evidence) -> Found:
 
 
 def draw(evidence: Evidence, found: Found) -> Figure | None:
-    return dots([found.main], wide=True)
+    return dots([found.main])
 
 
 EXPERIMENT = Experiment(

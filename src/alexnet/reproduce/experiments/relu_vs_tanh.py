@@ -149,7 +149,7 @@ def find(evidence: Evidence) -> Found:
         "learning_rate": {which: fastest(evidence, which) for which in BOTH},
     }
     notes = []
-    if relu.values and tanh.values:
+    if relu.values and tanh.values and max(relu.values.values()) < epochs(evidence.scale, "relu"):
         ratio = mean(tanh.values.values()) / mean(relu.values.values())
         measured["ratio"] = ratio
         never = [s for s, each in curves_of(evidence, "tanh").items() if epochs_to(each, target) == float("inf")]
