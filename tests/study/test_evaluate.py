@@ -1,14 +1,19 @@
 """Errors on a store, of one network and of several."""
 
+import csv
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import confusion_matrix as sklearn_matrix
 
 from alexnet.data.classes import Class
 from alexnet.data.prepare.prepare import prepare
@@ -136,3 +141,75 @@ def test_several_labels_or_a_single_class_are_not_suspicious() -> None:
     assert len(same_label(np.array([1, 1]), np.array([0, 1]), classes)) == 1
     assert same_label(np.array([1, 0]), np.array([0, 1]), classes) == []
     assert same_label(np.array([1, 1]), np.array([1, 1]), classes) == []
+
+
+def scores_of(runs: list[Path], images: torch.Tensor) -> np.ndarray:
+    return torch.stack([image_probabilities(load(run, "cpu"), images, 1) for run in runs]).mean(0).numpy()
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_table_the_matrix_and_the_balanced_error_are_those_of_scikit_learn(
+    val_split: tuple[torch.Tensor, np.ndarray],
+    run: Path,
+    write_run: Callable[..., Path],
+    store: Path,
+    tmp_path: Path,
+    several: bool,
+) -> None:
+    images, labels = val_split
+    runs = [run, write_run(tmp_path / "other", seed=5)] if several else [run]
+    scores = scores_of(runs, images)
+    guesses = scores.argmax(1)
+    table = tmp_path / "new" / "images.csv"
+    result = evaluate(runs, store, views=1, device="cpu", csv=table)
+    classes = Store(store).classes
+    matrix = sklearn_matrix(labels, guesses, labels=range(6))
+    assert result["confusion_matrix"] == {"wnids": [each.wnid for each in classes], "counts": matrix.tolist()}
+    assert result["balanced_error"] == pytest.approx(1 - balanced_accuracy_score(labels, guesses))
+    assert result["csv"] == str(table)
+    with open(table, encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    split = Store(store).split("val")
+    assert [row["key"] for row in rows] == [split.key(index) for index in range(len(split))]
+    for row, truth, guess, probabilities in zip(rows, labels, guesses, scores, strict=True):
+        assert (row["true_wnid"], row["true_name"]) == classes[truth]
+        assert (row["predicted_wnid"], row["predicted_name"]) == classes[guess]
+        assert float(row["probability_of_true"]) == pytest.approx(probabilities[truth], rel=1e-4)
+        assert float(row["probability_of_predicted"]) == pytest.approx(probabilities[guess], rel=1e-4)
+        assert int(row["rank_of_true"]) == sorted(probabilities, reverse=True).index(probabilities[truth]) + 1
+        assert row["correct"] == str(int(truth == guess))
+
+
+def test_files_that_are_there_stay_and_figures_are_drawn(run: Path, store: Path, tmp_path: Path) -> None:
+    names = {"csv": "images.csv", "panel": "wrong.png", "figure": "matrix.png"}
+    files = {option: tmp_path / name for option, name in names.items()}
+    for option, file in files.items():
+        file.write_text("mine")
+        with pytest.raises(ValueError, match="--force"):
+            evaluate([tmp_path / "no-run"], store, **{option: file})  # type: ignore[arg-type]
+    result = evaluate([run], store, views=1, device="cpu", force=True, **files)  # type: ignore[arg-type]
+    assert {option: result[option] for option in files} == {option: str(file) for option, file in files.items()}
+    for option in ("panel", "figure"):
+        with Image.open(files[option]) as image:
+            assert np.asarray(image).std() > 5
+    console = Console(record=True, width=200, file=io.StringIO())
+    console.print(study.render(result))
+    text = console.export_text()
+    assert all(str(file) in text for file in files.values())
+
+
+def test_unequal_classes_have_their_balanced_error_in_words(
+    run: Path, source: Path, tmp_path: Path, val_split: tuple[torch.Tensor, np.ndarray]
+) -> None:
+    folder = Path(shutil.copytree(source, tmp_path / "images"))
+    for file in sorted((folder / "val" / "n01440764").iterdir())[1:]:
+        file.unlink()
+    prepare(folder, tmp_path / "store", size=56, workers=1)
+    result = evaluate([run], tmp_path / "store", views=1, device="cpu")
+    assert result["balanced_error"] == pytest.approx(np.mean([row["top1_error"] for row in result["per_class"]]))
+    console = Console(record=True, width=200, file=io.StringIO())
+    console.print(study.render(result))
+    low, high = result["balanced_interval"]
+    said = f"{100 * result['balanced_error']:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+    text = console.export_text()
+    assert f"top-1 errors: {said}" in text and "The classes have 1 to 3 images." in text

@@ -32,6 +32,7 @@ def test_every_figure_is_written_on_white_and_six_inches_wide_in_print(own_run: 
         "activations_conv1",
         "activations_fc7",
         "predictions",
+        "confusion_matrix",
         "mistakes",
         "similar",
     }
@@ -159,12 +160,13 @@ def test_a_run_that_cannot_be_written_needs_another_folder(own_run: Path, tmp_pa
 def test_the_most_wrong_images_come_first(own_run: Path, store: Path) -> None:
     net, pool = load(own_run, "cpu"), Store(store).split("val")
     scores = image_probabilities(net, torch.from_numpy(np.stack([pool.image(i) for i in range(len(pool))])), 1)
-    labels = list(range(len(net.classes)))
-    found = study.most_wrong(net, pool, labels, range(len(pool)))
+    outcomes = study.tested(net, pool, range(len(pool)), pool.labels)
+    found = study.most_wrong(outcomes, pool.labels, 100)
     guesses = scores.argmax(1).numpy()
     assert sorted(found) == np.flatnonzero(guesses != pool.labels).tolist()
     sure = [float(scores[i].max()) for i in found]
     assert sure == sorted(sure, reverse=True)
+    assert study.most_wrong(outcomes, pool.labels, 3) == found[:3]
 
 
 def test_a_script_that_the_font_lacks_gives_one_warning_at_most(

@@ -1,5 +1,6 @@
 """Labels for image files."""
 
+import csv
 import io
 import json
 import shutil
@@ -14,6 +15,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 
+from alexnet.cli import main
 from alexnet.study import predict as study
 from alexnet.study.predict import predict
 from alexnet.study.trained import load
@@ -158,3 +160,91 @@ def test_classifying_does_not_import_the_compiler_or_matplotlib() -> None:
     code = "import sys, alexnet.study.predict; print(*{'torch._dynamo', 'matplotlib'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file as Python reads them."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_table_has_a_row_for_each_image_with_its_labels_in_order(run: Path, source: Path, tmp_path: Path) -> None:
+    result = predict(run, [source / "val"], views=1, device="cpu", csv=tmp_path / "new" / "labels.csv")
+    rows = table(tmp_path / "new" / "labels.csv")
+    assert [row["path"] for row in rows] == [answer["path"] for answer in result["predictions"]]
+    for row, answer in zip(rows, result["predictions"], strict=True):
+        assert row["error"] == "" and len(answer["top5"]) == 5
+        for rank, guess in enumerate(answer["top5"], 1):
+            assert (row[f"wnid_{rank}"], row[f"name_{rank}"]) == (guess["wnid"], guess["name"])
+            assert float(row[f"probability_{rank}"]) == pytest.approx(guess["probability"], rel=1e-5)
+
+
+@pytest.mark.parametrize(("top", "labels"), [(1, 1), (3, 3), (6, 6), (1000, 6)])
+def test_as_many_labels_as_asked_for_or_as_there_are_classes(run: Path, source: Path, top: int, labels: int) -> None:
+    image = source / "val" / "n02102040" / "n02102040_0.png"
+    (five,) = predict(run, [image], views=1, device="cpu")["predictions"]
+    (other,) = predict(run, [image], views=1, top=top, device="cpu")["predictions"]
+    found = other[f"top{top}"]
+    assert len(found) == labels and found[:5] == five["top5"][:labels] and "top5" not in other
+    assert sum(guess["probability"] for guess in found) == pytest.approx(1) or labels < 6
+
+
+@pytest.mark.parametrize("top", [2, 6])
+def test_a_panel_and_bars_show_what_was_asked_for(run: Path, source: Path, tmp_path: Path, top: int) -> None:
+    panel = tmp_path / "panel.svg"
+    result = predict(run, [source / "val" / "n01440764"], views=1, top=top, device="cpu", panel=panel)
+    console = Console(record=True, width=80, file=io.StringIO())
+    console.print(study.render(result))
+    assert console.export_text().count(" %") == 3 * top and panel.exists()
+
+
+def test_a_bad_image_is_a_row_and_a_line_and_exit_code_1_at_the_end(
+    run: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(source / "val" / "n01440764", "folder")
+    Path("folder/bad.jpg").write_bytes(b"no image")
+    command = ["predict", str(run), "folder", "--csv", "out.csv", "--views", "1", "--device", "cpu", "--json"]
+    assert main(command) == 1
+    said = capsys.readouterr()
+    answer = json.loads(said.out)
+    assert len(answer["predictions"]) == answer["images"] == 3
+    assert answer["error"].startswith("1 of 4 images cannot be read and are left out; the first: folder/bad.jpg.")
+    assert said.err.splitlines()[-1] == f"alexnet predict: {answer['error']}"
+    bad, *good = table(Path("out.csv"))
+    assert bad["path"] == "folder/bad.jpg" and "not an image" in bad["error"] and bad["wnid_1"] == ""
+    assert len(good) == 3 and all(row["error"] == "" for row in good)
+
+
+def test_a_table_is_written_whole_or_not_at_all(
+    run: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.csv").write_text("mine")
+    images = [source / "val"]
+    for name, sentence in (
+        ("mine.csv", "--force"),
+        ("labels.xlsx", "give one that ends in .csv"),
+        (".", "is a folder"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            predict(tmp_path / "no-run", images, csv=Path(name))
+    monkeypatch.setattr(study, "rounded", lambda number: 1 / 0)  # an error in the middle
+    with pytest.raises(ZeroDivisionError):
+        predict(run, images, views=1, device="cpu", csv=Path("mine.csv"), force=True)
+    assert Path("mine.csv").read_text() == "mine" and [path.name for path in Path().iterdir()] == ["mine.csv"]
+
+
+def test_with_a_table_the_result_holds_the_first_images_only(
+    run: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "MOST_KEPT", 4)
+    monkeypatch.setattr(study, "MOST_SHOWN", 2)
+    result = predict(run, [source / "val"], views=1, device="cpu", csv=tmp_path / "out.csv")
+    assert len(table(tmp_path / "out.csv")) == result["images"] == 18 and len(result["predictions"]) == 4
+    console = Console(record=True, width=200, file=io.StringIO())
+    console.print(study.render(result))
+    text = console.export_text()
+    assert text.count("n01440764_") == 2
+    assert f"The labels of 16 more images and those above are in {tmp_path / 'out.csv'}." in text
+    assert len(predict(run, [source / "val"], views=1, device="cpu")["predictions"]) == 18

@@ -4,11 +4,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from alexnet.data.store.reader import Store
 from alexnet.study.evaluate import evaluate
-from alexnet.study.scores import confusions, image_probabilities, probabilities
+from alexnet.study.scores import (
+    balanced,
+    confusions,
+    count_confusions,
+    errors_and_intervals,
+    image_probabilities,
+    probabilities,
+)
 from alexnet.study.trained import load
 
 
@@ -71,3 +79,31 @@ def test_confusions_are_counted_worst_first(val_split: tuple[torch.Tensor, np.nd
     counts = [pair["count"] for pair in found]
     assert counts == sorted(counts, reverse=True)
     assert all(pair["of"] == 3 for pair in found)
+
+
+@pytest.mark.parametrize("errors", [(0.3, 0.3, 0.3), (0.05, 0.2, 0.7), (0.02, 0.02, 0.02), (0.01, 0.01, 0.5)])
+def test_the_interval_of_a_balanced_error_holds_it_as_often_as_it_says(errors: tuple[float, ...]) -> None:
+    random, counts, tries = np.random.default_rng(0), (400, 60, 15), 400
+    truths = np.repeat(np.arange(3), counts)
+    held = 0
+    for _ in range(tries):
+        wrong = random.random(len(truths)) < np.array(errors)[truths]
+        low, high = balanced(np.stack([1.0 - wrong, 1.0 - wrong]), truths)["balanced_interval"]
+        held += low <= np.mean(errors) <= high
+    assert 0.92 <= held / tries <= 1
+
+
+def test_a_balanced_error_of_equal_classes_is_the_error_with_its_interval() -> None:
+    truths = np.repeat(np.arange(10), 200)
+    credits = np.tile(1.0 - (np.arange(200) % 4 == 0), (2, 10))  # a quarter of each class is wrong
+    found, plain = balanced(credits, truths), errors_and_intervals(credits)
+    assert found["balanced_error"] == plain["top1_error"]
+    assert found["balanced_interval"] == pytest.approx(plain["top1_interval"], abs=1e-3)
+    assert balanced(np.ones((2, 2000)), truths)["balanced_interval"] == [0, pytest.approx(0.002, abs=5e-4)]
+
+
+def test_a_class_without_images_does_not_count() -> None:
+    credits, truths = np.array([[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]), np.array([0, 3, 3])
+    assert balanced(credits, truths)["balanced_error"] == 0.5
+    matrix = count_confusions(np.array([0, 1, 3]), truths, 5)
+    assert matrix.sum() == 3 and matrix[0, 0] == matrix[3, 1] == matrix[3, 3] == 1

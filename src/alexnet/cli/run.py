@@ -161,7 +161,8 @@ def _execute(line: Line, speaker: Speaker) -> int:
         return speaker.fail(_sentence(error), exit_code(error), silent=getattr(error, "silent", False))
     if os.environ.get("RANK", "0") == "0":  # of the processes of torchrun, the first one answers
         _show(answer)
-    return 0
+    # Most is done and answered, and something could not be.
+    return Speaker(speaker.who, json=False).fail(result["error"], 1) if "error" in result else 0
 
 
 def exit_code(error: Exception) -> int:

@@ -3,12 +3,13 @@
 The averaged softmax outputs of an ensemble's networks are averaged again, with weights.
 """
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,29 +20,42 @@ from torch import Tensor
 from alexnet.data.classes import Class
 from alexnet.data.loader import in_order
 from alexnet.data.store.reader import Store, StoreSplit
+from alexnet.files.printable import printable
 from alexnet.files.words import counted
 from alexnet.model.cpu import kernels
 from alexnet.progress import Progress
 from alexnet.ranges import BatchSize, UsageError, checked
-from alexnet.study.class_names import short_name
+from alexnet.study.class_names import short_name, true_label
 from alexnet.study.doubts import same_label
 from alexnet.study.matching import check_size, class_order, open_split, run_labels
-from alexnet.study.outputs import warn
+from alexnet.study.outcomes import most_wrong, outcomes, write_outcomes
+from alexnet.study.outputs import check_csv, check_figure, warn
 from alexnet.study.scores import (
+    balanced,
     check_views,
     confusions,
+    count_confusions,
     errors,
     errors_and_intervals,
     image_probabilities,
     per_class,
     percent,
     top1_top5_credits,
+    top5,
 )
 from alexnet.study.tables import heading, table
 from alexnet.study.trained import TrainedAlexNet, load
 from alexnet.training import meeting, ranks
-from alexnet.training.metrics import with_interval
+from alexnet.training.metrics import in_words, with_interval
 from alexnet.training.run_folder import fingerprint
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST_IN_MATRIX = 2000
+"""Classes of a confusion matrix in a result: it has four million numbers then."""
+WORST = 12
+"""Images of a panel."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +78,8 @@ class Scored:
     """Top-1 and top-5 credits of each network, float64 [2, N]."""
     ensemble: np.ndarray
     """Those of the averaged output, float64 [2, N]."""
-    guesses: np.ndarray
-    """Its most probable class, int64 [N]."""
+    outcomes: np.ndarray
+    """What it says of each image, `OUTCOME` [N]."""
 
 
 @checked
@@ -78,6 +92,10 @@ def evaluate(
     batch_size: BatchSize = 64,
     device: str = "auto",
     weights: Sequence[float] | None = None,
+    csv: Path | None = None,
+    panel: Path | None = None,
+    figure: Path | None = None,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Test the networks of `runs`, and their ensemble, on a split of a store. Errors are fractions.
 
@@ -85,33 +103,85 @@ def evaluate(
     are matched by wnid, whatever their order. Under torchrun each rank tests its part of the images.
 
     Returns `top1_error` and `top5_error` (of the ensemble where there are several runs) with their 95 % intervals
-    `top1_interval` and `top5_interval`, `views`, `images`, `per_class`, `confusions`, `members` (each with its
-    `checkpoint`) and `warnings`. Raises ValueError when runs and store do not fit each other.
+    `top1_interval` and `top5_interval`, `balanced_error` with `balanced_interval` (the mean of the classes' top-1
+    errors), `views`, `images`, `per_class`, `confusions`, `confusion_matrix` (`wnids`, and `counts` with a row for each
+    true class; None for more than `MOST_IN_MATRIX` classes), `members` (each with its `checkpoint`) and `warnings`.
+
+    `csv` is a file for a table of all images (`outcomes.COLUMNS`), `panel` one for the `WORST` wrong labels of which
+    the network is surest (none is written where all labels are right), `figure` one for the confusion matrix. They
+    replace other files if `force`, and are of the ensemble where there are several runs. Raises ValueError when runs
+    and store do not fit each other.
     """
+    check_csv(csv, force)
+    check_figure(panel, force)
+    check_figure(figure, force)
     kernels.reuse_memory()
     members, images, labels = meeting.meet(lambda: _prepare(runs, store, split, views, device, weights))
     classes = members[0].net.classes
     began = time.monotonic()
     scored = score(members, images, labels, views, batch_size, split)
     truths = labels.numpy()[images.labels]
-    return {
+    guesses = scored.outcomes["guess"].astype(np.int64)
+    matrix = count_confusions(guesses, truths, len(classes))
+    wnids = [each.wnid for each in classes]
+    result = {
         "store": str(store),
         "split": split,
         **errors_and_intervals(scored.ensemble),
+        **balanced(scored.ensemble, truths),
         "views": views,
         "images": len(images),
         "classes": len(classes),
         "seconds": time.monotonic() - began,
         "per_class": per_class(scored.ensemble, truths, classes),
-        "confusions": confusions(scored.guesses, truths, classes),
-        "warnings": [warn(sentence) for sentence in same_label(scored.guesses, truths, classes)],
+        "confusions": confusions(guesses, truths, classes),
+        "confusion_matrix": {"wnids": wnids, "counts": matrix.tolist()} if len(classes) <= MOST_IN_MATRIX else None,
+        "warnings": [warn(sentence) for sentence in same_label(guesses, truths, classes)],
         "members": [
             {"run": str(member.run), "checkpoint": str(member.net.checkpoint)}
             | errors_and_intervals(credits)
+            | balanced(credits, truths)
             | {"views": views, "images": len(images), "weight": member.weight}
             for member, credits in zip(members, scored.members, strict=True)
         ],
     }
+    if os.environ.get("RANK", "0") != "0":  # of the processes of torchrun, the first one writes
+        return result
+    if csv is not None:
+        write_outcomes(csv, images.key, scored.outcomes, truths, classes)
+        result["csv"] = str(csv)
+    if panel is not None or figure is not None:
+        from alexnet.study import drawing, matrix_figure  # only here: matplotlib takes longer than a small test
+
+        wrong = most_wrong(scored.outcomes, truths, WORST)
+        if figure is not None:
+            drawing.save(matrix_figure.confusions(matrix, [short_name(each.name) for each in classes]), figure)
+            result["figure"] = str(figure)
+        if panel is not None and wrong:
+            drawing.save(panel_of(members, images, wrong, truths, views), panel)
+            result["panel"] = str(panel)
+    return result
+
+
+def panel_of(
+    members: Sequence[Member], images: StoreSplit, chosen: Sequence[int], truths: np.ndarray, views: int
+) -> "Figure":
+    """The images `chosen` with their most probable labels, as in figure 4 of the paper; truths int64 [N]."""
+    from alexnet.study import panels
+
+    classes = members[0].net.classes
+    shown = [images.image(index) for index in chosen]
+    answers = [
+        {"path": images.key(index), **true_label(int(truths[index]), classes), "top5": top5(scores, classes)}
+        for index, scores in zip(chosen, averaged(members, torch.from_numpy(np.stack(shown)), views), strict=True)
+    ]
+    return panels.predictions(shown, answers)
+
+
+def averaged(members: Sequence[Member], images: Tensor, views: int) -> Tensor:
+    """The ensemble's output: uint8 [B, S, S, 3] to float32 [B, classes]."""
+    outputs = (member.weight * image_probabilities(member.net, images, views)[:, member.order] for member in members)
+    return torch.stack(list(outputs)).sum(0)
 
 
 def _prepare(
@@ -153,7 +223,7 @@ def score(
     classes = len(members[0].order)
     per_member: list[list[np.ndarray]] = [[] for _ in members]  # of each batch: [2, B]
     ensemble: list[np.ndarray] = []
-    guesses: list[np.ndarray] = []
+    found: list[np.ndarray] = []
     with (
         ranks.sharing() as here,
         Progress(f"testing on {split}", total=len(images) // here.count, silent=not here.is_first) as bar,
@@ -167,16 +237,16 @@ def score(
                 credits.append(top1_top5_credits(scores, truths))
                 average += member.weight * scores
             ensemble.append(top1_top5_credits(average, truths))
-            guesses.append(average.argmax(1).numpy())
+            found.append(outcomes(average, truths))
             so_far = errors(np.concatenate(ensemble, axis=1))
             bar.advance(len(batch), top1_error=percent(so_far["top1_error"]))
         # Rank by rank, the parts of all ranks are the whole split in its order.
         per_member = [list(chain(*parts)) for parts in zip(*here.gather(per_member), strict=True)]
-        ensemble, guesses = list(chain(*here.gather(ensemble))), list(chain(*here.gather(guesses)))
+        ensemble, found = list(chain(*here.gather(ensemble))), list(chain(*here.gather(found)))
     return Scored(
         [np.concatenate(credits, axis=1) for credits in per_member],
         np.concatenate(ensemble, axis=1),
-        np.concatenate(guesses),
+        np.concatenate(found),
     )
 
 
@@ -193,6 +263,11 @@ def render(result: dict[str, Any], rows: int = 20) -> RenderableType:
         networks.add_row(f"ensemble of {len(members)}", "", *shown_errors(result))
     title = f"{counted(result['images'], 'image')} of '{result['split']}', {views}; in brackets the 95 % interval"
     parts = [heading(title), networks]
+    sizes = [row["images"] for row in result["per_class"]]
+    if min(sizes) < max(sizes):
+        error = in_words(result["balanced_error"], result["balanced_interval"])
+        parts.append(Text(f"Balanced error, the mean of all classes' top-1 errors: {error}"))
+        parts.append(Text(f"The classes have {min(sizes):,} to {max(sizes):,} images."))
 
     hardest = sorted(result["per_class"], key=lambda row: -row["top1_error"])
     classes = table("class", "images", "top-1 error", "top-5 error")
@@ -207,6 +282,8 @@ def render(result: dict[str, Any], rows: int = 20) -> RenderableType:
         pairs.add_row(*names, f"{pair['count']} of {pair['of']}")
     if result["confusions"]:
         parts += [heading("Most frequent confusions"), pairs]
+    files = {"csv": "A row for each image", "panel": "The most wrong images", "figure": "The confusion matrix"}
+    parts += [Text(printable(f"{what}: {result[key]}")) for key, what in files.items() if key in result]
     return Group(*parts)
 
 

@@ -17,15 +17,16 @@ from rich.text import Text
 from alexnet.data.store.reader import Store, StoreSplit
 from alexnet.progress import Progress
 from alexnet.ranges import Seed, checked
-from alexnet.study import curves, drawing, panels, plots
+from alexnet.study import curves, drawing, matrix_figure, panels, plots
 from alexnet.study.activations import activations, parse_layers
 from alexnet.study.class_names import short_name, true_label
 from alexnet.study.doubts import at_chance
 from alexnet.study.index import BATCH_SIZE, embed, nearest_images, open_index
 from alexnet.study.matching import check_size, open_split, run_labels
+from alexnet.study.outcomes import most_wrong, outcomes
 from alexnet.study.outputs import advice_where_unwritable, check_output, warn
 from alexnet.study.random_weights import warn_if_random
-from alexnet.study.scores import image_probabilities, probabilities, top5
+from alexnet.study.scores import count_confusions, image_probabilities, probabilities, top5
 from alexnet.study.trained import TrainedAlexNet, load
 from alexnet.training.metrics import read_lines
 
@@ -54,8 +55,8 @@ def figures(
 
     These are conv1's kernels and the learning curves. With `image` or `store`, also the activation maps of `layer` (or
     of several, separated by commas) for that image, or for one of the store. With a store also eight images of `split`
-    with their five most probable labels, the eight most wrong among up to 2,000, and the training images nearest to
-    five of them; `seed` chooses them, from as many classes as possible.
+    with their five most probable labels, the confusion matrix of up to 2,000 images (centre view) and the eight most
+    wrong of them, and the training images nearest to five; `seed` chooses them, from as many classes as possible.
 
     Returns `checkpoint`, `random_weights` (why the network looks untrained; None where it looks trained), `warnings`
     and `figures`, the path of each file by name. Raises ValueError when run and store do not fit
@@ -67,7 +68,12 @@ def figures(
     layers = parse_layers(net, layer)
     folder = out or run / "figures"
     maps = [f"activations_{name}" for name in layers] if image is not None or store is not None else []
-    names = ["conv1_kernels", "learning_curves", *maps, *(("predictions", "mistakes", "similar") if store else ())]
+    names = [
+        "conv1_kernels",
+        "learning_curves",
+        *maps,
+        *(("predictions", "confusion_matrix", "mistakes", "similar") if store else ()),
+    ]
     paths = {name: folder / f"{name}.{format}" for name in names}
     for path in paths.values() if out is not None else ():
         check_output(path, force)
@@ -118,28 +124,28 @@ def store_panels(
     labels = run_labels(data, net.classes, run).tolist()
     chosen = from_different_classes(pool.labels, PREDICTED, seed)
     drawn = {"predictions": predictions_panel(net, pool, labels, chosen)}
-    if wrong := most_wrong(net, pool, labels, from_different_classes(pool.labels, TRIED, seed)):
-        drawn["mistakes"] = predictions_panel(net, pool, labels, wrong[:PREDICTED], views=1)
+    tried = from_different_classes(pool.labels, TRIED, seed)
+    truths = np.array(labels)[pool.labels[tried]]
+    found = tested(net, pool, tried, truths)
+    counts = count_confusions(found["guess"].astype(np.int64), truths, len(net.classes))
+    drawn["confusion_matrix"] = matrix_figure.confusions(counts, [short_name(each.name) for each in net.classes])
+    if wrong := [tried[index] for index in most_wrong(found, truths, PREDICTED)]:
+        drawn["mistakes"] = predictions_panel(net, pool, labels, wrong, views=1)
     if data.splits.get("train"):
         drawn["similar"] = similar_panel(net, folder.parent / "index", data, pool, labels, chosen[:QUERIES])
     return drawn, pool.image(chosen[0])
 
 
-def most_wrong(net: TrainedAlexNet, pool: StoreSplit, labels: Sequence[int], tried: Sequence[int]) -> list[int]:
-    """Those of the images `tried` that get a wrong label from the centre view, the surest first."""
-    found: list[tuple[float, int]] = []
+def tested(net: TrainedAlexNet, pool: StoreSplit, tried: Sequence[int], truths: np.ndarray) -> np.ndarray:
+    """What the network says of the centre view of the images `tried`, whose classes are `truths`: `OUTCOME` [N]."""
+    found = []
     with Progress("finding mistakes", len(tried)) as bar:
         for first in range(0, len(tried), BATCH_SIZE):
-            part = tried[first : first + BATCH_SIZE]
-            scores = image_probabilities(net, torch.from_numpy(np.stack([pool.image(i) for i in part])), 1)
-            sure, guesses = scores.max(1)
-            found += [
-                (-probability, index)
-                for index, guess, probability in zip(part, guesses.tolist(), sure.tolist(), strict=True)
-                if guess != labels[pool.labels[index]]
-            ]
-            bar.advance(len(part))
-    return [index for _, index in sorted(found)]
+            part = slice(first, first + BATCH_SIZE)
+            scores = image_probabilities(net, torch.from_numpy(np.stack([pool.image(i) for i in tried[part]])), 1)
+            found.append(outcomes(scores, torch.from_numpy(truths[part])))
+            bar.advance(len(scores))
+    return np.concatenate(found)
 
 
 def from_different_classes(labels: np.ndarray, count: int, seed: int) -> list[int]:

@@ -41,6 +41,19 @@ def check_figure(path: Path | None, force: bool) -> None:
         raise UsageError(f"{path} is no name for a figure; give one that ends in .png, .pdf or .svg.")
 
 
+def check_csv(path: Path | None, force: bool) -> None:
+    """As `check_output`, and ValueError for a name that does not end in `.csv`; None is no output."""
+    if path is not None:
+        check_output(path, force)
+        if path.suffix.lower() != ".csv":
+            raise ValueError(f"{path} is no name for a table; give one that ends in .csv.")
+
+
+def rounded(number: float) -> float:
+    """A number with the six digits that a table shows."""
+    return float(f"{number:.6g}")
+
+
 @contextmanager
 def advice_where_unwritable(folder: Path) -> Iterator[None]:
     """Turn an OSError about a folder that cannot be written into a ValueError that tells of --out."""
@@ -57,6 +70,14 @@ def check_some(skipped: Sequence[dict[str, str]], count: int) -> None:
     if skipped and len(skipped) == count:
         first = skipped[0]["error"]
         raise ValueError(first if count == 1 else f"None of {count} images can be read. The first: {first}")
+
+
+def left_out(skipped: Sequence[dict[str, str]], count: int) -> dict[str, str]:
+    """Of `count` images the `skipped` ones as the `error` of a result, which ends a command with exit code 1."""
+    if not skipped:
+        return {}
+    some = f"{len(skipped):,} of {count:,} images cannot be read and are left out"
+    return {"error": f"{some}; the first: {skipped[0]['path']}. All others are done."}
 
 
 def warn(sentence: str) -> str:

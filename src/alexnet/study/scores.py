@@ -52,12 +52,17 @@ def image_probabilities(net: TrainedAlexNet, images: Tensor, views: int, at_once
 
 
 def top5(scores: Tensor, classes: Sequence[Class]) -> list[dict[str, Any]]:
-    """The five most probable classes (all, where there are fewer), from scores [classes]: `wnid`, `name`,
+    """`best` of five."""
+    return best(scores, classes, 5)
+
+
+def best(scores: Tensor, classes: Sequence[Class], count: int) -> list[dict[str, Any]]:
+    """The `count` most probable classes (all, where there are fewer), from scores [classes]: `wnid`, `name`,
     `probability`."""
-    best = scores.topk(min(5, len(classes)))
+    found = scores.topk(min(count, len(classes)))
     return [
         {"wnid": classes[i].wnid, "name": classes[i].name, "probability": probability}
-        for probability, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        for probability, i in zip(found.values.tolist(), found.indices.tolist(), strict=True)
     ]
 
 
@@ -77,6 +82,34 @@ def errors_and_intervals(credits: np.ndarray) -> dict[str, Any]:
     found = errors(credits)
     images = credits.shape[1]
     return found | {f"top{k}_interval": list(interval(found[f"top{k}_error"], images)) for k in (1, 5)}
+
+
+def balanced(credits: np.ndarray, truths: np.ndarray) -> dict[str, Any]:
+    """`balanced_error`, the mean of the top-1 errors of all classes that have images, and `balanced_interval`.
+
+    With as many images in each class it is the top-1 error. credits float64 [2, N], truths int64 [N]. The interval is
+    that of an error measured on as many images, drawn from one class, as would make its variance the same.
+    """
+    counts = np.bincount(truths)
+    there = np.flatnonzero(counts)
+    wrong = np.bincount(truths, weights=1 - credits[0])[there]
+    sizes = counts[there]
+    error = float((wrong / sizes).mean())
+    # As many images as would give the variance that is seen (a class with one image seems to have none: two with the
+    # mean error are added to each), but no more than where all classes have the same error: few wrong ones tell little.
+    likely = (wrong + 2 * error) / (sizes + 2)
+    variance = float((likely * (1 - likely) / sizes).mean() / len(there))
+    alike = len(there) / float((1 / sizes).mean())
+    images = min(alike, error * (1 - error) / variance) if variance > 0 else alike
+    return {"balanced_error": error, "balanced_interval": list(interval(error, images))}
+
+
+def count_confusions(guesses: np.ndarray, truths: np.ndarray, classes: int) -> np.ndarray:
+    """How many images of each true class (row) got each label (column): int64 [classes, classes].
+
+    Both int64 [N].
+    """
+    return np.bincount(truths * classes + guesses, minlength=classes**2).reshape(classes, classes)
 
 
 def per_class(credits: np.ndarray, truths: np.ndarray, classes: Sequence[Class]) -> list[dict[str, Any]]:

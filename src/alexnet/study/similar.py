@@ -18,7 +18,7 @@ from alexnet.study.doubts import at_chance
 from alexnet.study.image_files import find_images
 from alexnet.study.index import embed, nearest_images, open_index
 from alexnet.study.matching import check_size, open_split
-from alexnet.study.outputs import check_figure, check_some, warn
+from alexnet.study.outputs import check_figure, check_some, left_out, warn
 from alexnet.study.random_weights import warn_if_random
 from alexnet.study.tables import heading, table
 from alexnet.study.trained import TrainedAlexNet, load
@@ -45,9 +45,9 @@ def similar(
     one if `force`. The index of the store is kept in `out` (default: `RUN/index`).
 
     Returns `checkpoint`, `random_weights` (why the network looks untrained; None where it looks trained), `queries`,
-    `skipped` (`path` and `error` of each file that cannot be read) and `warnings`. A query has, for each image `path`,
-    `true`, `true_name` (None where not known) and `nearest`, a list of `key`, `index` (in the split), `wnid`, `name`
-    and `distance`, nearest first.
+    `skipped` (`path` and `error` of each file that cannot be read; then there also is an `error`) and `warnings`. A
+    query has, for each image `path`, `true`, `true_name` (None where not known) and `nearest`, a list of `key`, `index`
+    (in the split), `wnid`, `name` and `distance`, nearest first.
 
     Raises ValueError where no file can be read, for an unknown layer, and when run and store do not fit each other.
     """
@@ -86,7 +86,7 @@ def similar(
         neighbours = [[searched.image(each["index"]) for each in row] for row in found]
         drawing.save(panels.similar(shown, neighbours, queries), panel)
         result["panel"] = str(panel)
-    return result
+    return result | left_out(skipped, len(paths) + len(skipped))
 
 
 def embed_files(

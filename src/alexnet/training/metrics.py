@@ -4,7 +4,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypedDict
@@ -68,7 +68,7 @@ def form_of(line: object) -> type[Line]:
     return EvaluationLine if isinstance(line, dict) and "evaluation" in line else StepLine
 
 
-def interval(error: float, images: int) -> tuple[float, float]:
+def interval(error: float, images: float) -> tuple[float, float]:
     """The 95 % confidence interval of an error rate measured on `images`, as fractions (Wilson's score interval)."""
     z = 1.96
     centre, spread = error + z**2 / (2 * images), z * math.sqrt(error * (1 - error) / images + (z / images / 2) ** 2)
@@ -78,8 +78,12 @@ def interval(error: float, images: int) -> tuple[float, float]:
 
 def with_interval(error: float, images: int) -> str:
     """An error rate and its 95 % interval in per cent: "17.4 % (15.8 to 19.1)"."""
-    low, high = interval(min(max(error, 0.0), 1.0), images)
-    return f"{100 * error:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+    return in_words(error, interval(min(max(error, 0.0), 1.0), images))
+
+
+def in_words(error: float, interval: Sequence[float]) -> str:
+    """An error rate and its interval [low, high] in per cent."""
+    return f"{100 * error:.1f} % ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})"
 
 
 class MetricsLog:
