@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 from noise import noise_store
@@ -10,7 +10,7 @@ from one_line import one_line
 
 from alexnet.cli import COMMANDS, main
 from alexnet.cli.train_options import parse_train
-from alexnet.config import ScheduleConfig, TrainConfig, save_config
+from alexnet.config import NetworkConfig, ScheduleConfig, TrainConfig, save_config
 from alexnet.networks import NETWORKS
 from alexnet.recipes import RECIPES, recipe
 
@@ -130,9 +130,32 @@ def test_the_drops_of_a_resumed_small_run_move_with_its_epochs(tmp_path: Path) -
     assert settings(*line).schedule.drop_epochs == (7,)
 
 
-def test_fine_tuning_takes_the_network_of_the_run(tmp_path: Path) -> None:
+def changed(setting: dataclasses.Field) -> Any:
+    """Another value that a setting of a network may have."""
+    value = setting.default
+    if get_origin(hint := get_type_hints(NetworkConfig)[setting.name]) is Literal:
+        return next(each for each in get_args(hint) if each != value)
+    if isinstance(value, tuple):
+        return ("conv4",) if setting.name == "without_layers" else tuple(each + 1 for each in value)
+    if setting.name in ("towers", "dropout"):  # which cannot be doubled
+        return type(value)(value / 2)
+    return not value if isinstance(value, bool) else value * 2 if value else 1
+
+
+@pytest.mark.parametrize("option", ["--from", "--start-from"])
+def test_fine_tuning_takes_every_setting_of_the_network_of_the_run(tmp_path: Path, option: str) -> None:
+    settings_of_it = {each.name: changed(each) for each in dataclasses.fields(NetworkConfig) if each.name != "classes"}
+    network = NetworkConfig(**settings_of_it)
+    save_config(dataclasses.replace(recipe("paper"), network=network), tmp_path / "config.json")
+    found = settings("store", "run", "--recipe", "small", option, str(tmp_path)).network
+    assert found == network
+    assert not any(getattr(found, name) == getattr(NetworkConfig(), name) for name in settings_of_it)
+
+
+def test_fine_tuning_may_name_another_network(tmp_path: Path) -> None:
     network = dataclasses.replace(NETWORKS["half"].config, input_size=112, classes=7)
     save_config(dataclasses.replace(recipe("paper"), network=network), tmp_path / "config.json")
     line = ["store", "run", "--recipe", "small", "--from", str(tmp_path)]
     assert settings(*line).network == dataclasses.replace(network, classes=1000)
+    assert settings(*line, "--network.width", "0.25").network.width == 0.25
     assert settings(*line, "--network", "caffe").network == NETWORKS["caffe"].config

@@ -6,6 +6,7 @@ import re
 import shutil
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from runs import assert_same_run, step_then, steps_of, weights
 
 from alexnet import load
 from alexnet.config import CheckpointConfig, NetworkConfig, OptimConfig, ScheduleConfig, load_config
+from alexnet.data.classes import Class
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.store.reader import Store
 from alexnet.files import lock
@@ -283,3 +285,19 @@ def test_settings_that_were_changed_by_hand_are_refused(finished, noise, tmp_pat
         loop.train(noise, run, load_config(run / "config.json"))
     with pytest.raises(ValueError, match=said):
         load(run, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ((4, 4, 4), "training on 12 images of 3 classes, 4 of each\n"),
+        ((4, 6, 4), "training on 14 images of 3 classes, from 4 of class 0 to 6 of class 1\n"),
+        ((3, 0, 9), "from 0 of class 1 to 9 of class 2\n"),
+        ((2, 9, 3), "from 2 of class 0 to 9 of class 1, 4.5 times as many: `alexnet evaluate` also shows"),
+    ],
+)
+def test_a_training_begins_with_its_smallest_and_its_largest_class(counts: tuple[int, ...], words: str) -> None:
+    labels = np.repeat(np.arange(3), counts)
+    classes = [Class(f"n{n}", f"class {n}") for n in range(3)]
+    store = SimpleNamespace(split=lambda _: SimpleNamespace(labels=labels), classes=classes)
+    assert words in loop.start_line(store) + "\n"  # type: ignore[arg-type]

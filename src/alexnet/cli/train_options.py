@@ -35,7 +35,9 @@ def parse_train(train: Command, argv: list[str]) -> Line:
 
     Raises ValueError for an unknown recipe or network, and for a run that was started with another recipe.
     """
-    origin, argv = take("--from", argv)
+    short, argv = take("--from", argv)
+    long, argv = take("--start-from", argv)
+    origin = long if short is None else short
     if origin is not None:
         argv = [*argv, "--start-from", origin]
     often, argv = take("--checkpoint-every", argv)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from alexnet.config import TrainConfig, load_run_config
@@ -19,6 +20,7 @@ from alexnet.data import augment, loader
 from alexnet.data.loader import TrainingBatch
 from alexnet.data.store.reader import Store, StoreSplit
 from alexnet.files import lock
+from alexnet.files.printable import printable
 from alexnet.files.words import counted
 from alexnet.model.cpu import kernels
 from alexnet.model.network import AlexNet
@@ -113,8 +115,7 @@ def _train(
         Progress(f"training {run}", images, start=state.step * config.batch_size, silent=not here.is_first) as bar,
         stop.requests() as request,
     ):
-        if first_step:
-            bar.line(_resume_line(state, setup))
+        bar.line(_resume_line(state, setup) if first_step else start_line(store))
         log.warn(unreached(config))
         pending = deque[tuple[int, Metrics]]()
 
@@ -187,6 +188,19 @@ def _epoch_line(state: TrainState, setup: Setup, store: Store, loss: float | Non
         return words
     error = with_interval(best.top1_error, store.splits["val"])
     return f"{words}, best top-1 error so far {error}, of step {best.best_step}"
+
+
+def start_line(store: Store) -> str:
+    """How many images there are to train on, in all and in the smallest and the largest class."""
+    counts = np.bincount(store.split("train").labels, minlength=len(store.classes))
+    images = f"training on {int(counts.sum()):,} images of {len(counts):,} classes"
+    few, most = int(counts.argmin()), int(counts.argmax())
+    if counts[few] == counts[most]:
+        return f"{images}, {counts[few]:,} of each"
+    smallest, largest = (f"{counts[at]:,} of {printable(store.classes[at].name)}" for at in (few, most))
+    if 0 < 2 * counts[few] <= counts[most]:
+        largest += f", {counts[most] / counts[few]:.3g} times as many: `alexnet evaluate` also shows the balanced error"
+    return f"{images}, from {smallest} to {largest}"
 
 
 def _resume_line(state: TrainState, setup: Setup) -> str:
