@@ -219,3 +219,36 @@ def hub(root: Path, names: Sequence[str] = ("a", "b", "c"), images: int = 12, sh
     parquet(data / "validation-00000-of-00001.parquet", held, names)
     parquet(data / "test-00000-of-00001.parquet", [(image(6000 + n), -1) for n in range(2)], names)
     return root
+
+
+def listed(root: Path) -> Path:
+    """Images in one folder with a table of their labels."""
+    root.mkdir(parents=True)
+    rows = ["file,label"]
+    for number in range(24):
+        (root / f"{number}.jpg").write_bytes(image(number))
+        rows.append(f"{number}.jpg,{('cat', 'ant')[number % 2]}")
+    (root / "labels.csv").write_text("\n".join([*rows, ""]))
+    return root
+
+
+def webdataset(root: Path) -> Path:
+    """Shards of WebDataset, whose samples follow each other as its writer orders them."""
+    root.mkdir(parents=True)
+    for number, split in enumerate(("train", "val")):
+        samples = range(100 * number, 100 * number + 12)
+        files = [(f"{n}.{e}", c) for n in samples for e, c in (("cls", b"%d" % (n % 3)), ("jpg", image(n)))]
+        (root / f"set-{split}-000000.tar").write_bytes(tar_bytes(files))
+    return root
+
+
+def cifar(root: Path) -> Path:
+    """CIFAR-10's binary files with a few images each."""
+    root.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for batch in (*(f"data_batch_{n}.bin" for n in range(1, 6)), "test_batch.bin"):
+        images = random.integers(0, 256, (4, 3073), dtype=np.uint8)
+        images[:, 0] %= 3
+        (root / batch).write_bytes(images.tobytes())
+    (root / "batches.meta.txt").write_text("ant\nbee\ncat\n")
+    return root

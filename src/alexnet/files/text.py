@@ -33,7 +33,12 @@ def decode_text(data: bytes) -> str:
 
     Raises UnicodeDecodeError.
     """
+    return data.decode(codec_of(data)).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def codec_of(data: bytes) -> str:
+    """The codec of a text that begins with these bytes (four are enough)."""
     codec = next((codec for mark, codec in _MARKS if data.startswith(mark)), None)
     if codec is None:  # without a mark: every second byte of ASCII in UTF-16 is zero
         codec = {b"\0": "utf-16-be"}.get(data[:1]) or {b"\0": "utf-16-le"}.get(data[1:2]) or "utf-8"
-    return data.decode(codec).replace("\r\n", "\n").replace("\r", "\n")
+    return codec

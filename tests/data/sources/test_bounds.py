@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from bounds import Cost, cost
 
-from alexnet.data.sources import devkit, matfile, tar
+from alexnet.data.sources import cifar, devkit, matfile, pickled, tar
 from alexnet.data.sources.devkit import META, TRUTH
 from alexnet.files import json_file
 
@@ -247,3 +247,49 @@ def test_text_of_the_longest_length_costs_little(tmp_path: Path) -> None:
     (tmp_path / "val/val_annotations.txt").write_text("".join(f"{n:x}\ta\n" for n in range(900_000)))
     found = cost(imports, f"open_source(Path({str(tmp_path)!r}))")
     assert "the train split" in found.outcome and found.is_bounded, found
+
+
+CIFAR = "from pathlib import Path\nimport numpy, io\nfrom alexnet.data.sources import cifar, open_source"
+
+
+def cost_of_cifar(file: Path) -> Cost:
+    return cost(CIFAR, f"open_source(Path({str(file)!r}))")
+
+
+@pytest.mark.parametrize("unpacked", [cifar.LARGEST - (1 << 20), cifar.LARGEST + (1 << 20)])
+def test_an_archive_of_cifar_at_its_bound(tmp_path: Path, unpacked: int) -> None:
+    file = tmp_path / "cifar-10-binary.tar.gz"
+    member = padded(header("x", tarfile.REGTYPE, unpacked - (1 << 16)))
+    with gzip.open(file, "wb", 1) as packed:
+        packed.write(member)
+        for _ in range((unpacked - (1 << 16)) >> 16):
+            packed.write(bytes(1 << 16))
+        packed.write(bytes(1 << 16))
+    found = cost_of_cifar(file)
+    expected = "does not contain batches.meta.txt" if unpacked < cifar.LARGEST else "unpacks to more than 512 MiB"
+    assert expected in found.outcome
+    assert found.is_bounded, found
+
+
+def instructions(count: int) -> bytes:
+    """A pickle of a list of `count` numbers."""
+    return b"\x80\x02](" + b"K\x01" * (count - 5) + b"e."
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (instructions(pickled.MOST_INSTRUCTIONS - 1), "it holds no dictionary"),
+        (instructions(pickled.MOST_INSTRUCTIONS + 1), "more than 2,097,152 instructions"),
+        (b"]" + b"q\x00](h\x00h\x00e" * 31 + b".", "refers to its parts too often"),
+        (b"T" + struct.pack("<i", 160_000_000) + b"\xff" * 160_000_000 + b".", "it holds no dictionary"),
+    ],
+    ids=["most instructions", "one more", "a list that doubles 31 times", "a text as long as CIFAR-100"],
+)
+def test_a_pickle_at_its_bound(tmp_path: Path, content: bytes, reason: str) -> None:
+    for name in (*cifar.BATCHES, "batches.meta"):
+        (tmp_path / name).write_bytes(b"\x80\x02}U\x0blabel_names](U\x01aU\x01bes.")
+    (tmp_path / "data_batch_1").write_bytes(content)
+    found = cost_of_cifar(tmp_path)
+    assert reason in found.outcome
+    assert found.is_bounded, found

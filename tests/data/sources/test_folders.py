@@ -114,10 +114,35 @@ def test_what_is_not_used_beside_the_splits_is_said(tmp_path: Path) -> None:
     images = {f"{split}/{name}": 1 for split in ("seg_train/seg_train", "seg_test/seg_test") for name in "ab"}
     source = open_source(miniature.folder(tmp_path / "intel", images | {"seg_pred": 3}))
     assert source.remarks == (f"{tmp_path / 'intel' / 'seg_pred'} is left out: it has no labels",)
-    images = {f"{split}/{name}": 1 for split in ("train", "val", "test") for name in "ab"}
+    images = {f"{split}/{name}": 1 for split in ("train", "val") for name in "ab"} | {"test/unknown": 3}
     source = open_source(miniature.folder(tmp_path / "three", images))
-    (remark,) = source.remarks
-    assert remark == f"{tmp_path / 'three/test'} is left out: {tmp_path / 'three/val'} is the validation split"
+    assert source.remarks == (f"{tmp_path / 'three/test'} is left out: it holds none of the classes",)
+
+
+@pytest.mark.parametrize("val_fraction", [None, 0.5, 0.0])
+@pytest.mark.parametrize("has_val", [True, False])
+def test_test_images_are_a_third_split_or_validate_where_nothing_else_does(
+    tmp_path: Path, has_val: bool, val_fraction: float | None
+) -> None:
+    images = {f"train/{name}": 4 for name in "ab"} | {f"Testing/{name}": 3 for name in "ab"}
+    images |= {f"val/{name}": 2 for name in "ab"} if has_val else {}
+    source = open_source(miniature.folder(tmp_path, images), val_fraction)
+    found = {name: split.count for name, split in source.splits.items()}
+    if has_val:
+        assert found == {"train": 8, "val": 4, "test": 6}
+    elif val_fraction is None:
+        assert found == {"train": 8, "val": 6}
+    else:
+        assert found == ({"train": 4, "val": 4, "test": 6} if val_fraction else {"train": 8, "test": 6})
+    assert source.contents.images == sum(found.values())
+    for name in found.keys() & {"test"}:
+        assert {image.key.split("/")[0] for image in source.splits[name]} == {"Testing"}
+
+
+def test_a_test_folder_with_a_class_that_is_not_trained_is_refused(tmp_path: Path) -> None:
+    images = {f"{split}/{name}": 1 for split in ("train", "val", "test") for name in "ab"} | {"test/c": 1}
+    with pytest.raises(ValueError, match=r"test has classes that .*train does not have: c"):
+        open_source(miniature.folder(tmp_path, images))
 
 
 def test_two_folders_for_the_same_split_are_refused(tmp_path: Path) -> None:

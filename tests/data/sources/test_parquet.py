@@ -227,9 +227,19 @@ def test_names_of_strangers_are_made_visible(tmp_path: Path) -> None:
 
 def test_what_is_not_used_is_said(tmp_path: Path) -> None:
     source = open_source(miniature.hub(tmp_path))
-    assert source.remarks == (
-        f"{tmp_path / 'data' / 'test'}-*.parquet is left out: validation is the validation split",
-    )
+    assert source.remarks == (f"{tmp_path / 'data' / 'test'}-*.parquet is left out: it has no labels",)
+
+
+def test_labelled_test_files_are_a_third_split_or_validate_where_nothing_else_does(tmp_path: Path) -> None:
+    for name, count in (("train", 12), ("validation", 4), ("test", 6)):
+        miniature.parquet(tmp_path / f"{name}.parquet", [(b"x", n % 2) for n in range(count)], ("a", "b"))
+    counts = {name: split.count for name, split in open_source(tmp_path).splits.items()}
+    assert counts == {"train": 12, "val": 4, "test": 6}
+    (tmp_path / "validation.parquet").unlink()
+    counts = {name: split.count for name, split in open_source(tmp_path).splits.items()}
+    assert counts == {"train": 12, "val": 6}
+    counts = {name: split.count for name, split in open_source(tmp_path, 0.5).splits.items()}
+    assert counts == {"train": 6, "val": 6, "test": 6}
 
 
 def test_a_schema_without_names_gives_numbers(tmp_path: Path) -> None:

@@ -23,6 +23,9 @@ BUILDERS: dict[str, Callable[[Path], Path]] = {
     "ilsvrc2012": miniature.ilsvrc2012,
     "kaggle": miniature.kaggle,
     "parquet": miniature.hub,
+    "listed": miniature.listed,
+    "webdataset": miniature.webdataset,
+    "cifar": miniature.cifar,
 }
 
 

@@ -13,6 +13,7 @@ def prepare(
     store: Path,
     /,
     *,
+    labels: Path | None = None,
     size: StoredPixels = 256,
     workers: Threads = 0,
     val_fraction: FractionOfSome | None = None,
@@ -25,15 +26,18 @@ def prepare(
 ) -> Answer:
     """Turn images from any supported source into a store.
 
-    Which kind of source it is, is detected. After an interruption, the same command resumes.
+    Which kind of source it is, is detected; --labels gives a folder of images a table of their labels. After an
+    interruption, the same command resumes.
 
     Example:
       alexnet prepare imagenette2-160 stores/imagenette
       alexnet prepare holiday-images stores/holidays --val-fraction 0.2
+      alexnet prepare leaves stores/leaves --labels leaves.csv --label-column species
 
     Args:
         source: Folder or file with the images.
         store: Folder to write the store to.
+        labels: CSV, TSV, JSON lines, or lines of PATH LABEL, for the images of the folder SOURCE.
         size: Height and width of the stored images, in pixels.
         workers: Processes that decode and rescale; 0: one per processor core.
         val_fraction: Fraction of each class for the validation split, where the source has none; without it, 0.1.
@@ -41,8 +45,9 @@ def prepare(
         max_bad: Stop when more than this fraction of the images, rounded up, cannot be read.
         quality: JPEG quality of the stored images, 1 to 100.
         honour_exif: Rotate images as their EXIF data says. (AlexNet's authors did not.)
-        image_column: Column of the images in Parquet files, where it is not called image.
-        label_column: Column of the labels in Parquet files, where it is not called label.
+        image_column: Column of the images in a table or Parquet files, where it has no usual name.
+        label_column: Column of the labels in a table, Parquet or .json files, where it has no usual name; fine or
+            coarse in CIFAR-100.
     """
     from alexnet.data.prepare import prepare as module
     from alexnet.data.prepare.summary import render
@@ -59,5 +64,6 @@ def prepare(
         honour_exif=honour_exif,
         image_column=image_column,
         label_column=label_column,
+        labels=labels,
     )
     return summary, render

@@ -1,4 +1,4 @@
-"""Images that are in both splits: a validation error over images that were trained on is too good.
+"""Images that are in two splits: an error over images that were trained on is too small.
 
 Images are the same when what is stored of them is, byte for byte. While a store is being written, each shard has a file
 of digests beside it: uint64, one per row.
@@ -24,23 +24,18 @@ def digests_of(folder: Path, shard: str) -> Path:
 
 
 def find_doubles(folder: Path, shards: Sequence[ShardInfo], size: int, classes: int) -> DoublesInfo:
-    """How many validation images are training images too, and the keys of some pairs of them."""
-    digests = {
-        name: [read_array(digests_of(folder, shard["file"])) for shard in shards if shard["split"] == name]
-        for name in ("train", "val")
-    }
-    if not all(digests.values()):
+    """How many images of the other splits are training images too, and the keys of some pairs: training, other."""
+    of_train = [shard for shard in shards if shard["split"] == "train"]
+    others = [shard for shard in shards if shard["split"] != "train"]
+    if not of_train or not others:
         return {"images": 0, "examples": []}
-    train, val = (np.concatenate(each) for each in digests.values())
+    train, other = (
+        np.concatenate([read_array(digests_of(folder, shard["file"])) for shard in each]) for each in (of_train, others)
+    )
     order = np.argsort(train, kind="stable")
-    at = np.searchsorted(train, val, sorter=order)
+    at = np.searchsorted(train, other, sorter=order)
     found = order[np.minimum(at, len(train) - 1)]
-    both = np.flatnonzero(train[found] == val)
-    splits = {
-        name: StoreSplit(folder, [shard for shard in shards if shard["split"] == name], BATCH_ROWS, size, classes)
-        for name in digests
-    }
-    examples = [
-        [splits["train"].key(int(found[row])), splits["val"].key(int(row))] for row in both[:MOST_EXAMPLES].tolist()
-    ]
+    both = np.flatnonzero(train[found] == other)
+    keys = [StoreSplit(folder, each, BATCH_ROWS, size, classes) for each in (of_train, others)]
+    examples = [[keys[0].key(int(found[row])), keys[1].key(int(row))] for row in both[:MOST_EXAMPLES].tolist()]
     return {"images": len(both), "examples": examples}

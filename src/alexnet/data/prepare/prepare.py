@@ -58,6 +58,7 @@ def prepare(
     honour_exif: bool = False,
     image_column: str | None = None,
     label_column: str | None = None,
+    labels: Path | None = None,
 ) -> dict[str, Any]:
     """Write the images of `source` to a new store.
 
@@ -77,7 +78,7 @@ def prepare(
     """
     source, store = Path(source), Path(store)
     image_options = ImageOptions(size, quality, honour_exif)
-    choices = Choices(val_fraction, seed, image_column, label_column)
+    choices = Choices(val_fraction, seed, image_column, label_column, None if labels is None else str(labels))
     options = {**image_options._asdict(), **choices._asdict()}
     existing = find_existing(source, store, options)
     if existing and not source.exists():  # as it was moved away once the store was made

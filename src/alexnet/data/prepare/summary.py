@@ -69,7 +69,8 @@ def render(summary: dict[str, Any]) -> RenderableType:
     if (both := summary["in_both_splits"])["images"]:
         train, val = both["examples"][0]
         one = both["images"] == 1
-        are = f"{counted(both['images'], 'validation image')} {'is a training image' if one else 'are training images'}"
+        kind = "validation or test image" if "test" in summary["splits"] else "validation image"
+        are = f"{counted(both['images'], kind)} {'is a training image' if one else 'are training images'}"
         lines.append(f"warning: {are} too, such as {train} and {val}: errors will look smaller than they are.")
     if empty := summary["empty_classes"]:
         lines.append(f"No training image in {some(empty)}: the network cannot learn such a class.")
@@ -111,5 +112,12 @@ def _classes(summary: dict[str, Any]) -> Iterator[str]:
     else:
         yield (
             f"Training images: {smallest['images']:,} in the smallest class ({smallest['name']}), "
-            f"{largest['images']:,} in the largest ({largest['name']})."
+            f"{largest['images']:,} in the largest ({largest['name']}){times_as_many(smallest, largest)}."
         )
+
+
+def times_as_many(smallest: dict[str, Any], largest: dict[str, Any]) -> str:
+    """How many times as many images the largest class has, in words, where it is twice as many or more."""
+    if not smallest["images"] or largest["images"] < 2 * smallest["images"]:
+        return ""
+    return f", {largest['images'] / smallest['images']:.3g} times as many"

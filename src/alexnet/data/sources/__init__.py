@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from alexnet.data.image.bounds import LARGEST_IMAGE
-from alexnet.data.sources import annotated, folders, ilsvrc, kaggle, parquet
+from alexnet.data.sources import annotated, cifar, folders, ilsvrc, kaggle, listed, parquet, webdataset
 from alexnet.data.sources.source import Choices, LabelledImage, Location, Source, SourceKind, Split
 from alexnet.data.sources.walk import holds_images
 from alexnet.ranges import FractionOfSome, UsageError, checked
@@ -19,8 +19,10 @@ __all__ = [
     "read_bytes",
 ]
 
-KINDS: tuple[SourceKind, ...] = (ilsvrc.KIND, kaggle.KIND, parquet.KIND, annotated.KIND, folders.KIND)
-"""The first kind that detects something at a path opens it."""
+KINDS: tuple[SourceKind, ...] = (
+    *(ilsvrc.KIND, kaggle.KIND, parquet.KIND, cifar.KIND, webdataset.KIND, annotated.KIND, listed.KIND, folders.KIND),
+)
+"""The first kind that detects something at a path opens it: those with names of their own come first."""
 
 
 @checked
@@ -30,17 +32,24 @@ def open_source(
     seed: int = 0,
     image_column: str | None = None,
     label_column: str | None = None,
+    labels: Path | str | None = None,
 ) -> Source:
     """The images at `path`, of whatever kind they are.
 
     Where the source has no validation split, `val_fraction` of every class, drawn with `seed`, becomes one (0 for no
     such split; None for the kind's default, 0.1 for folders). `image_column` and `label_column` choose the columns of a
-    table, which are found otherwise. Raises ValueError with what is wrong with `path` and what to do.
+    table, which are found otherwise; `labels` is the file of a table for the folder `path`. Raises ValueError with what
+    is wrong with `path` and what to do.
     """
     path = Path(path)
-    if not path.exists():
+    choices = Choices(val_fraction, seed, image_column, label_column, None if labels is None else str(labels))
+    shards = None if path.exists() else webdataset.expanded(path)
+    if shards is None and not path.exists():
         raise ValueError(f"{path} does not exist")
-    source = _open(path, Choices(val_fraction, seed, image_column, label_column))
+    if labels is not None:
+        source = listed.open_with_table(path, Path(labels), choices)
+    else:
+        source = webdataset.open_shards(path, shards, choices) if shards else _open(path, choices)
     for name, split in source.splits.items():
         if next(iter(split), None) is None:
             raise ValueError(f"the {name} split of {path} holds no images")

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from alexnet.data.classes import Class, known_name
 from alexnet.data.sources.held_out import ClassListing, all_images, split_classes
@@ -19,7 +20,7 @@ from alexnet.files.printable import printable
 
 TRAIN_NAMES = ("train", "training")
 VALIDATION_NAMES = ("val", "valid", "validation", "test", "testing")
-"""The first one that is there is the validation split."""
+"""The first one that is there is the validation split; a test folder beside it is the third split."""
 UNLABELLED_NAMES = ("test", "testing")
 """These often have no labels; the other names promise some."""
 FILLERS = {"", "seg", "set", "data", "dataset", "images", "imgs", "split"}
@@ -32,18 +33,19 @@ def detect(path: Path) -> dict[str, Path] | None:
 
 
 def open_folder(path: Path, inside: dict[str, Path], choices: Choices) -> Source:
-    """The folders `inside` a path: `train` and `val` (or names like them) with class folders in them, or class folders.
+    """The folders `inside` a path: `train`, `val`, `test` (or names like them) with class folders, or class folders.
 
-    Without a validation folder, `val_fraction` of every class (0.1 when None) is held out; with 0 there is no
-    validation split.
+    Without a validation folder, the test folder is the validation split, unless `val_fraction` is given; or that
+    fraction of every class (0.1 when None) is held out. With 0 there is no validation split.
     """
-    train, validation, remarks = _train_and_validation(path, inside)
+    train, validation, test, remarks = _folders_of_splits(path, inside, choices.val_fraction)
     folders = subfolders(train)
     classes = tuple(Class(name, known_name(name)) for name in folders)
     _check_classes(path, train, folders)
     tree = Tree(path)
     levels = [path, train]
-    others: dict[str, Path] = {}
+    others: list[Path] = []
+    splits: dict[str, Split] = {}
     if validation is None:
         splits = split_classes(
             lambda: tree.listings(classes, folders),
@@ -52,12 +54,16 @@ def open_folder(path: Path, inside: dict[str, Path], choices: Choices) -> Source
             choices.seed,
         )
     else:
-        levels.append(validation)
-        others = subfolders(validation)
-        if not others:
-            raise ValueError(f"{validation} holds no class folders: it needs one for every folder in {train}")
-        _check_same(train, folders, validation, others)
-        splits = {"train": tree.split(classes, folders), "val": tree.split(classes, others)}
+        splits["train"] = tree.split(classes, folders)
+    for name, folder in (("val", validation), ("test", test)):
+        if folder is not None:
+            levels.append(folder)
+            inside = subfolders(folder)
+            if not inside:
+                raise ValueError(f"{folder} holds no class folders: it needs one for every folder in {train}")
+            _check_same(train, folders, folder, inside)
+            splits[name] = tree.split(classes, inside)
+            others += inside.values()
     return Source(
         KIND.name,
         path,
@@ -65,7 +71,7 @@ def open_folder(path: Path, inside: dict[str, Path], choices: Choices) -> Source
         splits,
         takes_every_file=True,
         remarks=remarks,
-        find_contents=lambda: tree.contents([*folders.values(), *others.values()], levels),
+        find_contents=lambda: tree.contents([*folders.values(), *others], levels),
     )
 
 
@@ -156,26 +162,48 @@ def class_root(folder: Path) -> Path:
     return folder
 
 
-def _train_and_validation(path: Path, inside: Mapping[str, Path]) -> tuple[Path, Path | None, tuple[str, ...]]:
-    """The folders of class folders: that of the training images and, if there is one, that of the validation images.
+class _Folders(NamedTuple):
+    """The folders of class folders of each split, and sentences about what lies beside them and is not used."""
 
-    Also a sentence about what lies beside them and is not used.
-    """
+    train: Path
+    validation: Path | None
+    test: Path | None
+    remarks: tuple[str, ...]
+
+
+def _folders_of_splits(path: Path, inside: Mapping[str, Path], val_fraction: float | None) -> _Folders:
+    """Which of the folders `inside` a path are which splits. All of them are classes where none is called train."""
     found = splits_inside(path, inside)
     train = found.get(TRAIN_NAMES[0])
     if train is None or not subfolders(train):
-        return path, None, ()
-    validation = None
+        return _Folders(path, None, None, _labelled_beside(path))
+    chosen: dict[str, Path] = {}
     for name in VALIDATION_NAMES:
-        if validation is None and name in found and (name not in UNLABELLED_NAMES or subfolders(found[name])):
-            validation = found[name]
-    unused = {name: folder for name, folder in inside.items() if folder not in (train, validation)}
+        is_test = name in UNLABELLED_NAMES
+        if name not in found or (is_test and not _has_classes(found[name], train)):
+            continue
+        # Images to test with stay apart where there are others to validate with.
+        is_third = is_test and ("val" in chosen or val_fraction is not None)
+        chosen.setdefault("test" if is_third else "val", found[name])
     remarks = tuple(
         f"{printable(str(folder))} is left out: "
-        + (f"{validation} is the validation split" if validation and subfolders(folder) else "it has no labels")
-        for folder in unused.values()
+        + ("it holds none of the classes" if subfolders(folder) else "it has no labels")
+        for folder in inside.values()
+        if folder not in (train, *chosen.values())
     )
-    return class_root(train), validation and class_root(validation), remarks
+    roots = [folder and class_root(folder) for folder in (chosen.get("val"), chosen.get("test"))]
+    return _Folders(class_root(train), *roots, remarks)
+
+
+def _has_classes(folder: Path, train: Path) -> bool:
+    """Whether a folder holds a class of the training images. A test split often has no labels."""
+    return bool(subfolders(class_root(folder)).keys() & subfolders(class_root(train)).keys())
+
+
+def _labelled_beside(path: Path) -> tuple[str, ...]:
+    """A sentence about a table of labels beside class folders, which give the labels."""
+    tables = [name for name in ("labels.csv", "labels.tsv", "labels.jsonl") if (path / name).is_file()]
+    return tuple(f"{path / name} is left out: the class folders give the labels (or --labels)" for name in tables)
 
 
 def _check_classes(path: Path, train: Path, folders: Mapping[str, Path]) -> None:

@@ -1,8 +1,9 @@
 """Parquet files as the Hugging Face hub ships ImageNet.
 
 Files are called `train-00000-of-00294.parquet` and so on, with `validation-*` beside them. Column `image` holds structs
-of encoded bytes and a file name; column `label` holds numbers whose names are in the schema. `test-*` is left out where
-its labels are -1, as they are for ImageNet. The hub names ImageNet's classes by their words, in the order of the wnids.
+of encoded bytes and a file name; column `label` holds numbers whose names are in the schema. `test-*` is the third
+split, or the validation split where there is no other; it is left out where its labels are -1, as for ImageNet.
+The hub names ImageNet's classes by their words, in the order of the wnids.
 """
 
 import re
@@ -48,31 +49,33 @@ def open_parquet(path: Path, files: dict[str, list[Path]], choices: Choices) -> 
     columns = {file: find_columns(file, choices.image_column, choices.label_column) for file in files["train"]}
     numbering = _find_classes(columns)
     train = numbering.shards(columns)
-    fraction, validation = choices.val_fraction, None
+    fraction = choices.val_fraction
+    splits: dict[str, Split] = {}
+    used = list(files["train"])
     for name in VALIDATION_NAMES:
-        if validation is None and name in files:
-            held = {file: find_columns(file, choices.image_column, choices.label_column) for file in files[name]}
-            validation = name if _labelled(held) else None
-            if validation is not None:
-                splits = {"train": train.split(), "val": numbering.shards(held).split()}
-    if validation is None and fraction is None:
+        held = {file: find_columns(file, choices.image_column, choices.label_column) for file in files.get(name, ())}
+        if held and _labelled(held):
+            # Images to test with stay apart where there are others to validate with.
+            is_third = name == "test" and ("val" in splits or fraction is not None)
+            if (split := "test" if is_third else "val") not in splits:
+                splits[split] = numbering.shards(held).split()
+                used += files[name]
+    if "val" not in splits and fraction is None:
         raise ValueError(
             f"{path} holds no validation-*.parquet: put them there, or say with --val-fraction how much of train to "
             "hold out"
         )
-    if validation is None and fraction:
-        splits = {
-            "train": train.part(fraction, choices.seed, False),
-            "val": train.part(fraction, choices.seed, True),
-        }
-    elif validation is None:
-        splits = {"train": train.split()}
-    used = [file for name in ("train", validation) for file in files.get(name or "", [])]
+    if "val" not in splits and fraction:
+        splits["val"] = train.part(fraction, choices.seed, True)
+        splits["train"] = train.part(fraction, choices.seed, False)
+    else:
+        splits["train"] = train.split()
+    splits = {name: splits[name] for name in ("train", "val", "test") if name in splits}
     remarks = tuple(
         f"{shards[0].parent / name}-*.parquet is left out: "
-        + (f"{validation} is the validation split" if validation else "it has no labels")
+        + ("it has no labels" if name == "test" else "there is another validation split")
         for name, shards in files.items()
-        if name not in ("train", validation)
+        if not {*shards} <= {*used}
     )
     return Source(
         KIND.name,

@@ -38,6 +38,13 @@ class FileAt(NamedTuple):
             # Python allocates all that is asked for, and allocating 256 MiB takes longer than reading an image.
             return file.read(min(os.fstat(file.fileno()).st_size + 1, limit))
 
+    def length(self) -> int:
+        """Bytes; -1 where it is not there."""
+        try:
+            return os.stat(self.path).st_size
+        except OSError:
+            return -1
+
 
 class LabelledImage(NamedTuple):
     """One image of a source.
@@ -80,7 +87,7 @@ class Contents(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """Labelled images: classes sorted by wnid, a split "train" and, if there is one, a split "val"."""
+    """Labelled images: classes sorted by wnid, a split "train" and, if there are such, "val" and "test"."""
 
     kind: str
     """Name of its SourceKind."""
@@ -126,6 +133,8 @@ class Choices(NamedTuple):
     """Of a table: the column of the images; None to find it."""
     label_column: str | None = None
     """Of a table: the column of the labels; None to find it."""
+    labels: str | None = None
+    """The file of a table of labels for a folder of images; None to find what is there."""
 
 
 @dataclass(frozen=True)

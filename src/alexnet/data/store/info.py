@@ -47,7 +47,7 @@ class SkippedInfo(TypedDict):
 
 
 class DoublesInfo(TypedDict):
-    """How many validation images are training images too, and some pairs of keys: training, validation."""
+    """How many images of other splits are training images too, and some pairs of keys: training, other."""
 
     images: int
     examples: list[list[str]]
