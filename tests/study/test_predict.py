@@ -209,7 +209,7 @@ def test_a_bad_image_is_a_row_and_a_line_and_exit_code_1_at_the_end(
     said = capsys.readouterr()
     answer = json.loads(said.out)
     assert len(answer["predictions"]) == answer["images"] == 3
-    assert answer["error"].startswith("1 of 4 images cannot be read and are left out; the first: folder/bad.jpg.")
+    assert answer["error"].startswith("1 of 4 images cannot be read, such as folder/bad.jpg; all others are done.")
     assert said.err.splitlines()[-1] == f"alexnet predict: {answer['error']}"
     bad, *good = table(Path("out.csv"))
     assert bad["path"] == "folder/bad.jpg" and "not an image" in bad["error"] and bad["wnid_1"] == ""

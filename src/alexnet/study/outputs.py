@@ -76,8 +76,8 @@ def left_out(skipped: Sequence[dict[str, str]], count: int) -> dict[str, str]:
     """Of `count` images the `skipped` ones as the `error` of a result, which ends a command with exit code 1."""
     if not skipped:
         return {}
-    some = f"{len(skipped):,} of {count:,} images cannot be read and are left out"
-    return {"error": f"{some}; the first: {skipped[0]['path']}. All others are done."}
+    some = f"{len(skipped):,} of {count:,} images cannot be read, such as {skipped[0]['path']}"
+    return {"error": f"{some}; all others are done."}
 
 
 def warn(sentence: str) -> str:

@@ -86,6 +86,17 @@ def test_whoever_wrote_a_table_it_is_read(images: Path, tmp_path: Path, form: st
     assert found == expected
 
 
+def test_images_in_the_one_folder_beside_the_table_are_found(images: Path, tmp_path: Path) -> None:
+    """As of a competition of Kaggle: `labels.csv` with bare names, and the images in `train`."""
+    (tmp_path / "set" / "sample").mkdir(parents=True)
+    images.rename(tmp_path / "set" / "train")
+    for number in range(50):
+        (tmp_path / "set" / f"note {number}.txt").write_text("a note")
+    (tmp_path / "set" / "labels.csv").write_bytes(as_csv(names=("id", "breed")).replace(b".jpg", b""))
+    source = open_source(tmp_path / "set", val_fraction=0, labels=tmp_path / "set" / "labels.csv")
+    assert labels_by_key(source) == {f"train/{name}": label for name, label in LABELS.items()}
+
+
 def test_columns_are_chosen_where_their_names_are_unusual(images: Path, tmp_path: Path) -> None:
     table = tmp_path / "a.csv"
     frame = pd.DataFrame({"Bild": LABELS.keys(), "n": 1, "Art": LABELS.values(), "label": "same"})

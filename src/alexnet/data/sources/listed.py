@@ -193,8 +193,8 @@ def find_names(table: Table, layout: Layout) -> Names:
     Raises ValueError where none of the first images is there.
     """
     first = [row for row in islice(rows_of(table.file, layout), MOST_TRIED) if is_inside(row.name)]
-    inside = [f"{name}/" for name in islice(os.listdir(table.folder), MOST_FOLDERS) if (table.folder / name).is_dir()]
-    tried = [Names(before, after) for before in ("", *sorted(inside)) for after in ENDINGS]
+    inside = [f"{folder.name}/" for folder in islice(subfolders(table.folder).values(), MOST_FOLDERS)]
+    tried = [Names(before, after) for before in ("", *inside) for after in ENDINGS]
     there = {each: sum((table.folder / file_of(row.name, each)).exists() for row in first) for each in tried}
     best = max(tried, key=lambda each: there[each])  # of equals the first, which adds least
     if first and not there[best]:

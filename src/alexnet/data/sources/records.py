@@ -183,7 +183,7 @@ def _check_class(path: Path, record: Record, known: int) -> None:
     label, other = record.label[:40], "choose another column with --label-column"
     if len(record.label) > LONGEST_NAME:
         raise ValueError(
-            f"{path}: the label of {record.name} has more than {LONGEST_NAME:,} letters ({label}): {other}"
+            f"{path}: the label of {record.name} is longer than {LONGEST_NAME:,} letters ({label}): {other}"
         )
     if known == MOST_CLASSES:
         raise ValueError(f"{path} has more than {MOST_CLASSES:,} different labels, such as {label}: {other}")
