@@ -5,6 +5,7 @@ OUT receives `runs/` (ordinary run folders), `results/` (what was measured of th
 share OUT, each with a share of its own.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from alexnet.config import suggestion
+from alexnet.demo.demo import one_thread
 from alexnet.files import durable, lock
 from alexnet.files.json_file import read_json
 from alexnet.progress import duration
@@ -184,7 +186,8 @@ def _make(item: Item, plan: Plan, sets: dict[Data, Any], out: Path, chosen: Scal
         with lock.hold(out / "busy" / item.run.name, "alexnet reproduce"):
             before = plan.evidence.results.read(item.run)
             if before is None or not has(before, item.measures):
-                make(item.run, item.measures, store, out, chosen.train_images, device, workers)
+                with one_thread() if chosen.one_thread else contextlib.nullcontext():
+                    make(item.run, item.measures, store, out, chosen.train_images, device, workers)
     except ValueError:
         if lock.is_held(out / "busy" / item.run.name):
             return False

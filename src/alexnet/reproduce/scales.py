@@ -48,6 +48,8 @@ class Scale:
     """Epochs of the comparison of initial biases."""
     train_images: int = 2000
     """Training images on which the training error is measured in the end."""
+    one_thread: bool = False
+    """Compute with one thread: small networks are hardly faster with two, and much slower beside other programs."""
     timing_rounds: int = 5
     speed_network: NetworkConfig = field(default_factory=NetworkConfig)
     """The network whose throughput gives the time for the paper's training."""
@@ -80,6 +82,7 @@ def tiny() -> Scale:
         figure1_batch=8,
         first_epochs=1,
         train_images=12,
+        one_thread=True,
         timing_rounds=3,
         speed_network=network,
         speed_batch=8,
@@ -133,6 +136,7 @@ def lesson() -> Scale:
         relu_epochs=1,
         tanh_epochs=2,
         figure1_target=0.6,
+        one_thread=True,
         figure1_batch=32,
     )
 
