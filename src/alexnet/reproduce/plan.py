@@ -138,6 +138,8 @@ class Planner:
                     if name not in items:
                         cost = self._cost(each, seed, epochs)
                         share = min(range(self.shares), key=lambda number: loads[number])
+                        if run and run.start:  # its folder is where that was trained
+                            share = items[run.start.name].share
                         loads[share] += cost
                         items[name] = Item(run, each.data, experiment.name, cost, share, measures.get(name, ()))
         return Plan(list(items.values()), self._evidence(evidence), absent, self.share)
