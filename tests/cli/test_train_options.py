@@ -132,7 +132,7 @@ def test_the_drops_of_a_resumed_small_run_move_with_its_epochs(tmp_path: Path) -
 
 def changed(setting: dataclasses.Field) -> Any:
     """Another value that a setting of a network may have."""
-    value = setting.default
+    value: Any = setting.default
     if get_origin(hint := get_type_hints(NetworkConfig)[setting.name]) is Literal:
         return next(each for each in get_args(hint) if each != value)
     if isinstance(value, tuple):

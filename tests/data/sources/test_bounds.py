@@ -167,7 +167,7 @@ def repeated(length: int, rows: int) -> pa.Array:
     return pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), zeros(length))
 
 
-def write_parquet(file: Path, images: Any, labels: list[Any] | None = None, **options: Any) -> None:
+def write_parquet(file: Path, images: Any, labels: Any = None, **options: Any) -> None:
     table = pa.table({"image": images, "label": labels or [row % 2 for row in range(len(images))]})
     pq.write_table(table, file, compression="zstd", compression_level=-5, write_statistics=False, **options)
 

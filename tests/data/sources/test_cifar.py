@@ -128,7 +128,7 @@ def archive(file: Path, files: dict[str, bytes], inside: str) -> Path:
 def content(source: Source, split: str) -> list[tuple[str, bytes]]:
     """The class and the pixels of every image, uint8 [32, 32, 3], in order."""
     return [
-        (source.classes[image.label].name, decode(read_bytes(image.location), 32).tobytes())
+        (source.classes[image.label].name, decode(read_bytes(image.location)).tobytes())
         for image in source.splits[split]
     ]
 

@@ -134,7 +134,7 @@ def test_test_images_are_a_third_split_or_validate_where_nothing_else_does(
         assert found == {"train": 8, "val": 6}
     else:
         assert found == ({"train": 4, "val": 4, "test": 6} if val_fraction else {"train": 8, "test": 6})
-    assert source.contents.images == sum(found.values())
+    assert source.contents.images == sum(count or 0 for count in found.values())
     for name in found.keys() & {"test"}:
         assert {image.key.split("/")[0] for image in source.splits[name]} == {"Testing"}
 

@@ -191,8 +191,8 @@ def _folders_of_splits(path: Path, inside: Mapping[str, Path], val_fraction: flo
         for folder in inside.values()
         if folder not in (train, *chosen.values())
     )
-    roots = [folder and class_root(folder) for folder in (chosen.get("val"), chosen.get("test"))]
-    return _Folders(class_root(train), *roots, remarks)
+    validation, test = (folder and class_root(folder) for folder in (chosen.get("val"), chosen.get("test")))
+    return _Folders(class_root(train), validation, test, remarks)
 
 
 def _has_classes(folder: Path, train: Path) -> bool:

@@ -159,7 +159,7 @@ def _by_base(file: Path) -> Iterator[tuple[str, list[File]]]:
             base, files = folder + slash + stem, []
         files.append(File(ending.lower(), offset, size))
         if len(files) > MOST_FILES:
-            raise ValueError(f"{file}: sample {printable(base)} has more than {MOST_FILES} files")
+            raise ValueError(f"{file}: sample {printable(folder + slash + stem)} has more than {MOST_FILES} files")
     if base is not None:
         yield base, files
 
