@@ -19,7 +19,7 @@ from alexnet.files.arrays import read_array
 from alexnet.files.json_file import mismatch, parse_json
 from alexnet.files.text import read_text
 from alexnet.model.network import AlexNet
-from alexnet.ranges import values_of
+from alexnet.ranges import UsageError, values_of
 from alexnet.study.matching import check_size, open_split, run_labels
 from alexnet.study.random_weights import (
     CONSTANT,
@@ -46,7 +46,7 @@ def verify(path: Path, *, trained: bool = False, data: Path | None = None) -> di
     """
     if (path / "store.json").exists():
         if trained or data:
-            raise ValueError(f"{path} is a store; --trained and --data are for a run.")
+            raise UsageError(f"{path} is a store; --trained and --data are for a run.")
         return {"kind": "store", "path": str(path)} | verify_store(path)
     if (path / "config.json").exists():
         found = {"kind": "run", "path": str(path)} | verify_run(path)
