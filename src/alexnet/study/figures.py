@@ -143,7 +143,7 @@ def tested(net: TrainedAlexNet, pool: StoreSplit, tried: Sequence[int], truths: 
         for first in range(0, len(tried), BATCH_SIZE):
             part = slice(first, first + BATCH_SIZE)
             scores = image_probabilities(net, torch.from_numpy(np.stack([pool.image(i) for i in tried[part]])), 1)
-            found.append(outcomes(scores, torch.from_numpy(truths[part])))
+            found.append(outcomes(scores, torch.tensor(truths[part])))
             bar.advance(len(scores))
     return np.concatenate(found)
 

@@ -90,6 +90,7 @@ def test_the_store_describes_itself(source: Path, tmp_path: Path, size: int, enc
     info = Store(tmp_path / "store").info
     assert (info["version"], info["size"], info["encoding"], info["quality"]) == (VERSION, size, encoding, 90)
     contents = open_source(source).contents._asdict()
+    assert contents.pop("named") == ""
     assert info["source"] == {"kind": "folder", "path": str(source.resolve()), "remarks": []} | contents
     assert info["classes"] == [["ant", "ant"], ["bee", "bee"], ["cat", "cat"]]
 

@@ -76,8 +76,9 @@ def _make(archive: Archive, address: str, out: Path, by_hand: Path) -> bool:
     os.sync()  # one call for all files: a hundred thousand of them would take minutes one by one
     (unpacked / archive.folder).rename(out)
     durable.sync(out.parent)
-    shutil.rmtree(work)
-    work.mkdir()  # the lock's own, which deletes it
+    shutil.rmtree(unpacked)
+    for part in work.iterdir():  # the lock then deletes its folder, which is empty
+        part.unlink()
     return not is_there
 
 
