@@ -22,6 +22,7 @@ checksum = $(shell find $(1) -type f ! -name '*.py[co]' ! -path '*.egg-info/*' |
 DEMO_MADE := demo/.made-$(call checksum,src pyproject.toml)
 TESTED := src tests pyproject.toml $(wildcard benchmarks campaigns docs *.md *.cff .github)
 TESTS_PASSED := $(VENV)/tests-passed-$(call checksum,$(TESTED))
+IN_PARALLEL := -n 2 --dist loadfile  # two processes, each with whole files: most tests use one core
 CPP = $(shell find src tests -name '*.h' -o -name '*.cpp')
 
 .PHONY: demo test test-gpu oldest audit lint format check wheel smoke site clean
@@ -46,7 +47,7 @@ endif
 
 $(TESTS_PASSED): | $(VENV)/installed-test
 	@rm -f $(VENV)/tests-passed-*
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(IN_PARALLEL)
 	@touch $@
 
 test-gpu: | $(VENV)/installed-test
@@ -78,7 +79,7 @@ smoke: | $(VENV)/installed-test
 
 # Old packages warn of newer ones beneath them, which is no failure here.
 oldest: | .venv-oldest/installed
-	.venv-oldest/bin/python -m pytest -W default
+	.venv-oldest/bin/python -m pytest $(IN_PARALLEL) -W default
 
 .venv-oldest/installed: pyproject.toml
 	@rm -rf .venv-oldest
