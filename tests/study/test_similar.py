@@ -71,7 +71,7 @@ def test_results_are_json_and_can_be_read_on_a_terminal(
     console = Console(record=True, width=100, file=io.StringIO())
     console.print(study.render(result))
     text = console.export_text()
-    assert result["queries"][0]["nearest"][0]["key"] in text and "step-00000006" in text
+    assert result["queries"][0]["nearest"][0]["key"] in text and "step-00000006" in text.replace("\n", "")
     with Image.open(panel) as image:
         assert image.getpixel((0, 0))[:3] == (255, 255, 255)  # type: ignore[index]
         assert 1700 < image.width < 1900  # 6 inches at 300 dots
