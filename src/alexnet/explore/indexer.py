@@ -147,7 +147,7 @@ class Rows:
 
     def is_there(self) -> bool:
         """Whether the index that `alexnet similar` keeps is there, and up to date."""
-        return self.file.exists() and index._read_label(self.label) == self.made_from
+        return self.file.exists() and index.read_label(self.label) == self.made_from
 
     def begin(self) -> None:
         """Make room, unless the index is there."""

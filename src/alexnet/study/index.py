@@ -56,7 +56,7 @@ def open_index(
         "store": fingerprint(store),
     }
     with advice_where_unwritable(folder), lock.wait(folder):
-        if not file.exists() or _read_label(label) != made_from:
+        if not file.exists() or read_label(label) != made_from:
             label.unlink(missing_ok=True)
             compute(net, images, file, layer, f"indexing {split}", batch_size)
             durable.write_json(label, made_from)
@@ -83,7 +83,7 @@ def compute(net: TrainedAlexNet, images: StoreSplit, file: Path, layer: str, tit
         partial.unlink(missing_ok=True)
 
 
-def _read_label(path: Path) -> Any:
+def read_label(path: Path) -> Any:
     """What an index was made from; None where that is unknown."""
     try:
         return read_json(path, dict[str, Any])

@@ -185,6 +185,33 @@ def forward_lines(
 
 
 @triton.jit
+def _from_windows(
+    g_at, index_at, image, oy, ox, inside, there, channel, y: tl.constexpr, x: tl.constexpr,
+    g_image: tl.constexpr, g_line: tl.constexpr, g_pixel: tl.constexpr, g_channel: tl.constexpr,
+    out_height: tl.constexpr, out_width: tl.constexpr, channels: tl.constexpr,
+    has_index: tl.constexpr, window: tl.constexpr, stride: tl.constexpr,
+):  # fmt: skip
+    """The gradient that pixel (y, x) of each patch gets from the windows whose maximum it is."""
+    reach: tl.constexpr = (window + stride - 1) // stride
+    g = tl.zeros((inside.shape[0], channel.shape[0]), tl.float32)
+    for each in tl.static_range(reach * reach):
+        if y + each // reach * stride < window and x + each % reach * stride < window:
+            line, column = oy - each // reach, ox - each % reach
+            seen = inside & (line >= 0) & (line < out_height) & (column >= 0) & (column < out_width)
+            seen = seen[:, None] & there[None, :]
+            offset = image * g_image + line * g_line + column * g_pixel
+            at_g = g_at + (offset[:, None] + channel[None, :] * g_channel)
+            part = tl.load(at_g, mask=seen, other=0.0).to(tl.float32)
+            if has_index:
+                offset = ((image * out_height + line) * out_width + column) * channels
+                which = tl.load(index_at + (offset[:, None] + channel[None, :]), mask=seen, other=NOTHING)
+                index = (y + each // reach * stride) * window + x + each % reach * stride
+                part = tl.where(which == index, part, 0.0)
+            g += part
+    return g
+
+
+@triton.jit
 def backward(
     x_at, x_tower, g_at, g_tower, dx_at, dx_tower, bias_at, index_at, parts_at, band_at, patches, alpha, k,
     scale: tl.constexpr,
@@ -218,13 +245,11 @@ def backward(
         band = _load_band(band_at, tile)
     if has_parts:
         sums = tl.zeros((rows, tile), tl.float32)
-    reach: tl.constexpr = (window + stride - 1) // stride
     for block in range(tl.program_id(0), tl.cdiv(patches, rows), tl.num_programs(0)):
         patch = block * rows + tl.arange(0, rows)
         ox, oy, image = patch % across, patch // across % down, patch // (across * down)
         for at in tl.static_range(stride * stride):
-            y, x = at // stride, at % stride
-            line, column = oy * stride + y, ox * stride + x
+            line, column = oy * stride + at // stride, ox * stride + at % stride
             inside = (patch < patches) & (line < height) & (column < width)
             offset = image * x_image + line * x_line + column * x_pixel
             at_x = x_at + (offset[:, None] + channel[None, :])
@@ -237,20 +262,10 @@ def backward(
             r = v
             if relu == "first":
                 r = tl.maximum(v, 0.0, propagate_nan=NAN)
-            g = tl.zeros((rows, tile), tl.float32)
-            for each in tl.static_range(reach * reach):
-                up, left = each // reach, each % reach
-                if y + up * stride < window and x + left * stride < window:
-                    seen = inside & (oy >= up) & (oy - up < out_height) & (ox >= left) & (ox - left < out_width)
-                    seen = seen[:, None] & there[None, :]
-                    offset = image * g_image + (oy - up) * g_line + (ox - left) * g_pixel
-                    at_g = g_at + (offset[:, None] + channel[None, :] * g_channel)
-                    part = tl.load(at_g, mask=seen, other=0.0).to(tl.float32)
-                    if has_index:
-                        offset = ((image * out_height + oy - up) * out_width + ox - left) * channels
-                        which = tl.load(index_at + (offset[:, None] + channel[None, :]), mask=seen, other=NOTHING)
-                        part = tl.where(which == (y + up * stride) * window + x + left * stride, part, 0.0)
-                    g += part
+            g = _from_windows(
+                g_at, index_at, image, oy, ox, inside, there, channel, at // stride, at % stride,
+                g_image, g_line, g_pixel, g_channel, out_height, out_width, channels, has_index, window, stride,
+            )  # fmt: skip
             if scale != 1:
                 g *= scale
             if relu == "first":
