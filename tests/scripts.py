@@ -1,10 +1,13 @@
-"""Runs the scripts of `benchmarks/` and `campaigns/` as a user does: in a process of their own."""
+"""Runs the scripts of `benchmarks/` and `campaigns/` as a user does, in a process of their own; opens those that are in
+no package."""
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
@@ -29,3 +32,12 @@ def run_script(module: str, *arguments: object, folder: Path = ROOT) -> str:
 def json_of(module: str, *arguments: object) -> dict[str, Any]:
     """The one JSON object that the script prints with `--json`."""
     return json.loads(run_script(module, *arguments, "--json"))
+
+
+def module_at(path: Path) -> ModuleType:
+    """The script at `path`, imported."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

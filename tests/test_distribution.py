@@ -1,7 +1,6 @@
 """What is published: the wheel and the sdist hold all of the package and nothing else, and the wheel runs."""
 
 import email
-import importlib.util
 import tarfile
 import tomllib
 import zipfile
@@ -9,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from scripts import module_at
 
 pytest.importorskip("setuptools", minversion="77")
 ROOT = Path(__file__).parents[1]
@@ -23,11 +23,7 @@ PACKAGE = {
 @pytest.fixture(scope="module")
 def smoke() -> ModuleType:
     """The script that CI runs in full."""
-    spec = importlib.util.spec_from_file_location("smoke", ROOT / ".ci/smoke.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(ROOT / ".ci/smoke.py")
 
 
 @pytest.fixture(scope="module")

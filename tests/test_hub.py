@@ -1,11 +1,11 @@
 """`torch.hub` finds the networks and trained runs in a clone."""
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from scripts import module_at
 from small_runs import SMALL, write
 
 import alexnet
@@ -16,10 +16,7 @@ pytestmark = pytest.mark.skipif(not Path(ROOT, "hubconf.py").is_file(), reason="
 
 
 def test_every_network_is_an_entry_that_says_what_it_is() -> None:
-    spec = importlib.util.spec_from_file_location("hubconf", ROOT + "/hubconf.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = module_at(Path(ROOT, "hubconf.py"))
     entries = {name for name in dir(module) if callable(getattr(module, name)) and not name.startswith("_")}
     assert entries == {*NETWORKS, "load"}  # what torch.hub.list shows
     assert all(NETWORKS[name].about in getattr(module, name).__doc__ for name in NETWORKS)
