@@ -80,6 +80,8 @@ Channels = Annotated[int, Range(1, 65536)]
 Threads = Annotated[int, Range(0, 1024)]
 """Threads or processes; 0: one per processor core."""
 Seed = Annotated[int, Range(0, 2**63 - 1)]
+Seeds = Annotated[int, Range(1, 1000)]
+"""How many seeds."""
 
 
 def check_range(name: str, annotation: Any, value: Any) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from alexnet.reproduce import plan as planning
 from alexnet.reproduce import reproduce as module
-from alexnet.reproduce.arms import BASE, FOUR_LAYERS, Run, changed, in_words
+from alexnet.reproduce.arms import BASE, FOUR_LAYERS, Arm, Run, changed, in_words
 from alexnet.reproduce.experiments import EXPERIMENTS, crops_and_mirrors
 from alexnet.reproduce.experiments.kernels import apart, colourfulness
 from alexnet.reproduce.experiments.relu_vs_tanh import SEARCH_SEED
@@ -211,18 +211,26 @@ def test_a_run_is_known_by_what_it_computes() -> None:
 
 
 def test_arms_of_a_seed_start_from_the_same_weights() -> None:
-    """As the pairing says: without normalisation, dropout or colour noise nothing else differs."""
+    """Whatever differs, layers of the same shape begin alike: also where a layer is missing, narrower or new."""
     import torch
 
     from alexnet.model.network import AlexNet
 
-    tiny = scale("tiny")
-    networks = [
-        AlexNet(changed(tiny.bases["images"], arm.changes).network, generator=torch.Generator().manual_seed(3))
-        for arm in (BASE, BASE.but("", network__lrn="none"), BASE.but("", network__dropout=0.0))
-    ]
-    weights = [dict(each.named_parameters()) for each in networks]
-    assert all(torch.equal(weights[0][name], other[name]) for other in weights[1:] for name in weights[0])
+    def weights(arm: Arm) -> dict[str, torch.Tensor]:
+        config = changed(scale("tiny").bases["images"], arm.changes).network
+        return dict(AlexNet(config, generator=torch.Generator().manual_seed(3)).named_parameters())
+
+    base = weights(BASE)
+    for changes, different in [
+        ({"network__lrn": "none"}, set()),
+        ({"network__dropout": 0.0}, set()),
+        ({"network__without_layers": ("conv3",)}, {"conv3", "conv4"}),
+        ({"network__without_layers": ("fc6",)}, {"fc6", "fc7"}),
+        ({"network__sixth_conv": True}, set()),
+    ]:
+        other = weights(BASE.but("", **changes))
+        unlike = {name for name, value in base.items() if name not in other or not torch.equal(value, other[name])}
+        assert {name.partition(".")[0] for name in unlike} == different, changes
 
 
 def test_a_tower_of_colour_and_one_without_are_apart() -> None:

@@ -69,20 +69,27 @@ class AlexNet(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw Gaussian weights and set the biases (section 5); without `initial_std`, as PyTorch does."""
+        """Draw Gaussian weights and set the biases (section 5); without `initial_std`, as PyTorch does.
+
+        Each layer has random numbers of its own, so that networks that differ in one layer begin alike in the others.
+        Weights on the meta device have no values to draw.
+        """
+        if next(self.parameters()).is_meta:
+            return
         if not self.network.initial_std:
             self._reset_as_pytorch(generator)
             return
         for name, (std, bias) in initial_values(self.network).items():
+            seed = drawn_seed(generator)
             if name in self._modules:
                 layer = self.get_submodule(name)
-                layer.weight.normal_(0, std, generator=generator)  # type: ignore[union-attr,operator]
+                draw_gaussian(layer.weight, std, seed)  # type: ignore[arg-type]
                 layer.bias.fill_(bias)  # type: ignore[union-attr,operator]
 
     def _reset_as_pytorch(self, generator: torch.Generator | None) -> None:
         with torch.random.fork_rng(enabled=generator is not None, devices=[]):
             if generator is not None:
-                torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+                torch.manual_seed(drawn_seed(generator))
             for stage in self.children():
                 if isinstance(stage, nn.Conv2d | nn.Linear):
                     stage.reset_parameters()
@@ -158,3 +165,13 @@ def stage_of(layer: Layer, config: NetworkConfig) -> nn.Module:
             return MaxPool2d(layer.kernel_size, layer.stride, ceil_mode=config.pool_ceil_mode)
         case "dropout":
             return Dropout(config.dropout, inverted=config.inverted_dropout)
+
+
+def drawn_seed(generator: torch.Generator | None) -> int:
+    """A seed from `generator` (None: from torch's global one, of the CPU)."""
+    return int(torch.randint(2**62, (), generator=generator, device=generator.device if generator else "cpu"))
+
+
+def draw_gaussian(weight: Tensor, std: float, seed: int) -> Tensor:
+    """Fill `weight` with Gaussian numbers, those of a generator of this seed on the weight's device."""
+    return weight.normal_(0, std, generator=torch.Generator(weight.device).manual_seed(seed))

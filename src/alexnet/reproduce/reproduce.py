@@ -6,6 +6,7 @@ share OUT, each with a share of its own.
 """
 
 import contextlib
+import dataclasses
 import os
 import re
 import shutil
@@ -51,6 +52,7 @@ def reproduce(
     scale: str = "small",
     data: Sequence[str] = (),
     only: Sequence[str] = (),
+    seeds: int | None = None,
     share: str = "1/1",
     device: str = "auto",
     workers: int = 0,
@@ -60,6 +62,7 @@ def reproduce(
     """Train and measure what the experiments still need, as far as it is this share's, then write ledger and report.
 
     `data` are stores, `NAME=STORE` with the names of the scale's data sets. `only` are names of experiments; none: all.
+    `seeds` are those of each arm, from 0; None: as many as the scale has.
     `share` "2/4" is the second of four parts. `plan` trains nothing. With `discard_runs`, a run's folder is deleted
     once it is measured and no other run starts from it.
 
@@ -68,6 +71,7 @@ def reproduce(
     Raises ValueError for what is not known, does not fit or is damaged.
     """
     chosen, (part, parts) = scales.scale(scale), share_of(share)
+    chosen = dataclasses.replace(chosen, seeds=seeds or chosen.seeds)
     experiments = experiments_of(only, chosen)
     check_out(out, chosen)
     sets = images.sets_of(chosen, data, out)

@@ -97,7 +97,7 @@ def small() -> Scale:
     - Batches of 64, a warm-up and larger initial weights in conv3, conv4 and conv5: see recipe `small`.
     - Fewer epochs than the paper's 90, with drops of the learning rate at fixed ones.
     """
-    images = recipe("small", epochs=15)
+    images = recipe("small", epochs=20)
     images = dataclasses.replace(
         images,
         recipe="reproduce-small",
@@ -110,11 +110,11 @@ def small() -> Scale:
         "small",
         "CIFAR-10 at 32 pixels and Imagenette at 112, half the width: an evening on two cores",
         sets={"cifar10": "cifar10", "images": "imagenette", "wider": "tiny-imagenet"},
-        bases={"cifar10": cifar(half, epochs=12), "images": images, "wider": images},
-        relu_rates=(0.002, 0.005, 0.0125),
-        tanh_rates=(0.002, 0.005, 0.0125),
-        relu_epochs=8,
-        tanh_epochs=20,
+        bases={"cifar10": cifar(half, epochs=20), "images": images, "wider": images},
+        relu_rates=(0.0005, 0.001, 0.002, 0.004),
+        tanh_rates=(0.0005, 0.001, 0.002, 0.004),
+        relu_epochs=12,
+        tanh_epochs=36,
     )
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from alexnet.config import NetworkConfig
 from alexnet.model.layers import layers_of
-from alexnet.model.network import AlexNet
+from alexnet.model.network import AlexNet, draw_gaussian, drawn_seed
 from alexnet.study.outputs import warn
 from alexnet.study.scores import image_probabilities
 from alexnet.study.trained import TrainedAlexNet
@@ -106,9 +106,9 @@ def initial_conv1(network: NetworkConfig, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     shape = next(layer.weight_shape for layer in layers_of(network) if layer.name == "conv1")
     if network.initial_std:
-        return torch.empty(shape).normal_(0, network.initial_std[0], generator=generator)
+        return draw_gaussian(torch.empty(shape), network.initial_std[0], drawn_seed(generator))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        torch.manual_seed(drawn_seed(generator))
         return nn.Conv2d(shape[1], shape[0], shape[2]).weight.detach()
 
 

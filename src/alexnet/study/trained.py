@@ -112,12 +112,6 @@ class TrainedAlexNet(AlexNet):
             self._packed = version, room, made
         return self._packed[2]
 
-    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """As `AlexNet.reset_parameters`, but nothing on the meta device (`load`): there torch would import its compiler
-        to draw values, which takes a second."""
-        if not next(self.parameters()).is_meta:
-            super().reset_parameters(generator)
-
     def __getstate__(self) -> dict[str, object]:
         """What copies and pickles hold: all but the weights packed for inference, which suit this process only."""
         return {name: value for name, value in self.__dict__.items() if name != "_packed"}

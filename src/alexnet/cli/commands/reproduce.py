@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from alexnet.cli.options import Answer, Device, Flag, first_line, lists
-from alexnet.ranges import Threads
+from alexnet.ranges import Seeds, Threads
 from alexnet.reproduce.scales import SCALES
 
 
@@ -15,6 +15,7 @@ def reproduce(
     scale: str = "small",
     data: tuple[str, ...] = (),
     only: tuple[str, ...] = (),
+    seeds: Seeds | None = None,
     share: str = "1/1",
     plan: Flag = False,
     discard_runs: Flag = False,
@@ -36,6 +37,7 @@ def reproduce(
         scale: How large everything is.
         data: Stores, as NAME=STORE.
         only: Names of experiments; without, all.
+        seeds: Seeds of each arm, such as 5 where an interval of three contains zero; without, the scale's.
         share: K/N: train the K-th of N parts of what is missing.
         plan: Print the plan and how long it takes; train nothing.
         discard_runs: Delete the folder of each run once it is measured.
@@ -48,6 +50,7 @@ def reproduce(
         scale=scale,
         data=data,
         only=only,
+        seeds=seeds,
         share=share,
         device=device,
         workers=workers,
