@@ -4,6 +4,9 @@ import dataclasses
 import json
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +172,46 @@ def test_an_interruption_keeps_what_is_done(out: Path, tmp_path: Path, monkeypat
     monkeypatch.setattr(module, "make", make)
     answer = reproduce(other, **TINY, only=["ten-views"])
     assert answer["missing"] == 0 and answer["runs"] == 3
+
+
+def test_a_killed_process_and_one_beside_it_come_to_the_same_results(
+    out: Path, ledger: dict[str, Any], tmp_path: Path
+) -> None:
+    """Two shares of one folder, the first killed in its work and begun again here."""
+    there = tmp_path / "out"
+    shutil.copytree(out / "data", there / "data")
+    shutil.copy(out / "reproduce.json", there)
+    command = [
+        sys.executable,
+        "-m",
+        "alexnet",
+        "reproduce",
+        str(there),
+        "--scale",
+        "tiny",
+        "--device",
+        "cpu",
+        "--only",
+        "dropout",
+        "--share",
+    ]
+    with (
+        subprocess.Popen([*command, "1/2"], stderr=subprocess.PIPE, text=True) as killed,
+        subprocess.Popen([*command, "2/2"], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as other,
+    ):
+        assert killed.stderr is not None
+        begun = (line for line in killed.stderr if line.startswith("run "))
+        next(begun)
+        next(begun)
+        killed.kill()
+        assert killed.wait() == -signal.SIGKILL, "it had a run under way"
+        reproduce(there, only=("dropout",), share="1/2", **TINY)
+        assert other.wait() == 0
+    reproduce(there, only=("dropout",), **TINY)
+    found = json.loads((there / "ledger.json").read_text())
+    assert found["missing"] == 0
+    expected = next(claim for claim in ledger["claims"] if claim["name"] == "dropout")
+    assert next(claim for claim in found["claims"] if claim["name"] == "dropout")["arms"] == expected["arms"]
 
 
 def test_shares_divide_all_runs_and_none_twice(out: Path, tmp_path: Path) -> None:
