@@ -112,9 +112,9 @@ def small() -> Scale:
         sets={"cifar10": "cifar10", "images": "imagenette", "wider": "tiny-imagenet"},
         bases={"cifar10": cifar(half, epochs=20), "images": images, "wider": images},
         relu_rates=(0.0005, 0.001, 0.002, 0.004),
-        tanh_rates=(0.0005, 0.001, 0.002, 0.004),
-        relu_epochs=12,
-        tanh_epochs=36,
+        tanh_rates=(0.001, 0.002, 0.004, 0.008),
+        relu_epochs=16,
+        tanh_epochs=48,
     )
 
 
@@ -156,8 +156,8 @@ def imagenette() -> Scale:
         name="imagenette",
         about="CIFAR-10, and Imagenette with the whole network at 224 pixels: nights on a CPU, minutes on a large GPU",
         bases={"cifar10": cifar(NETWORKS["four-layer"].config, epochs=60), "images": images, "wider": images},
-        tanh_epochs=40,
-        relu_epochs=12,
+        tanh_epochs=60,
+        relu_epochs=16,
     )
 
 

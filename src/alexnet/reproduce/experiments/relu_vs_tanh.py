@@ -42,7 +42,7 @@ def epochs(scale: Scale, which: str) -> int:
 
 def search_epochs(scale: Scale, which: str) -> int:
     """Epochs after which the learning rates are compared."""
-    return max(1, epochs(scale, which) // 3)
+    return max(1, epochs(scale, which) // 4)
 
 
 def arm(scale: Scale, which: str, lr: float, *, search: bool = False) -> Arm:
