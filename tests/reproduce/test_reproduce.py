@@ -1,6 +1,7 @@
 """The whole of it at scale `tiny`: every experiment, the ledger, the report; resumed, shared, merged."""
 
 import dataclasses
+import io
 import json
 import re
 import shutil
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console, RenderableType
 
 from alexnet.reproduce import plan as planning
 from alexnet.reproduce import reproduce as module
@@ -307,7 +309,17 @@ def test_the_plan_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert answer["runs"] == 0 and answer["missing"] == 6 and answer["hours_left"] > 0
     assert not (tmp_path / "out" / "runs").exists()
     assert [row["name"] for row in answer["plan"]] == ["relu-vs-tanh"]
-    render(answer)
+    spread = "torchrun --nproc-per-node 8 -m alexnet reproduce"
+    assert answer["spread"].startswith(spread) and answer["spread"].endswith("--data cifar10=STORE")
+    assert spread not in text_of(render(answer))
+    days = text_of(render(answer | {"hours_left": 1234.5}))
+    assert "about 1,234 hours" in days and spread in days
+
+
+def text_of(renderable: RenderableType) -> str:
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(renderable)
+    return console.export_text()
 
 
 @pytest.mark.parametrize(

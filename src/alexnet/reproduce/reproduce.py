@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
+import torch
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -38,6 +39,7 @@ from alexnet.reproduce.scales import Scale
 from alexnet.study.tables import heading, table
 
 SECONDS_BETWEEN_LOOKS = 5.0
+HOURS_OF_A_DAY = 24
 
 
 class Record(TypedDict):
@@ -66,8 +68,9 @@ def reproduce(
     `share` "2/4" is the second of four parts. `plan` trains nothing. With `discard_runs`, a run's folder is deleted
     once it is measured and no other run starts from it.
 
-    Returns `out`, `scale`, `report`, `ledger`, `runs` (done), `missing`, `hours_left` (None where it is not known),
-    `claims` (`name`, `verdict`, `effect`, `interval`, `unit`, `paper`) and `absent` (experiments without their data).
+    Returns `out`, `scale`, `report`, `ledger`, `runs` (done), `missing`, `hours_left`, `claims` (`name`, `verdict`,
+    `effect`, `interval`, `unit`, `paper`), `absent` (experiments without their data), `plan` and `spread` (the command
+    for several GPUs).
     Raises ValueError for what is not known, does not fit or is damaged.
     """
     chosen, (part, parts) = scales.scale(scale), share_of(share)
@@ -80,7 +83,7 @@ def reproduce(
     now = planner.plan()
     rates = Rates(chosen, device)
     if plan or not any(each.store for each in sets.values()):
-        return _answer(out, chosen, now, None, rates)
+        return _answer(out, chosen, now, None, rates, data)
     prepare_to_compute()
     say(*summary(now, rates, chosen))
     _time(chosen, sets, results, experiments, device, part)
@@ -105,7 +108,7 @@ def reproduce(
     if done:
         say(f"{done} runs in {duration(time.monotonic() - began)}")
     claims = _write_ledger(out, now, experiments, data, report=True)
-    return _answer(out, chosen, now, claims, rates)
+    return _answer(out, chosen, now, claims, rates, data)
 
 
 def share_of(text: str) -> tuple[int, int]:
@@ -241,13 +244,20 @@ def _write_ledger(
     return whole
 
 
-def command_of(out: Path, plan: Plan, experiment: Experiment, data: Sequence[str]) -> str:
-    """The command that measures one claim."""
-    stores = f" --data {' '.join(data)}" if data else ""
-    return f"alexnet reproduce {out} --scale {plan.evidence.scale.name}{stores} --only {experiment.name}"
+def command_of(out: Path, plan: Plan, experiment: Experiment | None, data: Sequence[str]) -> str:
+    """The command that measures one claim, or all."""
+    scale = plan.evidence.scale
+    roles = dict.fromkeys(item.role for item in plan.items)
+    named = dict.fromkeys(scale.sets[role] for role in roles if scale.sets[role] != "synthetic")
+    stores = data or [f"{name}=STORE" for name in named]
+    words = ["alexnet reproduce", str(out), "--scale", scale.name]
+    words += ["--data", *stores] if stores else []
+    return " ".join(words + (["--only", experiment.name] if experiment else []))
 
 
-def _answer(out: Path, chosen: Scale, plan: Plan, made: ledger.Ledger | None, rates: Rates) -> dict[str, Any]:
+def _answer(
+    out: Path, chosen: Scale, plan: Plan, made: ledger.Ledger | None, rates: Rates, data: Sequence[str]
+) -> dict[str, Any]:
     missing = plan.missing()
     keys = ("name", "title", "verdict", "effect", "interval", "unit", "paper")
     return {
@@ -261,7 +271,19 @@ def _answer(out: Path, chosen: Scale, plan: Plan, made: ledger.Ledger | None, ra
         "claims": [{key: claim[key] for key in keys} for claim in made["claims"]] if made else [],  # type: ignore[literal-required]
         "absent": dict(plan.absent),
         "plan": [] if made else planned(plan, rates),
+        "spread": f"torchrun --nproc-per-node {gpus()} -m " + command_of(out, plan, None, data),
     }
+
+
+def gpus() -> int:
+    """GPUs of this machine; 8, as an example, where it has none or one."""
+    count = torch.cuda.device_count()
+    return count if count > 1 else 8
+
+
+def in_hours(hours: float) -> str:
+    """Hours with one digit after the point below 100, else with none."""
+    return f"{hours:.1f}" if hours < 100 else f"{hours:,.0f}"
 
 
 def planned(plan: Plan, rates: Rates) -> list[dict[str, Any]]:
@@ -281,10 +303,11 @@ def render(result: dict[str, Any]) -> RenderableType:
     if result["plan"]:
         rows = table("experiment", "runs", "missing", "hours")
         for row in result["plan"]:
-            rows.add_row(row["name"], str(row["runs"]), str(row["missing"]), f"{row['hours']:.1f}")
+            rows.add_row(row["name"], str(row["runs"]), str(row["missing"]), in_hours(row["hours"]))
         parts += [heading(f"Plan for scale {result['scale']}, on this machine"), rows]
-        if result["hours_left"] is not None:
-            parts.append(Text(f"In all about {result['hours_left']:.1f} hours; --share K/N divides them."))
+        parts.append(Text(f"In all about {in_hours(result['hours_left'])} hours; --share K/N divides them."))
+        if result["hours_left"] > HOURS_OF_A_DAY:
+            parts += [Text("On the GPUs of a machine, each run on one of them:"), Text("  " + result["spread"])]
     if result["claims"]:
         verdicts = table("claim", "verdict", "effect", "95 % interval", "paper", texts=2)
         for claim in result["claims"]:
