@@ -22,6 +22,44 @@ from alexnet.exchange.export import export
 from alexnet.networks import NETWORKS
 from alexnet.study.activations import activations
 
+WRAPPER = '''
+from collections import OrderedDict
+import numpy as np
+import torch
+
+class Assembly:
+    def __init__(self, rows):
+        self.rows = rows
+    def sel(self, layer):
+        return self.rows[layer]
+
+class Rows:
+    def __init__(self, values):
+        self.values, self.shape = values, values.shape
+
+class PytorchWrapper:
+    def __init__(self, model, preprocessing, identifier):
+        self._model, self.preprocessing, self.identifier = model, preprocessing, identifier
+    def __call__(self, stimuli, layers):
+        paths = [*stimuli] + [stimuli[-1]] * (64 - len(stimuli))  # it pads its batches
+        images = torch.stack([torch.from_numpy(image) for image in self.preprocessing(paths)])
+        found, hooks = OrderedDict(), []
+        for name in layers:
+            module = self._model
+            for part in name.split("."):
+                module = module._modules[part]
+            def keep(_layer, _input, output, name=name):
+                found[name] = output.cpu().data.numpy()
+            hooks.append(module.register_forward_hook(keep))
+        with torch.no_grad():
+            self._model.eval()(images)
+        for hook in hooks:
+            hook.remove()
+        rows = {name: values[: len(stimuli)].reshape(len(stimuli), -1) for name, values in found.items()}
+        return Assembly({name: Rows(values) for name, values in rows.items()})
+'''
+"""What `PytorchWrapper` of brainscore-vision 2.4.2 does, without its assemblies and its files."""
+
 
 @pytest.fixture(scope="module")
 def plugin(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -45,6 +83,16 @@ def test_the_plugins_own_test_fails_with_random_weights(plugin: Path, tmp_path: 
     save_file({name: torch.randn_like(value) / 10 for name, value in load_file(weights).items()}, weights)
     done = own_tests(tmp_path)
     assert "1 failed, 1 passed" in done.stdout and "FAILED untrained/test.py" in done.stdout, done.stdout
+
+
+def test_the_plugins_own_test_passes_with_brain_scores_hooks(plugin: Path, tmp_path: Path) -> None:
+    helpers = tmp_path / "brainscore_vision/model_helpers/activations"
+    helpers.mkdir(parents=True)
+    (helpers / "pytorch.py").write_text(WRAPPER)
+    shutil.copytree(plugin, tmp_path / "plugin", ignore=shutil.ignore_patterns("__init__.py"))
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--noconftest", "plugin/test.py"]
+    done = subprocess.run([*command, "--import-mode=importlib"], cwd=tmp_path, capture_output=True, text=True)
+    assert "2 passed" in done.stdout, done.stdout
 
 
 @pytest.mark.parametrize("name", ["paper", "original", "caffenet", "torchvision", "tanh", "without-conv3"])

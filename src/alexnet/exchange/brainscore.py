@@ -61,7 +61,7 @@ IMAGES = sorted((HERE / "images").iterdir())
 
 
 def close(found, name):
-    expected = RECORDED[name]
+    expected = RECORDED[name].reshape(found.shape)  # Brain-Score's rows are flat
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * max(1.0, np.abs(expected).max()))
 
 
@@ -80,7 +80,9 @@ def test_brain_score_sees_the_recorded_activations():
     pytest.importorskip("brainscore_vision", reason="brainscore_vision is not installed")
     found = model.get_model()([str(path) for path in IMAGES], layers=list(RECORDED))
     for name in RECORDED:
-        close(found.sel(layer=name).values.reshape(len(IMAGES), -1), name)
+        of_layer = found.sel(layer=name)
+        assert of_layer.shape == (len(IMAGES), RECORDED[name][0].size), name
+        close(of_layer.values, name)
 '''
 
 
