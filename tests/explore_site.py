@@ -13,7 +13,8 @@ from alexnet.explore import server
 from alexnet.explore.app import make_app
 from alexnet.explore.explorer import Explorer
 from alexnet.explore.guard import Names
-from alexnet.explore.worker import Lane
+from alexnet.explore.opening import Opening
+from alexnet.explore.worker import Lanes
 
 
 class Site:
@@ -52,20 +53,20 @@ def serving(runs: Sequence[Path], data: Path | None, host: str = "127.0.0.1", *,
     explorer = Explorer(runs, data, "cpu")
     listening = server.listen("127.0.0.1", 0)
     ready = threading.Event()
-    network = Lane(1, 50)
-    running = server.Server(make_app(explorer, Names(host, ["lab"]), network), ready.set)
-    background = explorer.background(lambda: network.now > 0)
+    lanes = Lanes()
+    opening = Opening(lambda: explorer, lanes.want_network if index else None)
+    roots = [*runs, *([data] if data else [])]
+    running = server.Server(make_app(opening, Names(host, ["lab"]), lanes, roots), ready.set)
     thread = threading.Thread(target=running.run, args=([listening],), daemon=True)
     thread.start()
     assert ready.wait(20)
-    if index:
-        background.start()
+    opening.start()
     try:
         yield Site(explorer, listening.getsockname()[1])
     finally:
-        background.end()
-        running.should_exit = True
+        running.stop()
         thread.join(10)
+        opening.end()
         listening.close()
         assert not thread.is_alive()
 

@@ -22,7 +22,7 @@ from alexnet.exchange.export import export
 from alexnet.networks import NETWORKS
 from alexnet.study.activations import activations
 
-WRAPPER = '''
+WRAPPER = """
 from collections import OrderedDict
 import numpy as np
 import torch
@@ -57,7 +57,7 @@ class PytorchWrapper:
             hook.remove()
         rows = {name: values[: len(stimuli)].reshape(len(stimuli), -1) for name, values in found.items()}
         return Assembly({name: Rows(values) for name, values in rows.items()})
-'''
+"""
 """What `PytorchWrapper` of brainscore-vision 2.4.2 does, without its assemblies and its files."""
 
 

@@ -1,30 +1,32 @@
 """The routes: pages, scripts and styles, and what `Explorer` answers as JSON and PNG."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
 
-from alexnet.explore import bounds
-from alexnet.explore.explorer import Explorer
 from alexnet.explore.guard import Guard, MissingError, Names
 from alexnet.explore.images import is_large
+from alexnet.explore.opening import Opening
 from alexnet.explore.receive import Receiver
-from alexnet.explore.worker import Lane
+from alexnet.explore.worker import Lane, Lanes
 
 PAGES = ("/", "/image", "/image/{rest}", "/network", "/unit", "/unit/{layer}/{unit}", "/kernels", "/map", "/tricks",
          "/training")  # fmt: skip
 """Addresses of views; all are one page, whose script reads the address."""
 TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-WITH_NETWORK = ("predict", "stages", "maps.png", "map", "arithmetic", "tricks", "trick-input.png", "trick-maps.png")
+LABELS = ("predict",)
+"""Answers for which several images share a forward pass."""
+WITH_NETWORK = ("stages", "maps.png", "map", "arithmetic", "tricks", "trick-input.png", "trick-maps.png")
 """Answers that may take a forward pass: they come one after the other."""
 SEARCHES = ("store", "similar")
-"""Answers that read the index, which may take seconds for a large store."""
+"""Answers that read the index."""
 WITHOUT = (
     "about",
     "list",
@@ -49,11 +51,9 @@ def static() -> dict[str, bytes]:
     }
 
 
-def make_app(explorer: Explorer, names: Names, network: Lane) -> Guard:
-    """The application, behind its guard; `network` is the lane of all that takes a forward pass."""
+def make_app(opening: Opening, names: Names, lanes: Lanes, roots: Iterable[Path] = ()) -> Guard:
+    """The application, behind its guard. No answer tells where the folders `roots` are."""
     packaged = static()
-    other = Lane(4, bounds.WAITING)
-    decode, decode_large = Lane(1, bounds.WAITING), Lane(1, 4)
     receiver = Receiver()
 
     async def page(request: Request) -> Response:
@@ -70,13 +70,13 @@ def make_app(explorer: Explorer, names: Names, network: Lane) -> Guard:
         data = await receiver.body(request)
         if not data:
             raise ValueError("Nothing was sent; send the bytes of an image.")
-        lane = decode_large if await other.run(is_large, data) else decode
+        explorer = await opening.explorer()
+        lane = lanes.decode_large if await lanes.other.run(is_large, data) else lanes.decode
         return as_response(await lane.run(explorer.add, data))
 
     def answer(name: str, lane: Lane) -> Callable[[Request], Any]:
-        method = getattr(explorer, name.removesuffix(".png").replace("-", "_"))
-
         async def endpoint(request: Request) -> Response:
+            method = getattr(await opening.explorer(), name.removesuffix(".png").replace("-", "_"))
             return as_response(await lane.run(method, dict(request.query_params)))
 
         return endpoint
@@ -84,16 +84,14 @@ def make_app(explorer: Explorer, names: Names, network: Lane) -> Guard:
     async def unknown(request: Request) -> Response:
         raise MissingError("There is no such address; docs/explore.md lists them.")
 
-    search = Lane(1, bounds.WAITING)
-    lanes = dict.fromkeys(WITH_NETWORK, network) | dict.fromkeys(SEARCHES, search) | dict.fromkeys(WITHOUT, other)
+    of = {lanes.labels: LABELS, lanes.network: WITH_NETWORK, lanes.search: SEARCHES, lanes.other: WITHOUT}
     routes = [
         *(Route(path, page) for path in PAGES),
         Route("/static/{name}", file),
         Route("/api/images", send, methods=["POST"]),
-        *(Route(f"/api/{name}", answer(name, lane)) for name, lane in lanes.items()),
+        *(Route(f"/api/{name}", answer(name, lane)) for lane, names_ in of.items() for name in names_),
         Route("/{rest:path}", unknown, methods=METHODS),
     ]
-    roots = [run.path for run in explorer.runs] + ([explorer.data.path] if explorer.data else [])
     return Guard(Router(routes, redirect_slashes=False), names, roots)
 
 

@@ -16,6 +16,10 @@ CONNECTIONS = 256
 """Open at a time."""
 WAITING = 96
 """Requests that may wait for the network."""
+TOGETHER = 8
+"""Images that wait for their labels and are answered in one pass."""
+LABELS_KEPT = 512
+"""Answers of a network: the labels of an image and of its views."""
 LARGE_PIXELS = 25_000_000
 """Images with more pixels are decoded in a lane of their own, one at a time."""
 UPLOADS_KEPT = 256

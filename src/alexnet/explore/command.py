@@ -6,12 +6,17 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from alexnet.config import load_run_config
+from alexnet.data.store.info import read_info
 from alexnet.progress import Life
 from alexnet.ranges import UsageError
 from alexnet.study.image_files import find_images
 from alexnet.study.outputs import check_output
+
+if TYPE_CHECKING:
+    from alexnet.explore.explorer import Explorer
 
 EXAMPLES = 3
 """Images of the store in a page that is saved, where none are given."""
@@ -32,7 +37,8 @@ def explore(
 ) -> dict[str, Any]:
     """Show the runs, and the store `data`, in a browser, until Ctrl-C.
 
-    Listens at `host`, at `port` (0: any that is free). Returns `url`. With `save` it writes a page to that file
+    Listens at `host`, at `port` (0: any that is free), and serves the page while the runs are being opened. Returns
+    `url`. With `save` it writes a page to that file
     instead, over another one if `force`, with the views of the images `image` (default: `EXAMPLES` of the store), and
     returns what `saved.save_page` does.
 
@@ -44,27 +50,43 @@ def explore(
         return save_page(runs, data, save, image, device, force)
     if image:
         raise UsageError("--image chooses the images of a page that is saved; add --save PAGE.html.")
-    from alexnet.explore import bounds, server
+    from alexnet.explore import server
     from alexnet.explore.app import make_app
-    from alexnet.explore.explorer import Explorer
     from alexnet.explore.guard import LOOPBACK, Names
-    from alexnet.explore.worker import Lane
+    from alexnet.explore.opening import Opening
+    from alexnet.explore.worker import Lanes
 
+    check_there(runs, data)
     listening = server.listen(host, port)
     try:
-        explorer = Explorer(runs, data, device)
         address = server.url(host, listening.getsockname()[1])
         names = Names(host, () if host in LOOPBACK else (socket.gethostname(), socket.getfqdn()))
-        network = Lane(1, bounds.WAITING)
-        background = explorer.background(lambda: network.now > 0)
-        running = server.Server(make_app(explorer, names, network), lambda: announce(address, names.open))
-        background.start()
+        lanes = Lanes()
+        opening = Opening(lambda: open_runs(runs, data, device), lanes.want_network)
+        app = make_app(opening, names, lanes, [*runs, *([data] if data else [])])
+        running = server.Server(app, lambda: announce(address, names.open))
+        opening.start(running.stop)
         with suppress(KeyboardInterrupt):  # the way to end it
             running.run([listening])
-        background.end()
+        opening.end()
     finally:
         listening.close()
     return {"url": address}
+
+
+def open_runs(runs: Sequence[Path], data: Path | None, device: str) -> "Explorer":
+    """What answers. Takes seconds: it imports PyTorch, and reads the weights."""
+    from alexnet.explore.explorer import Explorer
+
+    return Explorer(runs, data, device)
+
+
+def check_there(runs: Sequence[Path], data: Path | None) -> None:
+    """ValueError where a folder is no run or no store: the mistakes that are seen at once."""
+    for run in runs:
+        load_run_config(run)
+    if data is not None:
+        read_info(data)
 
 
 def save_page(
@@ -72,14 +94,13 @@ def save_page(
 ) -> dict[str, Any]:
     """Write a page of the images to a file; the store is indexed before."""
     from alexnet.explore import saved
-    from alexnet.explore.explorer import Explorer
     from alexnet.progress import Progress
 
     check_output(page, force)
     if page.suffix not in (".html", ".htm"):
         raise UsageError(f"{page} is no name for a page; give one that ends in .html.")
     paths = find_images(image)
-    explorer = Explorer(runs, data, device)
+    explorer = open_runs(runs, data, device)
     names = [explorer.images.add_file(path) for path in paths] or explorer.examples(EXAMPLES)
     if not names:
         raise UsageError("A page needs images; give some with --image, or a store with --data.")

@@ -2,6 +2,7 @@
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from alexnet.explore import bounds
 from alexnet.explore.fields import fields_of
 from alexnet.explore.guard import MissingError
 from alexnet.explore.images import Images, as_json
+from alexnet.explore.worker import Together
 from alexnet.files.printable import printable
 from alexnet.study.activations import activations, layer_names
 from alexnet.study.index import embed
@@ -52,6 +54,8 @@ class Run:
         self._lock = threading.Lock()
         self.forward = threading.Lock()
         """Held in a forward pass: hooks of one thread would see the activations of another."""
+        self._probabilities = Together(self._views_together, bounds.TOGETHER)
+        self._answers: OrderedDict[tuple[str, int], dict[str, Any]] = OrderedDict()
 
     @property
     def offset(self) -> int:
@@ -96,20 +100,39 @@ class Run:
         return seen
 
     def predict(self, images: Images, image: str, views: int) -> dict[str, Any]:
-        """The five most probable labels as `alexnet predict` has them, and those of each of the views."""
-        cut = self.net.preprocess.views(torch.from_numpy(self.pixels(images, image))[None], views)
-        with self.forward:
-            each = view_probabilities(self.net, cut)  # [views, classes]
-        mean = each.unflatten(0, cut.shape[:2]).mean(1)[0].cpu()
-        return {
+        """The five most probable labels as `alexnet predict` has them, and those of each of the views. The last answers
+        are kept. Threads that ask at once share a forward pass."""
+        with self._lock:
+            if (image, views) in self._answers:
+                self._answers.move_to_end((image, views))
+                return self._answers[image, views]
+        cut = self.net.preprocess.views(torch.from_numpy(self.pixels(images, image))[None], views)[0]  # [V, 3, C, C]
+        each = self._probabilities(cut)  # [V, classes]
+        answer = {
             "run": self.number,
             "name": self.name,
-            "top5": top5(mean, self.net.classes),
+            "top5": top5(each.mean(0), self.net.classes),
             "views": [
                 {"top": int(top), "left": int(left), "mirrored": mirrored, "top5": top5(scores, self.net.classes)}
-                for (top, left, mirrored), scores in zip(self.view_boxes(views), each.cpu(), strict=True)
+                for (top, left, mirrored), scores in zip(self.view_boxes(views), each, strict=True)
             ],
         }
+        with self._lock:
+            self._answers[image, views] = answer
+            while len(self._answers) > bounds.LABELS_KEPT:
+                self._answers.popitem(last=False)
+        return answer
+
+    def _views_together(self, cuts: Sequence[Tensor]) -> list[Tensor]:
+        """`view_probabilities` of the views of several images, [V, 3, C, C] each: [V, classes] each, on the CPU."""
+        with self.forward:
+            found = view_probabilities(self.net, torch.cat([*cuts])).cpu()
+        return [*found.split([len(cut) for cut in cuts])]
+
+    def warm_up(self) -> None:
+        """Lay the weights out for forward passes, so that the first image does not wait for it."""
+        crop = self.net.preprocess.crop
+        self._probabilities(torch.zeros(10, 3, crop, crop, device=self.net.preprocess.mean.device))
 
     def embed(self, images: Images, image: str) -> Tensor:
         """The last hidden layer's activations for an image, as `alexnet similar` has them: float32 [1, D]."""
@@ -157,9 +180,9 @@ class Run:
 
 @torch.inference_mode()
 def view_probabilities(net: TrainedAlexNet, cut: Tensor) -> Tensor:
-    """Softmax output of each view, float32 [B V, classes], as `alexnet.study.scores.probabilities` has them before it
-    averages."""
+    """Softmax output of each view [N, 3, C, C], float32 [N, classes], as `alexnet.study.scores.probabilities` has them
+    before it averages."""
     device = next(net.parameters()).device
     with precision(device, choose_dtype(net.config.dtype, device)):
-        part = cut.flatten(0, 1).to(device).contiguous(memory_format=torch.channels_last)
+        part = cut.to(device).contiguous(memory_format=torch.channels_last)
         return net(part).float().softmax(1)

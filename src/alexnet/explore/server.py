@@ -74,7 +74,7 @@ def url(host: str, port: int) -> str:
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which calls `started_as` once it answers."""
+    """uvicorn, which calls `ready` once it answers."""
 
     def __init__(self, app: Any, ready: Callable[[], None]) -> None:
         config = uvicorn.Config(
@@ -97,3 +97,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.ready()
+
+    def stop(self) -> None:
+        """End soon. Any thread may call it."""
+        self.should_exit = True

@@ -171,7 +171,7 @@ def attempt(run: Run, images: Images, image: str, switches: Switches) -> Tried:
     scores = None
     if changed == network and switches.dropout is None:  # as `alexnet predict` has them, to the last digit
         with run.forward:
-            scores = view_probabilities(run.net, x[None]).mean(0).cpu()
+            scores = view_probabilities(run.net, x).mean(0).cpu()
     elif fitting:
         with torch.random.fork_rng(devices=[]):
             if switches.dropout is not None:
