@@ -71,7 +71,12 @@ def test_options_that_are_named_exist(capsys: pytest.CaptureFixture[str]):
         assert main([command, "--help"]) == 0
     scripts = "".join(file.read_text() for part in ("benchmarks", "campaigns") for file in (ROOT / part).rglob("*.py"))
     shorthands = ("--recipe", "--network", "--from", "--checkpoint-every")  # of `train`
-    elsewhere = ("--max-restarts", "--check", "--logdir")  # torchrun, sha256sum, tensorboard
+    elsewhere = (
+        "--max-restarts",
+        "--check",
+        "--logdir",
+        "--directory",
+    )  # torchrun, sha256sum, tensorboard, http.server
     known = {*re.findall(r"--[a-z][\w.-]*", capsys.readouterr().out + scripts), *shorthands, *elsewhere}
     for page in PAGES:
         for text in re.findall(r"`([^`\n]+)`", page.read_text()):
