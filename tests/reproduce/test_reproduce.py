@@ -171,6 +171,8 @@ def test_an_interruption_keeps_what_is_done(out: Path, tmp_path: Path, monkeypat
     with pytest.raises(KeyboardInterrupt):
         reproduce(other, **TINY, only=["ten-views"])
     assert json.loads((other / "ledger.json").read_text())["missing"] == 1
+    answer = reproduce(other, **TINY, only=["ten-views"], report=True)
+    assert answer["missing"] == 1 and "too few seeds" in Path(answer["report"]).read_text()
     monkeypatch.setattr(module, "make", make)
     answer = reproduce(other, **TINY, only=["ten-views"])
     assert answer["missing"] == 0 and answer["runs"] == 3

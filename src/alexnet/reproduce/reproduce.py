@@ -59,14 +59,16 @@ def reproduce(
     device: str = "auto",
     workers: int = 0,
     plan: bool = False,
+    report: bool = False,
     discard_runs: bool = False,
 ) -> dict[str, Any]:
     """Train and measure what the experiments still need, as far as it is this share's, then write ledger and report.
 
     `data` are stores, `NAME=STORE` with the names of the scale's data sets. `only` are names of experiments; none: all.
     `seeds` are those of each arm, from 0; None: as many as the scale has.
-    `share` "2/4" is the second of four parts. `plan` trains nothing. With `discard_runs`, a run's folder is deleted
-    once it is measured and no other run starts from it.
+    `share` "2/4" is the second of four parts. `plan` trains nothing, nor does `report`, which writes ledger and report
+    from the results that are there. With `discard_runs`, a run's folder is deleted once it is measured and no other run
+    starts from it.
 
     Returns `out`, `scale`, `report`, `ledger`, `runs` (done), `missing`, `hours_left`, `claims` (`name`, `verdict`,
     `effect`, `interval`, `unit`, `paper`), `absent` (experiments without their data), `plan` and `spread` (the command
@@ -84,6 +86,8 @@ def reproduce(
     rates = Rates(chosen, device)
     if plan or not any(each.store for each in sets.values()):
         return _answer(out, chosen, now, None, rates, data)
+    if report:
+        return _answer(out, chosen, now, _write_ledger(out, now, experiments, data, report=True), rates, data)
     prepare_to_compute()
     say(*summary(now, rates, chosen))
     _time(chosen, sets, results, experiments, device, part)

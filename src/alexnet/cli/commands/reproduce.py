@@ -18,6 +18,7 @@ def reproduce(
     seeds: Seeds | None = None,
     share: str = "1/1",
     plan: Flag = False,
+    report: Flag = False,
     discard_runs: Flag = False,
     device: Device = "auto",
     workers: Threads = 0,
@@ -40,6 +41,7 @@ def reproduce(
         seeds: Seeds of each arm, such as 5 where an interval of three contains zero; without, the scale's.
         share: K/N: train the K-th of N parts of what is missing.
         plan: Print the plan and how long it takes; train nothing.
+        report: Write ledger and report from the results that are there; train nothing.
         discard_runs: Delete the folder of each run once it is measured.
         workers: Threads that load images; 0: as alexnet train.
     """
@@ -55,6 +57,7 @@ def reproduce(
         device=device,
         workers=workers,
         plan=plan,
+        report=report,
         discard_runs=discard_runs,
     )
     return result, module.render
