@@ -6,7 +6,7 @@ import struct
 
 import numpy as np
 import pytest
-from made_files import PNG_SIGNATURE, png_chunk, png_header
+from made_files import PNG_SIGNATURE, jpeg_frame, png_chunk, png_header
 from PIL import Image, features
 from scenes import saved, scene
 
@@ -101,6 +101,22 @@ def test_what_is_no_image_is_refused_with_a_reason(name: str) -> None:
     data, reason = NO_IMAGES[name]
     with pytest.raises(ValueError, match=reason):
         decode(data)
+
+
+@pytest.mark.parametrize(
+    ("frame", "kind"),
+    [
+        (jpeg_frame(0xC1, 60, 80, 3, precision=12), "JPEG with 12 bits per sample"),
+        (jpeg_frame(0xC5, 60, 80, 3), "hierarchical JPEG"),
+        (jpeg_frame(0xCB, 60, 80, 3), "lossless JPEG with arithmetic coding"),
+        (jpeg_frame(0xF7, 60, 80, 3), "JPEG-LS"),
+    ],
+)
+def test_a_jpeg_of_a_kind_that_no_decoder_knows_is_named_and_not_called_damaged(frame: bytes, kind: str) -> None:
+    whole = saved(scene(60, 80), "JPEG")
+    at = whole.index(b"\xff\xc0")
+    with pytest.raises(ValueError, match=f"^it is {kind}, which cannot be decoded here: save it as PNG$"):
+        decode(whole[:at] + frame + whole[at + len(frame) :])
 
 
 def test_an_empty_file_is_refused_as_empty() -> None:

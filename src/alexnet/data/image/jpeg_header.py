@@ -3,6 +3,7 @@
 Nothing is decoded. Like libjpeg, this skips bytes between segments that belong to none.
 """
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -15,6 +16,9 @@ SIGNATURE: Final = b"\xff\xd8\xff"
 _SOF0, _SOF1, _SOF2 = 0xC0, 0xC1, 0xC2  # baseline, extended sequential, progressive
 _PROGRESSIVE: Final = {0xC2, 0xC6, 0xCA, 0xCE}
 _SOFS: Final = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # these three are DHT, JPG and DAC
+_LOSSLESS_ARITHMETIC: Final = 0xCB
+_HIERARCHICAL: Final = {0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF}
+_LS: Final = 0xF7  # the frame header of JPEG-LS (ITU-T T.87)
 _EOI, _SOS, _COM = 0xD9, 0xDA, 0xFE
 _METADATA: Final = {*range(0xE1, 0xF0), _COM} - {0xEE}  # APP0 (JFIF) and APP14 (Adobe) decide about colours
 _ALONE: Final = {0x01, *range(0xD0, 0xDA)}  # markers without a segment: TEM, RSTn, SOI, EOI
@@ -94,6 +98,19 @@ def read_frame(data: memoryview) -> Frame | None:
             height, width = (int.from_bytes(header[i : i + 2], "big") for i in (1, 3))
             return Frame(marker, header[0], height, width, header[5])
     return None
+
+
+def undecodable_kind(data: memoryview) -> str | None:
+    """What kind of JPEG the file is, if no decoder here knows that kind; None for all others, whole or damaged."""
+    frame = read_frame(data)
+    if frame is None:
+        before_scan = itertools.takewhile(lambda segment: segment.marker != _SOS, segments(data))
+        return "JPEG-LS" if any(segment.marker == _LS for segment in before_scan) else None
+    if frame.precision != 8:
+        return f"JPEG with {frame.precision} bits per sample"
+    if frame.marker in _HIERARCHICAL:
+        return "hierarchical JPEG"
+    return "lossless JPEG with arithmetic coding" if frame.marker == _LOSSLESS_ARITHMETIC else None
 
 
 def count_scans(data: memoryview, enough: int) -> int:

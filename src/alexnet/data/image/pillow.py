@@ -27,6 +27,8 @@ def decode_with_pillow(data: memoryview) -> np.ndarray:
     image_format = formats.format_of(data)
     if image_format not in formats.FORMATS:
         raise ValueError(_why_unknown(image_format))
+    if image_format == "JPEG" and (kind := jpeg_header.undecodable_kind(data)):
+        raise ValueError(f"it is {kind}, which cannot be decoded here: save it as PNG")
     try:
         with _without_warnings(), _open(data, image_format) as image:
             check_size(*image.size, BYTES_PER_PIXEL.get(image_format, DEFAULT_BYTES_PER_PIXEL))
