@@ -59,7 +59,7 @@ def test_every_kind_of_unreadable_file_is_listed_with_its_reason(source: Path, t
         "bomb.png": (claiming(50_000, 50_000), "exceeds limit of"),
         "flat.png": (claiming(1, 2**31 - 1), "exceeds limit of"),
         "nothing.png": (claiming(0, 0), "it (is damaged PNG|cannot be decoded)"),
-        "weights.pth": (pickle.dumps({"conv1": [1.0]}), "it is no JPEG"),
+        "weights.bin": (pickle.dumps({"conv1": [1.0]}), "it is no JPEG"),
         "page.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "it is SVG, which cannot be decoded here"),
         "print.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "it is no JPEG"),
     }

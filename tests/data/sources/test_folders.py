@@ -68,6 +68,7 @@ LEFT_OUT = {
     "hidden": (".DS_Store", "._000.jpg", ".hidden/x.jpg", ".ipynb_checkpoints/000.jpg"),
     "system": ("Thumbs.db", "desktop.ini", "@eaDir/000.jpg", "__MACOSX/x.jpg", "lost+found/x", "$RECYCLE.BIN/x.jpg"),
     "notes": ("notes.txt", "README", "readme.md", "labels.csv", "LICENSE", "boxes.json", "paper.pdf"),
+    "other": ("IMG_0001.MOV", "clip.mp4", "IMG_0001.AAE", "all.zip", "features.npy", "old.tar.gz"),
 }
 
 
@@ -182,7 +183,19 @@ def test_a_source_tells_whether_it_has_changed(tmp_path: Path) -> None:
     assert len({each.sha256 for each in (first, second, third, fourth)}) == 4
 
 
-def test_an_empty_folder_is_a_class(tmp_path: Path) -> None:
+def test_of_class_folders_alone_those_without_images_are_left_out(tmp_path: Path) -> None:
+    miniature.folder(tmp_path, {"a": 2, "b": 2, "empty": 0, "notes": 0, "c/deeper": 1})
+    (tmp_path / "notes" / "plan.txt").write_text("?")
+    source = open_source(tmp_path)
+    assert [each.wnid for each in source.classes] == ["a", "b", "c"]
+    assert source.remarks == ("Left out, because no image is in it: empty, notes",)
+    with pytest.raises(ValueError, match=r"only one folder in .* holds images, a: put the images"):
+        open_source(miniature.folder(tmp_path / "one", {"a": 2, "b": 0}))
+    with pytest.raises(ValueError, match="none holds no images: put the images"):
+        open_source(miniature.folder(tmp_path / "none", {"a": 0, "b": 0}))
+
+
+def test_an_empty_folder_is_a_class_beside_a_validation_folder(tmp_path: Path) -> None:
     source = open_source(
         miniature.folder(tmp_path, {"train/a": 2, "train/b": 0, "train/c": 1, "val/a": 1, "val/b": 0, "val/c": 1})
     )

@@ -20,7 +20,13 @@ MAX_LISTED = 10
 
 MOST_CLASSES_SHOWN = 20
 """Classes that a summary for people lists one by one."""
-LEFT_OUT = {"hidden": "hidden", "system": "of the system", "notes": "notes", "stray": "in no class folder"}
+LEFT_OUT = {
+    "hidden": "hidden",
+    "system": "of the system",
+    "notes": "notes",
+    "other": "videos, archives and the like",
+    "stray": "in no class folder",
+}
 """What people read for the kinds of `Source.contents.left_out`."""
 
 

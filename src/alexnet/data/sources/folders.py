@@ -40,8 +40,11 @@ def open_folder(path: Path, inside: dict[str, Path], choices: Choices) -> Source
     """
     train, validation, test, remarks = _folders_of_splits(path, inside, choices.val_fraction)
     folders = subfolders(train)
-    classes = tuple(Class(name, known_name(name)) for name in folders)
     _check_classes(path, train, folders)
+    if train == path:
+        folders, empty = _without_empty(path, folders)
+        remarks += empty
+    classes = tuple(Class(name, known_name(name)) for name in folders)
     tree = Tree(path)
     levels = [path, train]
     others: list[Path] = []
@@ -193,6 +196,17 @@ def _folders_of_splits(path: Path, inside: Mapping[str, Path], val_fraction: flo
     )
     validation, test = (folder and class_root(folder) for folder in (chosen.get("val"), chosen.get("test")))
     return _Folders(class_root(train), validation, test, remarks)
+
+
+def _without_empty(path: Path, folders: dict[str, Path]) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """The folders that hold an image, and a sentence about the others: where none is called train, not every one
+    need be a class. ValueError for fewer than two."""
+    kept = {name: folder for name, folder in folders.items() if next(files_below(folder), None) is not None}
+    empty = [name for name in folders if name not in kept]
+    if len(kept) < 2:
+        few = f"only one folder in {path} holds images, {next(iter(kept))}" if kept else f"{path} holds no images"
+        raise ValueError(f"{few}: put the images of each class into a folder of its own")
+    return kept, (f"Left out, because no image is in it: {some(empty)}",) if empty else ()
 
 
 def _has_classes(folder: Path, train: Path) -> bool:

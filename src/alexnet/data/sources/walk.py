@@ -2,7 +2,8 @@
 
 Every file counts as an image, whatever it is called, except hidden ones (a name that begins with a dot), what operating
 systems, synchronisation and notebooks leave behind, and notes: files that are text by their name and no image by their
-content. Links are followed, except one that leads back to a folder that contains it.
+content, as well as videos, archives and the like. Links are followed, except one that leads back to a folder that
+contains it.
 """
 
 import hashlib
@@ -38,25 +39,32 @@ NOTE_ENDINGS = {
     *(".csv", ".tsv", ".xls", ".xlsx", ".ods", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg"),
     *(".py", ".ipynb", ".m", ".r", ".sh", ".bat", ".mat", ".db", ".sqlite", ".md5", ".sha256", ".sha1"),
 }
+OTHER_ENDINGS = {
+    *(".mp4", ".mov", ".m4v", ".avi", ".mkv", ".wmv", ".webm", ".mpg", ".mpeg", ".3gp", ".mts"),
+    *(".mp3", ".m4a", ".wav", ".aae", ".xmp", ".thm"),  # beside photographs: sound, edits, previews of videos
+    *(".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst"),
+    *(".npy", ".npz", ".pkl", ".pt", ".pth", ".h5", ".safetensors", ".ppt", ".pptx"),
+}
 """Names that are compared without capitals."""
 
-
+NAMED = ("notes", "other", "stray")
+"""Kinds of files that a person may have meant for images."""
 MOST_NAMED = 5
 """Files that do not count, named in a message."""
 
 
 class LeftOut(Counter[str]):
-    """How many files, and folders with all that is in them, do not count: by `hidden`, `system`, `notes`, `stray`."""
+    """How many files, and folders with all in them, do not count: `hidden`, `system`, `notes`, `other`, `stray`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.named: list[str] = []
-        """The first names of `notes` and of `stray` ones, which a person may have meant for images."""
+        """The first names of the kinds `NAMED`."""
 
     def note(self, kind: str, name: str) -> None:
         """Count the file or folder called `name`."""
         self[kind] += 1
-        if kind in ("notes", "stray"):
+        if kind in NAMED:
             self._name([name])
 
     def include(self, other: "LeftOut") -> None:
@@ -66,7 +74,7 @@ class LeftOut(Counter[str]):
 
     def in_words(self) -> str:
         """The names, as far as they are kept: "labels.csv, README.md and 4 more"; empty where there are none."""
-        more = self["notes"] + self["stray"] - len(self.named)
+        more = sum(self[kind] for kind in NAMED) - len(self.named)
         return ", ".join(sorted(self.named)) + (f" and {more:,} more" if more else "")
 
     def _name(self, names: list[str]) -> None:
@@ -164,9 +172,13 @@ def _left_out_as(entry: os.DirEntry[str]) -> str | None:
     if name in SYSTEM_FILES or (name in SYSTEM_FOLDERS and _is_folder(entry)):
         return "system"
     stem, ending = os.path.splitext(name)
-    if (ending in NOTE_ENDINGS or (stem in NOTES and not ending)) and entry.is_file() and not is_image(entry.path):
-        return "notes"
-    return None
+    if ending in NOTE_ENDINGS or (stem in NOTES and not ending):
+        kind = "notes"
+    elif ending in OTHER_ENDINGS:
+        kind = "other"
+    else:
+        return None
+    return kind if entry.is_file() and not is_image(entry.path) else None
 
 
 def is_image(path: str | Path) -> bool:
