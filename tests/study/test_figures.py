@@ -203,6 +203,21 @@ def test_legends_and_labels_of_drops_hide_no_curve() -> None:
     assert label.get_window_extent().x1 < line  # beside it, not across
 
 
+@pytest.mark.parametrize("late_loss", [0.1, 2.0, 2.4])
+def test_the_label_of_a_drop_stands_where_the_loss_is_not(late_loss: float) -> None:
+    steps = [
+        {"epoch": i / 4, "learning_rate": 0.01 if i < 60 else 0.001, "loss": 2.5 if i < 40 else late_loss}
+        for i in range(80)
+    ]
+    figure = curves.learning_curves(steps, [])
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    label = axes.texts[0].get_window_extent()
+    points = axes.transData.transform([(step["epoch"], step["loss"]) for step in steps[40:]])
+    assert not any(label.contains(*point) for point in points)
+    assert axes.texts[0].get_zorder() < min(line.get_zorder() for line in axes.lines if line.get_label()[0] != "_")
+
+
 def test_the_last_layer_is_drawn_with_the_names_of_its_classes(own_run: Path, source: Path) -> None:
     image = source / "val" / "n01440764" / "n01440764_0.png"
     result = figures(own_run, image=image, layer="fc8", format="svg", device="cpu")

@@ -35,7 +35,7 @@ def learning_curves(steps: Sequence[Line], evaluations: Sequence[Line], name: st
         for epoch, rate in drops(steps):
             axes.axvline(epoch, color=FAINT, linewidth=0.7, linestyle=":", zorder=0)
             if axes is left:
-                label_drop(axes, epoch, rate)
+                label_drop(axes, epoch, rate, steps)
         if axes.get_legend_handles_labels()[0]:
             legend_above(axes)
     if name:
@@ -81,18 +81,23 @@ def legend_above(axes: Axes) -> None:
     axes.legend(ncols=3, handletextpad=0.4, **where, **style).set_in_layout(False)
 
 
-def label_drop(axes: Axes, epoch: float, rate: float) -> None:
-    """The new learning rate to the left of the dotted line, at the top: the loss is low by then. Where it is not, the
-    curve passes behind."""
-    style = {"size": 6, "color": FAINT, "rotation": 90, "ha": "right", "va": "top", "zorder": 3}
-    style["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+def label_drop(axes: Axes, epoch: float, rate: float, steps: Sequence[Line]) -> None:
+    """The new learning rate to the left of the dotted line: above the curve, or below it where that leaves more room,
+    and never in front of it."""
+    first, last = axes.get_xlim()
+    losses = [step["loss"] for step in steps if epoch - 0.08 * (last - first) < step["epoch"] < epoch]
+    bottom, top = axes.get_ylim()
+    is_above = not losses or top - np.quantile(losses, 0.9) >= np.quantile(losses, 0.1) - bottom
+    style = {"size": 6, "color": FAINT, "rotation": 90, "ha": "right", "va": "top" if is_above else "bottom"}
     axes.annotate(
         f"learning rate {rate:.2g}",
-        (epoch, 0.98),
+        (epoch, 0.98 if is_above else 0.02),
         (-2.5, 0),
         xycoords=axes.get_xaxis_transform(),
         textcoords="offset points",
         **style,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
+        zorder=1,
     )
 
 
