@@ -1,9 +1,9 @@
 """What reading an untrusted file may cost: `MOST_BYTES` of memory and `MOST_SECONDS` of a processor."""
 
 import json
-import subprocess
-import sys
 from typing import NamedTuple
+
+from processes import python
 
 MOST_BYTES, MOST_SECONDS = 2 << 30, 10.0
 
@@ -43,6 +43,4 @@ class Cost(NamedTuple):
 def cost(imports: str, call: str) -> Cost:
     """Run `call` after `imports` in a process of its own."""
     script = _SCRIPT.format(imports=imports, call=call)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return Cost(*json.loads(done.stdout))
+    return Cost(*json.loads(python("-c", script)))

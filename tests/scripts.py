@@ -4,29 +4,19 @@ no package."""
 import importlib.util
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from processes import python
+
 ROOT = Path(__file__).parents[1]
-SECONDS = 300  # that a script may take
 
 
 def run_script(module: str, *arguments: object, folder: Path = ROOT) -> str:
     """`python -m module` in `folder` on one thread. Returns its standard output; it must succeed."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    done = subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path},
-        timeout=SECONDS,
-        cwd=folder,
-    )
-    assert done.returncode == 0, done.stderr + done.stdout
-    return done.stdout
+    return python("-m", module, *arguments, env={"OMP_NUM_THREADS": "1", "PYTHONPATH": path}, folder=folder)
 
 
 def json_of(module: str, *arguments: object) -> dict[str, Any]:

@@ -2,12 +2,11 @@
 
 import dataclasses
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from noise import noise_store
+from processes import python
 
 from alexnet.config import AugmentConfig, OptimConfig, load_config
 from alexnet.networks import NETWORKS
@@ -126,8 +125,6 @@ sys.exit(main(["train", *sys.argv[1:], "--recipe", "striped"]))
 
 def test_a_new_recipe_is_a_function_and_a_line(tmp_path):
     """As CONTRIBUTING.md says: a recipe that is registered is listed with its first line, and trains."""
-    command = [sys.executable, "-c", STRIPED, str(noise_store(tmp_path)), str(tmp_path / "run")]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"striped\s+Striped images: narrow, one epoch\.", done.stdout)
+    said = python("-c", STRIPED, noise_store(tmp_path), tmp_path / "run")
+    assert re.search(r"striped\s+Striped images: narrow, one epoch\.", said)
     assert load_config(tmp_path / "run" / "config.json").recipe == "striped"

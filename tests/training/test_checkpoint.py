@@ -5,12 +5,12 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from processes import python
 from runs import state_of, write_checksums
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -63,9 +63,9 @@ print(sum(float(value.double().sum()) for value in weights.values()))
 def test_weights_outlive_their_file(tmp_path):
     """In a process of its own: weights that lie in a mapped file end the process with it."""
     save(tmp_path, 1)
-    done = subprocess.run([sys.executable, "-c", SHRINK, str(tmp_path)], capture_output=True, text=True)
+    found = float(python("-c", SHRINK, tmp_path))
     expected = sum(float(value.double().sum()) for value in network().state_dict().values())
-    assert done.returncode == 0 and float(done.stdout) == pytest.approx(expected)
+    assert found == pytest.approx(expected)
 
 
 def test_a_network_without_memory_takes_the_weights(tmp_path):

@@ -1,35 +1,29 @@
 """The commands under torchrun give the same run, numbers and files for any number of ranks."""
 
 import json
-import os
 import shutil
-import signal
 import socket
-import subprocess
-import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from noise import SETTINGS, noise_store
+from processes import Ranks, torchrun
 from safetensors.torch import load_file
 
 from alexnet.cli import main
 from alexnet.training import checkpoint
 from alexnet.training.metrics import read_lines
 
+TRAIN = ("-m", "alexnet", "train")
 
-def torchrun(count: int, *words: object, check: bool = True) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
-    done = subprocess.run(
-        [*command, *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert not check or done.returncode == 0, done.stderr
+
+def by_ranks(count: int, folder: Path, *words: object) -> Ranks:
+    """The same command line on every rank; it must succeed."""
+    done = torchrun([words] * count, folder)
+    assert done.returncode == 0, done.stderr
     return done
 
 
@@ -65,9 +59,8 @@ def assert_alike(ours: Path, theirs: Path) -> None:
 def test_a_run_started_by_several_ranks_is_resumed_by_one(parallel, count, store, alone, tmp_path):
     """The first epoch by several ranks, the second by one: the same as both by one."""
     run = tmp_path / "run"
-    done = torchrun(
-        count, "-m", "alexnet", "train", store, run, *SETTINGS, "--epochs", 1, "--parallel", parallel, "--json"
-    )
+    words = (*TRAIN, store, run, *SETTINGS, "--epochs", 1, "--parallel", parallel, "--json")
+    done = by_ranks(count, tmp_path / "ranks", *words)
     result = json.loads(done.stdout)  # one object, from the first rank alone
     assert (result["steps"], result["bytes_exchanged"] > 0) == (4, parallel != "data")
     assert main(["train", str(store), str(run), "--epochs", "2", "--parallel", "none"]) == 0
@@ -77,7 +70,7 @@ def test_a_run_started_by_several_ranks_is_resumed_by_one(parallel, count, store
 def test_a_run_started_by_one_rank_is_resumed_by_two_towers(store, alone, tmp_path):
     run = tmp_path / "run"
     assert main(["train", str(store), str(run), *SETTINGS, "--epochs", "1"]) == 0
-    torchrun(2, "-m", "alexnet", "train", store, run, "--epochs", 2, "--parallel", "towers")
+    by_ranks(2, tmp_path / "ranks", *TRAIN, store, run, "--epochs", 2, "--parallel", "towers")
     assert_alike(run, alone)
 
 
@@ -86,9 +79,9 @@ def test_a_run_goes_from_four_ranks_to_one_to_two(store, alone, tmp_path):
     run = tmp_path / "run"
     longer = shutil.copytree(alone, tmp_path / "alone")
     assert main(["train", str(store), str(longer), "--epochs", "3"]) == 0
-    torchrun(4, "-m", "alexnet", "train", store, run, *SETTINGS, "--epochs", 1, "--parallel", "both")
+    by_ranks(4, tmp_path / "four", *TRAIN, store, run, *SETTINGS, "--epochs", 1, "--parallel", "both")
     assert main(["train", str(store), str(run), "--epochs", "2"]) == 0
-    torchrun(2, "-m", "alexnet", "train", store, run, "--epochs", 3, "--parallel", "data")
+    by_ranks(2, tmp_path / "two", *TRAIN, store, run, "--epochs", 3, "--parallel", "data")
     assert_alike(run, longer)
 
 
@@ -96,40 +89,50 @@ IMPATIENT = "import sys; from alexnet import cli; from alexnet.training import r
 IMPATIENT += "sys.exit(cli.main(sys.argv[1:]))"
 
 
-def train_by_two(store: object, run: object, *words: object) -> subprocess.CompletedProcess[str]:
-    """Two ranks; $RANK stands for the number of each in their command lines."""
-    command = [sys.executable, "-c", f"'{IMPATIENT}'", "train", store, run, *SETTINGS, "--parallel", "data", *words]
-    return torchrun(2, "--no-python", "bash", "-c", " ".join(map(str, ["exec", *command])), check=False)
+def train_by_two(folder: Path, *words: Sequence[object]) -> Ranks:
+    """Two ranks, each with its own words; none waits long for the run folder."""
+    return torchrun([["-c", IMPATIENT, "train", *own, "--parallel", "data"] for own in words], folder)
 
 
 HOST = socket.gethostname()
 
 
 @pytest.mark.parametrize(
-    ("store_of", "words", "said"),
+    ("stores", "words", "said"),
     [
-        ("", "--optim.lr 0.00$((RANK+1))", f"Rank 1 on {HOST} has optim.lr 0.002, and rank 0 on {HOST} has 0.001: all"),
-        ("", "--batch-size $((8*(1-RANK)))", "batch_size is 0; it must be at least 1"),
-        ("$RANK", "", f"Rank 1 on {HOST}: "),
+        (
+            ("store", "store"),
+            (("--optim.lr", 0.001), ("--optim.lr", 0.002)),
+            f"Rank 1 on {HOST} has optim.lr 0.002, and rank 0 on {HOST} has 0.001: all",
+        ),
+        (
+            ("store", "store"),
+            (("--batch-size", 8), ("--batch-size", 0)),
+            "batch_size is 0; it must be at least 1",
+        ),
+        (("store", "missing"), ((), ()), f"Rank 1 on {HOST}: "),
     ],
 )
-def test_a_rank_that_differs_or_fails_is_named_once_to_all(store, tmp_path, store_of, words, said):
-    (tmp_path / "store0").symlink_to(store)
+def test_a_rank_that_differs_or_fails_is_named_once_to_all(store, tmp_path, stores, words, said):
     (tmp_path / "store").symlink_to(store)
-    done = train_by_two(tmp_path / f"store{store_of}", tmp_path / "run", words)
+    run = tmp_path / "run"
+    done = train_by_two(
+        tmp_path / "ranks", *((tmp_path / name, run, *SETTINGS, *own) for name, own in zip(stores, words, strict=True))
+    )
     assert done.returncode != 0
     ours = [line for line in done.stderr.splitlines() if line.startswith("alexnet train: ")]
     assert len(ours) == 1 and said in ours[0], done.stderr
-    assert not (tmp_path / "run").exists()
+    assert not run.exists()
 
 
 def test_a_run_folder_that_only_one_rank_sees_is_refused(store, alone, tmp_path):
     """At the start by its identity, and when the run resumes by its step."""
-    done = train_by_two(store, tmp_path / "new$RANK")
+    done = train_by_two(tmp_path / "new", *((store, tmp_path / f"new{rank}", *SETTINGS) for rank in range(2)))
     assert done.returncode != 0
     assert f"Rank 1 on {HOST} has run folder none, and rank 0 on {HOST} has" in done.stderr
     shutil.copytree(alone, tmp_path / "old0")
-    done = train_by_two(store, tmp_path / "old$RANK", "--epochs", 3)
+    words = (*SETTINGS, "--epochs", 3)
+    done = train_by_two(tmp_path / "old", *((store, tmp_path / f"old{rank}", *words) for rank in range(2)))
     assert done.returncode != 0
     assert done.stderr.count(f"Rank 1 on {HOST} has step 0, and rank 0 on {HOST} has 8: all ranks need") == 1
     assert checkpoint.find(tmp_path / "old0", "last").step == 8 and not (tmp_path / "old1").exists()
@@ -137,22 +140,14 @@ def test_a_run_folder_that_only_one_rank_sees_is_refused(store, alone, tmp_path)
 
 def test_survivors_of_a_killed_rank_say_so_once_and_how_to_resume(store, tmp_path):
     run = tmp_path / "run"
-    words = [sys.executable, "-m", "alexnet", "train", store, run, *SETTINGS, "--epochs", 5000, "--parallel", "data"]
-    script = f"echo $BASHPID > {tmp_path}/pid$RANK; exec {' '.join(map(str, words))} --evaluate-every 5000"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3"]
-    script = script.replace("--batch-size 8", "--batch-size 9")
-    with (tmp_path / "log").open("w") as log:
-        job = subprocess.Popen([*command, "--no-python", "bash", "-c", script], stdout=log, stderr=log)
-        try:
-            while not checkpoint.checkpoints(run):
-                assert job.poll() is None, (tmp_path / "log").read_text()
-                time.sleep(0.1)
-            os.kill(int((tmp_path / "pid0").read_text()), signal.SIGKILL)
-            assert job.wait(60) != 0
-        finally:
-            job.terminate()  # torchrun ends its ranks
-            job.wait(60)
-    text = (tmp_path / "log").read_text()
+    words = (*TRAIN, store, run, *SETTINGS, "--batch-size", 9, "--epochs", 5000, "--evaluate-every", 5000)
+    with Ranks([(*words, "--parallel", "data")] * 3, tmp_path / "ranks") as job:
+        while not checkpoint.checkpoints(run):
+            assert job.running, job.stderr
+            time.sleep(0.1)
+        job.kill(0)
+    assert job.returncode != 0
+    text = job.stdout + job.stderr
     lines = [line for line in text.splitlines() if line.startswith("alexnet train: ")]
     assert len(lines) == 1, text
     assert "Another rank of this job has died" in lines[0] and "The same command resumes." in lines[0]
@@ -168,7 +163,7 @@ def test_evaluation_and_features_are_shared_and_no_image_counts_twice(store, alo
     for name, words in commands.items():
         shared = [str(tmp_path / "shared.npy") if word == "OUT" else word for word in words]
         single = [str(tmp_path / "single.npy") if word == "OUT" else word for word in words]
-        ours = json.loads(torchrun(2, "-m", "alexnet", *shared).stdout)
+        ours = json.loads(by_ranks(2, tmp_path / name, "-m", "alexnet", *shared).stdout)
         assert main(single) == 0
         theirs = json.loads(capsys.readouterr().out)
         if name == "evaluate":

@@ -2,22 +2,19 @@
 
 import functools
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import towers_worker
+from processes import torchrun
 from safetensors.torch import load_file
 
 from alexnet import AlexNet
 from alexnet.model.towers import bytes_exchanged, check_divisible
 from alexnet.training.ranks import Ranks, check_count
 
-WORKER = Path(towers_worker.__file__)
 CASES = {
     ("towers", 2): [
         *("paper/float64", "original/float64", "no-exchange/float64", "sixth-conv/float64"),
@@ -30,12 +27,6 @@ RUNS = [(*key, case) for key, cases in CASES.items() for case in cases]
 TOLERANCE = {"float64": 1e-10, "float32": 1e-4}
 
 
-def torchrun(count: int, *words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run([*command, *map(str, words)], capture_output=True, text=True, timeout=300, env=environment)
-
-
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory):
     """The folder that the ranks wrote, by kind of parallelism; each kind runs once."""
@@ -43,7 +34,7 @@ def results(tmp_path_factory: pytest.TempPathFactory):
     @functools.cache
     def run(parallel: str, count: int) -> Path:
         folder = tmp_path_factory.mktemp(parallel)
-        done = torchrun(count, WORKER, folder, parallel, *CASES[parallel, count])
+        done = torchrun([("-m", "towers_worker", folder, parallel, *CASES[parallel, count])] * count, folder / "ranks")
         assert done.returncode == 0, done.stderr
         return folder
 

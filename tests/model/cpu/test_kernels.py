@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from compiling import check_source
+from processes import python
 from torch import Tensor
 
 from alexnet.model.cpu import kernels
@@ -86,10 +87,10 @@ def test_freed_memory_is_kept_where_the_c_library_is_gnus():
         assert kernels.reuse_memory() in (True, False)
         return
     code = "from alexnet.model.cpu.kernels import reuse_memory; print(reuse_memory())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    said = python("-c", code)
     gnu = "CS_GNU_LIBC_VERSION" in os.confstr_names and os.confstr("CS_GNU_LIBC_VERSION")
     sanitized = "libasan" in os.environ.get("LD_PRELOAD", "")  # it has an allocator of its own
-    assert done.stdout.strip() == str(bool(gnu) and not sanitized)
+    assert said.strip() == str(bool(gnu) and not sanitized)
 
 
 # ---- With a compiler and without ----
