@@ -16,6 +16,9 @@ from alexnet.explore.guard import Names
 from alexnet.explore.opening import Opening
 from alexnet.explore.worker import Lanes
 
+SECONDS = 120
+"""For anything to happen, on a machine that has much else to do."""
+
 
 class Site:
     """A running server."""
@@ -28,7 +31,7 @@ class Site:
         self, path: str, method: str = "GET", body: bytes | None = None, /, **headers: str
     ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body of an answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
         with contextlib.closing(connection):
             connection.request(method, path, body, {name.replace("_", "-"): text for name, text in headers.items()})
             answer = connection.getresponse()
@@ -59,19 +62,19 @@ def serving(runs: Sequence[Path], data: Path | None, host: str = "127.0.0.1", *,
     running = server.Server(make_app(opening, Names(host, ["lab"]), lanes, roots), ready.set)
     thread = threading.Thread(target=running.run, args=([listening],), daemon=True)
     thread.start()
-    assert ready.wait(20)
+    assert ready.wait(SECONDS)
     opening.start()
     try:
         yield Site(explorer, listening.getsockname()[1])
     finally:
         running.stop()
-        thread.join(10)
+        thread.join(SECONDS)
         opening.end()
         listening.close()
         assert not thread.is_alive()
 
 
-def wait_for(done: Any, seconds: float = 30) -> Any:
+def wait_for(done: Any, seconds: float = SECONDS) -> Any:
     """The first true value of `done()`."""
     end = time.monotonic() + seconds
     while not (found := done()):

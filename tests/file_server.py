@@ -58,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body[: server.cuts.pop(0)] if server.cuts else body[: server.stalls_after])
         if server.stalls_after is not None:
-            server.released.wait(10)
+            server.released.wait(120)
 
     def log_message(self, format: str, *args: object) -> None:
         pass

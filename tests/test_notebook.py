@@ -28,7 +28,7 @@ def test_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notebook = nbformat.read(FILE, 4)
     (first,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     first.source = SMALL
-    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     drawn = [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
     assert len(drawn) == 9

@@ -240,7 +240,7 @@ next(batches)
 
 
 def test_a_program_may_end_in_the_middle_of_an_epoch(store: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", LEAVE, str(store)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", LEAVE, str(store)], capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from explore_site import Site, serving, wait_for
+from explore_site import SECONDS, Site, serving, wait_for
 
 from alexnet.study.predict import predict
 from alexnet.study.scores import percent
@@ -22,8 +22,6 @@ playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is no
 CHROMIUM = os.environ.get("ALEXNET_CHROMIUM", shutil.which("chromium") or "")
 AXE = os.environ.get("ALEXNET_AXE", "")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no chromium")
-SECONDS = 120
-"""For anything to happen, on a machine that has much else to do."""
 VIEWS = ("image/val-3", "network?image=val-3&stage=conv2", "unit/conv3/5", "kernels", "map?image=val-3",
          "tricks?image=val-3", "training")  # fmt: skip
 
@@ -38,7 +36,7 @@ def shown(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
     for run in runs:
         (run / "metrics.jsonl").write_text("".join(line.format(step) for step in range(1, 9)) + last)
     with serving(runs, folder / "store", index=True) as site:
-        wait_for(lambda: all(site.get(f"progress?run={run}")["index"]["state"] == "done" for run in range(2)), SECONDS)
+        wait_for(lambda: all(site.get(f"progress?run={run}")["index"]["state"] == "done" for run in range(2)))
         yield site
 
 
@@ -143,12 +141,14 @@ def test_the_network_is_walked_by_mouse(wide: Watched, shown: Site) -> None:
     page = wide.open(f"{shown.url}/network?image=val-3")
     page.click(".strip button:has-text('conv3')")
     page.wait_for_selector("section[aria-label='Stage conv3'] .formula")
-    box = page.query_selector("canvas.maps").bounding_box()
-    page.mouse.click(box["x"] + 5, box["y"] + 5)
+    page.locator("canvas.maps").click(position={"x": 5, "y": 5})
     until(page, "document.querySelector('#at-unit').value === '0'")
-    one = page.query_selector("canvas.one").bounding_box()
-    page.mouse.move(one["x"] + 3, one["y"] + 3)
-    until(page, "document.querySelector('#at-y').value === '0' && document.querySelector('#at-x').value === '0'")
+    end = time.monotonic() + SECONDS
+    while [page.input_value(f"#at-{axis}") for axis in "yx"] != ["0", "0"]:
+        assert time.monotonic() < end
+        for at in (3, 2):  # the map may have been drawn anew under a mouse that was there before
+            page.locator("canvas.one").hover(position={"x": at, "y": at})
+        page.wait_for_timeout(200)
     value = shown.get("map?image=val-3&stage=conv3&unit=0")["values"][0][0]
     until(page, "document.querySelector('section strong').textContent.includes('unit 0, row 0, column 0')")
     found = page.inner_text("section[aria-label='Stage conv3'] strong").split(" = ")[1].replace("\u2212", "-")

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from explore_site import Site, serving
+from explore_site import SECONDS, Site, serving
 
 from alexnet.explore import command, server
 from alexnet.explore.app import make_app
@@ -33,7 +33,7 @@ def opened(make: Any) -> tuple[Site, server.Server, threading.Thread, Opening]:
     thread = threading.Thread(target=running.run, args=([listening],), daemon=True)
     opening.start(running.stop)
     thread.start()
-    assert ready.wait(20)
+    assert ready.wait(SECONDS)
     return Site(SimpleNamespace(), listening.getsockname()[1]), running, thread, opening  # type: ignore[arg-type]
 
 
@@ -41,7 +41,7 @@ def test_the_page_is_there_before_the_runs_and_answers_wait_for_them() -> None:
     go = threading.Event()
 
     def make() -> Any:
-        assert go.wait(20)
+        assert go.wait(SECONDS)
         return SimpleNamespace(about=lambda query: {"runs": []}, warm_up=lambda: None)
 
     site, running, thread, opening = opened(make)
@@ -51,9 +51,9 @@ def test_the_page_is_there_before_the_runs_and_answers_wait_for_them() -> None:
         time.sleep(0.1)
         assert not answer.done()
         go.set()
-        assert answer.result(20) == {"runs": []}
+        assert answer.result(SECONDS) == {"runs": []}
     running.stop()
-    thread.join(20)
+    thread.join(SECONDS)
     opening.end()
 
 
@@ -75,7 +75,7 @@ def test_what_waits_is_done_together_and_each_gets_its_own() -> None:
     def work(items: Sequence[int]) -> list[int]:
         groups.append([*items])
         begun.set()
-        assert go.wait(20)
+        assert go.wait(SECONDS)
         if 13 in items:
             raise ValueError("thirteen")
         return [item * item for item in items]
@@ -83,12 +83,12 @@ def test_what_waits_is_done_together_and_each_gets_its_own() -> None:
     together = Together(work, 4)
     with ThreadPoolExecutor(8) as pool:
         first = pool.submit(together, 0)
-        assert begun.wait(20)
+        assert begun.wait(SECONDS)
         rest = [pool.submit(together, item) for item in range(1, 6)]
         while len(together._waiting) < 5:
             time.sleep(0.01)
         go.set()
-        assert [each.result(20) for each in [first, *rest]] == [0, 1, 4, 9, 16, 25]
+        assert [each.result(SECONDS) for each in [first, *rest]] == [0, 1, 4, 9, 16, 25]
         assert [len(group) for group in groups] == [1, 4, 1]
         with pytest.raises(ValueError, match="thirteen"):
             together(13)

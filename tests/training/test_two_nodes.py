@@ -92,12 +92,12 @@ def test_a_node_is_killed_and_restarted_and_the_run_resumes(nodes, tmp_path):
     logs = [tmp_path / f"{i}.log" for i in range(2)]
     running = [start(node, store, run, log) for node, log in zip(nodes, logs, strict=True)]
     try:
-        wait_until(lambda: len(checkpoints(run)) >= 2, 90)
+        wait_until(lambda: len(checkpoints(run)) >= 2, 300)
         kill(nodes[1], running[1])
         reached = find(run, "last").step
         assert reached < 4 * EPOCHS, "it finished before it could be killed"
         running[1] = start(nodes[1], store, run, logs[1])
-        assert [process.wait(120) for process in running] == [0, 0], logs[0].read_text() + logs[1].read_text()
+        assert [process.wait(300) for process in running] == [0, 0], logs[0].read_text() + logs[1].read_text()
     finally:
         for node, process in zip(nodes, running, strict=True):
             kill(node, process)

@@ -144,7 +144,7 @@ def test_an_interrupted_download_resumes(server: FileServer, tmp_path: Path, sen
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         part = tmp_path / f"{NEW}{TOP}/file.tgz"
         arrived = threading.Event()
-        for _ in range(1000):
+        for _ in range(12_000):
             if part.exists() and part.stat().st_size == 4000:
                 break
             arrived.wait(0.01)

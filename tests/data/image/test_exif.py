@@ -75,6 +75,6 @@ def test_a_thousand_segments_cost_no_time() -> None:
     plain = saved(scene(), "JPEG")
     cmyk = saved(Image.fromarray(scene()).convert("CMYK"), "JPEG")  # which Pillow decodes
     for data in (plain, cmyk):
-        start = time.perf_counter()
+        start = time.process_time()
         assert np.array_equal(decode(data[:2] + 1000 * segment + data[2:], honour_exif=True), decode(data))
-        assert time.perf_counter() - start < 2
+        assert time.process_time() - start < 2

@@ -48,11 +48,11 @@ def content(store: Path) -> dict[str, bytes]:
 
 
 def test_the_store_is_what_one_process_makes(source: Path, tmp_path: Path):
-    assert start(source, tmp_path / "alone", 0, 1).wait(60) == 0
+    assert start(source, tmp_path / "alone", 0, 1).wait(300) == 0
     expected = content(tmp_path / "alone")
     assert len([name for name in expected if name.startswith("train-")]) == 6
     ranks = [start(source, tmp_path / "shared", rank, 3) for rank in range(3)]
-    assert [rank.wait(60) for rank in ranks] == [0, 0, 0]
+    assert [rank.wait(300) for rank in ranks] == [0, 0, 0]
     assert content(tmp_path / "shared") == expected
     assert sorted(path.name for path in tmp_path.iterdir()) == ["alone", "shared"]
     verify_store(tmp_path / "shared")
@@ -66,7 +66,7 @@ def test_a_killed_rank_resumes(source: Path, tmp_path: Path):
     first.kill()
     first.wait()
     ranks = [start(source, tmp_path / "store", rank, 2) for rank in range(2)]
-    assert [rank.wait(60) for rank in ranks] == [0, 0]
+    assert [rank.wait(300) for rank in ranks] == [0, 0]
     assert verify_store(tmp_path / "store")["splits"]["train"] == 33
 
 
