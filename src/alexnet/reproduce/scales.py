@@ -112,7 +112,7 @@ def small() -> Scale:
         sets={"cifar10": "cifar10", "images": "imagenette", "wider": "tiny-imagenet"},
         bases={"cifar10": cifar(half, epochs=20), "images": images, "wider": images},
         relu_rates=(0.0005, 0.001, 0.002, 0.004),
-        tanh_rates=(0.001, 0.002, 0.004, 0.008),
+        tanh_rates=(0.001, 0.002, 0.004, 0.008, 0.016),
         relu_epochs=16,
         tanh_epochs=48,
     )
