@@ -1,6 +1,7 @@
 """Activations as arrays."""
 
 import io
+import json
 import shutil
 from collections import namedtuple
 from pathlib import Path
@@ -167,3 +168,79 @@ def test_files_that_are_there_are_not_overwritten(run: Path, store: Path, tmp_pa
     assert (tmp_path / there).read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
     features(run, store, tmp_path / "out.npy", device="cpu", force=True)
     assert {path.name for path in tmp_path.iterdir()} == {"out.npy", "out.keys.txt", "out.wnids.txt", "out.json"}
+
+
+class Stopped(BaseException):
+    """As Ctrl-C."""
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, batches: int) -> None:
+    """Let the computation of activations end in this batch."""
+    left, real = iter(range(batches)), study.activations
+
+    def activations(*args: Any) -> dict[str, np.ndarray]:
+        if next(left, None) is None:
+            raise Stopped
+        return real(*args)
+
+    monkeypatch.setattr(study, "activations", activations)
+
+
+@pytest.mark.parametrize(("ending", "bad"), [(".npy", "nan"), (".npz", "skip")])
+def test_an_interrupted_call_resumes_and_ends_with_the_same_bytes(
+    run: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, bad: Any
+) -> None:
+    images = Path(shutil.copytree(source / "val", tmp_path / "images"))
+    (images / "n01440764" / "n01440764_1.png").write_bytes(b"no image")
+    options: dict[str, Any] = {"layer": "fc7,pool5", "device": "cpu", "batch_size": 4, "bad": bad}
+    features(run, images, tmp_path / f"whole{ending}", **options)
+    out, part = tmp_path / f"out{ending}", tmp_path / f"out{ending}.part"
+    computed = 0
+    for batches in (2, 1):
+        with monkeypatch.context() as patch:
+            stop_after(patch, batches)
+            with pytest.raises(Stopped):
+                features(run, images, out, **options)
+        assert part.is_dir() and not [*tmp_path.glob("out*.json")]
+        with open(part / "rows-0-18.jsonl", "a") as file:
+            file.write('[["half a li')
+        computed += batches
+        *lines, _ = (part / "rows-0-18.jsonl").read_text().splitlines()
+        assert sum(len(json.loads(line)[0]) for line in lines) == 4 * computed
+    with monkeypatch.context() as patch:
+        stop_after(patch, 2)  # no row is computed twice: 18 images are five batches of 4
+        features(run, images, out, **options)
+    names = ["json", "keys.txt", "wnids.txt", *(["fc7.npy", "pool5.npy"] if ending == ".npy" else ["npz"])]
+    for name in names:
+        whole, mine = ((tmp_path / f"{stem}.{name}") for stem in ("whole", "out"))
+        if name == "npz":
+            with np.load(whole) as a, np.load(mine) as b:
+                assert {*a} == {*b} and all(np.array_equal(a[key], b[key]) for key in a)
+        else:
+            assert whole.exists() == mine.exists()
+            assert not whole.exists() or mine.read_bytes().replace(b'"out.', b'"whole.') == whole.read_bytes()
+    assert not part.exists()
+
+
+def test_rows_of_other_settings_or_of_other_images_are_not_taken(
+    run: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = Path(shutil.copytree(source / "val" / "n01440764", tmp_path / "images"))
+    out = tmp_path / "out.npy"
+
+    def interrupt() -> None:
+        with monkeypatch.context() as patch:
+            stop_after(patch, 1)
+            with pytest.raises(Stopped):
+                features(run, images, out, device="cpu", batch_size=2)
+
+    interrupt()
+    features(run, images, out, device="cpu", batch_size=2, resize="squash")
+    features(run, images, tmp_path / "squashed.npy", device="cpu", batch_size=2, resize="squash")
+    assert out.read_bytes() == (tmp_path / "squashed.npy").read_bytes() and not (tmp_path / "out.npy.part").exists()
+    for path in tmp_path.glob("out.*"):
+        path.unlink()
+    interrupt()
+    (images / "n01440764_1.png").rename(images / "n01440764_9.png")
+    with pytest.raises(ValueError, match=r"images has changed since .*out\.npy\.part was begun: delete that folder"):
+        features(run, images, out, device="cpu", batch_size=2)

@@ -4,20 +4,21 @@ Images are seen as in testing with one view, or as `resizing` says: resized, cut
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from alexnet.data.store.reader import Store
 from alexnet.files import durable
 from alexnet.files.checksums import checksum
-from alexnet.files.rows import RowFile, make_rows
+from alexnet.files.rows import RowFile
 from alexnet.files.words import counted
 from alexnet.model.cpu import kernels
 from alexnet.progress import Progress
@@ -25,7 +26,8 @@ from alexnet.ranges import BatchSize, Seed, checked
 from alexnet.study import feature_files
 from alexnet.study.activations import activations, centre_views, parse_layers
 from alexnet.study.doubts import at_chance
-from alexnet.study.image_batches import ImageBatch, open_images
+from alexnet.study.feature_rows import PartialRows, Read, all_of, partial_rows, watch
+from alexnet.study.image_batches import ImageBatch, Rows, open_images
 from alexnet.study.outputs import check_output, check_some, warn
 from alexnet.study.random_weights import randomise, warn_if_random
 from alexnet.study.resizing import Resize, in_words
@@ -33,21 +35,9 @@ from alexnet.study.trained import TrainedAlexNet, load
 from alexnet.training import meeting, ranks
 from alexnet.training.checkpoint_file import WEIGHTS, Checkpoint
 from alexnet.training.ranks import Ranks
+from alexnet.training.run_folder import fingerprint
 
 Bad = Literal["nan", "skip"]
-
-
-class Read(NamedTuple):
-    """What was read of the images, and what was seen in their activations."""
-
-    keys: list[str]
-    wnids: list[str]
-    skipped: list[dict[str, str]]
-    """`key` and `error` of each image that cannot be read."""
-    unread: list[int]
-    """Their rows."""
-    varied: list[str]
-    """The layers in which two images differ."""
 
 
 @checked
@@ -77,8 +67,9 @@ def features(
 
     Beside it stand `OUT.json` (see `description`), `OUT.keys.txt`, the name of each image, one line per row, and
     `OUT.wnids.txt`, its class, where the source has classes; over other files if `force`. Arrays may be larger than
-    memory: all is written in parts, and appears when it is whole. The row of an image that cannot be read is NaN, or
-    with `bad` "skip" there is none. Under torchrun each rank computes its part of the rows.
+    memory: all is written in parts, and appears when it is whole. After an interruption the same call resumes from
+    `OUT.part`. The row of an image that cannot be read is NaN, or with `bad` "skip" there is none. Under torchrun each
+    rank computes its part of the rows.
 
     `checkpoint` is `best`, `last` or a step; with `random_weights` the network has the initial weights of that seed
     instead, as a control.
@@ -99,16 +90,23 @@ def features(
     layers = list(files)
     about = description(net, run, source, split, resize, random_weights, bad)
     with ranks.sharing() as here:
-        count, batches = here.together(lambda: open_images(net, run, source, split, batch_size, here.part, resize))
+
+        def opened(rows: Rows) -> tuple[int, Iterator[ImageBatch]]:
+            return open_images(net, run, source, split, batch_size, rows, resize)
+
+        count, batches = here.together(lambda: opened(here.part))
         outputs = {described.name: described.outputs for described in net.layers}
-        with arrays_of_rows(here, out, {name: (count, *outputs[name]) for name in layers}) as arrays:
-            read = compute(here, net, batches, arrays, count, bad)
+        of_what = about | {"layers": layers, "images": count, "store": fingerprint_of(source)}
+        with partial_rows(here, out, {name: (count, *outputs[name]) for name in layers}, count, of_what) as part:
+            if part.read.keys:
+                batches = resumed(part, opened, source)
+            read = compute(here, net, batches, part, bad)
             check_some(read.skipped, count)
             left_out = {*read.unread} if bad == "skip" else set[int]()
             shapes = {name: [count - len(left_out), *outputs[name]] for name in layers}
             about |= {"layers": [{"name": n, "shape": shapes[n], "file": files[n].name} for n in layers]}
             about |= {"skipped": read.skipped}
-            here.once(lambda: write(out, arrays, read, left_out, about))
+            here.once(lambda: write(out, part.arrays, read, left_out, about))
     doubts = ([] if why else at_chance(net, run)) + (
         constant_layers([name for name in layers if name not in read.varied]) if count - len(read.skipped) > 1 else []
     )
@@ -143,35 +141,31 @@ def beside_of(out: Path) -> dict[str, Path]:
     return {what: out.with_suffix(ending) for what, ending in endings.items()}
 
 
-@contextmanager
-def arrays_of_rows(here: Ranks, out: Path, shapes: dict[str, tuple[int, ...]]) -> Iterator[dict[str, RowFile]]:
-    """Arrays on disk with which OUT begins, by layer, of the same files on every rank. What is left of them at the end
-    is deleted. ValueError where the disk has no room."""
-    maker = here.gather(durable.mark())[0]
-    files = {name: durable.new_name(out.with_name(f"{out.stem}.{name}.npy"), maker) for name in shapes}
-
-    def make() -> None:
-        feature_files.check_room(out, shapes)
-        for name, shape in shapes.items():
-            make_rows(files[name], shape)
-
-    try:
-        here.once(make)
-        yield {name: RowFile(file) for name, file in files.items()}
-    finally:
-        for file in files.values():
-            file.unlink(missing_ok=True)
+def fingerprint_of(source: Path) -> str | None:
+    """What tells a store from others; None for what is no store."""
+    return fingerprint(Store(source)) if (source / "store.json").exists() else None
 
 
-def compute(
-    here: Ranks, net: TrainedAlexNet, batches: Iterator[ImageBatch], arrays: dict[str, RowFile], count: int, bad: Bad
-) -> Read:
-    """Write this rank's rows of `count`. Returns what all ranks have read, in the order of the images."""
-    mine = here.part(count)
-    title = f"computing {', '.join(arrays) if len(arrays) < 5 else f'{len(arrays)} layers'}"
-    with Progress(title, mine.stop - mine.start, silent=not here.is_first) as bar:
-        read = here.gather(write_rows(net, batches, arrays, mine.start, bar, bad))
-    return Read(*(list(itertools.chain(*each)) for each in zip(*read, strict=True)))
+def resumed(
+    part: PartialRows, opened: Callable[[Rows], tuple[int, Iterator[ImageBatch]]], source: Path
+) -> Iterator[ImageBatch]:
+    """The images after those whose rows are there. ValueError where the source has changed meanwhile."""
+    done, total = len(part.read.keys), part.end - part.first
+    last = slice(part.first + done - 1, part.first + done)
+    if next(opened(lambda count: last)[1]).keys != part.read.keys[-1:]:
+        raise ValueError(
+            f"{source} has changed since {part.folder} was begun: delete that folder, and give the command again."
+        )
+    print(f"{part.folder} has {done:,} of {total:,} rows; computing the others.", file=sys.stderr, flush=True)
+    return opened(lambda count: slice(last.stop, part.end))[1]
+
+
+def compute(here: Ranks, net: TrainedAlexNet, batches: Iterator[ImageBatch], part: PartialRows, bad: Bad) -> Read:
+    """Write this rank's rows. Returns what all ranks have read, in the order of the images."""
+    title = f"computing {', '.join(part.arrays) if len(part.arrays) < 5 else f'{len(part.arrays)} layers'}"
+    with Progress(title, part.end - part.first, start=len(part.read.keys), silent=not here.is_first) as bar:
+        write_rows(net, batches, part, bar, bad)
+    return all_of(here, part.read)
 
 
 def write(out: Path, arrays: dict[str, RowFile], read: Read, left_out: set[int], about: dict[str, Any]) -> None:
@@ -232,29 +226,23 @@ def _prepare(
     return (net, files), ranks.common_facts([net.checkpoint]) | {"layer": layer}
 
 
-def write_rows(
-    net: TrainedAlexNet, batches: Iterator[ImageBatch], arrays: dict[str, RowFile], first: int, bar: Progress, bad: Bad
-) -> Read:
-    """Write the activations of the layers in `arrays`, starting at row `first`."""
-    read = Read([], [], [], [], [])
-    seen: dict[str, np.ndarray] = {}
+def write_rows(net: TrainedAlexNet, batches: Iterator[ImageBatch], part: PartialRows, bar: Progress, bad: Bad) -> None:
+    """Write the activations of the layers of `part`, after the rows that are there."""
+    read, first = part.read, part.first_good()
     for batch in batches:
-        row = first + len(read.keys)
-        for name, values in activations(net, centre_views(net, batch.images), list(arrays)).items():
-            if name not in read.varied:
-                good = np.delete(values, list(batch.errors), axis=0)
-                if len(good) and (good != seen.setdefault(name, good[0].copy())).any():
-                    read.varied.append(name)
+        row = part.first + len(read.keys)
+        for name, values in activations(net, centre_views(net, batch.images), list(part.arrays)).items():
+            watch(read.varied, name, first, np.delete(values, list(batch.errors), axis=0))
             values[list(batch.errors)] = np.nan
-            arrays[name].write(row, values)
+            part.arrays[name].write(row, values)
         for index, error in batch.errors.items():
             warn(f"{'left out' if bad == 'skip' else f'the row of {batch.keys[index]} is NaN'}: {error}")
             read.skipped.append({"key": batch.keys[index], "error": error})
             read.unread.append(row + index)
         read.keys.extend(batch.keys)
         read.wnids.extend(batch.wnids)
+        part.note()
         bar.advance(len(batch.keys))
-    return read
 
 
 def write_lines(path: Path, lines: Sequence[str]) -> None:
