@@ -59,8 +59,8 @@ def frame(own_size: bool, timed: bool = False) -> bytes:
     return obu(6, packed((0, 1), (0, 2), (1, 1), *time, (0, 1), (1, 1), (0, 1), (17, 5), (own_size, 1)))
 
 
-def file_of(*payloads: bytes, kind: bytes = b"av01", places: int = 1, extents: int = 1) -> bytes:
-    """An AVIF file that says no size of the images `payloads`, `places` times."""
+def file_of(*payloads: bytes, kind: bytes = b"av01", times: int = 1, extents: int = 1) -> bytes:
+    """An AVIF file that says no size of the images `payloads`, each listed `times` times."""
     head = box(b"ftyp", b"avif" + bytes(4) + b"avifmif1")
     start, entries = 4096, b""
     for number, payload in enumerate(payloads, 1):
@@ -68,7 +68,7 @@ def file_of(*payloads: bytes, kind: bytes = b"av01", places: int = 1, extents: i
         pieces = [(start + i * part, part if i + 1 < extents else len(payload) - i * part) for i in range(extents)]
         entries += struct.pack(">HHH", number, 0, extents) + b"".join(struct.pack(">II", *each) for each in pieces)
         start += len(payload)
-    iloc = box(b"iloc", bytes(4) + b"\x44\0" + struct.pack(">H", len(payloads) * places) + entries * places)
+    iloc = box(b"iloc", bytes(4) + b"\x44\0" + struct.pack(">H", len(payloads) * times) + entries * times)
     items = b"".join(box(b"infe", b"\2\0\0\0" + struct.pack(">HH", n + 1, 0) + kind) for n in range(len(payloads)))
     iinf = box(b"iinf", bytes(4) + struct.pack(">H", len(payloads)) + items)
     return (head + box(b"meta", bytes(4) + iinf + iloc)).ljust(4096, b"\0")[:4096] + b"".join(payloads)
@@ -120,7 +120,7 @@ def test_sizes_of_all_kinds_of_headers() -> None:
         (file_of(moving(640, 480, True) + frame(True, True)), "a frame has another size than its image"),
         (file_of(still(9, 9), kind=b"hvc1"), "it holds 0 AV1 images"),
         (file_of(*[still(9, 9)] * 5), "it holds 5 AV1 images, and at most 4 are decoded"),
-        (file_of(still(9, 9), places=2), "an image is in several places"),
+        (file_of(still(9, 9), times=2), "an image is listed twice"),
         (file_of(obu(2, b"")), "an image has no header"),
         (file_of(still(9, 9) + obu(5, b"") * 70), "an image has very many parts"),
         (file_of(obu(1, b"\x18")), "a header of an image is cut off"),
@@ -134,6 +134,16 @@ def test_what_cannot_be_read_is_refused(data: bytes, reason: str) -> None:
         data = data[: data.index(b"meta") - 4] + box(b"moov", b"") + data[data.index(b"meta") - 4 :]
     with pytest.raises(UnreadableError, match=reason):
         sizes(data)
+
+
+def test_pieces_that_take_no_byte_in_their_list_are_counted() -> None:
+    item = box(b"infe", b"\2\0\0\0" + struct.pack(">HH", 1, 0) + b"av01")
+    iinf = box(b"iinf", bytes(4) + struct.pack(">H", 1) + item)
+    for pieces, reason in ((avif.MAX_EXTENTS // 2, "an image is nowhere"), (65_535, "more than 1024 pieces")):
+        entries = b"".join(struct.pack(">HHH", number, 0, pieces) for number in (2, 3))
+        iloc = box(b"iloc", bytes(4) + b"\0\0" + struct.pack(">H", 2) + entries)
+        with pytest.raises(UnreadableError, match=reason):
+            sizes(box(b"ftyp", b"avif") + box(b"meta", bytes(4) + iinf + iloc))
 
 
 @needs_avif

@@ -276,15 +276,27 @@ def instructions(count: int) -> bytes:
     return b"\x80\x02](" + b"K\x01" * (count - 5) + b"e."
 
 
+def encodings(of: int, times: int) -> bytes:
+    """A pickle that makes bytes of one text of `of` letters again and again."""
+    text = b"X" + struct.pack("<I", of) + b"a" * of
+    return b"c_codecs\nencode\nq\x00" + text + b"X\x06\0\0\0latin1\x86q\x01" + b"h\x00h\x01R" * times + b"."
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
         (instructions(pickled.MOST_INSTRUCTIONS - 1), "it holds no dictionary"),
         (instructions(pickled.MOST_INSTRUCTIONS + 1), "more than 2,097,152 instructions"),
         (b"]" + b"q\x00](h\x00h\x00e" * 31 + b".", "refers to its parts too often"),
+        (b"](" + b"K\x01" * 300_000 + b"eq\x00](" + b"h\x00" * 4000 + b"e.", "refers to its parts too often"),
+        (b"N" * 200_000 + b"(t" * 100_000 + b".", "it holds no dictionary"),
+        (encodings(of=100_000, times=30_000), "makes bytes of a text too often"),
         (b"T" + struct.pack("<i", 160_000_000) + b"\xff" * 160_000_000 + b".", "it holds no dictionary"),
     ],
-    ids=["most instructions", "one more", "a list that doubles 31 times", "a text as long as CIFAR-100"],
+    ids=[
+        *("most instructions", "one more", "a list that doubles 31 times", "a long list that is named often"),
+        *("many marks above many values", "a text that is encoded often", "a text as long as CIFAR-100"),
+    ],
 )
 def test_a_pickle_at_its_bound(tmp_path: Path, content: bytes, reason: str) -> None:
     for name in (*cifar.BATCHES, "batches.meta"):

@@ -13,6 +13,9 @@ MAX_IMAGES: Final = 4
 """AV1 images in a file: colours and opacity, and perhaps a thumbnail."""
 MAX_OBUS: Final = 64
 """Of one image: a sequence header and a frame, and perhaps tile groups and metadata."""
+MAX_EXTENTS: Final = 1024
+"""Pieces of all items together, metadata included. Each may take no byte in the list, so that a few bytes may claim
+millions."""
 SEQUENCE, FRAME_HEADER, FRAME = 1, 3, 6  # types of OBUs
 KEY, SWITCH = 0, 3  # types of frames
 SELECT = 2  # a tool that each frame chooses
@@ -94,25 +97,30 @@ def _coded_items(content: memoryview) -> set[int]:
 
 def _payloads(content: memoryview, coded: set[int], data: memoryview, inside: memoryview) -> Iterator[memoryview]:
     """The data of each of the items `coded`, by `iloc`; `inside` is what `idat` holds."""
-    places = _Bytes(content)
-    version = places.number(4) >> 24
-    widths = places.number(2)
+    listed = _Bytes(content)
+    version = listed.number(4) >> 24
+    widths = listed.number(2)
     offset_bytes, length_bytes, base_bytes = widths >> 12, widths >> 8 & 0xF, widths >> 4 & 0xF
     index_bytes = widths & 0xF if version else 0
     seen: set[int] = set()
-    for _ in range(places.number(4 if version == 2 else 2)):
-        number = places.number(4 if version == 2 else 2)
-        method = places.number(2) & 0xF if version else 0
-        places.number(2)
-        base = places.number(base_bytes)
+    extents_left = MAX_EXTENTS
+    for _ in range(listed.number(4 if version == 2 else 2)):
+        number = listed.number(4 if version == 2 else 2)
+        method = listed.number(2) & 0xF if version else 0
+        listed.number(2)
+        base = listed.number(base_bytes)
         parts = []
-        for _ in range(places.number(2)):
-            places.number(index_bytes)
-            start, length = base + places.number(offset_bytes), places.number(length_bytes)
+        extents = listed.number(2)
+        extents_left -= extents
+        if extents_left < 0:
+            raise UnreadableError(f"its items are in more than {MAX_EXTENTS} pieces")
+        for _ in range(extents):
+            listed.number(index_bytes)
+            start, length = base + listed.number(offset_bytes), listed.number(length_bytes)
             source = inside if method == 1 else data
             parts.append(source[start : start + length] if length else source[start:])
         if number in seen or (number in coded and (method > 1 or sum(map(len, parts)) > len(data))):
-            raise UnreadableError("an image is in several places")
+            raise UnreadableError("an image is listed twice, or is not in the file")
         seen.add(number)
         if number in coded:
             yield parts[0] if len(parts) == 1 else memoryview(b"".join(parts))

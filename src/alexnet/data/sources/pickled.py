@@ -12,7 +12,6 @@ Protocols 0 to 5 of Python 2 and 3; texts of Python 2, which are bytes, are retu
 import math
 import pickletools
 import warnings
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 MOST_INSTRUCTIONS, MOST_PARTS, MOST_DEPTH = 1 << 21, 1 << 12, 32
@@ -81,14 +80,14 @@ def unpickled(data: bytes) -> Any:
     """
     try:
         with warnings.catch_warnings(action="ignore"):  # about odd escapes in texts
-            return _plain(_followed(data), MOST_DEPTH, iter(range(MOST_PARTS)))
-    except (IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
+            return _Plain().of(_followed(data))
+    except (IndexError, KeyError, TypeError, AttributeError, OverflowError, StopIteration) as error:
         raise ValueError(f"it is damaged ({type(error).__name__})") from None
 
 
 def _followed(data: bytes) -> Any:
     """What is on the stack at the end of the instructions."""
-    machine = _Machine()
+    machine = _Machine(len(data))
     for number, (instruction, argument, _) in enumerate(pickletools.genops(data)):
         if number == MOST_INSTRUCTIONS:
             raise ValueError(f"it has more than {MOST_INSTRUCTIONS:,} instructions")
@@ -101,9 +100,11 @@ def _followed(data: bytes) -> Any:
 class _Machine:
     """The stack and the memory of a pickle."""
 
-    def __init__(self) -> None:
+    def __init__(self, length: int) -> None:
         self.stack: list[Any] = []
         self.memory: dict[int, Any] = {}
+        self._left = length
+        """Bytes that may still be made of texts: in all no more than the pickle has, in which each text stands once."""
 
     def follow(self, name: str, argument: Any) -> None:
         """Follow one instruction. Raises ValueError for one that is not among those that build plain values."""
@@ -147,21 +148,52 @@ class _Machine:
                 stack.append(wanted)
             case "REDUCE":
                 arguments = stack.pop()
-                stack[-1] = _reduced(stack[-1], _of(tuple, arguments))
+                stack[-1] = self._reduced(stack[-1], _of(tuple, arguments))
             case "BUILD":
                 state = stack.pop()
                 if isinstance(stack[-1], _Array):
-                    stack[-1].value = _bytes_of(*_of(tuple, state)[1:5])
+                    stack[-1].value = self._bytes_of(*_of(tuple, state)[1:5])
                 elif not isinstance(stack[-1], _Type):
                     raise ValueError("it sets the state of something that is no array")
             case _:
                 raise ValueError(f"it has the instruction {name}, which no array of bytes needs")
 
     def _since_mark(self) -> list[Any]:
-        at = len(self.stack) - 1 - self.stack[::-1].index(_Mark)
+        # From the top, and no further than the mark: a pickle may have a million values below a million marks.
+        at = next(at for at in range(len(self.stack) - 1, -1, -1) if self.stack[at] is _Mark)
         items = self.stack[at + 1 :]
         del self.stack[at:]
         return items
+
+    def _reduced(self, name: Any, arguments: tuple[Any, ...]) -> Any:
+        """What a call of one of `NAMES` stands for; nothing is called."""
+        match name, arguments:
+            case _Name(_, "_reconstruct"), (_Name("numpy", "ndarray"), *_):
+                return _Array()
+            case _Name("numpy", "dtype"), (str(code), *_):
+                return _Type(code)
+            case _Name("_codecs", "encode"), (str(text), str("latin1" | "latin-1")):
+                return self._encoded(text)
+            case _Name(_, "bytes"), ():
+                return b""
+        raise ValueError("it calls something that no array of bytes needs")
+
+    def _bytes_of(self, shape: Any, kind: Any, is_fortran: Any, data: Any) -> Bytes:
+        """The array of a state; its numbers are bytes, row by row, and as many as its shape says."""
+        if not isinstance(kind, _Type) or kind.code not in ("u1", "|u1", "uint8") or is_fortran not in (False, 0):
+            raise ValueError("it has an array of something other than bytes in rows")
+        raw = self._encoded(data) if isinstance(data, str) else _of(bytes, data)
+        sides = [_of(int, side) for side in _of(tuple, shape)]
+        if len(sides) > MOST_DEPTH or not all(0 <= side <= len(raw) for side in sides) or math.prod(sides) != len(raw):
+            raise ValueError("it has an array of another size than it says")
+        return Bytes(tuple(sides), raw)
+
+    def _encoded(self, text: str) -> bytes:
+        """The bytes that a text stands for."""
+        self._left -= len(text)
+        if self._left < 0:
+            raise ValueError("it makes bytes of a text too often")
+        return text.encode("latin-1")
 
 
 def _of(kind: type, value: Any) -> Any:
@@ -177,47 +209,29 @@ def _pairs(items: list[Any]) -> dict[Any, Any]:
     return dict(zip(items[::2], items[1::2], strict=True))
 
 
-def _reduced(name: Any, arguments: tuple[Any, ...]) -> Any:
-    """What a call of one of `NAMES` stands for; nothing is called."""
-    match name, arguments:
-        case _Name(_, "_reconstruct"), (_Name("numpy", "ndarray"), *_):
-            return _Array()
-        case _Name("numpy", "dtype"), (str(code), *_):
-            return _Type(code)
-        case _Name("_codecs", "encode"), (str(text), str("latin1" | "latin-1")):
-            return text.encode("latin-1")
-        case _Name(_, "bytes"), ():
-            return b""
-    raise ValueError("it calls something that no array of bytes needs")
+class _Plain:
+    """Copies a value with its arrays as `Bytes`.
 
-
-def _bytes_of(shape: Any, kind: Any, is_fortran: Any, data: Any) -> Bytes:
-    """The array of a state; its numbers are bytes, row by row, and as many as its shape says."""
-    if not isinstance(kind, _Type) or kind.code not in ("u1", "|u1", "uint8") or is_fortran not in (False, 0):
-        raise ValueError("it has an array of something other than bytes in rows")
-    raw = data.encode("latin-1") if isinstance(data, str) else _of(bytes, data)
-    sides = [_of(int, side) for side in _of(tuple, shape)]
-    if len(sides) > MOST_DEPTH or not all(0 <= side <= len(raw) for side in sides) or math.prod(sides) != len(raw):
-        raise ValueError("it has an array of another size than it says")
-    return Bytes(tuple(sides), raw)
-
-
-def _plain(value: Any, depth: int, budget: Iterator[int]) -> Any:
-    """A value with its arrays as `Bytes`.
-
-    ValueError for one that is nested deeper, or in itself, or that refers to its parts so often that it would have more
-    of them than `budget`.
+    ValueError for one that is nested deeper than `MOST_DEPTH`, or in itself, or that refers to its parts so often that
+    it would have more of them than `MOST_PARTS`, or more items in all of them than a pickle has instructions.
     """
-    if depth == 0 or next(budget, None) is None:
-        raise ValueError(f"it is nested more than {MOST_DEPTH} levels deep, or refers to its parts too often")
-    if isinstance(value, _Array):
-        if value.value is None:
-            raise ValueError("it has an array without content")
-        return value.value
-    if isinstance(value, _Name | _Type | type):
-        raise ValueError("it has a name in place of a value")
-    if isinstance(value, dict):
-        return {key: _plain(each, depth - 1, budget) for key, each in value.items()}
-    if isinstance(value, list | tuple) and any(isinstance(each, HOLDERS) for each in value):
-        return type(value)(_plain(each, depth - 1, budget) for each in value)
-    return value
+
+    def __init__(self) -> None:
+        self.parts, self.items = MOST_PARTS, MOST_INSTRUCTIONS
+
+    def of(self, value: Any, depth: int = MOST_DEPTH) -> Any:
+        self.parts -= 1
+        self.items -= len(value) if isinstance(value, dict | list | tuple) else 0
+        if depth == 0 or self.parts < 0 or self.items < 0:
+            raise ValueError(f"it is nested more than {MOST_DEPTH} levels deep, or refers to its parts too often")
+        if isinstance(value, _Array):
+            if value.value is None:
+                raise ValueError("it has an array without content")
+            return value.value
+        if isinstance(value, _Name | _Type | type):
+            raise ValueError("it has a name in place of a value")
+        if isinstance(value, dict):
+            return {key: self.of(each, depth - 1) for key, each in value.items()}
+        if isinstance(value, list | tuple) and any(isinstance(each, HOLDERS) for each in value):
+            return type(value)(self.of(each, depth - 1) for each in value)
+        return value
