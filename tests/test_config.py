@@ -57,6 +57,8 @@ def test_every_field_has_a_docstring():
         ({"optim": {"momentum": 1}}, "optim.momentum is 1; it must be at least 0 and less than 1."),
         ({"network": {"width": 0}}, "network.width is 0; it must be more than 0 and at most 16."),
         ({"network": {"channels": [96, 0, 1, 1, 1]}}, "network.channels is 0"),
+        ({"network": {"channels": [96.5, 256, 384, 384, 256]}}, "channels must be a list of whole numbers"),
+        ({"network": {"initial_bias": [True, 1]}}, "initial_bias must be a list of numbers"),
         ({"network": {"lrn_k": float("nan")}}, "network.lrn_k is nan; it must be a finite number."),
         ({"schedule": {"divisor": float("inf")}}, "schedule.divisor is inf; it must be a finite number."),
         ({"checkpoint": {"every_steps": -1}}, "checkpoint.every_steps is -1"),

@@ -325,15 +325,21 @@ def from_dict(cls: type, values: Any, where: str) -> Any:
 def _checked(expected: Any, value: Any, where: str) -> Any:
     """`value` if it has the type `expected` (a list where that is a tuple). ValueError otherwise."""
     if get_origin(expected) is tuple:
-        kind, name = (str, "strings") if str in get_args(expected) else (int | float, "numbers")
-        if not isinstance(value, list) or not all(isinstance(x, kind) for x in value):
+        element = get_args(expected)[0]
+        if not isinstance(value, list) or not all(_is_a(element, each) for each in value):
+            name = {str: "strings", int: "whole numbers"}.get(element, "numbers")
             raise ValueError(f"{where} must be a list of {name}, not {value!r}.")
         return tuple(value)
     if get_origin(expected) is Literal:
         if value not in get_args(expected):
             raise ValueError(f"{where} must be one of {', '.join(get_args(expected))}, not {value!r}.")
         return value
-    accepted = int | float if expected is float else expected
-    if isinstance(value, bool) != (expected is bool) or not isinstance(value, accepted):
+    if not _is_a(expected, value):
         raise ValueError(f"{where} must be of type {expected.__name__}, not {value!r}.")
     return value
+
+
+def _is_a(expected: Any, value: Any) -> bool:
+    """Whether a JSON value has the type `expected`: an integer is a float too, and a bool is no number."""
+    accepted = int | float if expected is float else expected
+    return isinstance(value, bool) == (expected is bool) and isinstance(value, accepted)

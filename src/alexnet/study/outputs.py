@@ -16,7 +16,7 @@ UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIS
 
 
 def check_output(path: Path, force: bool) -> None:
-    """ValueError for a folder, and for a file that is there unless `force`."""
+    """UsageError for a folder, and ValueError for a file that is there unless `force`."""
     if path.is_dir():
         raise UsageError(f"{path} is a folder; give the name of a file.")
     if path.exists() and not force:
@@ -32,7 +32,7 @@ def check_folder(folder: Path) -> None:
 
 
 def check_figure(path: Path | None, force: bool) -> None:
-    """As `check_output`, and ValueError for a name without the suffix of a figure; None is no output."""
+    """As `check_output`, and UsageError for a name without the suffix of a figure; None is no output."""
     if path is None:
         return
     if path.is_dir() or path.suffix.lower() in FIGURES:
@@ -42,11 +42,11 @@ def check_figure(path: Path | None, force: bool) -> None:
 
 
 def check_csv(path: Path | None, force: bool) -> None:
-    """As `check_output`, and ValueError for a name that does not end in `.csv`; None is no output."""
+    """As `check_output`, and UsageError for a name that does not end in `.csv`; None is no output."""
     if path is not None:
         check_output(path, force)
         if path.suffix.lower() != ".csv":
-            raise ValueError(f"{path} is no name for a table; give one that ends in .csv.")
+            raise UsageError(f"{path} is no name for a table; give one that ends in .csv.")
 
 
 def rounded(number: float) -> float:

@@ -17,6 +17,7 @@ from alexnet.data.image.decode import decode
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.sources import Source, open_source, read_bytes
 from alexnet.data.store.reader import Store
+from alexnet.ranges import UsageError
 
 TEN = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 COARSE = tuple(f"kind {n:02}" for n in range(20))
@@ -191,7 +192,7 @@ def test_coarse_labels_are_chosen_and_others_are_refused(tmp_path: Path) -> None
         path = folder(tmp_path / make.__name__, make())
         source = open_source(path, label_column="coarse")
         assert content(source, "val") == expected(("test",), COARSE)
-        with pytest.raises(ValueError, match="has the labels fine and coarse: choose with --label-column"):
+        with pytest.raises(UsageError, match="has the labels fine and coarse: choose with --label-column"):
             open_source(path, label_column="label")
 
 

@@ -18,6 +18,7 @@ from alexnet.cli import main
 from alexnet.data.prepare.prepare import prepare
 from alexnet.data.sources import open_source, read_bytes
 from alexnet.data.store.reader import Store
+from alexnet.ranges import UsageError
 
 LABELS = {f"img {n:02}.jpg": ("ant", "bee", "cicada, or katydid")[n % 3] for n in range(30)}
 
@@ -108,7 +109,7 @@ def test_columns_are_chosen_where_their_names_are_unusual(images: Path, tmp_path
     assert source.remarks == (f"{table}: image in the column Bild and label in the column Art",)
     with pytest.raises(ValueError, match=r"no column of images .* \(it has Art, Bild, label, n\): .* --image-column"):
         open_source(images, labels=table)
-    with pytest.raises(ValueError, match=r"no column 'art' .* choose one with --label-column"):
+    with pytest.raises(UsageError, match=r"no column 'art' .* choose one with --label-column"):
         open_source(images, labels=table, image_column="Bild", label_column="art")
 
 

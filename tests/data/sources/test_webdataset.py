@@ -1,6 +1,7 @@
 """WebDataset's shards, written by its own writer."""
 
 import io
+import os
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -69,6 +70,14 @@ def test_its_own_reader_finds_the_same(tmp_path: Path) -> None:
         for image in source.splits["train"]
     ]
     assert ours == theirs
+
+
+def test_keys_are_text_whatever_the_names_of_the_shards(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        file = os.fsencode(tmp_path / "w" / split / "set-") + b"\xff.tar"
+        shard(Path(os.fsdecode(file)), [sample(n, cls=n % 3) for n in range(6)])
+    source = open_source(tmp_path / "w")
+    assert [image.key for image in source.splits["val"]][:1] == [r"val/set-\xff.tar/000000"]
 
 
 @pytest.mark.parametrize("layout", ["names", "folders"])

@@ -26,6 +26,7 @@ from alexnet.data.sources.tar import members_of
 from alexnet.files.printable import printable
 from alexnet.files.regular import open_regular, read_regular
 from alexnet.files.text import decode_text
+from alexnet.ranges import UsageError
 
 SIDE, PIXELS = 32, 3072
 LARGEST = 1 << 29
@@ -120,7 +121,7 @@ def open_cifar(path: Path, found: Found, choices: Choices) -> Source:
     kind = found.kind
     wanted = choices.label_column or "fine"
     if wanted not in kind.names or choices.image_column:
-        raise ValueError(
+        raise UsageError(
             f"{path} has the labels {' and '.join(kind.names)}: choose with --label-column, without --image-column"
         )
     in_archive = found.path.is_file()

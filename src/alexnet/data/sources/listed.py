@@ -22,6 +22,7 @@ from alexnet.data.sources.walk import holds_images, subfolders
 from alexnet.files.json_file import parse_json
 from alexnet.files.lines import read_lines
 from alexnet.files.printable import printable
+from alexnet.ranges import UsageError
 
 TABLES = ("metadata.csv", "metadata.jsonl", "labels.csv", "labels.tsv", "labels.jsonl")
 """Names of tables that are detected; the first one that is there counts."""
@@ -313,11 +314,13 @@ def _chosen(file: Path, there: list[str], choices: Choices) -> tuple[str, str]:
         image = there[1 - there.index(label)]
     elif len(there) == 2 and label is None and image in there:
         label = there[1 - there.index(image)]
-    for what, found in (("image", image), ("label", label)):
+    for what, found, wanted in (("image", image, choices.image_column), ("label", label, choices.label_column)):
         option = f"choose one with --{what}-column"
         if found is None or found not in there:
             missing = f"no column {found!r}" if found is not None else f"no column of {what}s that is called as usual"
-            raise ValueError(f"{file} has {missing} (it has {some(map(printable, there))}): {option}")
+            raise (UsageError if wanted else ValueError)(
+                f"{file} has {missing} (it has {some(map(printable, there))}): {option}"
+            )
         if there.count(found) > 1:
             raise ValueError(f"{file} has two columns {printable(found)!r}: {option}, or rename one")
     assert image is not None and label is not None

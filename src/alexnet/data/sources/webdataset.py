@@ -23,6 +23,7 @@ from alexnet.files.json_file import parse_json
 from alexnet.files.printable import printable
 from alexnet.files.read_at import ReadAt
 from alexnet.files.text import decode_text, read_text
+from alexnet.ranges import UsageError
 
 IMAGES = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif", "ppm", "img")
 LABELS = ("cls", "json", "txt")
@@ -40,7 +41,7 @@ class Shard(NamedTuple):
 
 
 class File(NamedTuple):
-    """A file of a sample, by its place in the shard."""
+    """A file of a sample: where its bytes are in the shard."""
 
     ending: str
     offset: int
@@ -85,7 +86,7 @@ def expanded(pattern: Path) -> list[Shard] | None:
 def open_shards(path: Path, shards: list[Shard], choices: Choices) -> Source:
     """The samples of the shards. Where these name no split, `val_fraction` of every class (0.1) is held out."""
     if choices.image_column:
-        raise ValueError(f"{path} has no columns of images: leave out --image-column")
+        raise UsageError(f"{path} has no columns of images: leave out --image-column")
     if len(shards) > MOST_SHARDS:
         raise ValueError(f"{path} has more than {MOST_SHARDS:,} shards")
     told = [shard for shard in shards if shard.split]
@@ -137,14 +138,14 @@ def _samples(shard: Shard, label_key: str | None, names: tuple[str, ...]) -> Ite
             raise ValueError(f"{where}: {error}") from None
         if names:
             text = _named(text, names, where)
-        key = f"{_place(file)}/{printable(base)}"
+        key = f"{_in_keys(file)}/{printable(base)}"
         yield Record(key, text, TarAt(str(file), image.offset, image.size), shard.split)
 
 
-def _place(file: Path) -> str:
+def _in_keys(file: Path) -> str:
     """The name of a shard in keys: with its folder where that is of a split, in which names may repeat."""
     folder = file.parent.name
-    return f"{folder}/{file.name}" if folder.casefold() in ROLES else printable(file.name)
+    return printable(f"{folder}/{file.name}" if folder.casefold() in ROLES else file.name)
 
 
 def _by_base(file: Path) -> Iterator[tuple[str, list[File]]]:
