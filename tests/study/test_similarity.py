@@ -16,7 +16,7 @@ from alexnet.study import grams as grams_module
 from alexnet.study import similarity as study
 from alexnet.study.activations import activations, centre_views
 from alexnet.study.grams import grams, grouped, read
-from alexnet.study.similarity import Gram, correlation_distances, cosine_distances, gram, ranks, similarity
+from alexnet.study.similarity import Gram, correlation_distances, cosine_distances, gram, rank, similarity
 from alexnet.study.trained import load
 
 Features = np.ndarray
@@ -89,12 +89,20 @@ def test_rsa_is_rsatoolboxs() -> None:
     assert similarity(x, y)["rsa_cosine"] == pytest.approx(expected, abs=2e-5)
 
 
-def test_distances_and_ranks_are_scipys() -> None:
+def test_distances_are_scipys() -> None:
     x = draw(3)
     assert np.allclose(cosine_distances(gram(x)), pdist(x.astype(float), "cosine"), atol=1e-6)
     assert np.allclose(correlation_distances(gram(x)), pdist(x.astype(float), "correlation"), atol=1e-6)
-    values = np.random.default_rng(0).integers(0, 30, 500).astype(float)
-    assert np.array_equal(ranks(values), stats.rankdata(values))
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 100, 1000])
+@pytest.mark.parametrize("different", [1, 2, 30, 10**6])
+def test_ranks_are_scipys_in_parts_of_any_size(at_once: int, different: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alexnet.study.similarity.PAIRS_AT_ONCE", at_once)
+    values = np.random.default_rng(0).integers(0, different, 500).astype(float)
+    expected = stats.rankdata(values)
+    rank(values)
+    assert np.array_equal(values, expected)
 
 
 def test_rows_without_length_are_at_distance_one_and_constant_layers_have_no_similarity() -> None:

@@ -72,6 +72,8 @@ def _grams(
             for name, of_layer in found.items():
                 multiply(x[name], y[name], of_layer.products[mine, other])
                 of_layer.products[other, mine] = of_layer.products[mine, other].T
+            del y  # before the next one is made
+        del x
         bar.advance((mine.stop - mine.start) * len(widths))
     return found
 
