@@ -17,7 +17,7 @@ export async function imageView(content, { image }) {
     h("section", { class: "columns", "aria-label": "Labels" },
       h("figure", {},
         part(whole, 0, 0, first.size, first.size, 300, false, { role: "img", "aria-label": `The image: ${known}` }),
-        h("figcaption", {}, known),
+        h("figcaption", {}, answer.name ? [h("strong", {}, `True label: ${short(answer.name)}`), answer.key ? ` (${answer.key})` : ""] : known),
         h("p", { class: "row" },
           h("a", { href: link("/network", { image, run: wanted.run }) }, "Follow it through the network"))),
       answer.runs.map((run) => h("div", {}, h("h2", {}, answer.runs.length > 1 ? run.name : "Labels"), bars(run.top5, answer.wnid, `Labels by ${run.name}`)))),

@@ -46,7 +46,14 @@ async function strip(about, byName, image, chosen) {
     panel.setAttribute("aria-label", `Stage ${name}`);
     panel.replaceChildren(await stagePanel(about, byName, image, name).catch(error));
   };
-  return h("div", { class: "strip", tabindex: 0, role: "region", "aria-label": "Stages" }, list);
+  const box = h("div", { class: "strip", tabindex: 0, role: "region", "aria-label": "Stages" }, list);
+  const watching = new ResizeObserver(() => { // once it is in the page: the chosen stage may be far to the right
+    const [button, all] = [list.querySelector("[aria-pressed=true]"), box].map((each) => each?.getBoundingClientRect());
+    if (button) box.scrollLeft += button.left + button.width / 2 - all.left - all.width / 2;
+    watching.disconnect();
+  });
+  watching.observe(box);
+  return box;
 }
 
 // The stage whose maps stand for a layer in the overview: after its nonlinearity, where that comes at once.
@@ -110,7 +117,7 @@ class AllMaps {
     Object.assign(this, { stage, whole });
     const { wide, tall } = tile(stage, 0);
     this.zoom = Math.max(1, Math.round(900 / whole.naturalWidth));
-    this.gap = stage.shape.length === 1 ? 1 : 3;
+    this.gap = stage.shape.length === 1 ? 0 : 3; // a line between thousands of units would be drawn unevenly
     this.across = wide * this.zoom + this.gap;
     this.down = tall * this.zoom + this.gap;
     this.rows = place(stage, 0).rows;
@@ -245,7 +252,7 @@ async function stagePanel(about, byName, image, name) {
     ...["unit", ...(flat ? [] : ["y", "x"])].flatMap((key) => [h("label", { for: `at-${key}` }, { unit: flat ? "Unit" : "Map", y: "Row", x: "Column" }[key]), fields[key]])),
     facts);
   const box = h("div", {}, figure, h("div", { class: "stage" },
-    h("figure", {}, all, h("figcaption", {}, stage.towers === 2 ? "All maps: the first tower above, the second below. Click one, or move with the arrow keys." : "Click one, or move with the arrow keys.")),
+    h("figure", {}, all, h("figcaption", {}, `All ${flat ? "units" : "maps"}${stage.towers === 2 ? ": the first tower above, the second below" : ""}. Click one, or move with the arrow keys.`)),
     h("div", {}, h("div", { class: "tiles" }, enlarged, field), h("h2", {}, "The arithmetic of this output"), numbers,
     unitLink ? h("p", {}, h("a", { href: "#", click: (event) => { event.preventDefault(); go(link(`/unit/${unitLink}/${at.unit}`, { run: here().query.run, image })); } }, `What excites this unit of ${unitLink} in the whole store`)) : null)));
   await update();
