@@ -1,6 +1,8 @@
 """Running a command line: exit codes, and what goes to which stream."""
 
+import contextlib
 import inspect
+import io
 import json
 import os
 import signal
@@ -133,6 +135,20 @@ def test_a_terminal_without_unicode_gets_ascii() -> None:
     )
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.isascii() and b"#" in shown.stdout and b"\\u4e2d" in shown.stdout
+
+
+@pytest.mark.parametrize("name", ["predict", "train"])
+def test_a_help_has_nothing_that_cannot_be_seen(name: str, capsys: Streams) -> None:
+    assert main([name, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "\n\n  Example:\n" in shown
+    assert all(letter.isprintable() or letter == "\n" for letter in shown)
+
+
+def test_what_is_wrong_is_one_line_on_a_terminal_without_unicode(capsys: Streams) -> None:
+    with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO(), "ascii")):  # which decides how tyro draws
+        assert main(["train", "store", "run", "--network.width", "0"]) == 2
+    assert capsys.readouterr().err == "alexnet train: network.width is 0.0; it must be more than 0 and at most 16.\n"
 
 
 def test_a_command_is_needed(capsys: Streams) -> None:

@@ -4,15 +4,17 @@ A parameter before `/` is positional, one after `*` is an option; "Args:" in the
 also takes --json and --debug.
 """
 
+import contextlib
 import functools
 import inspect
 import re
 import shutil
+import sys
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import IO, Annotated, Any, TypeVar, cast
 
 import tyro
 from tyro.conf import arg
@@ -50,6 +52,20 @@ class Line:
     debug: bool
 
 
+class WithoutBlanks:
+    """The stream `sys.stdout` is, to which the help is written with empty lines in place of `BLANK`, which a terminal
+    may not have."""
+
+    def __init__(self) -> None:
+        self._stream = sys.stdout
+
+    def write(self, text: str) -> int:
+        return self._stream.write(text.replace(BLANK, ""))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def lists(heading: str, names: Mapping[str, str]) -> Callable[[Listed], Listed]:
     """Decorate a command so that its help lists `names`, each with its line of text, under `heading`."""
 
@@ -81,13 +97,14 @@ def parse(name: str, command: Command, argv: list[str]) -> Line:
         json: Annotated[Flag, arg(help="Print one JSON object, and nothing else, on standard output.")] = False
         debug: Annotated[Flag, arg(help="Show the traceback of a failure.")] = False
 
-    line = tyro.cli(
-        WholeLine,
-        prog=f"alexnet {name}",
-        description=description(command.func if isinstance(command, functools.partial) else command),
-        args=argv,
-        config=(tyro.conf.PositionalMetavarFromFieldName, tyro.conf.DisallowNone),
-    )
+    with contextlib.redirect_stdout(cast(IO[str], WithoutBlanks())):
+        line = tyro.cli(
+            WholeLine,
+            prog=f"alexnet {name}",
+            description=description(command.func if isinstance(command, functools.partial) else command),
+            args=argv,
+            config=(tyro.conf.PositionalMetavarFromFieldName, tyro.conf.DisallowNone),
+        )
     check(command.func if isinstance(command, functools.partial) else command, line.call)
     return line
 

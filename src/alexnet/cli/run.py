@@ -31,6 +31,8 @@ UNWRAPPED = 10_000
 ASCII = {ord(a): b for a, b in {"\u2588": "#", "\u2026": "~", "\u00d7": "x", "\u2013": "-"}.items()}
 ASCII |= dict.fromkeys(range(0x2589, 0x2590), "")
 """Stand-ins on a terminal that has only ASCII. Tables bring their own."""
+FRAME = re.compile(r"[\u2500-\u257f]|-{3,}|^[+|]|[+|]$", re.MULTILINE)
+"""What tyro draws around a message; on a terminal that has only ASCII, of minus signs and bars."""
 OUT_OF_MEMORY = ("OutOfMemoryError", "DefaultCPUAllocator")
 """In what torch raises when memory is short."""
 Parsers = Mapping[str, Callable[[list[str]], Line]]
@@ -120,7 +122,7 @@ def _command_first(words: list[str]) -> tuple[str, list[str]]:
 
 def _report_usage(name: str, said: str, speaker: Speaker) -> int:
     """Pass on what tyro says is wrong with the command line; what a setting's own check said in one line."""
-    words = " ".join(re.sub(r"[\u2500-\u257f]", " ", said).split())  # without its frame
+    words = " ".join(FRAME.sub(" ", said).split())
     setting = re.search(r"Error parsing call\S*: (.*?) For full helptext", words)
     if _another_says(name, setting[1] if setting else words):
         return 2
