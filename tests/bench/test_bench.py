@@ -3,13 +3,12 @@
 import dataclasses
 import json
 import math
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from processes import python
 from rich.console import Console
 
 from alexnet.bench import feeding, files, limits, measure, network
@@ -267,5 +266,4 @@ print(peak_memory(cpu) - before > 60 << 20)
 forget_peak(cpu)
 print(peak_memory(cpu) - before < 30 << 20)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["True", "True"]
+    assert python("-c", code).split() == ["True", "True"]

@@ -35,8 +35,11 @@ FIELDS = {"name", "claim", "paper", "original", "unit", "arms", "effect", "inter
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("reproduce") / "out"
-    reproduce(folder, **TINY)
+    """All of it. The ledger is written once, in the end; `test_an_interruption_keeps_what_is_done` has it before."""
+    folder, write = tmp_path_factory.mktemp("reproduce") / "out", module._write_ledger
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_write_ledger", lambda *of, report=False: write(*of, report=True) if report else None)
+        reproduce(folder, **TINY)
     return folder
 
 
