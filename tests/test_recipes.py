@@ -2,11 +2,12 @@
 
 import dataclasses
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from noise import noise_store
-from processes import python
 
 from alexnet.config import AugmentConfig, OptimConfig, load_config
 from alexnet.networks import NETWORKS
@@ -125,6 +126,8 @@ sys.exit(main(["train", *sys.argv[1:], "--recipe", "striped"]))
 
 def test_a_new_recipe_is_a_function_and_a_line(tmp_path):
     """As CONTRIBUTING.md says: a recipe that is registered is listed with its first line, and trains."""
-    said = python("-c", STRIPED, noise_store(tmp_path), tmp_path / "run")
-    assert re.search(r"striped\s+Striped images: narrow, one epoch\.", said)
+    # A process of its own, not a fork of one that has the command line already.
+    command = [sys.executable, "-c", STRIPED, noise_store(tmp_path), tmp_path / "run"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert re.search(r"striped\s+Striped images: narrow, one epoch\.", done.stdout)
     assert load_config(tmp_path / "run" / "config.json").recipe == "striped"
