@@ -14,6 +14,9 @@ from alexnet.config import AugmentConfig, NetworkConfig, OptimConfig, ScheduleCo
 from alexnet.networks import NETWORKS
 from alexnet.ranges import UsageError
 
+ENOUGH_STEPS = 900
+"""Steps in which recipe `small` learned from 600 images; see `small`."""
+
 
 def paper() -> TrainConfig:
     """The paper's training on ILSVRC: 90 epochs, learning rate 0.01, divided by 10 on three plateaus.
@@ -158,7 +161,7 @@ def small(epochs: int | None = None, images: int | None = None) -> TrainConfig:
     batch_size = 64
     if epochs is None:
         steps_per_epoch = max(1, (images or 10_000) // batch_size)
-        epochs = max(40, math.ceil(900 / steps_per_epoch))
+        epochs = max(40, math.ceil(ENOUGH_STEPS / steps_per_epoch))
     drop_epochs = round(0.8 * epochs, 3), round(0.925 * epochs, 3)
     return TrainConfig(
         recipe="small",

@@ -5,7 +5,7 @@ Each is measured in rounds, the forms one after the other in each, so that they 
 
 import datetime
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -13,7 +13,7 @@ import torch
 
 from alexnet.bench.measure import machine
 from alexnet.bench.network import new_state, repeated, step_of
-from alexnet.config import AugmentConfig, TrainConfig
+from alexnet.config import TrainConfig
 from alexnet.data.store.reader import Store
 from alexnet.files import durable
 from alexnet.files.json_file import read_json
@@ -98,7 +98,6 @@ TIMINGS: dict[str, Callable[[Scale, Store | None, torch.device], dict[str, Calla
     "speed": speed,
 }
 NEEDS_IMAGES = {"augmentation"}
-assert AugmentConfig().random_crop and AugmentConfig().mirror
 
 
 def measure(name: str, scale: Scale, store: Store | None, device_name: str) -> Timing:
@@ -153,7 +152,3 @@ def write(results: Path, timing: Timing) -> None:
     path = path_of(results, timing["name"])
     path.parent.mkdir(parents=True, exist_ok=True)
     durable.write_json(path, timing)
-
-
-def mean_of(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

@@ -5,7 +5,6 @@ Figures are 6 inches wide and are saved at 300 dots per inch. pyplot's global st
 
 import functools
 import math
-import os
 import re
 import sys
 import textwrap
@@ -18,7 +17,7 @@ from matplotlib import font_manager, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alexnet.files.durable import NEW
+from alexnet.files import durable
 
 DPI = 150
 """Dots per inch that sizes in pixels refer to."""
@@ -37,18 +36,18 @@ def save(figure: Figure, path: Path) -> None:
     that matplotlib does not know.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{NEW}{os.getpid()}-{path.name}")
     for text in figure.findobj(match=lambda artist: hasattr(artist, "set_fontfamily")):
         text.set_fontfamily(fonts())  # type: ignore[attr-defined]
     try:
-        with warnings.catch_warnings(record=True) as caught, rc_context({"svg.fonttype": "path", "pdf.fonttype": 42}):
+        with (
+            durable.whole(path) as temporary,
+            warnings.catch_warnings(record=True) as caught,
+            rc_context({"svg.fonttype": "path", "pdf.fonttype": 42}),
+        ):
             warnings.simplefilter("always")
-            figure.savefig(partial, dpi=PRINT_DPI, facecolor="white")
-        partial.replace(path)
+            figure.savefig(temporary, dpi=PRINT_DPI, facecolor="white")
     except ValueError as error:
         raise ValueError(f"{path} cannot be written: {error}; give a name that ends in .png.") from None
-    finally:
-        partial.unlink(missing_ok=True)
     missing = {name for warning in caught if (name := re.match(r"Glyph .*missing", str(warning.message)))}
     if missing:
         print(f"warning: {path}: this machine has no font for {len(missing)} of the letters.", file=sys.stderr)

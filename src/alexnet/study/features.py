@@ -268,6 +268,5 @@ def render(result: dict[str, Any]) -> RenderableType:
     rows = next(iter(result["files"].values()))["shape"][0]
     lost = "left out" if rows < result["images"] else "rows of NaN"
     bad = f", {len(result['skipped'])} of them cannot be read ({lost})" if result["skipped"] else ""
-    count = "1 image" if result["images"] == 1 else f"{counted(result['images'], 'image')}"
     network = result["checkpoint"] or f"{result['run']} with random weights"
-    return Group(Text(f"{count}{bad}, {network}", style="bold"), table)
+    return Group(Text(f"{counted(result['images'], 'image')}{bad}, {network}", style="bold"), table)

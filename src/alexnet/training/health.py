@@ -9,14 +9,13 @@ from torch import Tensor, nn
 from alexnet.config import TrainConfig
 from alexnet.files.words import counted
 from alexnet.model.linear import gradient
+from alexnet.recipes import ENOUGH_STEPS
 from alexnet.training.checkpoint import last_in_words
 
 DEAD_FRACTION = 0.5
 """Fraction of dead units in a layer above which there is a warning."""
 STEPS_AT_CHANCE = 200
 """Steps after which the loss should be below that of guessing."""
-ENOUGH_STEPS = 900
-"""Steps after which recipe `small` had learned from 600 images."""
 EXPLODED = 10
 """Multiple of the loss of guessing that only exploding gradients reach."""
 

@@ -6,7 +6,6 @@ number of workers and however often it was interrupted. Mean and covariance are 
 a few chunks of images, never the data set.
 """
 
-import errno
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -35,6 +34,7 @@ from alexnet.data.prepare.summary import summarise
 from alexnet.data.sources import open_source
 from alexnet.data.sources.source import Choices, Source
 from alexnet.data.store.info import StoreInfo, read_info
+from alexnet.files import durable
 from alexnet.native.processor import cores
 from alexnet.ranges import Fraction, FractionOfSome, Quality, Seed, StoredPixels, Threads, checked
 
@@ -171,7 +171,7 @@ def _explained(store: Path) -> Iterator[None]:
             'it needs the least memory. (A script that calls prepare() needs the usual if __name__ == "__main__".)'
         ) from None
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not durable.is_full(error):
             raise
         raise ValueError(
             f"No space is left for {store}.partial: free some, then run the same command, which resumes."
