@@ -66,12 +66,14 @@ Allocate = Callable[[tuple[int, ...]], Buffer]
 
 
 def pageable(shape: tuple[int, ...]) -> Buffer:
+    """Ordinary memory, uint8, not set to anything."""
     # From NumPy, which asks Linux for huge pages, and not from torch, which does not.
     array = np.empty(shape, np.uint8)
     return Buffer(torch.from_numpy(array), array)
 
 
 def pinned(shape: tuple[int, ...]) -> Buffer:
+    """Memory that a GPU copies from while the program goes on, uint8, not set to anything."""
     tensor = torch.empty(shape, dtype=torch.uint8, pin_memory=True)
     return Buffer(tensor, tensor.numpy())
 

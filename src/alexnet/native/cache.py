@@ -68,12 +68,12 @@ def _is_own_group(group: int) -> bool:
     return found.gr_name == user.pw_name and set(found.gr_mem) <= {user.pw_name}
 
 
-def find(place: Path, name: str) -> Path | None:
-    """The library `name` in the folder `place`, where it is still what was built."""
-    for path in sorted(place.glob(f"{name}-*.so")):
+def find(folder: Path, name: str) -> Path | None:
+    """The library `name` in `folder`, where it is still what was built."""
+    for path in sorted(folder.glob(f"{name}-*.so")):
         if stat.S_ISREG(path.lstat().st_mode) and is_private(path):
             content = path.read_bytes()
-            if content and path == _named(place, name, content):
+            if content and path == _named(folder, name, content):
                 return path
     return None
 
@@ -97,8 +97,8 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _named(place: Path, name: str, content: bytes) -> Path:
-    return place / f"{name}-{hashlib.sha256(content).hexdigest()[:16]}.so"
+def _named(folder: Path, name: str, content: bytes) -> Path:
+    return folder / f"{name}-{hashlib.sha256(content).hexdigest()[:16]}.so"
 
 
 ENVIRONMENT = (

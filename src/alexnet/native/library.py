@@ -94,8 +94,8 @@ def load(source: Path, flags: Flags) -> Library:
     if compiler is None:
         raise UnavailableError("there is no C++ compiler (install g++, or name one in CXX)")
     try:
-        place, name = cache.folder(), cache.library_name(compiler, source, flags)
-        path = cache.find(place, name) or cache.keep(cxx.build(compiler, source, flags, place), name)
+        folder, name = cache.folder(), cache.library_name(compiler, source, flags)
+        path = cache.find(folder, name) or cache.keep(cxx.build(compiler, source, flags, folder), name)
         return Library(path)
     except (OSError, AttributeError) as error:
         raise UnavailableError(str(error)) from error

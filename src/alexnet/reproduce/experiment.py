@@ -50,6 +50,7 @@ class Evidence:
         return dict(sorted(found.items()))
 
     def run(self, arm: Arm, seed: int) -> Run:
+        """The run of an arm with a seed. KeyError where none is planned."""
         return self.runs[arm, seed]
 
     def error(self, arm: Arm, views: int = 10, k: int = 1) -> Values:

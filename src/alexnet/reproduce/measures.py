@@ -1,5 +1,4 @@
-"""What is measured of a trained network beside its errors, each by a function of its own; all tested on its last
-checkpoint.
+"""What is measured of a trained network beside its errors: each by a function of its own, with the last checkpoint.
 
 A measure returns numbers, arrays and panels that are small enough to travel. It needs the run folder only once.
 """

@@ -1,7 +1,7 @@
 """The strongest patches of kernels: the parts of images that each kernel of a convolution answers most to.
 
-A kernel's answer is its output before the ReLU, the largest over all places of an image; so an image gives one patch to
-a kernel. The patch is what the output depends on, its receptive field.
+A kernel's answer is its output before the ReLU, the largest over all positions in an image; so an image gives one patch
+to a kernel. The patch is what the output depends on, its receptive field.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,10 +30,10 @@ class Strongest(NamedTuple):
 
 def merged(before: Strongest | None, maps: np.ndarray, first: int, count: int) -> Strongest:
     """The strongest answers so far and those of more images, maps float [B, K, H, W], numbered from `first`."""
-    places = maps.reshape(*maps.shape[:2], -1).argmax(2).T  # [K, B]
+    positions = maps.reshape(*maps.shape[:2], -1).argmax(2).T  # [K, B]
     values = maps.max(axis=(2, 3)).T
     images = np.broadcast_to(np.arange(first, first + len(maps)), values.shape)
-    new = Strongest(values, images, places // maps.shape[3], places % maps.shape[3])
+    new = Strongest(values, images, positions // maps.shape[3], positions % maps.shape[3])
     both = new if before is None else Strongest(*(np.concatenate(pair, 1) for pair in zip(before, new, strict=True)))
     order = np.argsort(-both.values, axis=1, kind="stable")[:, :count]
     return Strongest(*(np.take_along_axis(each, order, 1) for each in both))
@@ -67,7 +67,7 @@ def patch(image: np.ndarray, top: int, left: int, side: int) -> np.ndarray:
 
 def panel(best: Mapping[str, Strongest], net: TrainedAlexNet, images: Sequence[np.ndarray]) -> Figure:
     """A row for each convolution: eight of its kernels, each with its nine strongest patches in a square."""
-    fields, places = receptive_fields(net.layers), corners(net)
+    fields, starts = receptive_fields(net.layers), corners(net)
     edge = (len(images[0]) - net.network.input_size) // 2
     crop = slice(edge, edge + net.network.input_size)
     gap, left, head = 0.07, 0.62, 0.05  # inches
@@ -75,7 +75,7 @@ def panel(best: Mapping[str, Strongest], net: TrainedAlexNet, images: Sequence[n
     height = head + len(best) * (cell + gap)
     figure = Figure(figsize=(WIDTH, height), dpi=DPI)
     for line, (name, found) in enumerate(best.items()):
-        side, (start, step) = fields[name], places[name]
+        side, (start, step) = fields[name], starts[name]
         bottom = height - head - (line + 1) * (cell + gap) + gap
         words = f"{name}\n{side} x {side}\npixels"
         figure.text(0.02, (bottom + cell / 2) / height, words, size=7, color=INK, va="center")

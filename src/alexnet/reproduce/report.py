@@ -73,6 +73,7 @@ def lead(ledger: Ledger, evidence: Evidence) -> str:
 
 
 def hours(count: float) -> str:
+    """A number of hours in words; minutes below one hour."""
     return f"{count:.1f} hours" if count >= 1 else f"{60 * count:.0f} minutes"
 
 
@@ -144,6 +145,7 @@ def compared(claim: Claim) -> Table:
 
 
 def mean(arm: Any) -> str:
+    """The mean of an arm's values over its seeds, in words."""
     return f"{sum(arm['values']) / len(arm['values']):.3g}" if arm["values"] else "not measured"
 
 
@@ -181,6 +183,7 @@ def conditions(ledger: Ledger, evidence: Evidence) -> list[Block]:
 
 
 def shown(value: Any) -> str:
+    """The value of a setting, in words."""
     if isinstance(value, list):
         return ", ".join(map(shown, value)) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -53,7 +53,7 @@ class Result(TypedDict):
     settings: dict[str, Any]
     """What differs from the paper's settings."""
     data: dict[str, Any]
-    """`name`, `identity`, `classes`, `size`, `train` and `val` images."""
+    """`role`, `identity`, `classes`, `size`, `train` and `val` images."""
     images: int
     """Validation images that the errors are measured on: all of them."""
     centre: Errors

@@ -142,7 +142,7 @@ def lesson() -> Scale:
 
 
 def imagenette() -> Scale:
-    """CIFAR-10, and Imagenette with the whole network at 224 pixels: a night on a CPU, minutes on a large GPU."""
+    """CIFAR-10, and Imagenette with the whole network at 224 pixels: nights on a CPU, less on a GPU."""
     images = recipe("small", epochs=40)
     images = dataclasses.replace(
         images,
@@ -154,7 +154,7 @@ def imagenette() -> Scale:
     return dataclasses.replace(
         small(),
         name="imagenette",
-        about="CIFAR-10, and Imagenette with the whole network at 224 pixels: nights on a CPU, minutes on a large GPU",
+        about="CIFAR-10, and Imagenette with the whole network at 224 pixels: nights on a CPU, less on a GPU",
         bases={"cifar10": cifar(NETWORKS["four-layer"].config, epochs=60), "images": images, "wider": images},
         tanh_epochs=60,
         relu_epochs=16,

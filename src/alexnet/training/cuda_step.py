@@ -149,6 +149,7 @@ class Host:
         self._next = 0
 
     def fill(self, slot: int, numbers: np.ndarray, groups: list[dict]) -> None:
+        """Fill a slot with `numbers`, float32 [B, NUMBERS], and each group's learning rate and weight decay."""
         self.numbers[slot] = torch.from_numpy(numbers)
         self.rates[slot] = torch.tensor([[group["lr"], group["weight_decay"]] for group in groups])
 

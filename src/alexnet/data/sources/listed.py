@@ -318,9 +318,8 @@ def _chosen(file: Path, there: list[str], choices: Choices) -> tuple[str, str]:
         option = f"choose one with --{what}-column"
         if found is None or found not in there:
             missing = f"no column {found!r}" if found is not None else f"no column of {what}s that is called as usual"
-            raise (UsageError if wanted else ValueError)(
-                f"{file} has {missing} (it has {some(map(printable, there))}): {option}"
-            )
+            sentence = f"{file} has {missing} (it has {some(map(printable, there))}): {option}"
+            raise (UsageError if wanted else ValueError)(sentence)
         if there.count(found) > 1:
             raise ValueError(f"{file} has two columns {printable(found)!r}: {option}, or rename one")
     assert image is not None and label is not None

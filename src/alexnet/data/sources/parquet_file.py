@@ -135,6 +135,7 @@ def values(path: Path, column: Any) -> list[Any]:
 
 
 def count_rows(path: Path) -> int:
+    """The number of rows, from the footer. ValueError, naming the file, where it is damaged."""
     with open_file(path) as file:
         return file.metadata.num_rows
 

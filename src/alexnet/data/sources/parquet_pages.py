@@ -1,9 +1,10 @@
 """The pages of a Parquet file, from their headers alone: how much memory reading them takes is known beforehand.
 
 A page of 20 kB may unpack to gigabytes, and a value of its dictionary may stand in every row. What the file's footer
-says of that may be wrong; the header of a page is what pyarrow goes by. Format: https://parquet.apache.org/docs/file-format,
-the structs FileMetaData and
-PageHeader of parquet.thrift in Thrift's compact protocol.
+says of that may be wrong; the header of a page is what pyarrow goes by.
+
+Format: https://parquet.apache.org/docs/file-format; the structs FileMetaData and PageHeader of parquet.thrift, in
+Thrift's compact protocol.
 """
 
 from collections.abc import Iterator

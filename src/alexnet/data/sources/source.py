@@ -87,12 +87,13 @@ class Contents(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """Labelled images: classes sorted by wnid, a split "train" and, if there are such, "val" and "test"."""
+    """Labelled images: a split "train" and, if there are such, "val" and "test"."""
 
     kind: str
     """Name of its SourceKind."""
     path: Path
     classes: tuple[Class, ...]
+    """Sorted by wnid or name; in the order of its own list of names where the source has one, and numbers by value."""
     splits: dict[str, Split]
     takes_every_file: bool = False
     """Whether every file below `path` counts as an image, so that no store may be written there."""

@@ -39,6 +39,7 @@ class OpenShards:
         self._all: Shards | None = None
 
     def path(self, number: int) -> Path:
+        """The file of a shard."""
         return self.folder / self.shards[number]["file"]
 
     def columns(self, number: int) -> Columns:

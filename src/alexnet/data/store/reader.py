@@ -49,6 +49,7 @@ class Store:
         check_shards(self.path, self.info["shards"])
 
     def split(self, name: str) -> "StoreSplit":
+        """The split "train", "val" or "test". ValueError where the store has none of that name."""
         if name not in self.splits:
             raise ValueError(f"{self.path} has no split {name!r}, only {' and '.join(self.splits)}.")
         shards = [shard for shard in self.info["shards"] if shard["split"] == name]

@@ -61,6 +61,7 @@ class Shard:
         self._writer = pa.ipc.new_file(self._out, SCHEMA)
 
     def add(self, rows: Iterable[Row]) -> None:
+        """Append rows; they are written in batches of `BATCH_ROWS`. OSError as the system gives it."""
         for row in rows:
             self._pending.append(row)
             self.digests.append(int.from_bytes(hashlib.blake2b(row.image, digest_size=8).digest()))
@@ -141,6 +142,7 @@ class Columns(NamedTuple):
         return image
 
     def key(self, row: int) -> memoryview:
+        """The key of a row, in UTF-8."""
         _, start, _, _, length, _ = self.rows[row].item()
         return self.keys.data[start : start + length]
 

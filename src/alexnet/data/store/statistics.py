@@ -26,6 +26,7 @@ class Sums:
 
     @classmethod
     def zeros(cls, size: int) -> Self:
+        """For any number of images of `size` x `size` pixels."""
         return cls(0, np.zeros((size, size, 3), np.int64), np.zeros((3, 3), np.int64))
 
     @classmethod
@@ -34,6 +35,7 @@ class Sums:
         return cls(0, np.zeros((size, size, 3), np.uint16), np.zeros((3, 3), np.int64))
 
     def add(self, other: "Sums") -> None:
+        """Add the sums over other images."""
         self.images += other.images
         self.first += other.first
         self.second += other.second

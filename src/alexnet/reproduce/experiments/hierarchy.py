@@ -3,7 +3,17 @@
 from matplotlib.figure import Figure
 
 from alexnet.reproduce.arms import BASE
-from alexnet.reproduce.experiment import Comparison, Evidence, Experiment, Found, Planned, Side, Values, seeds
+from alexnet.reproduce.experiment import (
+    Comparison,
+    Evidence,
+    Experiment,
+    Found,
+    Planned,
+    Side,
+    Values,
+    images_of,
+    seeds,
+)
 from alexnet.reproduce.figures import dots
 from alexnet.reproduce.measures import LOOKED_AT
 from alexnet.reproduce.scales import Scale
@@ -25,7 +35,7 @@ def find(evidence: Evidence) -> Found:
         Side("conv5", mixed("conv5")),
         Side("conv1", mixed("conv1")),
         [Side(layer, mixed(layer)) for layer in ("conv2", "conv3", "conv4")],
-        images=LOOKED_AT if evidence.scale.name != "tiny" else 0,
+        images=min(LOOKED_AT, images_of(evidence, ARM)),
     )
     path = evidence.panel(ARM, "strongest")
     caption = (
