@@ -3,7 +3,7 @@
 # make lint   lint, the format of Python and C++, types                              make format  puts them in that format
 # make test-gpu    the tests of the CUDA kernels and the training step, on a GPU
 # make oldest the tests with the oldest versions of all packages that pyproject.toml allows, in .venv-oldest
-# make kernels     the tests of the C++ as it is for other processors and compilers: each of the five targets below
+# make kernels     the tests of the C++ as it is for other processors and compilers: each of the six targets below
 # make wheel  the wheel and the sdist, in dist/                make smoke  installs the wheel elsewhere and works with it
 # make site   the documentation as a site that needs no network, in site/
 # make audit  what is known against the installed packages (asks PyPI's advisory database)
@@ -105,12 +105,14 @@ kernels-sse2: | $(VENV)/installed-test
 	CXX="g++ -march=x86-64" $(TEST_CPP)
 kernels-clang: | $(VENV)/installed-test
 	CXX=clang++ $(TEST_CPP)
+kernels-none: | $(VENV)/installed-test
+	CXX=/nowhere $(TEST_CPP)
 kernels-sanitized: | $(VENV)/installed-test
 	CXX="g++ $(SANITIZERS)" LD_PRELOAD="$(SANITIZER_LIBRARIES)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc $(TEST_CPP) -s
 kernels-aarch64: | $(VENV)/installed-test
 	$(TEST_KERNELS) -p tests.kernel_server --kernel-compiler "aarch64-linux-gnu-g++ -static" --kernel-runner qemu-aarch64
 
-KERNELS := kernels-avx2 kernels-sse2 kernels-clang kernels-sanitized kernels-aarch64
+KERNELS := kernels-avx2 kernels-sse2 kernels-clang kernels-none kernels-sanitized kernels-aarch64
 .PHONY: kernels $(KERNELS)
 kernels: $(KERNELS)
 

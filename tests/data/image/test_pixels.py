@@ -3,13 +3,12 @@
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import simplejpeg
-from compiling import check_source
+from compiling import check_source, open_again
 from PIL import Image
 from scenes import noise, photograph, saved
 
@@ -21,13 +20,12 @@ SHAPES = ((1, 1), (1, 300), (300, 1), (7, 5), (33, 31), (64, 64), (375, 500), (5
 
 
 @pytest.fixture
-def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache, and a process that has not opened the library yet."""
     monkeypatch.delenv("ALEXNET_KERNELS", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    pixels.loaded.cache_clear()
-    yield tmp_path
-    pixels.loaded.cache_clear()
+    open_again(pixels, "loaded", monkeypatch)
+    return tmp_path
 
 
 def resized_by_pillow(image: np.ndarray, box: tuple[float, float, float, float], size: int) -> np.ndarray:

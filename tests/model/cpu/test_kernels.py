@@ -4,12 +4,11 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from compiling import check_source
+from compiling import check_source, open_again
 from processes import python
 from torch import Tensor
 
@@ -24,14 +23,13 @@ needs_posix = pytest.mark.skipif(os.name != "posix", reason="kernels are built o
 
 
 @pytest.fixture
-def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache, and a process that has not loaded the kernels yet."""
     monkeypatch.delenv("ALEXNET_KERNELS", raising=False)
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    kernels._loaded.cache_clear()
-    yield tmp_path
-    kernels._loaded.cache_clear()
+    open_again(kernels, "_loaded", monkeypatch)
+    return tmp_path
 
 
 # ---- The update ----
