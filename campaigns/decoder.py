@@ -1,10 +1,10 @@
 """The JPEG decoder under the address and undefined-behaviour sanitizers.
 
-    python -m campaigns.decoder --seconds 600 --seed 0
+    python -m campaigns.decoder --inputs 7000000 --seed 0
 
 `fuzz/jpeg_writer.py` writes files of random structure, half of them damaged. Where clang++ is installed, libFuzzer
-begins with them and looks for others that reach new branches, for `--seconds`. Elsewhere g++ builds a program that only
-reads the files. Whether the pixels are libjpeg-turbo's is a matter of `campaigns.fuzz`.
+begins with them and looks for others that reach new branches, until it has given the decoder `--inputs`. Elsewhere g++
+builds a program that only reads the files. Whether the pixels are libjpeg-turbo's is a matter of `campaigns.fuzz`.
 
 Exits with 0 where nothing was found; a file that breaks the decoder is named. `--json` prints one object.
 """
@@ -28,7 +28,7 @@ from campaigns.machine import describe_machine
 
 TARGET = Path(__file__).with_name("fuzz") / "jpeg_target.cpp"
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
-FLAGS = ("-O1", "-g", "-std=c++17", "-ffp-contract=off", "-fwrapv", *SANITIZERS)
+FLAGS = ("-O2", "-g", "-std=c++17", "-ffp-contract=off", "-fwrapv", *SANITIZERS)
 LONGEST = 4096  # bytes of an input of libFuzzer
 FILES_AT_ONCE = 1000
 
@@ -49,7 +49,7 @@ def build(folder: Path) -> tuple[str, Path]:
     )
 
 
-def campaign(seconds: float, files: int, seed: int, folder: Path) -> dict[str, Any]:
+def campaign(most: int, files: int, seed: int, folder: Path) -> dict[str, Any]:
     """All of it, in `folder`: the result in numbers. `failure` is what a sanitizer said, or empty."""
     began = time.monotonic()
     compiler, program = build(folder)
@@ -59,7 +59,7 @@ def campaign(seconds: float, files: int, seed: int, folder: Path) -> dict[str, A
     paths = [corpus / f"{number:06}.jpg" for number in range(files)]
     for number, path in enumerate(paths):
         path.write_bytes(make_input(jpeg_structure.FORMAT, examples, seed, number))
-    inputs, failure = _fuzz(program, corpus, seconds, seed) if compiler == "clang++" else _read(program, paths)
+    inputs, failure = _fuzz(program, corpus, most, seed) if compiler == "clang++" else _read(program, paths)
     return {
         "inputs": inputs,
         "failure": failure,
@@ -70,9 +70,9 @@ def campaign(seconds: float, files: int, seed: int, folder: Path) -> dict[str, A
     }
 
 
-def _fuzz(program: Path, corpus: Path, seconds: float, seed: int) -> tuple[int, str]:
+def _fuzz(program: Path, corpus: Path, most: int, seed: int) -> tuple[int, str]:
     options = [
-        f"-max_total_time={max(1, round(seconds))}",
+        f"-runs={most}",
         f"-seed={seed + 1}",
         f"-max_len={LONGEST}",
         "-print_final_stats=1",
@@ -93,7 +93,7 @@ def _read(program: Path, paths: list[Path]) -> tuple[int, str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=600, help="how long libFuzzer looks")
+    parser.add_argument("--inputs", type=int, default=7_000_000, help="of libFuzzer, those that it begins with included")
     parser.add_argument("--files", type=int, default=2000, help="files of random structure that it begins with")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="a new folder for the files, which are otherwise deleted")
@@ -102,7 +102,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = args.keep or Path(name)
         folder.mkdir(parents=True, exist_ok=True)
-        found = campaign(args.seconds, args.files, args.seed, folder)
+        found = campaign(args.inputs, args.files, args.seed, folder)
     print(json.dumps(found) if args.json else found)
     return 1 if found["failure"] else 0
 

@@ -10,7 +10,7 @@
 
 namespace {
 
-constexpr int64_t MOST_PIXELS = 1 << 18;  // larger images show nothing that smaller ones do not
+constexpr int64_t MOST_PIXELS = 1 << 14;  // larger images show nothing that smaller ones do not
 
 // Height and width in the first SOF0 segment; 0 without one.
 struct Size {

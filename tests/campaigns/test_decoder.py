@@ -14,7 +14,7 @@ from campaigns.fuzz.jpeg_writer import make_jpeg
 
 @pytest.mark.skipif(not (shutil.which("clang++") or shutil.which("g++")), reason="no compiler here")
 def test_sanitizers_find_nothing_in_the_decoder() -> None:
-    found = json_of("campaigns.decoder", "--seconds", 2, "--files", 300)
+    found = json_of("campaigns.decoder", "--inputs", 20_000, "--files", 300)
     assert found["failure"] == ""
     assert found["inputs"] >= 300
 

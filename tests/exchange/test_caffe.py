@@ -153,11 +153,11 @@ def test_caffenet_in_the_new_layout_pools_before_it_normalises(arrays: Arrays, t
 def test_arrays_are_read_in_either_form() -> None:
     array = np.arange(6, dtype=np.float64).reshape(1, 1, 2, 3)
     doubles = CAFFE["BlobProto"](double_data=array.ravel(), num=1, channels=1, height=2, width=3)
-    assert np.array_equal(caffe.blob(memoryview(doubles.SerializeToString())), array)
+    assert np.array_equal(caffe.blob(protobuf.Message(doubles.SerializeToString())), array)
     # One by one, as old writers do: each number with its own field.
     single = b"".join(bytes([5 << 3 | 5]) + np.float32(value).tobytes() for value in range(3))
     shape = CAFFE["BlobProto"](shape={"dim": [3]}).SerializeToString()
-    assert caffe.blob(memoryview(single + shape)).tolist() == [0, 1, 2]
+    assert caffe.blob(protobuf.Message(single + shape)).tolist() == [0, 1, 2]
 
 
 def test_damaged_files_are_refused_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ before it normalises. Sources: docs/specification.md, "What people confuse it wi
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from alexnet.config import NetworkConfig
-from alexnet.exchange import protobuf
+from alexnet.exchange.protobuf import Message
+from alexnet.files.printable import printable
 from alexnet.files.regular import read_regular
 from alexnet.model.layers import layers_of
 from alexnet.networks import NETWORKS
+from alexnet.ranges import values_of
 
 LARGEST = 1 << 31
 """Bytes of a file. bvlc_alexnet.caffemodel has 244 million."""
@@ -29,6 +32,12 @@ SIZE = 256
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 ORDERED = ("conv1", "pool1", "norm1")
 """Layers whose order tells the two networks apart."""
+MOST_SIDES = 8
+"""Of an array."""
+GRAPH, INITIALIZER, INPUT = 7, 5, 11
+"""Fields of ONNX's ModelProto and GraphProto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto)."""
+NODES = {"Conv": "conv1", "LRN": "norm1", "MaxPool": "pool1"}
+"""ONNX's operators whose order tells the two networks apart."""
 
 
 def read_caffemodel(path: Path) -> tuple[NetworkConfig, dict[str, Tensor]]:
@@ -38,9 +47,9 @@ def read_caffemodel(path: Path) -> tuple[NetworkConfig, dict[str, Tensor]]:
     naming the file, where it is no such file or holds another network.
     """
     try:
-        message = memoryview(read_regular(path, LARGEST))
-        layers = [(protobuf.text(layer, 4), protobuf.messages(layer, 6)) for layer in protobuf.messages(message, 2)]
-        layers += [(protobuf.text(layer, 1), protobuf.messages(layer, 7)) for layer in protobuf.messages(message, 100)]
+        message = Message(read_regular(path, LARGEST))
+        layers = [(layer.text(4), layer.messages(6)) for layer in message.messages(2)]
+        layers += [(layer.text(1), layer.messages(7)) for layer in message.messages(100)]
         arrays = {
             f"{name}.{part}": blob(data)
             for name, blobs in layers
@@ -52,26 +61,44 @@ def read_caffemodel(path: Path) -> tuple[NetworkConfig, dict[str, Tensor]]:
 
 
 def read_zoo(path: Path) -> tuple[NetworkConfig, dict[str, Tensor]]:
-    """The same from the ONNX zoo's `bvlcalexnet` and `caffenet`: arrays `conv1_w_0`, `conv1_b_0` ... `fc8_b_0`."""
+    """The same from the ONNX zoo's `bvlcalexnet` and `caffenet`: arrays `conv1_w_0`, `conv1_b_0` ... `fc8_b_0`.
+
+    Without the package onnx, which would open other files that a stranger's file names.
+    """
     try:
-        import onnx
-    except ImportError:
-        raise ValueError(f"{path} is read by the package onnx: pip install 'alexnet[export]'") from None
-    try:
-        graph = onnx.load_model_from_string(read_regular(path, LARGEST)).graph
-    except ValueError:
-        raise
-    except Exception as error:  # protobuf's DecodeError has no public name
-        raise ValueError(f"{path} is not an ONNX file: {' '.join(str(error).split())}") from None
-    arrays = {}
-    for tensor in graph.initializer:
-        layer, kind, _ = (*tensor.name.split("_"), "", "")[:3]
-        if kind in ("w", "b"):
-            arrays[f"{layer}.{'weight' if kind == 'w' else 'bias'}"] = onnx.numpy_helper.to_array(tensor)
-    kinds = {"Conv": "conv1", "LRN": "norm1", "MaxPool": "pool1"}
-    shape = next((i.type.tensor_type.shape.dim for i in graph.input if i.name not in arrays), [])
-    size = shape[-1].dim_value if len(shape) == 4 else 0
-    return as_network(path, [kinds.get(node.op_type, "") for node in graph.node], arrays, size or 227)
+        model = Message(read_regular(path, LARGEST))
+        graph = next(iter(model.messages(GRAPH)), Message(b""))
+        arrays, names = {}, set[str]()
+        for tensor in graph.messages(INITIALIZER):
+            names.add(name := tensor.text(8))
+            layer, kind, _ = (*name.split("_"), "", "")[:3]
+            if kind in ("w", "b"):
+                arrays[f"{layer}.{'weight' if kind == 'w' else 'bias'}"] = onnx_tensor(tensor)
+        order = [NODES.get(node.text(4), "") for node in graph.messages(1)]
+        size = next((size_of(each) for each in graph.messages(INPUT) if each.text(1) not in names), 0)
+    except ValueError as error:
+        raise ValueError(f"{path} is not an ONNX file of the zoo: {error}.") from None
+    return as_network(path, order, arrays, size or 227)
+
+
+def onnx_tensor(tensor: Message) -> np.ndarray:
+    """A TensorProto of float32: its numbers as bytes or one by one, in its shape."""
+    if tensor.integer(2) != 1 or tensor.integer(14):  # its type, and whether its numbers are in another file
+        raise ValueError(f"{printable(tensor.text(8))[:40]} is not float32, or not in the file")
+    raw = tensor.parts(9)
+    return shaped(np.frombuffer(raw[-1], "<f4") if raw else tensor.numbers(4, "<f4"), tensor.integers(1))
+
+
+def size_of(value: Message) -> int:
+    """Width of the images that an input takes (ValueInfoProto); 0 where that is not said."""
+    sides = [
+        dimension.integer(1)
+        for kind in value.messages(2)
+        for tensor in kind.messages(1)
+        for shape in tensor.messages(2)
+        for dimension in shape.messages(1)
+    ]
+    return sides[-1] if len(sides) == 4 else 0
 
 
 def as_network(
@@ -86,15 +113,17 @@ def as_network(
         what = missing[0] if missing else next(name for name in ORDERED if name not in order)
         raise ValueError(f"{path} is neither Caffe's AlexNet nor CaffeNet: it has no {what}.")
     name = "caffe" if order.index("norm1") < order.index("pool1") else "caffenet"
-    config = dataclasses.replace(
-        NETWORKS[name].config,
-        classes=arrays["fc8.bias"].size,
-        fc_units=arrays["fc6.bias"].size,  # those of some fine-tuned networks are fewer
-        input_size=size,
-        conv1_ceil_mode=False,
-    )
+    with values_of(path):
+        config = dataclasses.replace(
+            NETWORKS[name].config,
+            classes=arrays["fc8.bias"].size,
+            fc_units=arrays["fc6.bias"].size,  # those of some fine-tuned networks are fewer
+            input_size=size,
+            conv1_ceil_mode=False,
+        )
+        layers = layers_of(config)
     weights = {}
-    for layer in layers_of(config):
+    for layer in layers:
         if layer.weight_shape:
             for part, shape in (("weight", layer.weight_shape), ("bias", layer.outputs[:1])):
                 array = arrays[f"{layer.name}.{part}"]
@@ -107,25 +136,28 @@ def as_network(
     return config, weights
 
 
-def blob(message: memoryview) -> np.ndarray:
+def blob(message: Message) -> np.ndarray:
     """A BlobProto: its numbers in its shape (field 7, or num, channels, height and width in fields 1 to 4)."""
-    values = protobuf.numbers(message, 5, "<f4")
+    values = message.numbers(5, "<f4")
     if not values.size:
-        values = protobuf.numbers(message, 8, "<f8")
-    shapes = protobuf.messages(message, 7)
+        values = message.numbers(8, "<f8")
+    shapes = message.messages(7)
     if shapes:
-        shape = protobuf.integers(shapes[-1], 1)
-    else:
-        shape = [(protobuf.integers(message, field) or [1])[-1] for field in (1, 2, 3, 4)]
-    if values.size != np.prod(shape, dtype=object):
-        raise ValueError(f"an array has {values.size} numbers, its shape is {shape}")
+        return shaped(values, shapes[-1].integers(1))
+    return shaped(values, [message.integer(field, 1) for field in (1, 2, 3, 4)])
+
+
+def shaped(values: np.ndarray, shape: list[int]) -> np.ndarray:
+    """Numbers in a stranger's shape. ValueError where they do not fill it."""
+    if len(shape) > MOST_SIDES or values.size != math.prod(shape):
+        raise ValueError(f"an array has {values.size} numbers, its shape is {shape[:MOST_SIDES]}")
     return values.reshape(shape)
 
 
 def read_mean(path: Path) -> np.ndarray:
     """The mean image of a `.binaryproto` (a BlobProto, BGR): float32 [S, S, 3] in RGB. ValueError for anything else."""
     try:
-        mean = blob(memoryview(read_regular(path, LARGEST)))
+        mean = blob(Message(read_regular(path, LARGEST)))
     except ValueError as error:
         raise ValueError(f"{path} is not a mean file (.binaryproto): {error}.") from None
     size = mean.shape[-1] if mean.ndim else 0

@@ -1,9 +1,6 @@
 """Reads the weights of other programs: which network they are of, what prepares its images, what it is known as."""
 
 import dataclasses
-import io
-import re
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +14,8 @@ from torch import Tensor
 
 from alexnet.config import NetworkConfig
 from alexnet.data.classes import Class, read_classes
-from alexnet.exchange import caffe, torchvision_layout, weight_files
+from alexnet.data.sources.pickled import OtherNameError
+from alexnet.exchange import caffe, state_dict, torchvision_layout, weight_files
 from alexnet.files.arrays import read_array
 from alexnet.files.printable import printable
 from alexnet.files.regular import read_regular
@@ -76,26 +74,20 @@ def read_weights(path: Path, mean: Path | None) -> Foreign:
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """The tensors in a file of torch.save; nothing in it is executed. ValueError for anything else."""
-    data = io.BytesIO(read_regular(path, LARGEST))
+    advice = "it is cut short, damaged, or of another program. Save network.state_dict() with torch.save."
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about how other programs write such files
-            state = torch.load(data, map_location="cpu", weights_only=True)
-    except Exception as error:  # of torch or of what it calls, whatever a stranger's file leads to
-        raise ValueError(f"{path} is not a state dict that can be read safely: {_why_unsafe(error)}") from None
+        state = state_dict.read_tensors(read_regular(path, LARGEST))
+    except ValueError as error:
+        if isinstance(error, OtherNameError):
+            name = printable(error.name[:80])
+            advice = f"it holds a Python object ({name}), which would run a program. Save network.state_dict() alone."
+        raise ValueError(f"{path} is not a state dict that can be read safely: {advice}") from None
     return checked_state(path, state)
 
 
 def _entry(name: object) -> str:
     """The name of an entry of a stranger's dict, in a message."""
     return f"'{printable(str(name)[:40])}'"
-
-
-def _why_unsafe(error: Exception) -> str:
-    """Why torch.load has refused a file. (Its own text is about options of torch.load.)"""
-    if found := re.search(r"(?:global|GLOBAL) ([\w.]+)", str(error)):
-        return f"it holds a Python object ({found[1]}), which would run a program. Save network.state_dict() alone."
-    return "it is cut short, damaged, or of another program. Save network.state_dict() with torch.save."
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -127,7 +119,8 @@ def of_torchvision(path: Path, state: dict[str, Tensor]) -> Foreign:
     """torchvision's alexnet. ValueError where names or shapes are others."""
     units, classes = (max(1, state.get(f"classifier.{i}.bias", torch.empty(0)).numel()) for i in (1, 6))
     # Some fine-tuned networks have fewer units in fc6 and fc7.
-    config = dataclasses.replace(NETWORKS["torchvision"].config, classes=classes, fc_units=units)
+    with values_of(path):
+        config = dataclasses.replace(NETWORKS["torchvision"].config, classes=classes, fc_units=units)
     weights = torchvision_layout.to_ours(state)
     with torch.device("meta"):
         expected = {name: value.shape for name, value in AlexNet(config).state_dict().items()}
@@ -175,10 +168,10 @@ def of_ours(path: Path, state: dict[str, Tensor]) -> Foreign:
         mean = read_array(path.parent / "mean.npy")
     except ValueError as error:
         raise ValueError(f"{path.parent / 'mean.npy'} cannot be read: {error}") from None
-    with values_of(path.parent / weight_files.SETTINGS):
+    with values_of(path.parent / weight_files.SETTINGS), torch.device("meta"):  # its settings may claim any size
         net = AlexNet(config).eval()
     try:
-        net.load_state_dict(state)
+        net.load_state_dict(state, assign=True)
     except RuntimeError:
         raise ValueError(f"{path} does not fit the network of {path.parent / weight_files.SETTINGS}.") from None
     return Foreign(

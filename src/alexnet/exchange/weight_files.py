@@ -85,7 +85,7 @@ def read_settings(path: Path) -> tuple[NetworkConfig, dict[str, Any]]:
         values = read_json(path, dict[str, Any])
     except ValueError as error:
         raise ValueError(f"{path} is not a configuration: {error}.") from None
-    if not {"network", "preprocess"} <= values.keys():
+    if not all(isinstance(values.get(key), dict) for key in ("network", "preprocess")):
         raise ValueError(f"{path} has no network and preprocess; alexnet export --to safetensors writes such a file.")
     return from_dict(NetworkConfig, values["network"], str(path)), values["preprocess"]
 

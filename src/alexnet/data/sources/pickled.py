@@ -9,10 +9,12 @@ still call what `BUILD` finds on them.)
 Protocols 0 to 5 of Python 2 and 3; texts of Python 2, which are bytes, are returned as text in Latin-1.
 """
 
+import io
 import math
 import pickletools
 import warnings
-from typing import Any, NamedTuple
+from collections.abc import Collection
+from typing import Any, BinaryIO, NamedTuple
 
 MOST_INSTRUCTIONS, MOST_PARTS, MOST_DEPTH = 1 << 21, 1 << 12, 32
 """Of a pickle: instructions, values that hold others, and levels of these. CIFAR's have some 150,000, 10 and 2."""
@@ -25,15 +27,19 @@ class Bytes(NamedTuple):
     data: bytes
 
 
-class _Name(NamedTuple):
-    """A name that an array needs; it stands for itself."""
+class Name(NamedTuple):
+    """A name that a pickle refers to; it stands for itself."""
 
     module: str
     name: str
 
 
-class _Mark:
-    """The mark that some instructions collect their arguments from."""
+class OtherNameError(ValueError):
+    """A pickle refers to `name`, which is not among those that are followed."""
+
+    def __init__(self, name: str, needed_by: str) -> None:
+        super().__init__(f"it asks for {name}, which no {needed_by} needs")
+        self.name = name
 
 
 class _Array:
@@ -50,7 +56,7 @@ class _Type(NamedTuple):
 
 
 NAMES = {
-    _Name(module, name)
+    Name(module, name)
     for module, name in (
         ("numpy.core.multiarray", "_reconstruct"),
         ("numpy._core.multiarray", "_reconstruct"),
@@ -80,33 +86,38 @@ def unpickled(data: bytes) -> Any:
     """
     try:
         with warnings.catch_warnings(action="ignore"):  # about odd escapes in texts
-            return _Plain().of(_followed(data))
-    except (IndexError, KeyError, TypeError, AttributeError, OverflowError, StopIteration) as error:
+            return _Plain().of(Machine(len(data)).follow(io.BytesIO(data)))
+    except (IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"it is damaged ({type(error).__name__})") from None
 
 
-def _followed(data: bytes) -> Any:
-    """What is on the stack at the end of the instructions."""
-    machine = _Machine(len(data))
-    for number, (instruction, argument, _) in enumerate(pickletools.genops(data)):
-        if number == MOST_INSTRUCTIONS:
-            raise ValueError(f"it has more than {MOST_INSTRUCTIONS:,} instructions")
-        if instruction.name == "STOP":
-            return machine.stack.pop()
-        machine.follow(instruction.name, argument)
-    raise ValueError("it stops before its end")
+class Machine:
+    """The stack and the memory of a pickle. Nothing is called; what a call stands for is what `called` returns."""
 
+    names: Collection[Name] = NAMES
+    """What a pickle may refer to."""
+    needed_by = "array of bytes"
+    """What needs nothing else."""
 
-class _Machine:
-    """The stack and the memory of a pickle."""
-
-    def __init__(self, length: int) -> None:
+    def __init__(self, room: int) -> None:
+        """`room`: the bytes that texts may become, all together."""
         self.stack: list[Any] = []
+        self.marks: list[int] = []
+        """Where on the stack the arguments of some instructions begin."""
         self.memory: dict[int, Any] = {}
-        self._left = length
-        """Bytes that may still be made of texts: in all no more than the pickle has, in which each text stands once."""
+        self.room = room
 
-    def follow(self, name: str, argument: Any) -> None:
+    def follow(self, file: BinaryIO) -> Any:
+        """What is on the stack at the end of the pickle that begins here in `file`."""
+        for number, (instruction, argument, _) in enumerate(pickletools.genops(file)):
+            if number == MOST_INSTRUCTIONS:
+                raise ValueError(f"it has more than {MOST_INSTRUCTIONS:,} instructions")
+            if instruction.name == "STOP":
+                return self.stack.pop()
+            self._follow(instruction.name, argument)
+        raise ValueError("it stops before its end")
+
+    def _follow(self, name: str, argument: Any) -> None:
         """Follow one instruction. Raises ValueError for one that is not among those that build plain values."""
         stack = self.stack
         if name in VALUES:
@@ -122,7 +133,7 @@ class _Machine:
         elif name in GET:
             stack.append(self.memory[argument])
         elif name == "MARK":
-            stack.append(_Mark)
+            self.marks.append(len(stack))
         elif name not in ("PROTO", "FRAME"):
             self._combine(name, argument)
 
@@ -142,56 +153,56 @@ class _Machine:
                 _of(dict, stack[-1]).update(_pairs(items))
             case "GLOBAL" | "STACK_GLOBAL":
                 words = argument.split(" ", 1) if name == "GLOBAL" else [stack.pop(-2), stack.pop()]
-                wanted = _Name(*words)
-                if wanted not in NAMES:
-                    raise ValueError(f"it asks for {wanted.module}.{wanted.name}, which no array of bytes needs")
+                if (wanted := Name(*words)) not in self.names:
+                    raise OtherNameError(f"{wanted.module}.{wanted.name}", self.needed_by)
                 stack.append(wanted)
             case "REDUCE":
                 arguments = stack.pop()
-                stack[-1] = self._reduced(stack[-1], _of(tuple, arguments))
+                stack[-1] = self.called(stack[-1], _of(tuple, arguments))
             case "BUILD":
                 state = stack.pop()
-                if isinstance(stack[-1], _Array):
-                    stack[-1].value = self._bytes_of(*_of(tuple, state)[1:5])
-                elif not isinstance(stack[-1], _Type):
-                    raise ValueError("it sets the state of something that is no array")
+                self.built(stack[-1], state)
+            case "BINPERSID":
+                stack[-1] = self.kept_elsewhere(stack[-1])
             case _:
-                raise ValueError(f"it has the instruction {name}, which no array of bytes needs")
+                raise ValueError(f"it has the instruction {name}, which no {self.needed_by} needs")
 
     def _since_mark(self) -> list[Any]:
-        # From the top, and no further than the mark: a pickle may have a million values below a million marks.
-        at = next(at for at in range(len(self.stack) - 1, -1, -1) if self.stack[at] is _Mark)
-        items = self.stack[at + 1 :]
+        at = self.marks.pop()
+        items = self.stack[at:]
         del self.stack[at:]
         return items
 
-    def _reduced(self, name: Any, arguments: tuple[Any, ...]) -> Any:
-        """What a call of one of `NAMES` stands for; nothing is called."""
+    def called(self, name: Any, arguments: tuple[Any, ...]) -> Any:
+        """What a call of one of `names` stands for."""
         match name, arguments:
-            case _Name(_, "_reconstruct"), (_Name("numpy", "ndarray"), *_):
+            case Name(_, "_reconstruct"), (Name("numpy", "ndarray"), *_):
                 return _Array()
-            case _Name("numpy", "dtype"), (str(code), *_):
+            case Name("numpy", "dtype"), (str(code), *_):
                 return _Type(code)
-            case _Name("_codecs", "encode"), (str(text), str("latin1" | "latin-1")):
-                return self._encoded(text)
-            case _Name(_, "bytes"), ():
+            case Name("_codecs", "encode"), (str(text), str("latin1" | "latin-1")):
+                return self.in_bytes(text)
+            case Name(_, "bytes"), ():
                 return b""
-        raise ValueError("it calls something that no array of bytes needs")
+        raise ValueError(f"it calls something that no {self.needed_by} needs")
 
-    def _bytes_of(self, shape: Any, kind: Any, is_fortran: Any, data: Any) -> Bytes:
-        """The array of a state; its numbers are bytes, row by row, and as many as its shape says."""
-        if not isinstance(kind, _Type) or kind.code not in ("u1", "|u1", "uint8") or is_fortran not in (False, 0):
-            raise ValueError("it has an array of something other than bytes in rows")
-        raw = self._encoded(data) if isinstance(data, str) else _of(bytes, data)
-        sides = [_of(int, side) for side in _of(tuple, shape)]
-        if len(sides) > MOST_DEPTH or not all(0 <= side <= len(raw) for side in sides) or math.prod(sides) != len(raw):
-            raise ValueError("it has an array of another size than it says")
-        return Bytes(tuple(sides), raw)
+    def built(self, value: Any, state: Any) -> None:
+        """Give a value its state."""
+        if isinstance(value, _Array):
+            shape, kind, is_fortran, data = _of(tuple, state)[1:5]
+            raw = self.in_bytes(data) if isinstance(data, str) else _of(bytes, data)
+            value.value = _bytes_of(shape, kind, is_fortran, raw)
+        elif not isinstance(value, _Type):
+            raise ValueError("it sets the state of something that is no array")
 
-    def _encoded(self, text: str) -> bytes:
-        """The bytes that a text stands for."""
-        self._left -= len(text)
-        if self._left < 0:
+    def kept_elsewhere(self, what: Any) -> Any:
+        """What stands outside of the pickle."""
+        raise ValueError("it refers to something outside")
+
+    def in_bytes(self, text: str) -> bytes:
+        """A text as bytes. A pickle may repeat a text in two bytes, but each of its bytes becomes one only once."""
+        self.room -= len(text)
+        if self.room < 0:
             raise ValueError("it makes bytes of a text too often")
         return text.encode("latin-1")
 
@@ -207,6 +218,16 @@ def _pairs(items: list[Any]) -> dict[Any, Any]:
     if not all(isinstance(key, str | bytes | int) for key in items[::2]):
         raise ValueError("it has a key that is neither a text nor a number")
     return dict(zip(items[::2], items[1::2], strict=True))
+
+
+def _bytes_of(shape: Any, kind: Any, is_fortran: Any, raw: bytes) -> Bytes:
+    """The array of a state; its numbers are bytes, row by row, and as many as its shape says."""
+    if not isinstance(kind, _Type) or kind.code not in ("u1", "|u1", "uint8") or is_fortran not in (False, 0):
+        raise ValueError("it has an array of something other than bytes in rows")
+    sides = [_of(int, side) for side in _of(tuple, shape)]
+    if len(sides) > MOST_DEPTH or not all(0 <= side <= len(raw) for side in sides) or math.prod(sides) != len(raw):
+        raise ValueError("it has an array of another size than it says")
+    return Bytes(tuple(sides), raw)
 
 
 class _Plain:
@@ -228,7 +249,7 @@ class _Plain:
             if value.value is None:
                 raise ValueError("it has an array without content")
             return value.value
-        if isinstance(value, _Name | _Type | type):
+        if isinstance(value, Name | _Type | type):
             raise ValueError("it has a name in place of a value")
         if isinstance(value, dict):
             return {key: self.of(each, depth - 1) for key, each in value.items()}
