@@ -93,7 +93,9 @@ def _read(program: Path, paths: list[Path]) -> tuple[int, str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--inputs", type=int, default=7_000_000, help="of libFuzzer, those that it begins with included")
+    parser.add_argument(
+        "--inputs", type=int, default=7_000_000, help="of libFuzzer, those that it begins with included"
+    )
     parser.add_argument("--files", type=int, default=2000, help="files of random structure that it begins with")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="a new folder for the files, which are otherwise deleted")

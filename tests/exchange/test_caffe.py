@@ -1,13 +1,16 @@
 """Caffe's files, written through its published schema, become runs that compute what the prototxt says."""
 
+import contextlib
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from bounds import cost
 from one_line import one_line
 from torch import nn
 
@@ -188,6 +191,39 @@ def test_numbers_of_any_length_are_read() -> None:
         assert protobuf.varint(memoryview(encoded(value)), 0) == (value, len(encoded(value)))
     with pytest.raises(ValueError, match="more than ten bytes"):
         protobuf.varint(memoryview(b"\xff" * 12), 0)
+
+
+def field(number: int, data: bytes) -> bytes:
+    return encoded(number << 3 | 2) + encoded(len(data)) + data
+
+
+def test_fields_and_shapes_of_a_stranger_cost_little(tmp_path: Path) -> None:
+    shape = field(100, field(1, b"conv1") + field(7, field(5, bytes(4)) + field(7, field(1, encoded(2**63) * 300_000))))
+    for name, content in (
+        ("fields.caffemodel", b"\x08\0" * (protobuf.MOST_FIELDS + 1)),
+        ("layers.caffemodel", field(100, b"") * (protobuf.MOST_FIELDS + 1)),
+        ("packed.caffemodel", field(100, field(7, field(7, field(1, b"\0" * (protobuf.MOST_FIELDS + 1)))))),
+        ("shape.caffemodel", shape),
+        ("nodes.onnx", field(7, field(1, b"") * (protobuf.MOST_FIELDS + 1))),
+    ):
+        (tmp_path / name).write_bytes(content)
+        found = cost(
+            "from pathlib import Path\nfrom alexnet.exchange.read_weights import read_weights",
+            f"read_weights(Path({str(tmp_path / name)!r}), None)",
+        )
+        reason = "an array has 1 numbers" if name.startswith("shape") else "more than 1,048,576 fields"
+        assert reason in found.outcome and found.is_bounded, (name, found)
+
+
+def test_an_onnx_file_never_opens_another_file(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    os.mkfifo(tmp_path / "numbers")
+    tensor = onnx.TensorProto(name="conv1_w_0", data_type=1, dims=[1], data_location=1)
+    tensor.external_data.add(key="location", value="numbers")
+    model = onnx.ModelProto(graph=onnx.GraphProto(initializer=[tensor]))
+    (tmp_path / "zoo.onnx").write_bytes(model.SerializeToString())
+    with contextlib.chdir(tmp_path), pytest.raises(ValueError, match="conv1_w_0 is not float32, or not in the file"):
+        caffe.read_zoo(Path("zoo.onnx"))
 
 
 def test_the_onnx_zoos_copy_gives_its_own_logits(arrays: Arrays, tmp_path: Path) -> None:

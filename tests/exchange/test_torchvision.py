@@ -166,6 +166,23 @@ def test_what_cannot_be_imported_is_named_in_a_sentence(tmp_path: Path, capsys: 
         assert not (tmp_path / "run").exists()
 
 
+def test_settings_of_a_stranger_claim_no_memory(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"conv1.weight": torch.zeros(2)}, tmp_path / "model.safetensors")
+    np.save(tmp_path / "mean.npy", np.zeros((256, 256, 3), np.float32))
+    (tmp_path / "classes.json").write_text('[["n1", "one"]]')
+    huge = {"fc_units": 65536, "input_size": 4096, "classes": 65536}  # terabytes of weights
+    for network, preprocess, said in (
+        (huge, {}, "does not fit the network"),
+        (huge, [], "has no network and preprocess"),
+        ({"input_size": 1}, {}, "needs images of at least"),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps({"network": network, "preprocess": preprocess}))
+        with pytest.raises(ValueError, match=said):
+            read_weights.read_weights(tmp_path, None)
+
+
 def test_class_lists_are_read_in_three_forms(tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("n01440764 tench, Tinca tinca\n\ngreat white shark\n")
     assert read_class_list(tmp_path / "words.txt") == (

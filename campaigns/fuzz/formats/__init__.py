@@ -2,9 +2,13 @@
 
 from campaigns.fuzz.format import Format
 from campaigns.fuzz.formats import (
+    archives,
     arrow,
     avif,
     checkpoint,
+    cifar,
+    http,
+    index,
     jpeg,
     jpeg_structure,
     labels,
@@ -12,10 +16,15 @@ from campaigns.fuzz.formats import (
     npy,
     parquet,
     png,
+    results,
+    rows,
     run_json,
     store_json,
+    tables,
     tar,
+    webdataset,
     webp_gif_bmp,
+    weights,
 )
 
 FORMATS: dict[str, Format] = {
@@ -35,5 +44,14 @@ FORMATS: dict[str, Format] = {
         checkpoint.FORMAT,
         labels.FORMAT,
         run_json.FORMAT,
+        tables.FORMAT,
+        webdataset.FORMAT,
+        cifar.FORMAT,
+        weights.FORMAT,
+        archives.FORMAT,
+        http.FORMAT,
+        rows.FORMAT,
+        index.FORMAT,
+        results.FORMAT,
     )
 }

@@ -9,6 +9,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -40,12 +41,28 @@ NODES = {"Conv": "conv1", "LRN": "norm1", "MaxPool": "pool1"}
 """ONNX's operators whose order tells the two networks apart."""
 
 
+class Found(NamedTuple):
+    """What a file holds."""
+
+    order: list[str]
+    """The names of its layers."""
+    arrays: dict[str, np.ndarray]
+    """By layer and part: `conv1.weight`."""
+    size: int = 227
+    """Of the crops that it takes."""
+
+
 def read_caffemodel(path: Path) -> tuple[NetworkConfig, dict[str, Tensor]]:
     """The network in a `.caffemodel`, and its weights under our names and for our input (RGB).
 
     Reads both layouts: `layers` (V1LayerParameter, field 2) and `layer` (LayerParameter, field 100). Raises ValueError,
     naming the file, where it is no such file or holds another network.
     """
+    return as_network(path, *caffe_arrays(path))
+
+
+def caffe_arrays(path: Path) -> Found:
+    """What a `.caffemodel` holds. ValueError, naming the file, where it is none."""
     try:
         message = Message(read_regular(path, LARGEST))
         layers = [(layer.text(4), layer.messages(6)) for layer in message.messages(2)]
@@ -57,11 +74,16 @@ def read_caffemodel(path: Path) -> tuple[NetworkConfig, dict[str, Tensor]]:
         }
     except ValueError as error:
         raise ValueError(f"{path} is not a .caffemodel: {error}.") from None
-    return as_network(path, [name for name, _ in layers], arrays)
+    return Found([name for name, _ in layers], arrays)
 
 
 def read_zoo(path: Path) -> tuple[NetworkConfig, dict[str, Tensor]]:
-    """The same from the ONNX zoo's `bvlcalexnet` and `caffenet`: arrays `conv1_w_0`, `conv1_b_0` ... `fc8_b_0`.
+    """The same from the ONNX zoo's `bvlcalexnet` and `caffenet`: arrays `conv1_w_0`, `conv1_b_0` ... `fc8_b_0`."""
+    return as_network(path, *zoo_arrays(path))
+
+
+def zoo_arrays(path: Path) -> Found:
+    """What a file of the zoo holds. ValueError, naming it, where it is none.
 
     Without the package onnx, which would open other files that a stranger's file names.
     """
@@ -78,7 +100,7 @@ def read_zoo(path: Path) -> tuple[NetworkConfig, dict[str, Tensor]]:
         size = next((size_of(each) for each in graph.messages(INPUT) if each.text(1) not in names), 0)
     except ValueError as error:
         raise ValueError(f"{path} is not an ONNX file of the zoo: {error}.") from None
-    return as_network(path, order, arrays, size or 227)
+    return Found(order, arrays, size or 227)
 
 
 def onnx_tensor(tensor: Message) -> np.ndarray:

@@ -63,7 +63,7 @@ def export(
     check_out(out, force)
     net = load(run, "cpu")
     known = facts(run, net, data) | {"random_weights": warn_if_random(net, run)}
-    with whole_folder(out) as folder:
+    with whole_folder(out, "export") as folder:
         checked, use = write(net, known, folder, to, preprocess=preprocess, views=views, decomposed=decomposed)
         write_classes(folder / "classes.json", net.classes)
         np.save(folder / "mean.npy", net.preprocess.mean.numpy())

@@ -5,16 +5,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from alexnet.files import durable
+from alexnet.files import durable, lock
 
 
 @contextmanager
-def whole_folder(out: Path) -> Iterator[Path]:
+def whole_folder(out: Path, command: str, new: bool = False) -> Iterator[Path]:
     """A temporary folder to write to. At the end its files are in `out`; after an error nothing has changed.
 
-    Where `out` is there already, files of the same names are replaced and the others stay.
+    Where `out` is there already, files of the same names are replaced and the others stay; with `new`, it must be
+    empty. Raises ValueError where another process, named `command` in the message, writes it.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
+    with lock.hold(out.absolute().with_name(f"{durable.NEW}{out.absolute().name}"), command):
+        if new and out.exists() and any(out.iterdir()):
+            raise ValueError(f"{out} is not empty; choose another folder.")
+        with _whole(out) as temporary:
+            yield temporary
+
+
+@contextmanager
+def _whole(out: Path) -> Iterator[Path]:
     temporary = durable.new_name(out.absolute(), durable.mark())
     temporary.mkdir()
     try:

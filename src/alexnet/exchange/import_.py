@@ -67,7 +67,7 @@ def import_(weights: Path, run: Path, *, classes: Path | None = None, mean: Path
         "program": f"alexnet {version('alexnet')}",
         "date": datetime.now(UTC).date().isoformat(),
     }
-    with whole_folder(run) as folder:
+    with whole_folder(run, "import", new=True) as folder:
         write_run(folder, found, named, sums["sha256"])
         record["checked"] = check(folder, found)
         durable.write_json(folder / RECORD, record)

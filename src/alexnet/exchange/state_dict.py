@@ -13,7 +13,8 @@ import math
 import struct
 import warnings
 import zipfile
-from typing import Any, NamedTuple
+from collections.abc import Collection
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -62,7 +63,7 @@ class _Tensor(NamedTuple):
 class _StateMachine(Machine):
     """Follows the pickle of a state dict."""
 
-    names = {DICT, *TENSORS, PARAMETER, *(Name("torch", name) for name in STORAGES)}
+    names: ClassVar[Collection[Name]] = {DICT, *TENSORS, PARAMETER, *(Name("torch", name) for name in STORAGES)}
     needed_by = "state dict"
 
     def __init__(self, room: int) -> None:

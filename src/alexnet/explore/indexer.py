@@ -92,7 +92,7 @@ class Indexer:
         """Resume the pass over the images and finish it."""
         units = Units(self.run.net.layers, len(self.store.classes), made_from)
         file, rows = folder / "units" / f"{self.split}.safetensors", Rows(self, folder, made_from)
-        resumed = units.load(file) and rows.resume(units.done)
+        resumed = units.load(file, len(self.images)) and rows.resume(units.done)
         if not resumed:
             units = Units(self.run.net.layers, len(self.store.classes), made_from)
             rows.begin()

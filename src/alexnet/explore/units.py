@@ -7,6 +7,7 @@ how its excitations are distributed; how many are above 0; and their mean over t
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -82,6 +83,8 @@ class Units:
     def __init__(self, layers: Sequence[Layer], classes: int, made_from: dict[str, Any]) -> None:
         """`made_from` says what the numbers depend on, as JSON values."""
         self.layers = {layer.name: LayerUnits(layer.outputs[0], classes) for layer in with_units(layers)}
+        self.places = {layer.name: math.prod(layer.outputs[1:]) for layer in with_units(layers)}
+        """Positions of each layer's output."""
         self.digest = np.frombuffer(hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).digest(), np.uint8)
         self.done = 0
 
@@ -100,18 +103,25 @@ class Units:
         with durable.whole(path) as temporary:
             temporary.write_bytes(save_arrays(arrays))
 
-    def load(self, path: Path) -> bool:
-        """Continue from what `save` wrote. False, and nothing changes, where it is made from something else, damaged,
-        or not there."""
+    def load(self, path: Path, images: int) -> bool:
+        """Continue from what `save` wrote of a split of so many images. False, and nothing changes, where it is made
+        from something else, damaged, cannot be true, or is not there."""
         try:
             arrays = load_arrays(read_regular(path, LARGEST))
-            if not np.array_equal(arrays["made_from"], self.digest) or arrays["done"].shape != (1,):
+            done = arrays["done"]
+            if not np.array_equal(arrays["made_from"], self.digest) or done.shape != (1,) or done.dtype != np.int64:
+                return False
+            if not 0 <= done[0] <= images:
                 return False
             for name, units in self.layers.items():
-                for what in units.ARRAYS:
-                    mine, found = getattr(units, what), arrays[f"{name}.{what}"]
-                    if found.shape != mine.shape or found.dtype != mine.dtype:
-                        return False
+                found = {what: arrays[f"{name}.{what}"] for what in units.ARRAYS}
+                mine = {what: getattr(units, what) for what in units.ARRAYS}
+                if any(
+                    found[what].shape != array.shape or found[what].dtype != array.dtype for what, array in mine.items()
+                ):
+                    return False
+                if not can_be(found, int(done[0]), self.places[name]):
+                    return False
         except (OSError, KeyError, SafetensorError):
             return False
         for name, units in self.layers.items():
@@ -119,6 +129,15 @@ class Units:
                 setattr(units, what, arrays[f"{name}.{what}"].copy())
         self.done = int(arrays["done"][0])
         return True
+
+
+def can_be(found: dict[str, np.ndarray], done: int, places: int) -> bool:
+    """Whether arrays of a layer may have been counted: no image, place or count is out of its range."""
+    within = (("image", -1, done - 1), ("place", 0, places - 1), ("active", 0, done), ("counts", 0, done))
+    if not all(np.all((low <= found[what]) & (found[what] <= high)) for what, low, high in within):
+        return False
+    numbers = (found["range"], found["sums"], found["value"][found["image"] >= 0])
+    return all(np.isfinite(each).all() for each in numbers) and found["range"][0] >= 0
 
 
 def with_units(layers: Sequence[Layer]) -> list[Layer]:

@@ -83,8 +83,9 @@ def _shown(value: Any) -> str:
 
 
 def _is_of(value: Any, form: Any) -> bool:
-    """Whether a value is of a plain type. No bool is a number, and no text has a half of a character."""
-    if isinstance(value, bool) != (form is bool):
+    """Whether a value is of a plain type. No bool is a number, no whole number has more than 64 bits, and no text has a
+    half of a character."""
+    if isinstance(value, bool) != (form is bool) or (isinstance(value, int) and abs(value) > 1 << 63):
         return False
     if isinstance(value, str) and form is str:
         return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)

@@ -43,11 +43,14 @@ class RowFile:
                 if np.lib.format.read_magic(file) != (1, 0):
                     raise ValueError("its format version is not 1.0")
                 self.shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
-                if fortran_order or dtype != np.dtype("<f4") or not self.shape:
+                if fortran_order or dtype != np.dtype("<f4") or not self.shape or min(self.shape) < 0:
                     raise ValueError("it is not float32 in C order")
-            except ValueError as error:
-                raise ValueError(f"{path} is not an array of rows ({error}): delete it to make it again.") from None
-            self._start = file.tell()
+                self._start, length = file.tell(), os.fstat(file.fileno()).st_size
+                if self._start + 4 * math.prod(self.shape) > length:
+                    raise ValueError(f"it is truncated: it has {length:,} bytes")
+            except Exception as error:  # NumPy raises nearly anything for a damaged header
+                why = " ".join(str(error).split())
+                raise ValueError(f"{path} is not an array of rows ({why}): delete it to make it again.") from None
         self._row_bytes = 4 * math.prod(self.shape[1:])
         self._file: ReadAt | None = None
 

@@ -87,9 +87,9 @@ class Evidence:
         path = self.results.panel_path(run, name) if run else None
         return str(path.relative_to(self.results.folder)) if path and path.is_file() else None
 
-    def array(self, arm: Arm, seed: int, name: str) -> np.ndarray:
-        """An array that was measured of a run."""
-        return self.results.array(self.runs[arm, seed], name)
+    def array(self, arm: Arm, seed: int, name: str, sides: int) -> np.ndarray:
+        """An array that was measured of a run, with so many sides."""
+        return self.results.array(self.runs[arm, seed], name, sides)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -234,10 +234,11 @@ def _write_ledger(
     with lock.wait(out / "busy" / "ledger"):
         claims, panels = [], {}
         for experiment in EXPERIMENTS.values():
-            found = experiment.find(plan.evidence)
-            if experiment not in experiments and not is_measured(found):
-                continue
-            figure = page.draw(experiment, plan.evidence, found, out) if report else None
+            with of_strangers(out, experiment.name):
+                found = experiment.find(plan.evidence)
+                if experiment not in experiments and not is_measured(found):
+                    continue
+                figure = page.draw(experiment, plan.evidence, found, out) if report else None
             panels[experiment.name] = found.panels
             claims.append(ledger.claim_of(experiment, found, command_of(out, plan, experiment, data), figure))
         whole = ledger.ledger_of(plan.evidence, claims, len(plan.missing()))
@@ -246,6 +247,18 @@ def _write_ledger(
             page.write_table(out / "table.md", whole)
             page.write(out / "report.html", whole, plan.evidence, panels, out)
     return whole
+
+
+@contextlib.contextmanager
+def of_strangers(out: Path, name: str) -> Iterator[None]:
+    """Results that were copied here may fit no other, however plausible each of their numbers is."""
+    try:
+        yield
+    except (ArithmeticError, LookupError, RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"The results in {out / 'results'} that {name} needs do not fit each other ({error}): delete those that "
+            "were copied here, to measure them again."
+        ) from error
 
 
 def command_of(out: Path, plan: Plan, experiment: Experiment | None, data: Sequence[str]) -> str:

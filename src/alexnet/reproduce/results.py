@@ -5,10 +5,12 @@
 merge what two machines measured, copy one folder `results` over the other.
 """
 
+import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -25,6 +27,28 @@ class Errors(TypedDict):
 
     top1_error: float
     top5_error: float
+
+
+class Images(TypedDict):
+    """The data set."""
+
+    role: str
+    identity: str
+    classes: int
+    size: int
+    train: int
+    val: int
+    """Images of each split."""
+
+
+class Machine(TypedDict):
+    """What of `alexnet.bench.measure.machine` is shown."""
+
+    processor: str
+    cores: int
+    device: str
+    torch: str
+    python: str
 
 
 class Curves(TypedDict):
@@ -52,13 +76,12 @@ class Result(TypedDict):
     label: str
     settings: dict[str, Any]
     """What differs from the paper's settings."""
-    data: dict[str, Any]
-    """`role`, `identity`, `classes`, `size`, `train` and `val` images."""
+    data: Images
     images: int
     """Validation images that the errors are measured on: all of them."""
     centre: Errors
     train: dict[str, float]
-    """`top1_error`, `top5_error` and `loss` on `images` training images: centre view, without dropout."""
+    """`top1_error`, `top5_error`, and `loss` unless it diverged, on some training images: centre view, no dropout."""
     curves: Curves
     parameters: int
     multiply_adds: int
@@ -68,20 +91,46 @@ class Result(TypedDict):
     seconds: float
     images_per_second: float
     dtype: str
-    machine: dict[str, Any]
+    machine: Machine
     versions: dict[str, str]
     date: str
     weights: str
     """SHA-256 of the trained weights."""
     diverged: str
     """The sentence with which a training ended whose loss or weights were no longer numbers; else empty."""
-    measures: dict[str, Any]
-    """What else was measured, by name: numbers, and the names of arrays and panels."""
+    measures: dict[str, dict[str, float]]
+    """What else was measured, by name: numbers."""
 
 
 def has(result: Result, measures: Sequence[str]) -> bool:
     """Whether all of these have been measured; of a run that diverged nothing can be."""
     return set(measures) <= set(result["measures"]) or bool(result["diverged"])
+
+
+def problem_of(result: Result) -> str | None:
+    """What in a result cannot have been measured, in words; None where all could."""
+    curves = result["curves"]
+    seen = [curves[key] for key in ("epochs", "top1_error", "top5_error", "loss")]
+    trained = [curves[key] for key in ("train_loss", "train_top1_error", "learning_rate")]
+    if len(set(map(len, seen))) > 1 or len(set(map(len, trained))) > 1 or curves["parts"] < 1:
+        return "its curves have different lengths"
+    if not result["diverged"] and not (seen[0] and trained[0]):
+        return "its curves are empty"
+    measured = [each.values() for each in (*result["measures"].values(), result["train"])]
+    numbers = [result["epochs"], result["seconds"], result["images_per_second"]]
+    if not all(map(math.isfinite, itertools.chain(numbers, *seen, *trained, *measured))):
+        return "one of its numbers is not finite"
+    errors = [*curves["top1_error"], *curves["top5_error"], *curves["train_top1_error"], *result["centre"].values()]
+    errors += [result["train"].get(key, -1.0) for key in ("top1_error", "top5_error")]
+    return None if all(0 <= error <= 1 for error in errors) else "one of its errors is no fraction"
+
+
+def read_result(path: Path) -> Result:
+    """A file of results. ValueError with the reason where it is damaged."""
+    found = read_json(path, Result)
+    if problem := problem_of(found):
+        raise ValueError(problem)
+    return found
 
 
 @dataclass(frozen=True)
@@ -111,18 +160,21 @@ class Results:
         if not path.exists():
             return None
         try:
-            found = read_json(path, Result)
+            found = read_result(path)
         except ValueError as error:
             raise ValueError(f"{path} is damaged ({error}): delete it to measure the run again.") from None
         if found["version"] != VERSION or found["identity"] != run.identity or found["seed"] != run.seed:
             return None
         return found
 
-    def array(self, run: Run, name: str) -> np.ndarray:
-        """An array of a run. ValueError, naming the file, where it is missing or damaged."""
+    def array(self, run: Run, name: str, sides: int) -> np.ndarray:
+        """An array of a run, with so many sides. ValueError, naming the file, where it is missing or damaged."""
         path = self.array_path(run, name)
         try:
-            return read_array(path)
+            array = read_array(path)
+            if array.ndim != sides or not array.size or array.dtype.kind not in "fi" or not np.isfinite(array).all():
+                raise ValueError(f"it is {array.dtype} {list(array.shape)}, or not finite")
+            return array
         except (OSError, ValueError) as error:
             advice = f"delete {self.path(run)} too, to measure the run again"
             raise ValueError(f"{path} cannot be read ({error}): {advice}.") from None
@@ -140,6 +192,6 @@ class Results:
         """All results that are there and can be read, whatever experiment they belong to."""
         for path in sorted(self.folder.glob("*/*.json")):
             try:
-                yield cast(Result, read_json(path, Result))
+                yield read_result(path)
             except ValueError:
                 continue

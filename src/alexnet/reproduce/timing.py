@@ -4,10 +4,11 @@ Each is measured in rounds, the forms one after the other in each, so that they 
 """
 
 import datetime
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict, cast
 
 import torch
 
@@ -20,6 +21,7 @@ from alexnet.files.json_file import read_json
 from alexnet.model.cpu import kernels
 from alexnet.native import processor
 from alexnet.reproduce.arms import changed
+from alexnet.reproduce.results import Machine
 from alexnet.reproduce.scales import Scale
 from alexnet.training.choose_step import choose_step
 from alexnet.training.device import choose_device, choose_dtype
@@ -38,7 +40,7 @@ class Timing(TypedDict):
     name: str
     scale: str
     seconds_per_image: dict[str, list[float]]
-    machine: dict[str, Any]
+    machine: Machine
     device: str
     dtype: str
     date: str
@@ -118,7 +120,7 @@ def measure(name: str, scale: Scale, store: Store | None, device_name: str) -> T
         "name": name,
         "scale": scale.name,
         "seconds_per_image": seconds,
-        "machine": machine(device),
+        "machine": cast(Machine, machine(device)),
         "device": str(device),
         "dtype": str(choose_dtype("auto", device)).removeprefix("torch."),
         "date": datetime.date.today().isoformat(),
@@ -142,8 +144,12 @@ def read(results: Path, scale: Scale) -> dict[str, Timing]:
             continue
         except ValueError as error:
             raise ValueError(f"{path} is damaged ({error}): delete it to measure again.") from None
-        if timing["scale"] == scale.name:
-            found[name] = timing
+        rounds = list(timing["seconds_per_image"].values())
+        if timing["scale"] != scale.name:
+            continue
+        if not rounds or not all(each and min(each) > 0 and sum(each) < math.inf for each in rounds):
+            raise ValueError(f"{path} is damaged (it has no times): delete it to measure again.")
+        found[name] = timing
     return found
 
 

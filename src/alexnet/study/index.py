@@ -7,6 +7,7 @@ want it, one computes it and the others wait.
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,9 @@ def open_index(
             label.unlink(missing_ok=True)
             compute(net, images, file, layer, f"indexing {split}", batch_size)
             durable.write_json(label, made_from)
-        rows = RowFile(file)
+        rows, width = RowFile(file), math.prod(net.layers[[each.name for each in net.layers].index(layer)].outputs)
+        if rows.shape != (len(images), width):
+            raise ValueError(f"{file} is no index of {len(images)} images by {layer}: delete it to make it again.")
         rows.read(0, 0)  # open it under the lock: another process may put another index in its place
     return rows
 

@@ -16,6 +16,10 @@ import numpy as np
 from PIL import Image
 
 from alexnet.files import durable
+from alexnet.files.regular import read_regular
+
+LARGEST_FIGURE = 1 << 26
+"""Bytes of a PNG."""
 
 
 @dataclass(frozen=True)
@@ -194,12 +198,14 @@ def _png(source: Path | np.ndarray) -> tuple[bytes, int, int]:
         file = io.BytesIO()
         Image.fromarray(source).save(file, "PNG", optimize=True)
         return file.getvalue(), source.shape[1], source.shape[0]
-    data = source.read_bytes()
-    with Image.open(io.BytesIO(data)) as image:
-        if image.format != "PNG":
-            raise ValueError(f"{source} is {image.format}, not PNG; save the figure with a name that ends in .png.")
+    data = read_regular(source, LARGEST_FIGURE)
+    try:
+        image = Image.open(io.BytesIO(data), formats=["PNG"])  # reads its header alone
+    except (OSError, ValueError, Image.DecompressionBombError):
+        raise ValueError(f"{source} is not PNG; save the figure with a name that ends in .png.") from None
+    with image:
         # Its size on the page is that at 150 dots per inch, whatever it has in print.
-        dots = image.info.get("dpi", (150, 150))[0] / 150
+        dots = (image.info.get("dpi", (0, 0))[0] or 150) / 150
         return data, round(image.width / dots), round(image.height / dots)
 
 

@@ -1,6 +1,7 @@
 """Unpacks an archive of images. Only plain files are written, and only below one folder."""
 
 import gzip
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -50,9 +51,11 @@ def unpack(archive: Path, folder: Path, top: str) -> None:
 def _files(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
     """Name and content of every file, in the archive's order. ValueError for what is no file or folder."""
     if archive.suffix == ".zip":
-        with zipfile.ZipFile(archive) as opened:
+        with open(archive, "rb") as file, _zip(file) as opened:
             # The target of a link in a zip is its content, and becomes that of a plain file here.
-            yield from ((info.filename, opened.open(info)) for info in opened.infolist() if not info.is_dir())
+            yield from (
+                (info.filename, _content(opened, info)) for info in opened.infolist() if info.filename[-1:] != "/"
+            )
         return
     # tarfile's own decompression ("r|gz") takes a truncated file for the end of the archive.
     with gzip.open(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as opened:
@@ -63,3 +66,24 @@ def _files(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
             if content is None:
                 raise ValueError(f"{archive} holds a link or a device: {printable(member.name)}")
             yield member.name, content
+
+
+ODD_ZIP = (NotImplementedError, LookupError, OSError, OverflowError, RuntimeError, ValueError, struct.error)
+"""What zipfile raises for damaged headers, beside BadZipFile."""
+
+
+def _zip(file: IO[bytes]) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(file)
+    except ODD_ZIP as error:
+        raise zipfile.BadZipFile(str(error)) from None
+
+
+def _content(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
+    """What a file holds. BadZipFile where it is packed as no data set is."""
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise zipfile.BadZipFile("its files are packed in an unusual way")
+    try:
+        return opened.open(info)
+    except ODD_ZIP as error:
+        raise zipfile.BadZipFile(str(error)) from None

@@ -14,7 +14,7 @@ import math
 import pickletools
 import warnings
 from collections.abc import Collection
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 MOST_INSTRUCTIONS, MOST_PARTS, MOST_DEPTH = 1 << 21, 1 << 12, 32
 """Of a pickle: instructions, values that hold others, and levels of these. CIFAR's have some 150,000, 10 and 2."""
@@ -94,7 +94,7 @@ def unpickled(data: bytes) -> Any:
 class Machine:
     """The stack and the memory of a pickle. Nothing is called; what a call stands for is what `called` returns."""
 
-    names: Collection[Name] = NAMES
+    names: ClassVar[Collection[Name]] = NAMES
     """What a pickle may refer to."""
     needed_by = "array of bytes"
     """What needs nothing else."""

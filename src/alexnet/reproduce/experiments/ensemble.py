@@ -41,8 +41,8 @@ def averaged(evidence: Evidence, group: Group) -> Mapping[int, float] | None:
     for arm, seed in group:
         if seed not in evidence.of(arm) or evidence.of(arm)[seed]["diverged"]:
             return None
-        outputs.append(evidence.array(arm, seed, "outputs").astype(np.float64))
-        truths = evidence.array(arm, seed, "truths").astype(np.int64)
+        outputs.append(evidence.array(arm, seed, "outputs", 2).astype(np.float64))
+        truths = evidence.array(arm, seed, "truths", 1).astype(np.int64)
     if truths is None:
         return None
     scores = torch.from_numpy(np.mean(outputs, axis=0))

@@ -45,7 +45,7 @@ def find(evidence: Evidence) -> Found:
     for seed, result in evidence.of(ARM).items():
         if result["diverged"]:
             continue
-        colours = colourfulness(evidence.array(ARM, seed, "kernels"))
+        colours = colourfulness(evidence.array(ARM, seed, "kernels", 4))
         real, random = apart(colours)
         towers[seed], halves[seed] = 100 - real, 100 - random
         half = len(colours) // 2
@@ -65,7 +65,7 @@ def draw(evidence: Evidence, found: Found) -> Figure | None:
     there = [seed for seed, result in evidence.of(ARM).items() if not result["diverged"]]
     if not there:
         return None
-    return plots.kernels(evidence.array(ARM, there[0], "kernels").astype(np.float32), 2)
+    return plots.kernels(evidence.array(ARM, there[0], "kernels", 4).astype(np.float32), 2)
 
 
 EXPERIMENT = Experiment(
