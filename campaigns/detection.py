@@ -27,6 +27,12 @@ from campaigns.small_training import NETWORK, checkpoints, make_store
 
 TRAIN = f"{NETWORK} --recipe small --epochs 40".split()
 SHARD = "train-00000.arrow"
+
+
+class NotTriedError(Exception):
+    """A fault that cannot be made here; its text is the reason."""
+
+
 Noticed = tuple[float, str]
 """Seconds, and what was printed on standard error."""
 
@@ -91,6 +97,47 @@ def rank_killed(folder: Path) -> Noticed:
     return seconds, text
 
 
+def two_ranks(*words: object) -> Noticed:
+    """Train with two ranks, which must both end. $RANK in `words` is the number of each."""
+    line = " ".join(map(str, ["exec", sys.executable, "-m", "alexnet", "train", *words, *TRAIN, "--parallel", "data"]))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
+    began = time.monotonic()
+    done = subprocess.run([*torchrun, "bash", "-c", line], capture_output=True, text=True, timeout=300)
+    if not done.returncode:
+        raise RuntimeError("the ranks trained together")
+    return time.monotonic() - began, done.stderr
+
+
+def rank_differs(folder: Path) -> Noticed:
+    return two_ranks(folder / "store", folder / "differ", "--optim.lr", "0.00$((RANK+1))")
+
+
+def rank_fails_before_joining(folder: Path) -> Noticed:
+    (folder / "store0").symlink_to(folder / "store")  # and there is no store1
+    return two_ranks(folder / "store$RANK", folder / "fails")
+
+
+def full_disk(folder: Path) -> Noticed:
+    """A disk with room for the beginning of a checkpoint."""
+    disk = folder / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        raise NotTriedError("only root can mount a small disk")
+    try:
+        return alexnet("train", folder / "store", disk / "run", *TRAIN)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def changed_source(folder: Path) -> Noticed:
+    images = folder / "changing"
+    shutil.copytree(folder / "images", images)
+    alexnet("prepare", images, folder / "prepared", "--size", 56, code=0)
+    next(images.rglob("*.jpg")).unlink()
+    return alexnet("prepare", images, folder / "prepared", "--size", 56)
+
+
 def flipped_byte_in_training(folder: Path) -> Noticed:
     return alexnet("train", damaged_store(folder, flip_middle_byte), folder / "flipped", *TRAIN)
 
@@ -115,6 +162,10 @@ FAULTS: dict[str, tuple[Callable[[Path], Noticed], str]] = {
     "loss not a number": (loss_not_a_number, r"The loss is not a number at step (\d+)"),
     "network at chance": (network_at_chance, r"after (\d+) steps the loss is"),
     "rank killed": (rank_killed, "Signal 9|exitcode *: -9"),
+    "rank with another setting": (rank_differs, r"Rank 1 on .* has optim.lr 0.002, and rank 0 on .* has 0.001"),
+    "rank without its store": (rank_fails_before_joining, r"Rank 1 on .*store1"),
+    "full disk": (full_disk, "No space is left for .*disk/run"),
+    "changed source": (changed_source, "has changed|119 images"),
     "flipped byte, training": (flipped_byte_in_training, rf"{SHARD}, row \d+, .*checksum"),
     "flipped byte, verify": (flipped_byte_in_verify, f"{SHARD} .*checksum"),
     "missing shard": (missing_shard, f"{SHARD} is missing"),
@@ -132,7 +183,11 @@ def campaign(folder: Path, only: list[str]) -> dict[str, Any]:
     for fault, (make, pattern) in FAULTS.items():
         if only and fault not in only:
             continue
-        seconds, text = make(folder)
+        try:
+            seconds, text = make(folder)
+        except NotTriedError as error:
+            print(f"{fault}: not tried: {error}", file=sys.stderr, flush=True)
+            continue
         match = re.search(pattern, text)
         step = int(match[1]) if match and match.groups() else None
         found.append({"fault": fault, "seconds": round(seconds, 2), "step": step, "noticed": match is not None})

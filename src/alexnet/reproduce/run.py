@@ -18,7 +18,7 @@ from alexnet.model.layers import layers_of
 from alexnet.reproduce.arms import Run
 from alexnet.reproduce.measures import MEASURES, Trained, centre_errors, training_errors
 from alexnet.reproduce.plan import multiply_adds
-from alexnet.reproduce.results import VERSION, Curves, Result, Results
+from alexnet.reproduce.results import VERSION, Curves, Machine, Result, Results
 from alexnet.study import drawing
 from alexnet.study.index import weights_digest
 from alexnet.study.trained import load
@@ -96,7 +96,7 @@ def _result(
         "seconds": summary.get("steps", 0) * run.config.batch_size / rate if rate else 0.0,
         "images_per_second": rate,
         "dtype": str(choose_dtype(run.config.dtype, device)).removeprefix("torch."),
-        "machine": machine(device),
+        "machine": cast(Machine, machine(device)),
         "versions": {"alexnet": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "date": datetime.date.today().isoformat(),
         "weights": "",
