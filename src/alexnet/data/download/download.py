@@ -67,6 +67,8 @@ def _make(archive: Archive, address: str, out: Path, by_hand: Path) -> bool:
     file = by_hand if is_there else work / archive.file
     if not is_there:
         _receive(archive, address, file, by_hand)
+    elif (length := file.stat().st_size) != archive.length:  # a checksum of hundreds of gigabytes takes minutes
+        raise ValueError(f"{file} is another file than {archive.address} ({length:,} bytes): delete it")
     if (found := checksum(file)) != archive.sha256:
         if is_there:
             raise ValueError(f"{file} is another file than {archive.address} (SHA-256 {found}): delete it")
