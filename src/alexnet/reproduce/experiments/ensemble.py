@@ -42,7 +42,12 @@ def averaged(evidence: Evidence, group: Group) -> Mapping[int, float] | None:
         if seed not in evidence.of(arm) or evidence.of(arm)[seed]["diverged"]:
             return None
         outputs.append(evidence.array(arm, seed, "outputs", 2).astype(np.float64))
-        truths = evidence.array(arm, seed, "truths", 1).astype(np.int64)
+        own = evidence.array(arm, seed, "truths", 1).astype(np.int64)
+        truths = own if truths is None else truths
+        fits = outputs[-1].shape == outputs[0].shape and len(own) == len(outputs[0]) and np.array_equal(own, truths)
+        if not fits or own.min() < 0 or own.max() >= outputs[0].shape[1]:
+            path = evidence.results.path(evidence.runs[arm, seed])
+            raise ValueError(f"The outputs beside {path} do not fit each other: delete it to measure the run again.")
     if truths is None:
         return None
     scores = torch.from_numpy(np.mean(outputs, axis=0))
