@@ -33,6 +33,7 @@ REFERENCE = {
         "alexnet.study.predict.predict",
         "alexnet.study.features.features",
         "alexnet.study.similar.similar",
+        "alexnet.study.compare.compare",
         "alexnet.study.figures.figures",
         "alexnet.exchange.export.export",
         "alexnet.exchange.import_.import_",

@@ -192,6 +192,14 @@ def test_links_and_buttons_are_reached_by_keyboard(wide: Watched, shown: Site) -
     until(page, f"location.href !== '{first}'")
 
 
+def test_the_chosen_stage_is_in_sight_on_a_narrow_page(browser: Any, shown: Site) -> None:
+    watched = Watched(browser, 375)
+    page = watched.open(f"{shown.url}/network?image=val-3&stage=fc7")
+    box = "document.querySelector('.strip [aria-pressed=true]').getBoundingClientRect()"
+    until(page, f"{box}.left >= 0 && {box}.right <= 375")
+    watched.context.close()
+
+
 def test_a_switch_changes_the_labels_and_the_address(wide: Watched, shown: Site) -> None:
     page = wide.open(f"{shown.url}/tricks?image=val-3")
     before = page.inner_text(".result")

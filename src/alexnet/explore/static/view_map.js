@@ -79,7 +79,7 @@ function legend(classes) {
     context.fillStyle = COLOURS[i % COLOURS.length];
     context.fillRect(0, 0, 10, 10);
     dot.className = "dot";
-    return [dot, ` ${short(each.name)}  `];
+    return [h("span", { class: "entry" }, dot, ` ${short(each.name)}`), " "];
   }));
 }
 

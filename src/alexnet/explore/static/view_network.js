@@ -48,6 +48,7 @@ async function strip(about, byName, image, chosen) {
   };
   const box = h("div", { class: "strip", tabindex: 0, role: "region", "aria-label": "Stages" }, list);
   const watching = new ResizeObserver(() => { // once it is in the page: the chosen stage may be far to the right
+    if (!box.isConnected) return;
     const [button, all] = [list.querySelector("[aria-pressed=true]"), box].map((each) => each?.getBoundingClientRect());
     if (button) box.scrollLeft += button.left + button.width / 2 - all.left - all.width / 2;
     watching.disconnect();
