@@ -129,6 +129,7 @@ import signal, sys
 from pathlib import Path
 from alexnet.data.download.archives import Archive
 from alexnet.data.download.download import download
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background inherits ignored
 try:
     download("it", Path(sys.argv[1]), archives={"it": Archive("", *sys.argv[2:3], *eval(sys.argv[3]))})
 except KeyboardInterrupt as interrupt:
