@@ -5,6 +5,7 @@ requests. It saves what it has every half minute, and resumes from there. The ac
 the index of `alexnet similar`, which finds them where it would have put them itself.
 """
 
+import math
 import os
 import sys
 import threading
@@ -142,7 +143,7 @@ class Rows:
             "store": made_from["store"],
         }
         layer = indexer.run.layers[net.last_hidden]
-        self.shape = len(indexer.images), layer.outputs[0] if len(layer.outputs) == 1 else _product(layer.outputs)
+        self.shape = len(indexer.images), math.prod(layer.outputs)
         self.rows: RowFile | None = None
 
     def is_there(self) -> bool:
@@ -185,13 +186,6 @@ class Rows:
                 rows = RowFile(self.file)
                 rows.read(0, 0)
                 self.indexer.rows = rows
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    size = 1
-    for side in shape:
-        size *= side
-    return size
 
 
 class _held:  # noqa: N801

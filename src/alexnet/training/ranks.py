@@ -23,9 +23,10 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 
+from alexnet.files.regular import read_regular
 from alexnet.ranges import UsageError
 from alexnet.training import meeting
-from alexnet.training.checkpoint_file import SUMS
+from alexnet.training.checkpoint_file import LARGEST_STATE, SUMS
 from alexnet.training.meeting import RanksError
 
 Result = TypeVar("Result")
@@ -199,7 +200,7 @@ def common_facts(checkpoints: Sequence[Path]) -> dict[str, str]:
     """What ranks that share the work on trained networks must have in common, by name."""
     if meeting.count() == 1:
         return {}
-    sums = [hashlib.sha256((path / SUMS).read_bytes()).hexdigest()[:16] for path in checkpoints]
+    sums = [hashlib.sha256(read_regular(path / SUMS, LARGEST_STATE)).hexdigest()[:16] for path in checkpoints]
     return {"program": program_checksum(), "checkpoint": " ".join(sums)}
 
 
