@@ -61,13 +61,23 @@ def test_a_folder_that_is_there_is_overwritten_only_with_force(
 
 def test_after_a_failure_nothing_is_left(tmp_path: Path) -> None:
     def fail_half_way() -> None:
-        with whole_folder(tmp_path / "out") as folder:
+        with whole_folder(tmp_path / "out", "export") as folder:
             (folder / "half").write_text("written")
             raise KeyError
 
     with pytest.raises(KeyError):
         fail_half_way()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_writers_of_one_folder_do_not_mix(tmp_path: Path) -> None:
+    with whole_folder(tmp_path / "out", "export") as folder:
+        (folder / "weights").write_text("mine")
+        with pytest.raises(ValueError, match="Another import is writing"), whole_folder(tmp_path / "out", "import"):
+            pass
+    with pytest.raises(ValueError, match="is not empty"), whole_folder(tmp_path / "out", "import", new=True):
+        pass
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "weights"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
 
+from alexnet.config import NetworkConfig
 from alexnet.data.store.reader import Store
 from alexnet.explore import indexer as room
 from alexnet.explore.indexer import Background, Indexer
@@ -16,6 +19,7 @@ from alexnet.explore.runs import Run
 from alexnet.explore.units import BINS, KEPT, LayerUnits, Units
 from alexnet.files import lock
 from alexnet.files.rows import RowFile
+from alexnet.model.layers import layers_of
 from alexnet.study import index
 from alexnet.study.activations import activations, centre_views
 from alexnet.study.index import open_index
@@ -132,6 +136,38 @@ def test_what_is_damaged_or_out_of_date_is_made_again(own: Path, folder: Path, d
     assert again.state == "done" and again.rows is not None
     for name, array in arrays(first).items():
         assert np.array_equal(array, arrays(again)[name]), name
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("done", value) for value in (-1, 36)),
+        *(("conv1.image", value) for value in (35, -2)),
+        *(("conv1.place", value) for value in (-1, 1 << 40)),
+        *(("conv1.counts", value) for value in (-1, 36)),
+        ("conv1.active", 36),
+        ("conv1.range", np.nan),
+        ("conv1.sums", np.inf),
+        ("conv1.value", np.nan),
+    ],
+)
+def test_numbers_that_cannot_be_are_not_believed(tmp_path: Path, name: str, value: float) -> None:
+    def new() -> Units:
+        return Units(layers_of(NetworkConfig(input_size=63, width=1 / 24)), 2, {})
+
+    made = new()
+    made.done = 35
+    for layer in made.layers.values():
+        layer.add(0, np.ones((35, len(layer.active)), np.float32), np.zeros((35, len(layer.active)), np.int64), LABELS)
+    made.save(tmp_path / "units")
+    assert new().load(tmp_path / "units", 35)
+    kept = load_arrays((tmp_path / "units").read_bytes())
+    kept[name].reshape(-1)[0] = value
+    (tmp_path / "units").write_bytes(save_arrays(kept))
+    assert not new().load(tmp_path / "units", 35)
+
+
+LABELS = np.arange(35) % 2
 
 
 def test_a_run_that_cannot_be_written_has_its_index_in_the_cache(

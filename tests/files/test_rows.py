@@ -39,6 +39,15 @@ def test_another_array_is_refused(tmp_path: Path, other: np.ndarray) -> None:
         RowFile(tmp_path / "rows.npy")
 
 
+@pytest.mark.parametrize("shape", [(1 << 40, 1 << 40), (-1, 3), (12, 7)])
+def test_a_header_that_claims_more_than_the_file_holds_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    with open(tmp_path / "rows.npy", "wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        file.write(bytes(100))
+    with pytest.raises(ValueError, match=r"rows\.npy is not an array of rows"):
+        RowFile(tmp_path / "rows.npy")
+
+
 def test_a_truncated_file_is_an_error_and_no_signal(tmp_path: Path) -> None:
     np.save(tmp_path / "rows.npy", ROWS)
     rows = RowFile(tmp_path / "rows.npy")

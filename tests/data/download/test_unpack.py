@@ -107,3 +107,21 @@ def test_a_damaged_archive_is_named(tmp_path: Path, ending: str) -> None:
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match=rf"x\.{ending} is damaged"):
             unpack(path, tmp_path / "out", "top")
+
+
+@pytest.mark.parametrize("how", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_that_is_packed_in_another_way_is_refused(tmp_path: Path, how: int) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", how) as archive:
+        archive.writestr("top/a.jpg", b"a")
+    with pytest.raises(ValueError, match="packed in an unusual way"):
+        unpack(tmp_path / "a.zip", tmp_path / "out", "top")
+
+
+def test_a_zip_of_another_version_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("top/a.jpg", b"a")
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    data[data.index(b"PK\1\2") + 6] = 255  # the version that is needed to unpack it
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(ValueError, match=r"is damaged \(zip file version"):
+        unpack(tmp_path / "a.zip", tmp_path / "out", "top")
