@@ -142,7 +142,10 @@ def test_verify_trained_passes_a_trained_network_and_no_other(
     found = verify(good_run, data=store)["trained"]
     assert found["images"] == 18 and found["top1_error"] < 0.2 and found["above_guessing"] > 5
     assert main(["verify", str(good_run), "--trained", "--data", str(store)]) == 0
-    assert "complete, undamaged and trained" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "complete, undamaged and trained" in shown
+    assert "top-1 error of 18 images: " in shown and "standard deviations above guessing" in shown
+    assert "None" not in shown and "above_guessing" not in shown
 
     net = load(good_run, "cpu")
     put(good_run, net, net.fc8.weight.roll(1, 0), net.fc8.bias.roll(1, 0))  # a last layer for other classes

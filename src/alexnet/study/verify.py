@@ -180,9 +180,21 @@ def render(result: dict[str, Any]) -> RenderableType:
     table.add_column(overflow="fold")
     for key, value in result.items():
         if key not in ("kind", "path"):
-            table.add_row(key.replace("_", " "), Text(plain(value)))
+            table.add_row(key.replace("_", " "), Text(signs(value) if key == "trained" else plain(value)))
     well = "complete, undamaged and trained" if "trained" in result else "complete and undamaged"
     return Group(Text(f"{result['path']}: the {result['kind']} is {well}", style="bold"), table)
+
+
+def signs(found: dict[str, Any]) -> str:
+    """What `verify_trained` measured, a line for each sign; it counts standard deviations from random weights."""
+    lines = [f"conv1: {found['conv1']:g} standard deviations from random weights"]
+    if found["learned"] is not None:
+        lines.append(f"what conv1 has learned: {found['learned']:g} standard deviations")
+    lines.append(f"outputs over noise images: total variation {found['noise']:.3g}")
+    if "images" in found:
+        above = f"{found['above_guessing']:g} standard deviations above guessing"
+        lines.append(f"top-1 error of {found['images']:,} images: {percent(found['top1_error'])}, {above}")
+    return "\n".join(lines)
 
 
 def plain(value: Any) -> str:
