@@ -12,9 +12,11 @@ import sys
 import tarfile
 import threading
 import typing
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import miniature
 import numpy as np
 import pytest
 from file_server import FileServer, serve
@@ -23,6 +25,7 @@ from PIL import Image
 from alexnet.cli import COMMANDS, main
 from alexnet.data.download.archives import ARCHIVES, Archive
 from alexnet.data.download.download import download, render
+from alexnet.data.store.reader import Store
 from alexnet.files import lock
 from alexnet.files.durable import NEW
 
@@ -77,6 +80,44 @@ def test_a_data_set_goes_straight_into_prepare(
     assert len(server.asked) == 1
     with contextlib.redirect_stdout(io.StringIO()):
         assert render(again) is not None
+
+
+def packed(folder: Path, name: str) -> bytes:
+    """A folder as an archive in which it has the name `name`: a zip, or for CIFAR-10 a tar.gz."""
+    out = io.BytesIO()
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    if name == "tiny-imagenet-200":
+        with zipfile.ZipFile(out, "w") as archive:
+            for path in files:
+                archive.write(path, f"{name}/{path.relative_to(folder)}")
+    else:
+        with tarfile.open(fileobj=out, mode="w:gz") as archive:
+            for path in files:
+                archive.add(path, f"{name}/{path.relative_to(folder)}")
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "splits"),
+    [
+        ("cifar10", miniature.cifar, {"train": 20, "val": 4}),
+        ("tiny-imagenet", miniature.annotated, {"train": 18, "val": 8}),
+    ],
+)
+def test_archives_laid_out_as_the_published_ones_go_into_prepare(
+    name: str, make: typing.Any, splits: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    published = ARCHIVES[name]
+    content = packed(make(tmp_path / "made"), published.folder)
+    with serve(content) as server:
+        address = f"{server.address}/{published.file}"
+        own = published._replace(address=address, length=len(content), sha256=hashlib.sha256(content).hexdigest())
+        result = download(name, Path("data"), archives={name: own})
+    store = Path(shlex.split(result["next"])[3])
+    assert main([*shlex.split(result["next"])[1:], "--workers", "1"]) == 0
+    assert {split: Store(store).splits[split] for split in splits} == splits
+    assert Store(store).size == published.size
 
 
 def test_an_archive_that_was_put_there_is_taken_and_stays(server: FileServer, tmp_path: Path) -> None:
