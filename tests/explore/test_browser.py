@@ -200,6 +200,12 @@ def test_the_chosen_stage_is_in_sight_on_a_narrow_page(browser: Any, shown: Site
     watched.context.close()
 
 
+def test_the_nine_images_of_a_unit_are_squares_whatever_it_sees(wide: Watched, shown: Site) -> None:
+    page = wide.open(f"{shown.url}/unit/conv1/2")
+    sides = "[...document.querySelectorAll('.nine img')].map(image => [image.clientWidth, image.clientHeight])"
+    assert all(abs(width - height) <= 1 for width, height in page.evaluate(sides))
+
+
 def test_a_switch_changes_the_labels_and_the_address(wide: Watched, shown: Site) -> None:
     page = wide.open(f"{shown.url}/tricks?image=val-3")
     before = page.inner_text(".result")
@@ -231,6 +237,8 @@ def test_a_saved_page_opens_from_disk(wide: Watched, saved_page: Path) -> None:
         page = wide.open(address + view)
         assert not page.query_selector_all(".error"), view
         assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth)"), view
+        if AXE:
+            check_accessibility(page, view)
     page.click("nav a:has-text('An image')")
     page.wait_for_selector(".bars")
     assert wide.said == [] and all(url.startswith(("file:", "data:")) for url in wide.asked)

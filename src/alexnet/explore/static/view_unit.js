@@ -66,7 +66,7 @@ export function progress(index, content) {
 }
 
 function savedUnits(address) {
-  return h("ul", { class: "row", "aria-label": "Units of this page" }, globalThis.SAVED.units.map(([layer, unit]) => h("span", {}, h("a", { href: address(layer, unit) }, `${layer} ${unit}`))));
+  return h("ul", { class: "row plain", "aria-label": "Units of this page" }, globalThis.SAVED.units.map(([layer, unit]) => h("li", {}, h("a", { href: address(layer, unit) }, `${layer} ${unit}`))));
 }
 
 function nine(found, about, layer) {
