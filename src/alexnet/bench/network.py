@@ -22,7 +22,7 @@ from alexnet.study.trained import TrainedAlexNet
 from alexnet.training.device import choose_device, choose_dtype, precision
 from alexnet.training.ranks import Ranks
 from alexnet.training.state import Setup, TrainState, start
-from alexnet.training.step import update
+from alexnet.training.step import seed_masks, update
 
 EPOCHS, IMAGES = 90, 1_281_167  # of the paper's training: ILSVRC-2012
 DAYS_THEN = "5 to 6 days, two GTX 580"
@@ -87,7 +87,7 @@ def step_of(state: TrainState, dtype: torch.dtype) -> Step:
     """The training step of `alexnet train`, on inputs and labels that the caller has."""
 
     def step(x: Tensor, labels: Tensor) -> None:
-        torch.manual_seed(0)  # dropout masks
+        seed_masks(0, x.device)
         update(state.model, state.optimizer, x, labels, dtype)
 
     return step

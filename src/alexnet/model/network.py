@@ -137,7 +137,7 @@ class AlexNet(nn.Module):
         while layers:
             if layers[0].kind in ("fc", "dropout") and len(layers[0].inputs) > 1:
                 x = torch.flatten(x, 1)  # [B, 256, 6, 6] to [B, 9216]
-            x, count = together(x, [self.get_submodule(layer.name) for layer in layers[:3]])
+            x, count = together(x, [self._modules[layer.name] for layer in layers[:3]])  # type: ignore[misc]
             layers = layers[count:]
         return x
 

@@ -52,7 +52,7 @@ def train_step(state: TrainState, batch: TrainingBatch, setup: Setup) -> StepMet
     config, epoch = setup.config, state.step / setup.steps_per_epoch
     learning_rate = state.schedule.learning_rate(config.schedule, config.optim.lr, state.step, setup.steps_per_epoch)
     state.optimizer.set_learning_rates(partial(layer_learning_rate, config.schedule, epoch=epoch, common=learning_rate))
-    torch.manual_seed(step_seed(config.seed, state.step))  # dropout masks
+    seed_masks(step_seed(config.seed, state.step), setup.device)
     x = batch_input(batch, setup, epoch=state.step // setup.steps_per_epoch)
     loss, top1_error = update(state.model, state.optimizer, x, batch.labels, setup.dtype)
     state.step += 1
@@ -67,7 +67,8 @@ def update(
     `x` [B, 3, S, S] is on the model's device, `labels` int64 [B] on the CPU. `dtype` is the number format of
     activations and matrix multiplications; the loss is computed in float32 or better.
     """
-    model.train()
+    if not all(module.training for module in model.modules()):
+        model.train()
     targets = labels.to(x.device, non_blocking=True)
     with precision(x.device, dtype):
         logits = model(x)  # [B, classes]
@@ -101,6 +102,17 @@ def batch_input(batch: TrainingBatch, setup: Setup, epoch: int) -> Tensor:
 def step_seed(seed: int, step: int) -> int:
     """The seed of everything random inside the network at `step`, so that a resumed run draws the same masks."""
     return int(np.random.SeedSequence([seed, 1, step]).generate_state(1, np.uint64)[0]) >> 1
+
+
+def seed_masks(seed: int, device: torch.device) -> None:
+    """Seed the generator that draws dropout masks on `device`.
+
+    `torch.manual_seed` does that on all devices there are, which takes longer than drawing the masks.
+    """
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
 
 
 def at_least_float32(x: Tensor) -> Tensor:

@@ -21,14 +21,15 @@ Implementation = Literal["pytorch", "onednn", "conv1", "space-to-depth"]
 - pytorch: PyTorch, gradients included.
 - onednn: oneDNN. Gradients of weights and bias by a kernel where there is one. Elsewhere oneDNN computes those of the
   weights, and those of the bias are a sum of their own, on which oneDNN would spend ten times as long.
-- conv1: the kernel for the first layer in bfloat16 (`conv1.h`).
-- space-to-depth: the first layer in bfloat16 without that kernel. Its 3 channels do not fill oneDNN's matrix
-  multiplications, so blocks of 4x4 pixels become 48 channels, and 11x11 kernels with stride 4 become kernels of 3x3
-  blocks with stride 1.
+- conv1: the kernel for the first layer (`conv1.h`), whose 3 channels do not fill oneDNN's matrix multiplications.
+- space-to-depth: the paper's first layer in bfloat16 without that kernel: blocks of 4x4 pixels become 48 channels, and
+  11x11 kernels with stride 4 become kernels of 3x3 blocks with stride 1.
 """
 
 CONV1_CHANNELS = 4
 """Most input channels for `conv1_gradient`: with more, oneDNN is faster."""
+CONV1_FLOAT32_OUT = 32
+"""Most output channels for `conv1` in float32: with more, oneDNN is as fast."""
 
 
 def implementation(
@@ -39,9 +40,13 @@ def implementation(
     if dtype is None or isinstance(padding, str) or not is_valid(x, weight, bias, stride, padding, groups):
         return "pytorch"
     float_weights = weight.dtype == bias.dtype == torch.float32
-    if dtype == torch.bfloat16 and is_first_layer(x, weight, stride, padding, groups):
-        return "conv1" if float_weights and kernels.has("conv1", dtype) else "space-to-depth"
     learns = torch.is_grad_enabled() and weight.requires_grad and bias.requires_grad
+    if is_first_layer(x, weight, stride, padding, groups):
+        few = len(weight) <= CONV1_FLOAT32_OUT and learns
+        if float_weights and kernels.has("conv1", dtype) and (dtype == torch.bfloat16 or few):
+            return "conv1"
+        if dtype == torch.bfloat16:
+            return "space-to-depth"
     if not learns or not float_weights:
         return "pytorch"
     if dtype == torch.float32 and kernels.has_onednn(x):
@@ -89,9 +94,10 @@ def weight_gradient_kernel(
     out, channels, height, width = weight.shape
     if height != width or stride[0] != stride[1] or padding[0] != padding[1] or not kernels.usable(x):
         return None
-    if stride[0] == 1 and channels % 16 == 0 and out % (32 * groups) == 0:
+    whole = channels % 16 == 0 and out % (32 * groups) == 0  # other numbers do not fill the kernel's tiles
+    if stride[0] == 1 and channels > CONV1_CHANNELS and (whole or dtype == torch.bfloat16):
         return "conv_gradient" if kernels.has("conv_gradient", dtype) else None
-    if channels <= CONV1_CHANNELS and out % 16 == 0 and padding[0] == 0 and groups == 1:
+    if channels <= CONV1_CHANNELS and padding[0] == 0 and groups == 1:
         return "conv1_gradient" if kernels.has("conv1_gradient", dtype) else None
     return None
 

@@ -41,6 +41,7 @@ extern "C" const Export *alexnet_exports() {
         exported<each>("each"),
 #endif
 #ifdef ALEXNET_FMA
+        FLOAT32(conv1),
         FLOAT32(conv1_gradient),
         FLOAT32(conv_gradient),
         FLOAT32(linear_gradient_input),
@@ -48,7 +49,7 @@ extern "C" const Export *alexnet_exports() {
         FLOAT32(linear_update),
 #endif
 #ifdef ALEXNET_PAIRS
-        exported<conv1>("conv1_bfloat16"),
+        BFLOAT16(conv1),
         exported<linear>("linear_bfloat16"),
         BFLOAT16(conv1_gradient),
         BFLOAT16(conv_gradient),

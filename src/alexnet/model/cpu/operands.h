@@ -68,7 +68,7 @@ template <> struct Packed<float> {
     static constexpr int64_t DEPTH = 1;  // values of k in an element
     static constexpr Element ONE = 1;    // multiplying with it adds up
 
-    static Elements load(const float *at_k, const float *) { return ::load(at_k); }
+    static Elements load(const float *at_k, const float *, Part lanes = Part(WIDTH)) { return ::load(at_k, lanes); }
 
     // to[i] = at_k[i] for i < count, 0 for the others before `size`.
     static void pack(const float *at_k, const float *, int64_t count, float *to, int64_t size) {
