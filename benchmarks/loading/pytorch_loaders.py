@@ -26,7 +26,7 @@ def torchvision_batches(folder: Path, batch: int, crop: int) -> Batches:
     return lambda: DataLoader(images, batch, shuffle=True, num_workers=cores(), drop_last=True)
 
 
-def webdataset_batches(folder: Path, batch: int, crop: int) -> Batches:
+def webdataset_batches(folder: Path, batch: int, crop: int, ending: str = "jpg") -> Batches:
     """From the tar files in `folder`. Raises ImportError without WebDataset."""
     from webdataset import WebDataset, WebLoader  # type: ignore[attr-defined]
 
@@ -34,7 +34,7 @@ def webdataset_batches(folder: Path, batch: int, crop: int) -> Batches:
 
     def batches() -> Iterable[object]:
         images = WebDataset(shards, shardshuffle=100, nodesplitter=None)
-        images = images.shuffle(1000).decode("pil").to_tuple("jpg", "cls").map_tuple(transform, _unchanged)
+        images = images.shuffle(1000).decode("pil").to_tuple(ending, "cls").map_tuple(transform, _unchanged)
         return WebLoader(images.batched(batch, partial=False), batch_size=None, num_workers=cores())
 
     return batches
