@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from alexnet.training.device import WITHOUT_BFLOAT16, choose_dtype
+from alexnet.training.step import seed_masks
 
 SOURCE = str(Path(__file__).parents[2] / "src")
 
@@ -44,3 +45,10 @@ def test_a_network_trains_and_answers_in_emulated_bfloat16() -> None:
     environment = os.environ | limits | {"PYTHONPATH": SOURCE}
     done = subprocess.run([sys.executable, "-c", INFERENCE], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_masks_drawn_after_a_seed_are_those_of_torchs_own_seed():
+    seed_masks(7, torch.device("cpu"))
+    drawn = torch.rand(5)
+    torch.manual_seed(7)
+    assert torch.equal(torch.rand(5), drawn)
