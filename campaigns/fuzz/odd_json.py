@@ -1,5 +1,6 @@
 """JSON with one value that does not belong there."""
 
+import copy
 import json
 import random
 from typing import Any
@@ -19,7 +20,7 @@ def with_odd_value(value: Any, rng: random.Random) -> Any:
             if rng.random() < 0.15:
                 del at[key]
             else:
-                at[key] = rng.choice(ODD_VALUES)
+                at[key] = copy.deepcopy(rng.choice(ODD_VALUES))  # which may be changed in its turn
             break
         at = at[key]
     return value

@@ -1,5 +1,7 @@
 """The fuzz campaign, short."""
 
+import json
+import random
 import sys
 
 import pytest
@@ -7,6 +9,7 @@ from scripts import json_of
 
 from campaigns.fuzz.damage import make_input
 from campaigns.fuzz.formats import FORMATS
+from campaigns.fuzz.odd_json import ODD_VALUES, with_odd_value
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the campaign reads its memory from /proc")
@@ -18,6 +21,16 @@ def test_damaged_files_of_every_format_are_read_or_refused() -> None:
         assert counts["refused"] > counts["read"] / 4, name  # the damage is noticed
         assert counts["read"] > 0, name  # and not all of it is fatal
     assert found["peak_bytes"] < found["memory_limit_bytes"]
+
+
+def test_odd_values_stay_as_they_are() -> None:
+    before = repr(ODD_VALUES)
+    for seed in range(2000):
+        rng, value = random.Random(seed), {"a": {}, "b": [[], {"c": 1}]}
+        for _ in range(3):
+            value = with_odd_value(value, rng)
+        json.dumps(value)  # holds nothing that holds itself
+    assert repr(ODD_VALUES) == before
 
 
 @pytest.mark.parametrize("name", FORMATS)
