@@ -4,14 +4,20 @@ import dataclasses
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from noise import SIZE
 from torch import nn
 
 from alexnet.config import NetworkConfig, TrainConfig
+from alexnet.data.store.reader import Store
 from alexnet.model.network import AlexNet
 from alexnet.recipes import recipe
 from alexnet.training import health
+from alexnet.training.ranks import Ranks
+from alexnet.training.state import Setup
+from alexnet.training.validation import validate
 
 TEN = TrainConfig(network=NetworkConfig(classes=10))
 
@@ -107,3 +113,16 @@ def test_the_first_layer_that_is_not_finite_is_named():
     with torch.no_grad():
         network.conv2.weight[0] = float("nan")
     assert health.first_not_finite(network) == "the weights conv2.weight"
+
+
+def test_a_rank_without_validation_images_names_every_relu(noise: Path, config: TrainConfig) -> None:
+    """Else the ranks would add lists of different lengths, and wait for each other for ever."""
+
+    class Idle(Ranks):
+        def part(self, count: int) -> slice:
+            return slice(0, 0)
+
+    network = AlexNet(config.network)
+    setup = Setup(config, torch.device("cpu"), torch.float32, torch.zeros(SIZE, SIZE, 3), np.eye(3), 1, store="")
+    found, whole = (validate(network, Store(noise).split("val"), setup, ranks) for ranks in (Idle(), Ranks()))
+    assert found.dead == dict.fromkeys(whole.dead, 0.0) and len(whole.dead) == 7

@@ -20,6 +20,7 @@ from alexnet.exchange.facts import RECORD
 from alexnet.exchange.folder import whole_folder
 from alexnet.exchange.read_weights import Foreign, read_weights
 from alexnet.files import durable
+from alexnet.files.regular import open_regular
 from alexnet.files.text import read_text
 from alexnet.files.words import counted
 from alexnet.study.outputs import check_folder
@@ -107,7 +108,7 @@ def read_class_list(path: Path) -> tuple[Class, ...]:
 
 def digest(path: Path, kind: str) -> str:
     """The checksum of a file, in hexadecimal."""
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, kind).hexdigest()
 
 

@@ -86,6 +86,11 @@ class LossWatch:
 
 
 @torch.no_grad()
+def relus(network: nn.Module) -> dict[str, nn.ReLU]:
+    """The ReLUs by the names of their stages, such as `relu3`."""
+    return {name: module for name, module in network.named_modules() if isinstance(module, nn.ReLU)}
+
+
 def dead_units(network: nn.Module, images: Tensor) -> dict[str, float]:
     """The fraction of each ReLU's units (channels, or units of fc6 and fc7) that are 0 for all `images`.
 
@@ -100,7 +105,7 @@ def dead_units(network: nn.Module, images: Tensor) -> dict[str, float]:
 
         return look
 
-    hooks = [m.register_forward_hook(hook(n)) for n, m in network.named_modules() if isinstance(m, nn.ReLU)]
+    hooks = [module.register_forward_hook(hook(name)) for name, module in relus(network).items()]
     try:
         network(images)
     finally:

@@ -33,7 +33,8 @@ def validate(network: AlexNet, split: StoreSplit, setup: Setup, here: Ranks) -> 
     config, device = setup.config, setup.device
     rows = here.part(len(split))
     batches = loader.in_order(split, config.batch_size, config.workers, rows, kernels.threads(device))
-    sums, dead = {"top1": 0.0, "top5": 0.0, "loss": 0.0}, {}
+    sums = {"top1": 0.0, "top5": 0.0, "loss": 0.0}
+    dead = dict.fromkeys(health.relus(network), 0.0)  # also of a rank that has no image
     for images, labels, first in batches:
         x = views(images.to(device), setup.mean, config.network.input_size, 1)[:, 0]
         with precision(device, setup.dtype):

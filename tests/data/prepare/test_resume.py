@@ -94,7 +94,7 @@ def test_a_partial_store_is_not_resumed_with_other_options(
     assert content(tmp_path / "store.partial") == before
 
 
-@pytest.mark.parametrize("damage", ["no sums", "cut sums", "pickled sums", "state", "shard"])
+@pytest.mark.parametrize("damage", ["no sums", "cut sums", "pickled sums", "huge sums", "other sums", "state", "shard"])
 def test_a_damaged_partial_store_is_not_resumed(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
@@ -110,6 +110,10 @@ def test_a_damaged_partial_store_is_not_resumed(
             sums.write_bytes(sums.read_bytes()[:300])
         case "pickled sums":
             np.savez(sums, images=np.array([{}]), values=np.array([{}]), products=np.array([{}]))
+        case "huge sums":  # 80 MB in a file of 80 kB
+            np.savez_compressed(sums, images=1, first=np.zeros((16, 16, 40_000), np.int64), second=np.zeros((3, 3)))
+        case "other sums":
+            np.savez(sums, images=1, first=np.zeros((8, 16, 3), np.int64), second=np.zeros((3, 3), np.int64))
         case "state":
             (partial / "state.json").write_text('{"plan": {}}')
         case "shard":

@@ -6,6 +6,7 @@ that it names.
 """
 
 import json
+import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +26,8 @@ from alexnet.files.checksums import checksum
 from alexnet.files.json_file import read_json
 from alexnet.files.regular import open_regular
 
+LARGEST_REST = 4096
+"""Bytes of the file of sums beside the largest array."""
 STATE = "state.json"
 TOO_MANY_SKIPPED = "skipped.txt"
 """The list of skipped images, where there were too many of them."""
@@ -153,31 +156,36 @@ class PartialStore:
 
     def resume(self) -> None:
         """Read how far an earlier preparation got. ValueError where its plan was another one."""
-        try:
+        if not (self.folder / STATE).exists():  # nothing has been committed
+            return
+        with self._damaged_unless_read():
             state = read_json(self.folder / STATE, State)
             plan, shards, skipped = state["plan"], state["shards"], state["skipped"]
             commits, done, last = state["commits"], state["done"], state["last"]
-            with (
-                open_regular(self.folder / Path(state["sums"]).name) as file,
-                np.load(file, allow_pickle=False) as arrays,
-            ):
-                sums = Sums(int(arrays["images"]), arrays["first"], arrays["second"])
             counts = Counter(shard["split"] for _, shard in shards)
+            same = _essential(plan) == _essential(self.plan)
+            difference = "" if same else _difference(plan, self.plan)
+        if difference:
+            raise ValueError(
+                f"{self.folder} was started with {difference}: "
+                "use the same options and source to resume it, or delete it."
+            )
+        with self._damaged_unless_read():
+            sums = read_sums(self.folder / Path(state["sums"]).name, self.sums)
+        check_shards(self.folder, [shard for _, shard in shards])
+        self.shards, self.skipped, self.commits = [(n, s) for n, s in shards], [(n, s) for n, s in skipped], commits
+        self.done, self.last, self.sums, self._shard_counts = done, last, sums, counts
+
+    @contextmanager
+    def _damaged_unless_read(self) -> Iterator[None]:
+        """What cannot be read is a ValueError that says so."""
+        try:
+            yield
         except FileNotFoundError as error:
-            if error.filename == str(self.folder / STATE):  # nothing has been committed
-                return
             raise ValueError(f"{error.filename} is missing: delete {self.folder} and start over.") from None
         except Exception as error:  # NumPy raises nearly anything for a damaged file
             reason = " ".join(str(error).split())
             raise ValueError(f"{self.folder} is damaged ({reason}): delete it and start over.") from None
-        if _essential(plan) != _essential(self.plan):
-            raise ValueError(
-                f"{self.folder} was started with {_difference(plan, self.plan)}: "
-                "use the same options and source to resume it, or delete it."
-            )
-        check_shards(self.folder, [shard for _, shard in shards])
-        self.shards, self.skipped, self.commits = [(n, s) for n, s in shards], [(n, s) for n, s in skipped], commits
-        self.done, self.last, self.sums, self._shard_counts = done, last, sums, counts
 
     def finish(self) -> StoreInfo:
         """Write the mean image, the covariance and `store.json`, and give the folder its name."""
@@ -232,3 +240,18 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
             if value != now[part].get(name):
                 return f"{name.replace('_', ' ')} {value}, not {now[part].get(name)}"
     return "other classes than the source has now"
+
+
+def read_sums(path: Path, like: Sums) -> Sums:
+    """The sums in a file, of the shapes of `like`. ValueError where they are of others, before they are unpacked."""
+    with open_regular(path) as file:
+        with zipfile.ZipFile(file) as members:
+            if sum(each.file_size for each in members.infolist()) > like.first.nbytes + LARGEST_REST:
+                raise ValueError("its sums are of larger images")
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as arrays:
+            found = Sums(int(arrays["images"]), arrays["first"], arrays["second"])
+    for mine, theirs in ((like.first, found.first), (like.second, found.second)):
+        if (mine.shape, mine.dtype) != (theirs.shape, theirs.dtype):
+            raise ValueError(f"its sums have shape {list(theirs.shape)} and dtype {theirs.dtype}")
+    return found
