@@ -2,6 +2,7 @@
 # make test   the tests          make check   what CI runs: lint and tests          make clean   undo everything
 # make lint   lint, the format of Python and C++, types                              make format  puts them in that format
 # make test-gpu    the tests of the CUDA kernels and the training step, on a GPU
+# make test-browser the tests of the web page in Chromium or Chrome, with axe-core (needs npm)
 # make oldest the tests with the oldest versions of all packages that pyproject.toml allows, in .venv-oldest
 # make kernels     the tests of the C++ as it is for other processors and compilers: each of the six targets below
 # make wheel  the wheel and the sdist, in dist/                make smoke  installs the wheel elsewhere and works with it
@@ -25,7 +26,7 @@ TESTS_PASSED := $(VENV)/tests-passed-$(call checksum,$(TESTED))
 IN_PARALLEL := -n 2 --dist loadfile  # two processes, each with whole files: most tests use one core
 CPP = $(shell find src tests -name '*.h' -o -name '*.cpp')
 
-.PHONY: demo test test-gpu oldest audit lint format check wheel smoke site clean
+.PHONY: demo test test-gpu test-browser oldest audit lint format check wheel smoke site clean
 
 demo: $(DEMO_MADE)
 	@echo "The report is $(CURDIR)/demo/report.html"
@@ -52,6 +53,12 @@ $(TESTS_PASSED): | $(VENV)/installed-test
 
 test-gpu: | $(VENV)/installed-test
 	$(BIN)/python -m pytest --device cuda tests/model/cuda tests/training/test_cuda_step.py
+
+test-browser: | $(VENV)/installed-test
+	$(PIP) playwright
+	mkdir -p .axe && cd .axe && npm pack --silent axe-core && tar xzf axe-core-*.tgz
+	ALEXNET_CHROMIUM="$${ALEXNET_CHROMIUM:-$$(command -v chromium || command -v google-chrome)}" \
+	  ALEXNET_AXE=.axe/package/axe.min.js $(BIN)/python -m pytest tests/explore/test_browser.py
 
 lint: | $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -125,7 +132,7 @@ audit: | $(VENV)/installed-test
 	  "database that cannot be reached, count as not audited." >&2; exit 1; }
 
 clean:
-	rm -rf $(VENV) .venv-oldest .venv-audit .smoke .site site demo build dist src/*.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-oldest .venv-audit .smoke .axe .site site demo build dist src/*.egg-info .pytest_cache .ruff_cache
 	find src tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/made:
