@@ -155,12 +155,12 @@ def test_torchvisions_alexnet_with_its_own_weights_gives_its_own_outputs_and_gra
     ours = AlexNet("torchvision", classes=10).eval()
     ours.load_state_dict(state)
     x, y = torch.randn(2, 3, 224, 224), torch.tensor([1, 2])
-    for net in (ours, theirs):
-        F.cross_entropy(net(x), y).backward()
     torch.testing.assert_close(ours(x), theirs(x), rtol=1e-4, atol=1e-5)
+    for net in (ours, theirs):  # in float64: rounding moves the maximum of a window to another pixel
+        F.cross_entropy(net.double()(x.double()), y).backward()
     gradients = {TORCHVISION[n.rpartition(".")[0]] + n[n.rindex(".") :]: w.grad for n, w in theirs.named_parameters()}
     for name, w in ours.named_parameters():
-        torch.testing.assert_close(w.grad, gradients[name], rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(w.grad, gradients[name], rtol=1e-6, atol=1e-12)
 
 
 def test_torchvisions_network_starts_as_torchvision_starts():

@@ -1,5 +1,7 @@
 """Flags that a compiler does not know, and compilers that fail."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -46,3 +48,27 @@ def test_a_command_that_cannot_be_read_is_a_sentence(source: Path, monkeypatch: 
     monkeypatch.setenv("CXX", 'g++ "-O2')
     with pytest.raises(UnavailableError, match="the variable CXX cannot be read as a command"):
         library.load(source, FLAGS)
+
+
+def test_a_compiler_that_is_given_up_leaves_no_process(
+    source: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, number = fresh / "compiler", fresh / "number"
+    script.write_text(f'#!/bin/sh\nsleep 600 &\necho $! > "{number}.new"\nmv "{number}.new" "{number}"\nwait\n')
+    script.chmod(0o755)
+    monkeypatch.setattr(compiler, "TIMEOUT", 2)
+    while not number.exists():  # where the machine has much else to do
+        with pytest.raises(UnavailableError, match="timed out"):
+            compiler.build([str(script)], source, FLAGS, fresh)
+    end = time.monotonic() + 120
+    while is_alive(int(number.read_text())):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -54,16 +55,27 @@ def build(compiler: list[str], source: Path, flags: Flags, folder: Path) -> Path
         handle, temporary = tempfile.mkstemp(suffix=".so", prefix=f".{source.stem}-", dir=folder)
         os.close(handle)
         try:
-            done = subprocess.run(
-                [*program, *each, *options, f"-I{INCLUDE}", str(source), "-o", temporary],
-                capture_output=True, text=True, errors="replace", timeout=TIMEOUT,
-            )  # fmt: skip
-            if done.returncode == 0:
+            status, said = _run([*program, *each, *options, f"-I{INCLUDE}", str(source), "-o", temporary])
+            if status == 0:
                 os.chmod(temporary, 0o700)
                 return Path(temporary)
-            message = next((line for line in done.stderr.splitlines() if "error" in line), "no message")
+            message = next((line for line in said.splitlines() if "error" in line), "no message")
         except (OSError, subprocess.TimeoutExpired) as error:
             Path(temporary).unlink(missing_ok=True)
             raise UnavailableError(f"{compiler[0]} could not be run ({error})") from error
         Path(temporary).unlink(missing_ok=True)
     raise UnavailableError(f"{compiler[0]} failed ({message})")
+
+
+def _run(words: list[str]) -> tuple[int, str]:
+    """The exit status of a compiler and its messages. One that is given up or interrupted ends with all that it has
+    started: g++ compiles in a process of its own."""
+    with subprocess.Popen(
+        words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True
+    ) as process:
+        try:
+            said = process.communicate(timeout=TIMEOUT)[1]
+            return process.returncode, said
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
