@@ -3,6 +3,7 @@
 import io
 import re
 import socket
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from alexnet.explore import bounds, command
 from alexnet.explore.guard import Guard, Names
+from alexnet.explore.images import is_large
 
 
 def png(width: int, height: int) -> bytes:
@@ -223,3 +225,15 @@ def test_the_server_ends_while_a_connection_is_open(folder: Path) -> None:
     with serving([folder / "paper"], None) as site:  # which asserts that it ends
         idle = socket.create_connection(("127.0.0.1", site.port))
     idle.close()
+
+
+def test_an_image_is_large_by_what_its_header_claims(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the checks that decoding makes first: nothing else looks into a stranger's bytes."""
+    file = io.BytesIO()
+    Image.new("L", (40, 30)).save(file, "PNG")
+    monkeypatch.setattr(bounds, "LARGE_PIXELS", 1199)
+    assert is_large(file.getvalue())
+    monkeypatch.setattr(bounds, "LARGE_PIXELS", 1200)
+    assert not is_large(file.getvalue()) and not is_large(b"no image")
+    huge = b"II*\0" + struct.pack("<IHHHII", 8, 60_000, 256, 4, 1, 1 << 31)  # a directory longer than the file
+    assert not is_large(huge)

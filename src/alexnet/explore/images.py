@@ -5,21 +5,18 @@ image that was sent. Those are kept in memory, rescaled and cut as the runs need
 """
 
 import hashlib
-import io
 import re
 import threading
-import warnings
 from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from alexnet.data.classes import Class
 from alexnet.data.image.bounds import LARGEST_IMAGE
-from alexnet.data.image.formats import FORMATS
+from alexnet.data.image.pillow import claimed_size
 from alexnet.data.image.square import square
 from alexnet.data.store.reader import Store, StoreSplit
 from alexnet.explore import bounds
@@ -107,9 +104,7 @@ def as_json(entry: Class) -> dict[str, str]:
 def is_large(data: bytes) -> bool:
     """Whether an encoded image claims so many pixels that it takes seconds to decode. Its header alone is read."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                return image.width * image.height > bounds.LARGE_PIXELS
-    except Exception:  # Pillow raises nearly anything; decoding it will say what is wrong
+        width, height = claimed_size(data)
+    except ValueError:  # decoding it will say what is wrong
         return False
+    return width * height > bounds.LARGE_PIXELS

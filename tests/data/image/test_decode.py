@@ -12,6 +12,7 @@ from scenes import saved, scene
 
 from alexnet.data.image import bounds, formats, rgb
 from alexnet.data.image.decode import decode, decode_scaled
+from alexnet.data.image.pillow import claimed_size
 
 
 def claiming(data: bytes, height: int, width: int) -> bytes:
@@ -274,3 +275,12 @@ def test_a_tiff_whose_directory_claims_more_than_the_file_holds_is_refused() -> 
     data = b"II*\0\x08\0\0\0" + struct.pack("<H", 500) + listed + bytes(1 << 20)
     with pytest.raises(ValueError, match="its directory claims more than the file holds"):
         decode(data)
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_the_size_that_a_header_claims_is_known_without_decoding(name: str) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (30, 20)).save(file, name)
+    assert claimed_size(file.getvalue()) == (30, 20)
+    with pytest.raises(ValueError, match="it is no JPEG"):
+        claimed_size(b"\0" * 100)

@@ -12,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from alexnet.data.image import avif, formats, jpeg_header, png, tiff
 from alexnet.data.image.bounds import TooLargeError, check_size
+from alexnet.data.image.pixels import BytesLike
 from alexnet.data.image.rgb import to_rgb
 
 BYTES_PER_PIXEL: Final = {"WEBP": 16, "AVIF": 16, "JPEG": 12, "TIFF": 12}
@@ -24,6 +25,19 @@ DEFAULT_BYTES_PER_PIXEL: Final = 8
 
 def decode_with_pillow(data: memoryview) -> np.ndarray:
     """The image in `data`, uint8 [height, width, 3], as `decode` describes it. Raises ValueError as `decode` does."""
+    with _opened(data) as image:
+        return to_rgb(image)
+
+
+def claimed_size(data: BytesLike) -> tuple[int, int]:
+    """Width and height that the header of an image claims; nothing is decoded. Raises ValueError as `decode` does."""
+    with _opened(memoryview(data).cast("B")) as image:
+        return image.size
+
+
+@contextmanager
+def _opened(data: memoryview) -> Iterator[Image.Image]:
+    """The image, opened by Pillow and of acceptable size. ValueError for what is raised here or within."""
     image_format = formats.format_of(data)
     if image_format not in formats.FORMATS:
         raise ValueError(_why_unknown(image_format))
@@ -32,7 +46,7 @@ def decode_with_pillow(data: memoryview) -> np.ndarray:
     try:
         with _without_warnings(), _open(data, image_format) as image:
             check_size(*image.size, BYTES_PER_PIXEL.get(image_format, DEFAULT_BYTES_PER_PIXEL))
-            return to_rgb(image)
+            yield image
     except UnidentifiedImageError:
         raise ValueError(f"it is damaged {formats.name(image_format)}: its header cannot be read") from None
     except TooLargeError:
