@@ -160,6 +160,7 @@ COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
     "images",
     [
         {f"train/{COMPOSED}": 1, "train/b": 1, f"val/{DECOMPOSED}": 1, "val/b": 1},
+        {f"train/{DECOMPOSED}": 1, "train/b": 1, f"val/{COMPOSED}": 1, "val/b": 1},
         {COMPOSED: 2, DECOMPOSED: 2},
     ],
 )
