@@ -71,13 +71,8 @@ def test_options_that_are_named_exist(capsys: pytest.CaptureFixture[str]):
         assert main([command, "--help"]) == 0
     scripts = "".join(file.read_text() for part in ("benchmarks", "campaigns") for file in (ROOT / part).rglob("*.py"))
     shorthands = ("--recipe", "--network", "--from", "--checkpoint-every")  # of `train`
-    elsewhere = (
-        "--max-restarts",
-        "--check",
-        "--logdir",
-        "--directory",
-    )  # torchrun, sha256sum, tensorboard, http.server
-    known = {*re.findall(r"--[a-z][\w.-]*", capsys.readouterr().out + scripts), *shorthands, *elsewhere}
+    of_torchrun, of_others = ("--max-restarts",), ("--check", "--logdir", "--directory", "--private")
+    known = {*re.findall(r"--[a-z][\w.-]*", capsys.readouterr().out + scripts), *shorthands, *of_torchrun, *of_others}
     for page in PAGES:
         for text in re.findall(r"`([^`\n]+)`", page.read_text()):
             for option in re.findall(r"(?:^| )(--[a-z][\w.-]*)", text):
