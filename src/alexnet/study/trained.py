@@ -61,7 +61,7 @@ class Preprocess:
 
     def image_views(self, image: AnyImage, count: int) -> Tensor:
         """`views` of one image: float32 [count, 3, crop, crop]."""
-        return self.views(torch.from_numpy(self.pixels(image))[None], count)[0]
+        return self.views(torch.tensor(self.pixels(image))[None], count)[0]
 
     def __call__(self, image: AnyImage) -> Tensor:
         """The centre view, float32 [3, crop, crop]: `network(network.preprocess("cat.jpg")[None])`."""
