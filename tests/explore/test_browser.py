@@ -144,14 +144,14 @@ def test_the_network_is_walked_by_mouse(wide: Watched, shown: Site) -> None:
     page.locator("canvas.maps").click(position={"x": 5, "y": 5})
     until(page, "document.querySelector('#at-unit').value === '0'")
     end = time.monotonic() + SECONDS
-    while [page.input_value(f"#at-{axis}") for axis in "yx"] != ["0", "0"]:
+    said = "section[aria-label='Stage conv3'] strong"
+    while "unit 0, row 0, column 0" not in page.inner_text(said):
         assert time.monotonic() < end
-        for at in (3, 2):  # the map may have been drawn anew under a mouse that was there before
+        for at in (3, 2):  # the map may have been drawn anew, or have moved, under a mouse that was there before
             page.locator("canvas.one").hover(position={"x": at, "y": at})
         page.wait_for_timeout(200)
     value = shown.get("map?image=val-3&stage=conv3&unit=0")["values"][0][0]
-    until(page, "document.querySelector('section strong').textContent.includes('unit 0, row 0, column 0')")
-    found = page.inner_text("section[aria-label='Stage conv3'] strong").split(" = ")[1].replace("\u2212", "-")
+    found = page.inner_text(said).split(" = ")[1].replace("\u2212", "-")
     assert float(found) == pytest.approx(value, rel=1e-5)
     page.click("text=/What excites this unit/")
     page.wait_for_url("**/unit/conv3/0*")
