@@ -103,7 +103,7 @@ def know_archive(file: Path) -> None:
 
     digest, archive = checksum(file), module.ARCHIVES["imagenette"]
     own = archive._replace(length=file.stat().st_size, sha256=digest, folder=TOP, address=f"http://none/{ARCHIVE}")
-    vars(module)["download"] = functools.partial(module.download, archives={"imagenette": own})
+    module.download = functools.partial(module.download, archives={"imagenette": own})
 
 
 @contextlib.contextmanager

@@ -215,7 +215,9 @@ def test_the_label_of_a_drop_stands_where_the_loss_is_not(late_loss: float) -> N
     label = axes.texts[0].get_window_extent()
     points = axes.transData.transform([(step["epoch"], step["loss"]) for step in steps[40:]])
     assert not any(label.contains(*point) for point in points)
-    assert axes.texts[0].get_zorder() < min(line.get_zorder() for line in axes.lines if line.get_label()[0] != "_")
+    assert axes.texts[0].get_zorder() < min(
+        line.get_zorder() for line in axes.lines if not str(line.get_label()).startswith("_")
+    )
 
 
 def test_the_last_layer_is_drawn_with_the_names_of_its_classes(own_run: Path, source: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 from alexnet import __version__
 from alexnet.files import durable
 from alexnet.reproduce.experiment import Comparison, Evidence, Experiment, Found, Side, paired
+from alexnet.reproduce.results import Machine
 from alexnet.reproduce.verdict import NOT_JUDGED, Judged, judge
 
 
@@ -55,7 +56,7 @@ class Ledger(TypedDict):
     """The content of `ledger.json`."""
 
     scale: str
-    machine: list[dict[str, Any]]
+    machine: list[Machine]
     """All machines that trained."""
     date: str
     versions: dict[str, str]
@@ -119,7 +120,7 @@ def claim_of(experiment: Experiment, found: Found, command: str, figure: str | N
 def ledger_of(evidence: Evidence, claims: list[Claim], missing: int) -> Ledger:
     """The ledger of these claims."""
     results = list(evidence.done.values())
-    machines: list[dict[str, Any]] = []
+    machines: list[Machine] = []
     for result in results:
         if result["machine"] not in machines:
             machines.append(result["machine"])

@@ -1,8 +1,9 @@
 """How long runs take on this machine: from runs that it has made, or from a few training steps."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
+from typing import Any
 
 import torch
 
@@ -76,5 +77,5 @@ def probe(network: NetworkConfig, batch: int, device: torch.device) -> float:
     return multiply_adds(network) * batch / min(seconds)
 
 
-def _without_date(machine: dict) -> dict:
+def _without_date(machine: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in machine.items() if key != "date"}
