@@ -123,6 +123,14 @@ def test_the_report_needs_no_other_file_and_shows_every_claim(out: Path, ledger:
     assert len(table) == 2 + len(EXPERIMENTS)
 
 
+def test_a_claim_about_time_alone_needs_no_run(out: Path, tmp_path: Path) -> None:
+    shutil.copytree(out / "data", tmp_path / "out/data")
+    shutil.copy(out / "reproduce.json", tmp_path / "out")
+    answer = reproduce(tmp_path / "out", **TINY, only=["augmentation-is-free"])
+    (claim,) = answer["claims"]
+    assert answer["runs"] == 0 and claim["verdict"] not in ("not measured", "too few seeds")
+
+
 def test_results_travel(out: Path, ledger: dict[str, Any], tmp_path: Path) -> None:
     """What another machine measured is done here, without its runs."""
     other = tmp_path / "out"

@@ -91,6 +91,7 @@ def reproduce(
     prepare_to_compute()
     say(*summary(now, rates, chosen))
     _time(chosen, sets, results, experiments, device, part)
+    now = planner.plan()  # with what has just been timed
     began, done = time.monotonic(), 0
     while True:
         item = _next(now, out)
