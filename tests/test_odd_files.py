@@ -1,13 +1,13 @@
 """Whatever lies where a stranger's file is read (a pipe, a device, 300 GB, a folder, a link to itself): a sentence, at
 once. `test_untrusted_files.py` has the files of stores and runs."""
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from odd_files import ODD_FILES
 
 from alexnet.config import NetworkConfig
 from alexnet.data.download.archives import ARCHIVES
@@ -23,19 +23,7 @@ from alexnet.reproduce import timing
 from alexnet.reproduce.results import read_result
 from alexnet.reproduce.scales import scale
 
-
-def huge(file: Path) -> None:
-    with open(file, "wb") as opened:
-        opened.truncate(300 << 30)  # of which the disk holds nothing
-
-
-ODD_FILES: dict[str, Callable[[Path], object]] = {
-    "pipe": os.mkfifo,
-    "device": lambda file: file.symlink_to("/dev/zero"),
-    "300 GB": huge,
-    "folder": lambda file: file.mkdir(),
-    "circle": lambda file: file.symlink_to(file.name),
-}
+ODD: dict[str, Callable[[Path], object]] = ODD_FILES | {"circle": lambda file: file.symlink_to(file.name)}
 
 
 def images_with(table: str) -> Callable[[Path], object]:
@@ -78,13 +66,13 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
 }
 
 
-@pytest.mark.parametrize("odd", ODD_FILES)
+@pytest.mark.parametrize("odd", ODD)
 @pytest.mark.parametrize("reader", READERS)
 def test_what_is_no_ordinary_file_is_refused_at_once(reader: str, odd: str, tmp_path: Path) -> None:
     name, read = READERS[reader]
     file: Any = tmp_path / name
     file.parent.mkdir(exist_ok=True)
-    ODD_FILES[odd](file)
+    ODD[odd](file)
     began = time.process_time()
     with pytest.raises((ValueError, OSError), match=r"\w") as caught:
         read(tmp_path)

@@ -5,7 +5,6 @@ import contextlib
 import gzip
 import io
 import json
-import os
 import pickle
 import shutil
 import tarfile
@@ -18,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from odd_files import ODD_FILES
 from PIL import Image
 from runs import write_checksums
 
@@ -139,27 +139,16 @@ def test_a_malicious_file_is_refused_and_nothing_is_executed(
     assert not Path("executed").exists()
 
 
-def huge(file: Path) -> None:
-    with open(file, "wb") as opened:
-        opened.truncate(300 << 30)  # of which the disk holds nothing
+ODD: dict[str, Callable[[Path], object]] = ODD_FILES | {"nested": lambda file: file.write_text("[" * 200_000)}
 
 
-ODD_FILES: dict[str, Callable[[Path], object]] = {
-    "pipe": os.mkfifo,
-    "device": lambda file: file.symlink_to("/dev/zero"),
-    "300 GB": huge,
-    "folder": lambda file: file.mkdir(),
-    "nested": lambda file: file.write_text("[" * 200_000),
-}
-
-
-@pytest.mark.parametrize("odd", ODD_FILES)
+@pytest.mark.parametrize("odd", ODD)
 @pytest.mark.parametrize("target", [*READERS, "checksums"])
 def test_what_is_no_ordinary_file_is_refused_at_once_by_name(own: Path, target: str, odd: str) -> None:
     pattern, read = (READERS | {"checksums": ("run/checkpoints/*/SHA256SUMS", READERS["weights"][1])})[target]
     (file,) = own.glob(pattern)
     file.unlink()
-    ODD_FILES[odd](file)
+    ODD[odd](file)
     began = time.process_time()
     with pytest.raises((ValueError, OSError), match=r"\w") as caught:
         read(own)
@@ -169,21 +158,21 @@ def test_what_is_no_ordinary_file_is_refused_at_once_by_name(own: Path, target: 
     assert "\n" not in message and time.process_time() - began < 5
 
 
-@pytest.mark.parametrize("odd", ODD_FILES)
+@pytest.mark.parametrize("odd", ODD)
 def test_an_image_that_is_no_ordinary_file_is_refused_at_once(
     own: Path, odd: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ODD_FILES[odd](own / "image.jpg")
+    ODD[odd](own / "image.jpg")
     assert main(["predict", "run", "image.jpg", "--device", "cpu"]) == 1
     said = [line for line in capsys.readouterr().err.splitlines() if "WEIGHTS OF run ARE RANDOM" not in line]
     assert len(said) <= 2 and said[-1].startswith("alexnet predict: ") and "image.jpg" in said[-1]
 
 
-@pytest.mark.parametrize("odd", ODD_FILES)
+@pytest.mark.parametrize("odd", ODD)
 def test_a_log_that_is_no_ordinary_file_is_refused_at_once(own: Path, odd: str) -> None:
     file = own / "run" / "metrics.jsonl"
     file.unlink()
-    ODD_FILES[odd](file)
+    ODD[odd](file)
     with pytest.raises((ValueError, OSError), match=r"metrics.jsonl"):
         verify_run(own / "run")
 
