@@ -78,7 +78,7 @@ def relinked(source: Path, name: str, sources: dict[Path, str]) -> str:
         path = path / "README.md" if path.is_dir() else path
         if path in sources:
             found = sources[path]
-        elif path.is_relative_to(ROOT / "docs"):
+        elif path.is_relative_to(ROOT / "docs") and path.is_file():
             found = str(path.relative_to(ROOT / "docs"))
         else:
             return words

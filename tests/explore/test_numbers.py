@@ -60,7 +60,8 @@ def test_maps_are_those_of_features(site: Site, folder: Path, tmp_path: Path) ->
         features(folder / RUNS[run], image_of(folder), out, layer=name, device="cpu")
         array = np.load(out)[0]
         found = np.array(site.get(f"map?image=val-3&run={run}&stage={name}&unit=2")["values"], np.float32)
-        assert np.array_equal(found.squeeze(), array[2])
+        # The last bit is that of the order of sums, which follows where arrays lie; the page shows four digits.
+        np.testing.assert_allclose(found.squeeze(), array[2], rtol=1e-6)
 
 
 def outputs_of(about: dict[str, Any]) -> list[tuple[str, int, int, int]]:
