@@ -59,7 +59,7 @@ def test_the_index_is_what_looking_at_each_image_gives(own: Path, folder: Path) 
         assert np.allclose(units.value, np.take_along_axis(most.T, order, 1), rtol=1e-4, atol=1e-4)
         assert (units.image == order).mean() > 0.99  # rounding may order equals otherwise
         where = np.take_along_axis(maps.argmax(2).T, units.image, 1)
-        assert (units.place == where).mean() > 0.99
+        assert (units.position == where).mean() > 0.99
         assert np.abs(units.active - (most > 0).sum(0)).max() <= 1 and (units.counts.sum(1) == 35).all()
         sums = np.stack([most[train.labels == label].clip(min=0).sum(0) for label in range(7)])
         assert np.allclose(units.sums, sums, rtol=1e-3, atol=1e-3)
@@ -143,7 +143,7 @@ def test_what_is_damaged_or_out_of_date_is_made_again(own: Path, folder: Path, d
     [
         *(("done", value) for value in (-1, 36)),
         *(("conv1.image", value) for value in (35, -2)),
-        *(("conv1.place", value) for value in (-1, 1 << 40)),
+        *(("conv1.position", value) for value in (-1, 1 << 40)),
         *(("conv1.counts", value) for value in (-1, 36)),
         ("conv1.active", 36),
         ("conv1.range", np.nan),

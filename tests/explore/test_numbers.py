@@ -12,8 +12,8 @@ from explore_site import Site
 from small_runs import SMALL
 from torch import nn
 
-from alexnet.explore.fields import fields_of
 from alexnet.explore.runs import Run
+from alexnet.model.fields import fields_of
 from alexnet.model.layers import layers_of
 from alexnet.model.network import AlexNet
 from alexnet.networks import NETWORKS

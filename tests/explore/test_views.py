@@ -17,7 +17,7 @@ from small_runs import SMALL
 from alexnet.config import NetworkConfig
 from alexnet.data.augment import colour_shift
 from alexnet.data.store.reader import Store
-from alexnet.explore.kernels import colourfulness, orientation
+from alexnet.explore.kernels import orientation
 from alexnet.explore.map_of_store import principal_axes
 from alexnet.explore.switches import Switches, fits, variant
 from alexnet.explore.training_view import Log, TrainingView
@@ -25,6 +25,7 @@ from alexnet.model.network import AlexNet
 from alexnet.networks import NETWORKS
 from alexnet.study.predict import predict
 from alexnet.study.similar import similar
+from alexnet.study.tiles import colourfulness
 from alexnet.study.trained import load
 from alexnet.training import checkpoint
 

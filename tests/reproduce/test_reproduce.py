@@ -19,7 +19,7 @@ from alexnet.reproduce import plan as planning
 from alexnet.reproduce import reproduce as module
 from alexnet.reproduce.arms import BASE, FOUR_LAYERS, Arm, Run, changed, in_words
 from alexnet.reproduce.experiments import EXPERIMENTS, crops_and_mirrors
-from alexnet.reproduce.experiments.kernels import apart, colourfulness
+from alexnet.reproduce.experiments.kernels import apart
 from alexnet.reproduce.experiments.relu_vs_tanh import SEARCH_SEED
 from alexnet.reproduce.images import sets_of
 from alexnet.reproduce.plan import Planner
@@ -28,6 +28,7 @@ from alexnet.reproduce.results import Results
 from alexnet.reproduce.scales import SCALES, scale
 from alexnet.reproduce.verdict import NOT_JUDGED, VERDICTS, judge
 from alexnet.study.evaluate import evaluate
+from alexnet.study.tiles import colourfulness
 
 TINY: dict[str, Any] = {"scale": "tiny", "device": "cpu", "workers": 1}
 FIELDS = {"name", "claim", "paper", "original", "unit", "arms", "effect", "interval", "images", "verdict", "command"}

@@ -15,6 +15,8 @@ from alexnet.study import curves, drawing, plots
 from alexnet.study import figures as study
 from alexnet.study.figures import figures, from_different_classes
 from alexnet.study.scores import image_probabilities
+from alexnet.study.smoothing import drops, smoothed
+from alexnet.study.tiles import montage
 from alexnet.study.trained import load
 
 
@@ -79,7 +81,7 @@ def test_kernels_show_zero_as_grey_and_keep_sign_and_hue(tmp_path: Path) -> None
 
 def test_a_montage_holds_every_tile_once_in_order() -> None:
     tiles = np.arange(1, 8)[:, None, None] * np.ones((7, 2, 3))
-    whole = plots.montage(tiles, columns=3, white=0, gap=1)
+    whole = montage(tiles, columns=3, blank=0, gap=1)
     assert whole.shape == (8, 11)
     assert [whole[0, 0], whole[0, 4], whole[0, 8], whole[3, 0], whole[6, 0]] == [1, 2, 3, 4, 7]
     assert [(whole == i).sum() for i in range(1, 8)] == [6] * 7
@@ -96,20 +98,17 @@ def test_maps_of_any_shape_can_be_drawn(shape: tuple[int, ...], tmp_path: Path) 
 
 def test_drops_are_where_the_learning_rate_falls_at_once() -> None:
     rates = [0.001, 0.01, 0.01, 0.0099, 0.001, 0.001, 0.0001]
-    steps = [{"epoch": i / 2, "learning_rate": rate, "loss": 1.0} for i, rate in enumerate(rates)]
-    assert curves.drops(steps) == [(1.5, 0.001), (2.5, 0.0001)]
+    assert drops(np.arange(7) / 2, np.array(rates)) == [(1.5, 0.001), (2.5, 0.0001)]
+    assert drops(np.array([]), np.array([])) == []
 
 
 def test_smoothing_keeps_the_mean() -> None:
     random = np.random.default_rng(0)
-    x, y = np.arange(2000.0), random.normal(size=2000)
-    smooth_x, smooth_y = curves.smoothed(x, y)
-    assert len(smooth_x) == curves.STEPS_IN_MEAN
-    assert smooth_y.mean() == pytest.approx(y.mean())
-    assert smooth_y.std() < y.std() / 2
-    few = curves.smoothed(x[:20], y[:20])
-    assert np.array_equal(few[0], x[:20])
-    assert np.array_equal(few[1], y[:20])
+    rows = np.stack([np.arange(2000.0), random.normal(size=2000)], 1)
+    found = smoothed(rows, 200)
+    assert found.shape == (200, 2) and np.allclose(found.mean(0), rows.mean(0))
+    assert found[:, 1].std() < rows[:, 1].std() / 2
+    assert np.array_equal(smoothed(rows[:20], 200), rows[:20])
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])

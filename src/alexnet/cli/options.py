@@ -28,7 +28,7 @@ Listed = TypeVar("Listed", bound=Command)
 
 Flag = tyro.conf.FlagCreatePairsOff[bool]
 Device = Annotated[str, arg(help="auto (cuda, then mps, then cpu), cpu, cuda, cuda:1 or mps.")]
-MoreRuns = Annotated[tuple[Path, ...], arg(metavar="[RUN ...]", help="More run folders, for their ensemble.")]
+MoreRuns = Annotated[tuple[Path, ...], arg(metavar="[RUN ...]")]
 MoreImages = Annotated[tuple[Path, ...], arg(metavar="[IMAGE ...]", help="More images.")]
 
 WIDEST = 100

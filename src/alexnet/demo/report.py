@@ -15,8 +15,9 @@ from alexnet.files.words import counted
 from alexnet.model.network import AlexNet
 from alexnet.study.class_names import short_name
 from alexnet.study.page import Bar, Bars, Block, Commands, Figure, Number, Section, Table, write_report
-from alexnet.study.plots import montage
+from alexnet.study.plots import GAP
 from alexnet.study.scores import percent
+from alexnet.study.tiles import montage
 from alexnet.training.metrics import interval, with_interval
 
 EXAMPLE_COLUMNS = 6
@@ -105,7 +106,7 @@ def examples(data: Store) -> tuple[Block, ...]:
         "A class is a colour, a pattern and a shape; any two of them leave several classes possible. Size, position, "
         "angle, light and background vary, and plain shapes of any colour lie around as clutter.",
         Figure(
-            montage(tiles, EXAMPLE_COLUMNS, white=255),
+            montage(tiles, EXAMPLE_COLUMNS, 255, GAP),
             f"One image of each class: {names}.",
             f"One image of each class, row by row: {names}.",
         ),

@@ -11,6 +11,7 @@ from onnx import ModelProto, TensorProto, helper
 
 from alexnet.exchange.onnx_network import add_network
 from alexnet.exchange.onnx_nodes import Nodes
+from alexnet.model.input import view_offsets
 from alexnet.study.trained import TrainedAlexNet
 
 A = -0.5
@@ -93,19 +94,16 @@ def add_bytes(nodes: Nodes, x: str) -> str:
 def add_views(nodes: Nodes, net: TrainedAlexNet, square: str, count: int) -> str:
     """The centre view or the ten views, mean subtracted: [B, 3, S, S] to [count B, 3, C, C], view after view.
 
-    Offsets and mean are those of `alexnet.model.input.views`.
+    The mean is what `alexnet.model.input.views` subtracts.
     """
     size, crop = net.preprocess.size, net.preprocess.crop
     black = torch.zeros(1, size, size, 3, dtype=torch.uint8)
     means = -net.preprocess.views(black, count)[0].cpu().numpy()  # [count, 3, C, C]
-    edge = size - crop
-    centre = (edge // 2, edge // 2)
-    offsets = [centre] if count == 1 else 2 * [(0, 0), (0, edge), centre, (edge, 0), (edge, edge)]
     views = []
-    for i, (top, left) in enumerate(offsets):
+    for i, (top, left, mirrored) in enumerate(view_offsets(size, crop, count)):
         limits = [nodes.constant([top, left]), nodes.constant([top + crop, left + crop]), nodes.constant([2, 3])]
         view = nodes.add("Slice", [square, *limits])
-        if i >= 5:
+        if mirrored:
             backwards = nodes.constant(np.arange(crop - 1, -1, -1))
             view = nodes.add("Gather", [view, backwards], axis=3)
         views.append(nodes.add("Sub", [view, nodes.constant(means[i : i + 1])]))

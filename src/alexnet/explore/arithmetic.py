@@ -41,7 +41,8 @@ def arithmetic(run: Run, images: Images, image: str, name: str, unit: int, y: in
     if values.ndim == 3 and not (0 <= y < values.shape[1] and 0 <= x < values.shape[2]):
         raise MissingError(f"{name} has rows 0 to {values.shape[1] - 1} and columns 0 to {values.shape[2] - 1}.")
     y, x = (y, x) if values.ndim == 3 else (0, 0)
-    top, left, height, width = run.fields[name].box(y, x, run.net.preprocess.crop)
+    field, crop = run.fields[name], run.net.preprocess.crop
+    top, left, height, width = field.box(y, x, crop) if values.ndim == 3 else (0, 0, crop, crop)
     found = {
         "kind": layer.kind,
         "stage": name,

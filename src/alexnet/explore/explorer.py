@@ -180,7 +180,7 @@ class Explorer:
 
     def trick_maps(self, query: Query) -> bytes:
         """PNG of the maps before conv2 then."""
-        return switches.maps_png(self._tried(query), self.run(query).net.network.towers)
+        return switches.maps_png(self._tried(query))
 
     def _tried(self, query: Query) -> switches.Tried:
         return switches.attempt(self.run(query), self.images, named(query, "image"), switches.parse(query))

@@ -61,7 +61,7 @@ class Indexer:
         try:
             folder = self._folder()
             digest = index.weights_digest(self.run.net)
-            made_from = {"weights": digest, "store": fingerprint(self.store), "split": self.split, "version": 1}
+            made_from = {"weights": digest, "store": fingerprint(self.store), "split": self.split, "version": 2}
             with _held(folder / "units", stop, self._elsewhere):
                 if not stop.is_set():
                     self._pass(folder, made_from, make_way, stop)
@@ -92,7 +92,7 @@ class Indexer:
     ) -> None:
         """Resume the pass over the images and finish it."""
         units = Units(self.run.net.layers, len(self.store.classes), made_from)
-        file, rows = folder / "units" / f"{self.split}.safetensors", Rows(self, folder, made_from)
+        file, rows = folder / "units" / f"{self.split}.safetensors", Rows(self, folder, made_from["weights"])
         resumed = units.load(file, len(self.images)) and rows.resume(units.done)
         if not resumed:
             units = Units(self.run.net.layers, len(self.store.classes), made_from)
@@ -131,17 +131,11 @@ class Indexer:
 class Rows:
     """The last hidden layer of all images, as `alexnet similar` keeps it; none where the disk has no room for it."""
 
-    def __init__(self, indexer: Indexer, folder: Path, made_from: dict[str, Any]) -> None:
+    def __init__(self, indexer: Indexer, folder: Path, weights: str) -> None:
         net, self.indexer, self.folder = indexer.run.net, indexer, folder
         self.file, self.label = folder / f"{indexer.split}.npy", folder / f"{indexer.split}.json"
         self.partial = folder / "units" / f"{indexer.split}-rows.npy"
-        self.made_from = {
-            "layer": net.last_hidden,
-            "split": indexer.split,
-            "images": len(indexer.images),
-            "weights": made_from["weights"],
-            "store": made_from["store"],
-        }
+        self.made_from = index.made_from_of(indexer.store, indexer.split, net.last_hidden, weights)
         layer = indexer.run.layers[net.last_hidden]
         self.shape = len(indexer.images), math.prod(layer.outputs)
         self.rows: RowFile | None = None

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from alexnet.explore import png
 from alexnet.explore.arithmetic import weights_of
 from alexnet.explore.guard import MissingError
 from alexnet.explore.runs import Run
+from alexnet.study.tiles import colourfulness, kernel_tiles
 
 
 def kernels(run: Run) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def kernels(run: Run) -> dict[str, Any]:
     angles, coherence = orientation(weights)
     colour = colourfulness(weights)
     norms = np.sqrt(np.square(weights).sum((1, 2, 3)))
-    pixels = png.kernel_pixels(weights)
+    pixels = kernel_tiles(weights)
     per_tower = len(weights) // towers
     return {
         "layer": first.name,
@@ -53,9 +53,3 @@ def orientation(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     stripes = (90 - np.degrees(gradient)) % 180
     strength = np.hypot(across - along, 2 * mixed) / np.maximum(across + along, 1e-30)
     return stripes, strength
-
-
-def colourfulness(weights: np.ndarray) -> np.ndarray:
-    """The fraction of the squared weights of kernels [K, 3, H, W] that is not grey, 0 to 1."""
-    squares = np.square(weights).sum((1, 2, 3))
-    return np.square(weights - weights.mean(1, keepdims=True)).sum((1, 2, 3)) / np.maximum(squares, 1e-30)

@@ -26,7 +26,7 @@ class StoreMap:
     def __init__(self, run: Run, images: Images, indexer: Indexer | None) -> None:
         self.run, self.images, self.indexer = run, images, indexer
         self.lock = threading.Lock()
-        self._made: tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]] | None = None
+        self._made: tuple[np.ndarray, np.ndarray, dict[str, Any]] | None = None
 
     def about(self, image: str | None) -> dict[str, Any]:
         """`points` (`image`, `label`, `x`, `y`), `explained` (the fraction of the variance along the two axes),
@@ -37,7 +37,7 @@ class StoreMap:
             return {"index": self.indexer.about()}
         with self.lock:
             self._made = self._made or self._make()
-        mean, axes, _, answer = self._made
+        mean, axes, answer = self._made
         if image is None:
             return answer
         x, y = (self.run.embed(self.images, image).numpy()[0] - mean) @ axes
@@ -61,21 +61,20 @@ class StoreMap:
         nearest = [each | {"image": f"{split}-{each['index']}"} for each in found]
         return {"layer": self.run.net.last_hidden, "split": split, "nearest": nearest}
 
-    def _make(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    def _make(self) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
         assert self.indexer is not None and self.indexer.rows is not None
         rows, split = self.indexer.rows, self.indexer.split
         chosen = np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).round().astype(int)
         vectors = np.concatenate([rows.read(int(i), int(i) + 1) for i in chosen]).astype(np.float64)
         mean = vectors.mean(0)
         axes, explained = principal_axes(vectors - mean)
-        places = (vectors - mean) @ axes
         labels = self.indexer.images.labels
         points = [
             {"image": f"{split}-{i}", "label": int(labels[i]), "x": float(x), "y": float(y)}
-            for i, (x, y) in zip(chosen.tolist(), places, strict=True)
+            for i, (x, y) in zip(chosen.tolist(), (vectors - mean) @ axes, strict=True)
         ]
         answer = {"layer": self.run.net.last_hidden, "explained": explained.tolist(), "points": points}
-        return mean, axes, places, answer
+        return mean, axes, answer
 
 
 def principal_axes(centred: np.ndarray, count: int = 2) -> tuple[np.ndarray, np.ndarray]:

@@ -1,9 +1,11 @@
-"""Images for the browser: PNG of pixels, of activation maps in colours, and of kernels."""
+"""Images for the browser: PNG of pixels, and of activation maps in colours."""
 
 import io
 
 import numpy as np
 from PIL import Image
+
+from alexnet.study.tiles import even_columns, montage
 
 ANCHORS = {
     "viridis": "440154 482878 3e4989 31688e 26828e 1f9e89 35b779 6ece58 b5de2b fde725",
@@ -44,29 +46,14 @@ def scale_of(values: np.ndarray) -> tuple[float, bool]:
     return max(float(np.quantile(np.abs(values), 0.999)), 1e-12), bool(values.min() < 0)
 
 
-def kernel_pixels(weights: np.ndarray) -> np.ndarray:
-    """Kernels of colours, float [K, 3, H, W], as in the figures: uint8 [K, H, W, 3], zero is grey.
-
-    Each is divided by its largest absolute weight, but by no less than a tenth of the largest of all.
-    """
-    largest = np.abs(weights).max(axis=(1, 2, 3), keepdims=True)
-    scale = np.maximum(largest, 0.1 * largest.max()).clip(min=1e-12)
-    return np.rint(127.5 + 127.5 * weights / scale).astype(np.uint8).transpose(0, 2, 3, 1)
+def tile(maps: np.ndarray, towers: int) -> np.ndarray:
+    """Maps [N, H, W, ...] in one array without gaps, those of each tower in rows of equal length where they can be, one
+    tower below the other."""
+    columns = columns_of(len(maps), towers)
+    return np.concatenate([montage(part, columns, 0, gap=0) for part in np.split(maps, towers)])
 
 
 def columns_of(maps: int, towers: int) -> int:
-    """Maps in a row of `montage`: it divides each tower's into rows of equal length where it can."""
+    """Maps in a row of `tile`."""
     count = maps // towers
-    most = max(1, round((2 * count) ** 0.5))
-    return next((n for n in range(most, most // 2, -1) if count % n == 0), most)
-
-
-def montage(maps: np.ndarray, columns: int) -> np.ndarray:
-    """Maps [N, H, W, ...] row by row in one array without gaps; what is left of the last row is 0."""
-    rows = -(-len(maps) // columns)
-    height, width = maps.shape[1:3]
-    whole = np.zeros((rows * height, columns * width, *maps.shape[3:]), maps.dtype)
-    for number, each in enumerate(maps):
-        top, left = number // columns * height, number % columns * width
-        whole[top : top + height, left : left + width] = each
-    return whole
+    return even_columns(count, round((2 * count) ** 0.5))

@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from alexnet.explore import bounds
-from alexnet.explore.fields import fields_of
 from alexnet.explore.guard import MissingError
 from alexnet.explore.images import Images, as_json
 from alexnet.explore.worker import Together
 from alexnet.files.printable import printable
+from alexnet.model.fields import fields_of
+from alexnet.model.input import view_offsets
 from alexnet.study.activations import activations, layer_names
 from alexnet.study.index import embed
-from alexnet.study.scores import top5
+from alexnet.study.scores import top5, view_probabilities
 from alexnet.study.trained import TrainedAlexNet, load
-from alexnet.training.device import choose_dtype, precision
 
 SHOWN = ("conv", "local", "fc", "norm", "spatial norm", "pool", "activation")
 """Kinds of stages that have a column of their own."""
@@ -60,7 +60,7 @@ class Run:
     @property
     def offset(self) -> int:
         """Pixels of the image above and to the left of its centre view."""
-        return (self.net.preprocess.size - self.net.preprocess.crop) // 2
+        return self.view_boxes(1)[0][0]
 
     def stage(self, name: str) -> str:
         """The name of a stage. MissingError, with the names, for one that the network does not have."""
@@ -113,7 +113,7 @@ class Run:
             "name": self.name,
             "top5": top5(each.mean(0), self.net.classes),
             "views": [
-                {"top": int(top), "left": int(left), "mirrored": mirrored, "top5": top5(scores, self.net.classes)}
+                {"top": top, "left": left, "mirrored": mirrored, "top5": top5(scores, self.net.classes)}
                 for (top, left, mirrored), scores in zip(self.view_boxes(views), each, strict=True)
             ],
         }
@@ -141,12 +141,8 @@ class Run:
             return embed(self.net, view[None])
 
     def view_boxes(self, views: int) -> list[tuple[int, int, bool]]:
-        """Top and left of each view in the image, and whether it is mirrored (`alexnet.model.input.views`)."""
-        edge = self.net.preprocess.size - self.net.preprocess.crop
-        if views == 1:
-            return [(edge // 2, edge // 2, False)]
-        corners = [(0, 0), (0, edge), (edge // 2, edge // 2), (edge, 0), (edge, edge)]
-        return [(top, left, mirrored) for mirrored in (False, True) for top, left in corners]
+        """Top and left of each view in the image, and whether it is mirrored."""
+        return view_offsets(self.net.preprocess.size, self.net.preprocess.crop, views)
 
     def about(self) -> dict[str, Any]:
         """What the page needs to know of the run. No path is in it."""
@@ -176,13 +172,3 @@ class Run:
                 for layer in self.net.layers
             ],
         }
-
-
-@torch.inference_mode()
-def view_probabilities(net: TrainedAlexNet, cut: Tensor) -> Tensor:
-    """Softmax output of each view [N, 3, C, C], float32 [N, classes], as `alexnet.study.scores.probabilities` has them
-    before it averages."""
-    device = next(net.parameters()).device
-    with precision(device, choose_dtype(net.config.dtype, device)):
-        part = cut.to(device).contiguous(memory_format=torch.channels_last)
-        return net(part).float().softmax(1)

@@ -19,10 +19,10 @@ from alexnet.data.store.reader import Store
 from alexnet.explore import png
 from alexnet.explore.guard import MissingError
 from alexnet.explore.images import Images
-from alexnet.explore.runs import Run, view_probabilities
+from alexnet.explore.runs import Run
 from alexnet.model.layers import layers_of
 from alexnet.model.network import AlexNet
-from alexnet.study.scores import top5
+from alexnet.study.scores import top5, view_probabilities
 
 PLAIN_PADDING = (1, 1, 1, 0)
 """Padding of conv2 ... conv5 with which pools of 2 x 2 end at the same size (the original program's definition 147)."""
@@ -53,14 +53,14 @@ def parse(query: Mapping[str, str]) -> Switches:
     if activation not in ("", "relu", "tanh") or views not in ("1", "10"):
         raise ValueError("activation is relu or tanh, views is 1 or 10.")
     flags = {name: _flag(query, name, name != "mirrored") for name in ("norm", "overlapping", "mirrored", "mean")}
-    places = {name: _whole(query, name) for name in ("top", "left", "dropout")}
+    numbers = {name: _whole(query, name) for name in ("top", "left", "dropout")}
     try:
         alphas = [float(each) for each in query.get("colour", "0,0,0").split(",")]
     except ValueError:
         alphas = []
     if len(alphas) != 3 or not all(abs(each) <= LARGEST_ALPHA for each in alphas):
         raise ValueError(f"colour is three numbers from -{LARGEST_ALPHA} to {LARGEST_ALPHA}, such as 0.1,0,0.")
-    return Switches(activation, alphas=tuple(alphas), views=int(views), **flags, **places)  # type: ignore[arg-type]
+    return Switches(activation, alphas=tuple(alphas), views=int(views), **flags, **numbers)  # type: ignore[arg-type]
 
 
 def _flag(query: Mapping[str, str], name: str, default: bool) -> bool:
@@ -210,9 +210,6 @@ def tricks(run: Run, images: Images, image: str, switches: Switches) -> dict[str
     }
 
 
-def maps_png(tried: Tried, towers: int) -> bytes:
+def maps_png(tried: Tried) -> bytes:
     """PNG of the maps, row by row."""
-    maps = tried.maps
-    towers = towers if len(maps) % towers == 0 else 1
-    columns = png.columns_of(len(maps), 1)
-    return png.encode_maps(png.montage(maps, columns), *png.scale_of(maps))
+    return png.encode_maps(png.tile(tried.maps, 1), *png.scale_of(tried.maps))

@@ -35,7 +35,7 @@ def stage(run: Run, name: str, values: np.ndarray) -> dict[str, Any]:
         "zero": float((values == 0).mean()),
         "scale": high,
         "signed": signed,
-        "columns": columns(values, towers),
+        "columns": png.columns_of(len(values), towers),
         "towers": towers,
         "strongest": strongest,
         "largest": [[float(most[unit]) for unit in part] for part in strongest],
@@ -49,19 +49,11 @@ def towers_of(run: Run, values: np.ndarray) -> int:
     return towers if len(values) % towers == 0 and not is_last else 1
 
 
-def columns(values: np.ndarray, towers: int) -> int:
-    """Maps, or units, in a row of the montage."""
-    return png.columns_of(len(values), towers)
-
-
 def maps_png(run: Run, images: Images, image: str, name: str) -> bytes:
-    """PNG of all maps of a stage, row by row, `columns` in a row, the towers below each other; a unit is a pixel."""
+    """PNG of all maps of a stage, tiled, the towers below each other; a unit is a pixel."""
     values = run.see(images, image).outputs[run.stage(name)]
-    towers = towers_of(run, values)
-    wide = columns(values, towers)
     maps = values if values.ndim == 3 else values[:, None, None]
-    whole = np.concatenate([png.montage(part, wide) for part in np.split(maps, towers)])
-    return png.encode_maps(whole, *png.scale_of(values))
+    return png.encode_maps(png.tile(maps, towers_of(run, values)), *png.scale_of(values))
 
 
 def map_values(run: Run, images: Images, image: str, name: str, unit: int) -> dict[str, Any]:

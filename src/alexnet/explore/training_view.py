@@ -12,6 +12,8 @@ from alexnet.explore.guard import MissingError
 from alexnet.files import lock
 from alexnet.files.json_file import mismatch, parse_json
 from alexnet.files.regular import open_regular
+from alexnet.study.smoothing import drops, smoothed
+from alexnet.study.tiles import kernel_tiles
 from alexnet.training import checkpoint
 from alexnet.training.metrics import LARGEST, form_of
 
@@ -64,13 +66,6 @@ class Log:
             self.steps.append(tuple(float(line.get(key, np.nan)) for key in STEP_KEYS))
 
 
-def smoothed(steps: np.ndarray) -> np.ndarray:
-    """Means of neighbouring rows [N, K], about `POINTS` of them; where a value is missing everywhere, NaN."""
-    width = max(1, len(steps) // POINTS)
-    whole = len(steps) // width * width
-    return steps[:whole].reshape(-1, width, steps.shape[1]).mean(1)
-
-
 class TrainingView:
     """What is known of a run's training."""
 
@@ -91,12 +86,11 @@ class TrainingView:
             steps = np.array(self.log.steps).reshape(-1, len(STEP_KEYS))
             evaluations = [each for each in self.log.evaluations if each["evaluation"] == "val"]
             bad = self.log.bad
-        fell = np.flatnonzero(steps[1:, 2] < 0.75 * steps[:-1, 2])
-        curves = dict(zip(STEP_KEYS, smoothed(steps).T.tolist(), strict=True))
+        curves = dict(zip(STEP_KEYS, smoothed(steps, POINTS).T.tolist(), strict=True))
         return {
             "count": len(steps),
             "steps": curves,
-            "drops": [{"epoch": float(steps[i, 0]), "learning_rate": float(steps[i + 1, 2])} for i in fell],
+            "drops": [{"epoch": epoch, "learning_rate": rate} for epoch, rate in drops(steps[:, 0], steps[:, 2])],
             "evaluations": [{key: line[key] for key in EVALUATION_KEYS} for line in evaluations],
             "trains": lock.is_held(self.run),
             "checkpoints": [_described(each) for each in checkpoint.checkpoints(self.run)],
@@ -113,16 +107,13 @@ class TrainingView:
             weights = found.weights().get("conv1.weight")
             if weights is None or weights.dim() != 4 or weights.shape[1] != 3:
                 raise MissingError("This network has no kernels that see the image.")
-            pixels = png.kernel_pixels(weights.float().numpy())
+            pixels = kernel_tiles(weights.float().numpy())
             side = pixels.shape[1] + 1
             framed = np.full((len(pixels), side, side, 3), 255, np.uint8)
             framed[:, :-1, :-1] = pixels
-            towers = towers if len(pixels) % towers == 0 else 1
-            columns = png.columns_of(len(pixels), towers)
-            whole = np.concatenate([png.montage(part, columns) for part in np.split(framed, towers)])
             while len(self._kept) > 8:
                 self._kept.pop(next(iter(self._kept)))
-            self._kept[key] = png.encode(whole)
+            self._kept[key] = png.encode(png.tile(framed, towers if len(pixels) % towers == 0 else 1))
         return self._kept[key]
 
 

@@ -12,6 +12,7 @@ from alexnet.explore.indexer import Indexer
 from alexnet.explore.runs import Run
 from alexnet.explore.through import check_unit
 from alexnet.explore.units import BINS, LayerUnits, with_units
+from alexnet.study.tiles import kernel_tiles
 
 FEEDS = 8
 """Units of the layer before that are shown."""
@@ -61,9 +62,9 @@ def known(run: Run, images: Images, indexer: Indexer, units: LayerUnits, layer: 
     assert indexer.units is not None
     width, done = (*run.layers[layer].outputs, 1, 1)[2], indexer.units.done
     most = []
-    for value, image, place in zip(units.value[unit], units.image[unit], units.place[unit], strict=True):
+    for value, image, position in zip(units.value[unit], units.image[unit], units.position[unit], strict=True):
         if image >= 0:
-            y, x = divmod(int(place), width)
+            y, x = divmod(int(position), width)
             top, left, tall, wide = run.fields[layer].box(y, x, run.net.preprocess.crop)
             box = [top + run.offset, left + run.offset, tall, wide]
             about = images.about(f"{indexer.split}-{image}")
@@ -90,7 +91,7 @@ def feeds(run: Run, layer: str, unit: int) -> dict[str, Any]:
     weights, bias = weights_of(run, layer)
     names = layers_with_units(run)
     if layer == names[0]:
-        pixels = png.kernel_pixels(weights)[unit] if described.kind == "conv" else None
+        pixels = kernel_tiles(weights)[unit] if described.kind == "conv" else None
         return {"bias": float(bias[unit]), "kernel": None if pixels is None else pixels.tolist()}
     before = names[names.index(layer) - 1]
     channels = run.layers[before].outputs[0] // described.groups

@@ -40,7 +40,7 @@ class LayerUnits:
         """Excitation by the images that excite a unit most, largest first."""
         self.image = np.full((units, KEPT), -1, np.int64)
         """Their index in the split; -1 where there are fewer."""
-        self.place = np.zeros((units, KEPT), np.int64)
+        self.position = np.zeros((units, KEPT), np.int64)
         """Row times width plus column of the largest output."""
         self.counts = np.zeros((units, BINS), np.int64)
         self.range = np.zeros(1)
@@ -48,17 +48,17 @@ class LayerUnits:
         self.sums = np.zeros((classes, units), np.float32)
         """Sum of what of the excitation is above 0, by class."""
 
-    ARRAYS = ("value", "image", "place", "counts", "range", "active", "sums")
+    ARRAYS = ("value", "image", "position", "counts", "range", "active", "sums")
 
-    def add(self, first: int, values: np.ndarray, places: np.ndarray, labels: np.ndarray) -> None:
-        """Count the excitations of images `first`, `first` + 1 ...: float32 [B, units], their places, int64 [B, units],
-        and the images' labels, int64 [B]."""
+    def add(self, first: int, values: np.ndarray, positions: np.ndarray, labels: np.ndarray) -> None:
+        """Count the excitations of images `first`, `first` + 1 ...: float32 [B, units], their positions, int64
+        [B, units], and the images' labels, int64 [B]."""
         images = np.broadcast_to(np.arange(first, first + len(values))[:, None], values.shape)
         both = np.concatenate([self.value, values.T], 1)
         order = np.argsort(-both, axis=1, kind="stable")[:, :KEPT]
         self.value = np.take_along_axis(both, order, 1)
         self.image = np.take_along_axis(np.concatenate([self.image, images.T], 1), order, 1)
-        self.place = np.take_along_axis(np.concatenate([self.place, places.T], 1), order, 1)
+        self.position = np.take_along_axis(np.concatenate([self.position, positions.T], 1), order, 1)
         self._count(values)
         self.active += (values > 0).sum(0)
         np.add.at(self.sums, labels, values.clip(min=0))
@@ -83,15 +83,15 @@ class Units:
     def __init__(self, layers: Sequence[Layer], classes: int, made_from: dict[str, Any]) -> None:
         """`made_from` says what the numbers depend on, as JSON values."""
         self.layers = {layer.name: LayerUnits(layer.outputs[0], classes) for layer in with_units(layers)}
-        self.places = {layer.name: math.prod(layer.outputs[1:]) for layer in with_units(layers)}
+        self.positions = {layer.name: math.prod(layer.outputs[1:]) for layer in with_units(layers)}
         """Positions of each layer's output."""
         self.digest = np.frombuffer(hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).digest(), np.uint8)
         self.done = 0
 
     def add(self, excitations: dict[str, tuple[np.ndarray, np.ndarray]], labels: np.ndarray) -> None:
-        """Count a batch: of each layer, excitations and places as `LayerUnits.add` takes them."""
-        for name, (values, places) in excitations.items():
-            self.layers[name].add(self.done, values, places, labels)
+        """Count a batch: of each layer, excitations and positions as `LayerUnits.add` takes them."""
+        for name, (values, positions) in excitations.items():
+            self.layers[name].add(self.done, values, positions, labels)
         self.done += len(labels)
 
     def save(self, path: Path) -> None:
@@ -120,7 +120,7 @@ class Units:
                     found[what].shape != array.shape or found[what].dtype != array.dtype for what, array in mine.items()
                 ):
                     return False
-                if not can_be(found, int(done[0]), self.places[name]):
+                if not can_be(found, int(done[0]), self.positions[name]):
                     return False
         except (OSError, KeyError, SafetensorError):
             return False
@@ -131,9 +131,9 @@ class Units:
         return True
 
 
-def can_be(found: dict[str, np.ndarray], done: int, places: int) -> bool:
-    """Whether arrays of a layer may have been counted: no image, place or count is out of its range."""
-    within = (("image", -1, done - 1), ("place", 0, places - 1), ("active", 0, done), ("counts", 0, done))
+def can_be(found: dict[str, np.ndarray], done: int, positions: int) -> bool:
+    """Whether arrays of a layer may have been counted: no image, position or count is out of its range."""
+    within = (("image", -1, done - 1), ("position", 0, positions - 1), ("active", 0, done), ("counts", 0, done))
     if not all(np.all((low <= found[what]) & (found[what] <= high)) for what, low, high in within):
         return False
     numbers = (found["range"], found["sums"], found["value"][found["image"] >= 0])
@@ -155,7 +155,7 @@ class Watch:
 
     def _note(self, name: str, _module: torch.nn.Module, _inputs: Any, output: Tensor) -> None:
         if output.dim() == 4:
-            values, places = output.flatten(2).max(2)
+            values, positions = output.flatten(2).max(2)
         else:
-            values, places = output, torch.zeros(output.shape, dtype=torch.int64)
-        self.found[name] = values.float().cpu().numpy().copy(), places.cpu().numpy().copy()
+            values, positions = output, torch.zeros(output.shape, dtype=torch.int64)
+        self.found[name] = values.float().cpu().numpy().copy(), positions.cpu().numpy().copy()

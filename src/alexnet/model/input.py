@@ -51,24 +51,32 @@ def network_input(
 def views(images: Tensor, mean: Tensor, crop: int, count: int, *, central: bool = False) -> Tensor:
     """The centre view (`count` 1) or the ten views of whole images, mean subtracted: float32 [B, count, 3, crop, crop].
 
-    `images` uint8 [B, S, S, 3]; `mean` float32 [S, S, 3]; `central` as for `network_input`. The ten views (section 4.1)
-    are crops at the top left, top right, centre, bottom left and bottom right, then the mirror images of these five.
+    `images` uint8 [B, S, S, 3]; `mean` float32 [S, S, 3]; `central` as for `network_input`; `view_offsets` says which.
     """
-    assert count in (1, 10)
-    edge = images.shape[1] - crop
-    centre = (edge // 2, edge // 2)
-    offsets = [centre] if count == 1 else 2 * [(0, 0), (0, edge), centre, (edge, 0), (edge, edge)]
-    mirrored = [i >= 5 for i in range(count)]
-    crops = [images[:, top : top + crop, left : left + crop] for top, left in offsets]
-    crops = [crop.flip(2) if mirror else crop for crop, mirror in zip(crops, mirrored, strict=True)]
+    cuts = view_offsets(images.shape[1], crop, count)
+    crops = [images[:, top : top + crop, left : left + crop] for top, left, _ in cuts]
+    crops = [crop.flip(2) if mirrored else crop for crop, (*_, mirrored) in zip(crops, cuts, strict=True)]
     x = network_input(
         torch.stack(crops, dim=1).flatten(0, 1),  # [B * count, crop, crop, 3]
         mean,
-        torch.tensor(offsets).repeat(len(images), 1),
-        torch.tensor(mirrored).repeat(len(images)),
+        torch.tensor([cut[:2] for cut in cuts]).repeat(len(images), 1),
+        torch.tensor([cut[2] for cut in cuts]).repeat(len(images)),
         central=central,
     )
     return x.unflatten(0, (len(images), count))
+
+
+def view_offsets(size: int, crop: int, count: int) -> list[tuple[int, int, bool]]:
+    """Top and left of each view in an image of `size` pixels, and whether it is mirrored.
+
+    The ten views (section 4.1) are crops at the top left, top right, centre, bottom left and bottom right, then the
+    mirror images of these five. `count` 1: the centre view.
+    """
+    assert count in (1, 10)
+    edge = size - crop
+    centre = edge // 2, edge // 2
+    corners = [(0, 0), (0, edge), centre, (edge, 0), (edge, edge)]
+    return [(*centre, False)] if count == 1 else [(*at, mirrored) for mirrored in (False, True) for at in corners]
 
 
 def _subtract_by_kernel(

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from alexnet.study.describe import receptive_fields
+from alexnet.model.fields import fields_of
 from alexnet.study.drawing import DPI, INK, WIDTH, box, show
-from alexnet.study.plots import montage
+from alexnet.study.tiles import montage
 from alexnet.study.trained import TrainedAlexNet
 
 KERNELS_SHOWN = 8
@@ -47,17 +47,6 @@ def impurity(found: Strongest, labels: np.ndarray) -> float:
     return float(1 - np.mean(most))
 
 
-def corners(net: TrainedAlexNet) -> dict[str, tuple[int, int]]:
-    """For each stage with windows, where the receptive field of its output (0, 0) begins, in pixels of the input, and
-    how many pixels further that of its next output does."""
-    found, start, step = {}, 0, 1
-    for layer in net.layers:
-        if layer.kind in ("conv", "pool"):
-            start, step = start - layer.padding * step, step * layer.stride
-            found[layer.name] = start, step
-    return found
-
-
 def patch(image: np.ndarray, top: int, left: int, side: int) -> np.ndarray:
     """The part of an image, uint8 [S, S, 3], that begins at (top, left), moved as far as it takes to lie within it."""
     last = len(image) - side
@@ -67,7 +56,7 @@ def patch(image: np.ndarray, top: int, left: int, side: int) -> np.ndarray:
 
 def panel(best: Mapping[str, Strongest], net: TrainedAlexNet, images: Sequence[np.ndarray]) -> Figure:
     """A row for each convolution: eight of its kernels, each with its nine strongest patches in a square."""
-    fields, starts = receptive_fields(net.layers), corners(net)
+    fields = fields_of(net.layers)
     edge = (len(images[0]) - net.network.input_size) // 2
     crop = slice(edge, edge + net.network.input_size)
     gap, left, head = 0.07, 0.62, 0.05  # inches
@@ -75,7 +64,8 @@ def panel(best: Mapping[str, Strongest], net: TrainedAlexNet, images: Sequence[n
     height = head + len(best) * (cell + gap)
     figure = Figure(figsize=(WIDTH, height), dpi=DPI)
     for line, (name, found) in enumerate(best.items()):
-        side, (start, step) = fields[name], starts[name]
+        start, step = fields[name].start, fields[name].step
+        side = fields[name].side(net.network.input_size)
         bottom = height - head - (line + 1) * (cell + gap) + gap
         words = f"{name}\n{side} x {side}\npixels"
         figure.text(0.02, (bottom + cell / 2) / height, words, size=7, color=INK, va="center")
@@ -89,6 +79,6 @@ def panel(best: Mapping[str, Strongest], net: TrainedAlexNet, images: Sequence[n
                 )
             ]  # fmt: skip
             axes = box(figure, left + column * (cell + gap), bottom, cell, cell)
-            show(axes, montage(np.stack(tiles), 3, white=255, gap=max(1, side // 16)))
+            show(axes, montage(np.stack(tiles), 3, 255, max(1, side // 16)))
             axes.set_frame_on(False)
     return figure

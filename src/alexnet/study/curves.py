@@ -1,6 +1,5 @@
 """Learning curves: loss and errors over epochs, from the lines of `metrics.jsonl`."""
 
-import itertools
 import math
 from collections.abc import Sequence
 
@@ -9,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alexnet.study.drawing import BLUE, DPI, FAINT, INK, RED, WIDTH
+from alexnet.study.smoothing import drops, smoothed
 
 DARK_BLUE, YELLOW = "#1f4e8c", "#f0a202"
 STEPS_IN_MEAN = 200
@@ -26,13 +26,14 @@ def learning_curves(steps: Sequence[Line], evaluations: Sequence[Line], name: st
     """
     figure = Figure(figsize=(WIDTH, 3.1), dpi=DPI)
     left, right = figure.subplots(1, 2)
+    fell = drops(*(np.array([step[key] for step in steps]) for key in ("epoch", "learning_rate")))
     plot_loss(left, steps)
     plot_errors(right, steps, evaluations)
     for axes, title in ((left, "training loss"), (right, "error, per cent")):
         axes.set_title(title, size=8.5, color=INK, loc="left", pad=20)
         axes.set_xlabel("epochs", size=8, color=INK)
         tidy(axes)
-        for epoch, rate in drops(steps):
+        for epoch, rate in fell:
             axes.axvline(epoch, color=FAINT, linewidth=0.7, linestyle=":", zorder=0)
             if axes is left:
                 label_drop(axes, epoch, rate, steps)
@@ -51,7 +52,9 @@ def plot_loss(axes: Axes, steps: Sequence[Line]) -> None:
     epochs = np.array([step["epoch"] for step in steps])
     losses = np.array([step["loss"] for step in steps])
     axes.plot(epochs, losses, color=BLUE, linewidth=0.5, alpha=0.45, label="each step")
-    axes.plot(*smoothed(epochs, losses), color=DARK_BLUE, linewidth=1.4, label="smoothed")
+    axes.plot(
+        *smoothed(np.stack([epochs, losses], 1), STEPS_IN_MEAN).T, color=DARK_BLUE, linewidth=1.4, label="smoothed"
+    )
     top = max(np.quantile(losses, 0.995), losses[-1]) * 1.08
     axes.set(ylim=(0, top if math.isfinite(top) and top > 0 else 1))
 
@@ -60,8 +63,9 @@ def plot_errors(axes: Axes, steps: Sequence[Line], evaluations: Sequence[Line]) 
     """Training top-1 error, smoothed and with dropout, and validation top-1 and top-5 error."""
     known = [(step["epoch"], 100 * step["train_top1_error"]) for step in steps if "train_top1_error" in step]
     if known:
-        curve = smoothed(*np.array(known).T)
-        axes.plot(*curve, color=FAINT, linewidth=0.9, label="top-1, training", zorder=1)
+        axes.plot(
+            *smoothed(np.array(known), STEPS_IN_MEAN).T, color=FAINT, linewidth=0.9, label="top-1, training", zorder=1
+        )
     epochs = [evaluation["epoch"] for evaluation in evaluations]
     dots = "." if len(epochs) < 40 else ""
     for key, label, colour in (
@@ -99,22 +103,6 @@ def label_drop(axes: Axes, epoch: float, rate: float, steps: Sequence[Line]) -> 
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
         zorder=1,
     )
-
-
-def drops(steps: Sequence[Line]) -> list[tuple[float, float]]:
-    """(epoch, new learning rate) where it falls to less than three quarters from one step to the next."""
-    return [
-        (before["epoch"], after["learning_rate"])
-        for before, after in itertools.pairwise(steps)
-        if after["learning_rate"] < 0.75 * before["learning_rate"]
-    ]
-
-
-def smoothed(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means of neighbouring points, about `STEPS_IN_MEAN` of them; of fewer points, the points."""
-    width = max(1, len(x) // STEPS_IN_MEAN)
-    whole = len(x) // width * width
-    return x[:whole].reshape(-1, width).mean(axis=1), y[:whole].reshape(-1, width).mean(axis=1)
 
 
 def tidy(axes: Axes) -> None:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from alexnet.config import TrainConfig, load_config
+from alexnet.model.fields import fields_of
 from alexnet.model.layers import Layer, layers_of
 from alexnet.networks import NETWORKS, Network, network
 from alexnet.ranges import values_of
@@ -69,7 +70,7 @@ def describe(name: str) -> dict[str, Any]:
         known = network(name)
     with values_of(run / "config.json") if training is not None and run.is_dir() else nullcontext():
         layers = layers_of(known.config)
-    fields = receptive_fields(layers)
+    fields, size = fields_of(layers), known.config.input_size
     return {
         "name": name,
         "about": known.about,
@@ -77,7 +78,7 @@ def describe(name: str) -> dict[str, Any]:
         "parameters": sum(layer.parameters for layer in layers),
         "multiply_adds": sum(layer.multiply_adds for layer in layers),
         "neurons": sum(neurons(layer) for layer in layers),
-        "layers": [described(layer) | {"receptive_field": fields[layer.name]} for layer in layers],
+        "layers": [described(layer) | {"receptive_field": fields[layer.name].side(size)} for layer in layers],
         "paper_neurons": PAPER_NEURONS if known.config.architecture == "eight-layer" else {},
         "differences": differences(known),
         "training": training_differences(training) if training else [],
@@ -99,19 +100,6 @@ def described(layer: Layer) -> dict[str, Any]:
 def neurons(layer: Layer) -> int:
     """Outputs of a layer with weights, as the paper counts neurons (section 3.5); 0 for the other stages."""
     return math.prod(layer.outputs) if layer.weight_shape else 0
-
-
-def receptive_fields(layers: Sequence[Layer]) -> dict[str, int]:
-    """Height and width in pixels of the part of the image that one output of each stage depends on, by its name."""
-    found, size, step, whole = {}, 1, 1, layers[0].inputs[-1]
-    for layer in layers:
-        if layer.kind in ("conv", "local", "pool", "spatial norm"):
-            size += (layer.kernel_size - 1) * step
-            step *= layer.stride
-        elif layer.kind == "fc":
-            size = whole
-        found[layer.name] = min(size, whole)
-    return found
 
 
 def differences(known: Network) -> list[dict[str, Any]]:

@@ -49,13 +49,7 @@ def open_index(
     name = split if layer == net.last_hidden else f"{split}-{layer}"
     file, label = folder / f"{name}.npy", folder / f"{name}.json"
     images = open_split(store, split)
-    made_from = {
-        "layer": layer,
-        "split": split,
-        "images": len(images),
-        "weights": weights_digest(net),
-        "store": fingerprint(store),
-    }
+    made_from = made_from_of(store, split, layer, weights_digest(net))
     with advice_where_unwritable(folder), lock.wait(folder):
         if not file.exists() or read_label(label) != made_from:
             label.unlink(missing_ok=True)
@@ -84,6 +78,12 @@ def compute(net: TrainedAlexNet, images: StoreSplit, file: Path, layer: str, tit
         durable.put(partial, file)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def made_from_of(store: Store, split: str, layer: str, weights: str) -> dict[str, Any]:
+    """What the index of a split by a layer is made from, `weights` being the `weights_digest`: the JSON beside it."""
+    images = len(store.split(split))
+    return {"layer": layer, "split": split, "images": images, "weights": weights, "store": fingerprint(store)}
 
 
 def read_label(path: Path) -> Any:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alexnet.study.drawing import BLUE, DPI, FAINT, INK, WIDTH, box, shorten, show
+from alexnet.study.tiles import even_columns, kernel_tiles, montage
 
 MOST_BARS = 20
 """Outputs of the last layer that are drawn with their names."""
@@ -24,18 +25,15 @@ MARGIN, SPACE = 48, 16
 def kernels(weights: np.ndarray, towers: int = 2) -> Figure:
     """Figure 3: the kernels of conv1, float [K, 3, H, W], in rows of 12, one tower below the other.
 
-    Zero is grey. Each kernel is divided by its largest absolute weight, all three colours alike, which keeps hue and
-    sign; but by no less than a tenth of the largest of all kernels, so that one that learned nothing looks grey.
+    Their colours are those of `kernel_tiles`.
     """
-    largest = np.abs(weights).max(axis=(1, 2, 3), keepdims=True)
-    scale = np.maximum(largest, 0.1 * largest.max()).clip(min=1e-12)
-    tiles = np.rint(127.5 + 127.5 * weights / scale).astype(np.uint8).transpose(0, 2, 3, 1)  # [K, H, W, 3]
+    tiles = kernel_tiles(weights)  # [K, H, W, 3]
     towers = towers if len(tiles) % towers == 0 else 1
     columns = even_columns(len(tiles) // towers, 12)
     room = PIXELS - MARGIN - SPACE + GAP
     zoom = max(1, min(10, (room // columns - GAP) // tiles.shape[1]))
     tiles = tiles.repeat(zoom, axis=1).repeat(zoom, axis=2)
-    grids = [montage(part, columns, white=255) for part in np.split(tiles, towers)]
+    grids = [montage(part, columns, 255, GAP) for part in np.split(tiles, towers)]
     return stacked(grids, [f"tower {i + 1}" for i in range(towers)])
 
 
@@ -62,7 +60,7 @@ def activations(
     columns = even_columns(len(maps) // towers, round(math.sqrt(2 * len(maps))))
     size = maps.shape[1]
     gap = 0 if columns == 1 else max(1, size // 12)
-    grids = [montage(part, columns, white=np.nan, gap=gap) for part in np.split(maps, towers)]
+    grids = [montage(part, columns, np.nan, gap) for part in np.split(maps, towers)]
 
     edge, left, head, between = 0.08, 0.08 if flat else 0.36, 1.3, 0.3  # inches
     side = WIDTH - left - edge
@@ -125,24 +123,6 @@ def class_outputs(outputs: np.ndarray, image: np.ndarray, layer: str, classes: S
     for spine in axes.spines.values():
         spine.set_visible(False)
     return figure
-
-
-def montage(tiles: np.ndarray, columns: int, white: float, gap: int = GAP) -> np.ndarray:
-    """Tiles [N, H, W, ...] row by row in one array, with `gap` pixels of value `white` between them."""
-    lines = -(-len(tiles) // columns)
-    height, width = tiles.shape[1:3]
-    shape = (lines * (height + gap) - gap, columns * (width + gap) - gap, *tiles.shape[3:])
-    whole = np.full(shape, white, dtype=tiles.dtype)
-    for number, tile in enumerate(tiles):
-        top, left = (number // columns) * (height + gap), (number % columns) * (width + gap)
-        whole[top : top + height, left : left + width] = tile
-    return whole
-
-
-def even_columns(count: int, most: int) -> int:
-    """At most `most` columns for `count` tiles; down to half as many if all rows are then equally long."""
-    most = max(1, min(count, most))
-    return next((columns for columns in range(most, most // 2, -1) if count % columns == 0), most)
 
 
 def stacked(grids: Sequence[np.ndarray], labels: Sequence[str]) -> Figure:

@@ -30,19 +30,24 @@ def check_views(views: int) -> None:
 
 
 @torch.inference_mode()
-def probabilities(net: TrainedAlexNet, views: Tensor, at_once: int = VIEWS_AT_ONCE) -> Tensor:
-    """Softmax output, averaged over the views of each image: float32 [B, V, 3, C, C] to [B, classes] on the CPU.
+def view_probabilities(net: TrainedAlexNet, views: Tensor, at_once: int = VIEWS_AT_ONCE) -> Tensor:
+    """Softmax output of each view: float32 [N, 3, C, C] to [N, classes], on the network's device.
 
-    Computes in the run's number format on the network's device, `at_once` views at a time; softmax and average are
-    float32.
+    Computes in the run's number format, `at_once` views at a time; the softmax is float32.
     """
     device = next(net.parameters()).device
     outputs = []
     with precision(device, choose_dtype(net.config.dtype, device)):
-        for part in views.flatten(0, 1).split(at_once):
+        for part in views.split(at_once):
             part = part.to(device).contiguous(memory_format=torch.channels_last)
             outputs.append(net(part).float().softmax(1))
-    return torch.cat(outputs).unflatten(0, views.shape[:2]).mean(1).cpu()
+    return torch.cat(outputs)
+
+
+@torch.inference_mode()
+def probabilities(net: TrainedAlexNet, views: Tensor, at_once: int = VIEWS_AT_ONCE) -> Tensor:
+    """`view_probabilities`, averaged over the views of each image: [B, V, 3, C, C] to [B, classes] on the CPU."""
+    return view_probabilities(net, views.flatten(0, 1), at_once).unflatten(0, views.shape[:2]).mean(1).cpu()
 
 
 def image_probabilities(net: TrainedAlexNet, images: Tensor, views: int, at_once: int = VIEWS_AT_ONCE) -> Tensor:

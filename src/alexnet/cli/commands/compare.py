@@ -1,17 +1,15 @@
 """`alexnet compare`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from tyro.conf import arg
-
-from alexnet.cli.options import Answer, Device, Flag
+from alexnet.cli.options import Answer, Device, Flag, MoreRuns
 from alexnet.ranges import BatchSize, CountOrNone, Seed
 
 
 def compare(
     run: Path,
-    more: Annotated[tuple[Path, ...], arg(metavar="[RUN ...]", help="Runs to compare it with.")] = (),
+    more: MoreRuns = (),
     /,
     *,
     data: Path,
@@ -38,6 +36,7 @@ def compare(
 
     Args:
         run: Run folder made by alexnet train.
+        more: Runs to compare it with.
         data: Store with the images.
         against: Runs of the other side.
         layer: Layers to compare, separated by commas, or all; without it each activation and the last layer.

@@ -30,6 +30,7 @@ def evaluate(
 
     Args:
         run: Run folder made by alexnet train.
+        more: More run folders, for their ensemble.
         data: Store made by alexnet prepare.
         split: Split of the store: val, train, or test where there is one.
         views: 10 (corners, centre and their mirror images, as in the paper) or 1 (centre).

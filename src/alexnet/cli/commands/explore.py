@@ -3,12 +3,8 @@
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import arg
-
-from alexnet.cli.options import Answer, Device, Flag
+from alexnet.cli.options import Answer, Device, Flag, MoreRuns
 from alexnet.ranges import Range
-
-MoreRuns = Annotated[tuple[Path, ...], arg(metavar="[RUN ...]", help="More runs, to set beside it.")]
 
 
 def explore(
@@ -37,6 +33,7 @@ def explore(
 
     Args:
         run: Run folder made by alexnet train or alexnet import.
+        more: More runs, to set beside it.
         data: Store whose images are shown and searched.
         port: Port to listen at; 0: any that is free.
         host: Address to listen at. The default is this machine alone; 0.0.0.0 is everybody.

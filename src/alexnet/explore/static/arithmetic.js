@@ -61,7 +61,7 @@ function normalisation(found, layer, about, address) {
   return [
     formula("x × (k + alpha × the sum of squares over the neighbouring maps) to the power of −beta (section 3.3)",
       `= ${figures(found.input, 6)} × (${found.k} + ${found.alpha} × ${figures(found.squares, 6)})^−${found.beta} = ${figures(found.total, 6)}`),
-    table("The window: the same place in the neighbouring maps of its tower", ["map", "value", "its square"],
+    table("The window: the same position in the neighbouring maps of its tower", ["map", "value", "its square"],
       found.window.map((each) => [h("a", { href: address(found.from, each.unit) }, `${found.from} ${each.unit}${each.unit === found.unit ? " (itself)" : ""}`), figures(each.value), figures(each.value ** 2)])),
   ];
 }

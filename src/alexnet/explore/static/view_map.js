@@ -43,10 +43,10 @@ function drawMap(found, near, classes, about, image) {
   }
   context.globalAlpha = 1;
   if (found.here) {
-    const places = new Map(found.points.map((point) => [point.image, point]));
+    const drawn = new Map(found.points.map((point) => [point.image, point]));
     context.strokeStyle = token("--ink");
     for (const each of near?.nearest ?? []) {
-      const point = places.get(each.image);
+      const point = drawn.get(each.image);
       if (!point) continue;
       context.lineWidth = 1;
       context.beginPath();

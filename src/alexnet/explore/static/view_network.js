@@ -102,12 +102,12 @@ function strongest(drawn, stage, whole) {
 // Where a map is in the image of all maps.
 function tile(stage, unit) {
   const [tall, wide] = stage.shape.length === 1 ? [1, 1] : stage.shape.slice(1);
-  const { tower, row, column, rows } = place(stage, unit);
+  const { tower, row, column, rows } = cellOf(stage, unit);
   return { left: column * wide, top: (tower * rows + row) * tall, wide, tall };
 }
 
 // The tower, row and column of a map among all maps of its stage.
-function place(stage, unit) {
+function cellOf(stage, unit) {
   const perTower = stage.shape[0] / stage.towers, at = unit % perTower;
   return { tower: Math.floor(unit / perTower), row: Math.floor(at / stage.columns), column: at % stage.columns, rows: Math.ceil(perTower / stage.columns) };
 }
@@ -121,13 +121,13 @@ class AllMaps {
     this.gap = stage.shape.length === 1 ? 0 : 3; // a line between thousands of units would be drawn unevenly
     this.across = wide * this.zoom + this.gap;
     this.down = tall * this.zoom + this.gap;
-    this.rows = place(stage, 0).rows;
+    this.rows = cellOf(stage, 0).rows;
     this.between = stage.towers === 1 ? 0 : 24;
     this.size = [stage.columns * this.across, stage.towers * this.rows * this.down + (stage.towers - 1) * this.between];
   }
 
   corner(unit) {
-    const { tower, row, column } = place(this.stage, unit);
+    const { tower, row, column } = cellOf(this.stage, unit);
     return [column * this.across, (tower * this.rows + row) * this.down + tower * this.between];
   }
 

@@ -31,14 +31,14 @@ export async function tricksView(content, { image }) {
     const box = h("input", { type: "checkbox", id, checked, change: () => change(box.checked) });
     return h("p", { class: "row" }, box, h("label", { for: id }, label));
   };
-  const section = (title, place, sentence, ...controls) => h("section", { class: "card" }, h("h2", {}, title), h("p", {}, `${sentence} `, h("span", { class: "faint" }, `(section ${place})`)), controls);
+  const section = (title, at, sentence, ...controls) => h("section", { class: "card" }, h("h2", {}, title), h("p", {}, `${sentence} `, h("span", { class: "faint" }, `(section ${at})`)), controls);
   const other = base.activation === "relu" ? "tanh" : "relu";
   boxes.append(
     section("ReLU or tanh", "3.1", "A ReLU passes what is above 0 as it is; a tanh saturates, and learns several times more slowly.",
       check("activation", `${other === "tanh" ? "tanh" : "ReLU"} in place of ${other === "tanh" ? "ReLU" : "tanh"}`, on("activation", other), (checked) => set({ activation: checked ? other : null }))),
-    section("Response normalisation", "3.3", "A strong output dampens those of the neighbouring maps at the same place.",
+    section("Response normalisation", "3.3", "A strong output dampens those of the neighbouring maps at the same position.",
       base.has_norm ? check("norm", "normalise", !on("norm", "0"), (checked) => set({ norm: checked ? null : "0" })) : note("This network has none.")),
-    section("Overlapping pooling", "3.4", "Windows of 3 × 3 at every second place overlap; plain ones are 2 × 2.",
+    section("Overlapping pooling", "3.4", "Windows of 3 × 3 at every second position overlap; plain ones are 2 × 2.",
       base.overlapping ? check("overlapping", "windows overlap", !on("overlapping", "0"), (checked) => set({ overlapping: checked ? null : "0" })) : note("This network's windows do not overlap.")),
     section("Dropout", "4.2", `In training each unit of fc6 and fc7 is dropped with probability ${base.dropout}: every mask is another network. In testing all work.`,
       base.dropout ? [check("dropout", "drop units", "dropout" in state, (checked) => set({ dropout: checked ? "1" : null })), h("button", { type: "button", click: () => { document.getElementById("dropout").checked = true; set({ dropout: String(Number(state.dropout ?? 0) + 1) }); } }, "Another mask")] : note("This network has none.")),

@@ -7,6 +7,7 @@ from alexnet.reproduce.arms import BASE
 from alexnet.reproduce.experiment import Comparison, Evidence, Experiment, Found, Planned, Side, seeds
 from alexnet.reproduce.scales import Scale
 from alexnet.study import plots
+from alexnet.study.tiles import colourfulness
 
 ARM = BASE.measured("ten_views", "kernels")
 SPLITS = 500
@@ -15,19 +16,6 @@ SPLITS = 500
 
 def arms(scale: Scale, evidence: Evidence) -> list[Planned]:
     return [Planned(ARM, seeds(scale))]
-
-
-def colourfulness(kernels: np.ndarray) -> np.ndarray:
-    """The fraction of each kernel's energy that is not grey, float64 [K]; kernels [K, 3, H, W].
-
-    The grey part of a kernel is the mean of its three colours. Kernels that have learned next to nothing, a tenth of
-    the largest, count as grey.
-    """
-    kernels = kernels.astype(np.float64)
-    energy = (kernels**2).sum(axis=(1, 2, 3))
-    grey = 3 * (kernels.mean(axis=1) ** 2).sum(axis=(1, 2))
-    learned = energy > 0.01 * energy.max()
-    return np.where(learned, 1 - grey / np.maximum(energy, 1e-12), 0.0)
 
 
 def apart(colours: np.ndarray) -> tuple[float, float]:

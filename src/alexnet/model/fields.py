@@ -22,6 +22,10 @@ class Field(NamedTuple):
         (top, height), (left, width) = (self._extent(i, crop) for i in (y, x))
         return top, left, height, width
 
+    def side(self, crop: int) -> int:
+        """Height and width of the field, at most those of the input."""
+        return min(self.size or crop, crop)
+
     def _extent(self, i: int, crop: int) -> tuple[int, int]:
         first = self.start + self.step * i
         low, high = max(0, first), min(crop, first + self.size)
@@ -33,7 +37,7 @@ def fields_of(layers: Sequence[Layer]) -> dict[str, Field]:
     found: dict[str, Field] = {}
     start, step, size = 0, 1, 1
     for layer in layers:
-        if layer.kind in ("fc", "dropout"):
+        if layer.kind == "fc":
             size = 0
         elif layer.kind in ("conv", "local", "pool", "spatial norm") and size:
             before = layer.kernel_size // 2 if layer.kind == "spatial norm" else layer.padding
