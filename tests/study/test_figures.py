@@ -185,6 +185,15 @@ def test_names_are_wrapped_to_two_lines() -> None:
     assert all(len(line) <= 9 for line in drawing.wrapped("a-very-long-word and another one", 9).split("\n"))
 
 
+@pytest.mark.parametrize("epochs", [3, 5, 20, 90])
+def test_epochs_are_counted_in_whole_numbers(epochs: int) -> None:
+    steps = [{"epoch": i / 4, "loss": 2.0, "learning_rate": 0.01} for i in range(1, 4 * epochs + 1)]
+    figure = curves.learning_curves(steps, [])
+    figure.draw_without_rendering()
+    shown = [tick for tick in figure.axes[0].get_xticks() if 0 <= tick <= epochs]
+    assert len(shown) > 2 and all(tick == round(tick) for tick in shown)
+
+
 def test_legends_and_labels_of_drops_hide_no_curve() -> None:
     rates = [0.01] * 60 + [0.001] * 20
     steps = [
