@@ -23,6 +23,7 @@ from alexnet.reproduce.experiments.kernels import apart
 from alexnet.reproduce.experiments.relu_vs_tanh import SEARCH_SEED
 from alexnet.reproduce.images import sets_of
 from alexnet.reproduce.plan import Planner
+from alexnet.reproduce.report import table_of
 from alexnet.reproduce.reproduce import experiments_of, render, reproduce, share_of
 from alexnet.reproduce.results import Results
 from alexnet.reproduce.scales import SCALES, scale
@@ -31,6 +32,7 @@ from alexnet.study.evaluate import evaluate
 from alexnet.study.tiles import colourfulness
 
 TINY: dict[str, Any] = {"scale": "tiny", "device": "cpu", "workers": 1}
+PUBLISHED = Path(__file__).parents[2] / "docs/reproduce"
 FIELDS = {"name", "claim", "paper", "original", "unit", "arms", "effect", "interval", "images", "verdict", "command"}
 
 
@@ -121,7 +123,16 @@ def test_the_report_needs_no_other_file_and_shows_every_claim(out: Path, ledger:
         assert claim["figure"] and (out / claim["figure"]).is_file()
     assert page.count("<img") >= len(EXPERIMENTS) + 3  # figure 4 twice, and the strongest patches
     table = (out / "table.md").read_text().splitlines()
-    assert len(table) == 2 + len(EXPERIMENTS)
+    assert sum(line.startswith("| **") for line in table) == len(EXPERIMENTS)
+    assert len({line.count(" | ") for line in table}) == 1
+
+
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the documentation is not beside the tests")
+def test_the_published_table_is_that_of_the_published_ledger() -> None:
+    ledgers = list(PUBLISHED.glob("ledger-*.json"))
+    for path in ledgers:
+        assert table_of(json.loads(path.read_text())) in (PUBLISHED.parent / "reproduce.md").read_text()
+    assert ledgers
 
 
 def test_a_claim_about_time_alone_needs_no_run(out: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 
 from alexnet.files.checksums import checksum
 from alexnet.files.json_file import read_json
+from alexnet.files.regular import reason
 from alexnet.networks import NETWORKS
 from alexnet.study.describe import describe
 from alexnet.study.evaluate import evaluate
@@ -66,7 +67,7 @@ def import_record(run: Path) -> Origin | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise ValueError(f"{run / RECORD} cannot be used ({error}).") from None
+        raise ValueError(f"{run / RECORD} cannot be used ({reason(error)}).") from None
 
 
 def network_name(net: TrainedAlexNet) -> str | None:

@@ -47,6 +47,11 @@ def read_regular(path: Path | str, limit: int) -> bytes:
     return data
 
 
+def reason(error: Exception) -> str:
+    """Why a file cannot be read, in words: without the number and the file name that an OSError puts around them."""
+    return getattr(error, "strerror", None) or str(error)
+
+
 def check_length(path: Path | str, length: int, limit: int) -> None:
     """OSError, with the reason as its `strerror`, where a file has more than `limit` bytes."""
     if length > limit:

@@ -17,6 +17,7 @@ import numpy as np
 from alexnet.files import durable
 from alexnet.files.arrays import read_array
 from alexnet.files.json_file import read_json
+from alexnet.files.regular import reason
 from alexnet.reproduce.arms import Run
 
 VERSION = 1
@@ -177,7 +178,7 @@ class Results:
             return array
         except (OSError, ValueError) as error:
             advice = f"delete {self.path(run)} too, to measure the run again"
-            raise ValueError(f"{path} cannot be read ({error}): {advice}.") from None
+            raise ValueError(f"{path} cannot be read ({reason(error)}): {advice}.") from None
 
     def write(self, run: Run, result: Result, arrays: Mapping[str, np.ndarray]) -> None:
         """Write what was measured of a run: the arrays first, so that numbers never stand without them."""

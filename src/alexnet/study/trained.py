@@ -11,6 +11,7 @@ from alexnet.config import TrainConfig, load_run_config
 from alexnet.data.classes import Class, read_classes
 from alexnet.data.image.square import AnyImage, square
 from alexnet.files.arrays import read_array
+from alexnet.files.regular import reason
 from alexnet.model import cuda
 from alexnet.model.cpu.kernels import computed_in
 from alexnet.model.inference import PackedNetwork, can_pack, weights_version
@@ -139,7 +140,7 @@ def load(run: str | Path, device: str = "auto", checkpoint_name: str = "best") -
     try:
         mean = read_array(run / "mean.npy")
     except (OSError, ValueError) as error:
-        raise ValueError(f"{run} is damaged: {error}") from None
+        raise ValueError(f"{run / 'mean.npy'} cannot be read: {reason(error)}") from None
     network.config = config
     network.classes = read_classes(run / "classes.json")
     crop, central = config.network.input_size, config.augment.mean_crop == "central"

@@ -17,6 +17,7 @@ from alexnet.data.store.reader import Store
 from alexnet.data.store.verify import verify_store
 from alexnet.files.arrays import read_array
 from alexnet.files.json_file import mismatch, parse_json
+from alexnet.files.regular import reason
 from alexnet.files.text import read_text
 from alexnet.model.network import AlexNet
 from alexnet.ranges import UsageError, values_of
@@ -127,7 +128,7 @@ def verify_mean(path: Path, crop: int) -> int:
     try:
         mean = read_array(path)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from None
+        raise ValueError(f"{path} cannot be read: {reason(error)}") from None
     side = mean.shape[0] if mean.ndim == 3 else 0
     if mean.shape != (side, side, 3) or side < crop or not np.isfinite(mean).all():
         raise ValueError(f"{path} is not the mean image of a store: finite, [S, S, 3] with S at least {crop}.")

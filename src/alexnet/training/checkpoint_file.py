@@ -15,7 +15,7 @@ from torch import Tensor
 
 from alexnet.files.checksums import checksum
 from alexnet.files.json_file import mismatch, parse_json
-from alexnet.files.regular import read_regular
+from alexnet.files.regular import read_regular, reason
 from alexnet.training import identity
 
 WEIGHTS, VELOCITY, STATE, SUMS = "weights.safetensors", "velocity.safetensors", "state.json", "SHA256SUMS"
@@ -72,14 +72,17 @@ class Checkpoint:
         return int(match[1])
 
     def state(self) -> State:
-        """The state that `save` was given. It must be of the step that the folder's name says, and of this run."""
+        """The state that `save` was given. It must be of the step that the folder's name says, and of this run.
+
+        Raises ValueError, and not DamagedError, for a damaged `run.json`: no checkpoint is to blame for it.
+        """
         content = self._content(STATE, LARGEST_STATE)
         try:
             state = parse_json(content)
-            problem = mismatch(state, State) or self._is_of_another(state)
+            problem = mismatch(state, State)
         except ValueError as error:
             problem = str(error)
-        if problem:
+        if problem := problem or self._is_of_another(state):
             raise DamagedError(self.path / STATE, problem)
         return state
 
@@ -144,7 +147,7 @@ class Checkpoint:
         try:
             listed = read_regular(self.path / SUMS, LARGEST_STATE).decode("ascii", "replace")
         except OSError as error:
-            raise DamagedError(self.path / SUMS, error.strerror or str(error)) from None
+            raise DamagedError(self.path / SUMS, reason(error)) from None
         if f"{found}  {name}" not in listed.splitlines():
             raise DamagedError(self.path / name, f"its checksum is not the one in {SUMS}")
 
@@ -154,7 +157,7 @@ class Checkpoint:
         try:
             yield
         except OSError as error:
-            raise DamagedError(self.path / name, error.strerror or str(error)) from None
+            raise DamagedError(self.path / name, reason(error)) from None
 
 
 def _form(tensor: Tensor) -> str:

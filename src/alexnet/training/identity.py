@@ -12,6 +12,7 @@ from typing import TypedDict
 from alexnet.config import TrainConfig
 from alexnet.files import durable
 from alexnet.files.json_file import read_json
+from alexnet.files.regular import reason
 
 FILE = "run.json"
 NO_MATTER = {"epochs", "dtype", "device", "compile", "workers", "evaluate_every", "parallel", "checkpoint"}
@@ -37,7 +38,9 @@ def read(run: Path) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise ValueError(f"{run / FILE} cannot be used ({error}); delete it to take its content anew.") from None
+        raise ValueError(
+            f"{run / FILE} cannot be used ({reason(error)}); delete it to take its content anew."
+        ) from None
 
 
 def write(run: Path, identity: str) -> None:
