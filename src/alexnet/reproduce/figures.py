@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from alexnet.reproduce.arms import Arm
 from alexnet.reproduce.experiment import Comparison, Evidence, Side
 from alexnet.reproduce.results import Curves
-from alexnet.study.curves import tidy
+from alexnet.study.curves import epoch_axis, tidy
 from alexnet.study.drawing import DPI, FAINT, INK, RED, WIDTH, box, shorten
 
 BLUE = "#1f4e8c"
@@ -31,7 +31,7 @@ def training_error_curves(curves: Mapping[str, Sequence[Curves]], labels: Mappin
             axes.plot(epochs, errors, color="black", linewidth=1.1, linestyle=style, label=label)  # type: ignore[arg-type]
             longest = max(longest, float(epochs[-1]))
     axes.set(ylim=(0, 0.75), xlim=(0, longest))
-    axes.set_xlabel("epochs", size=8, color=INK)
+    epoch_axis(axes)
     axes.set_ylabel("training error", size=8, color=INK)
     axes.legend(frameon=False, fontsize=7, loc="upper right")
     axes.tick_params(labelsize=7, color=FAINT, labelcolor=INK)
@@ -127,7 +127,7 @@ def _curves(evidence: Evidence, arm: Arm) -> list[Curves]:
 def _plot(what: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(WIDTH * 0.75, 3.2), dpi=DPI)
     axes = figure.subplots()
-    axes.set_xlabel("epochs", size=8, color=INK)
+    epoch_axis(axes)
     axes.set_ylabel(what, size=8, color=INK)
     tidy(axes)
     figure.set_layout_engine("tight")

@@ -190,10 +190,21 @@ def shown(value: Any) -> str:
 
 
 def write_table(path: Path, ledger: Ledger) -> None:
-    """The verdicts as a table in Markdown."""
-    lines = ["| claim | verdict | here (95 % interval) | paper |", "|---|---|---|---|"]
-    for claim in ledger["claims"]:
-        cells = (claim["title"], claim["verdict"], effect(claim), claim["paper"])
-        lines.append("| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |")
+    """Write `table_of` the ledger."""
     with durable.whole(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        temporary.write_text(table_of(ledger), encoding="utf-8")
+
+
+def table_of(ledger: Ledger) -> str:
+    """All comparisons as a table in Markdown: the mean of each arm over its seeds, the difference, the verdict."""
+    headings = ("claim: compared", "first", "second", "second minus first (95 % interval)", "paper", "verdict")
+    rows = [headings, ("---",) * len(headings)]
+    for claim in ledger["claims"]:
+        for each in (claim, *claim["also"]):
+            what, paper = (
+                (f"**{claim['title']}**: {each['what']}", claim["paper"]) if each is claim else (each["what"], "")
+            )
+            if each is claim or each["effect"] is not None:
+                arms = [f"{arm['name']}: {mean(arm)}" if arm["values"] else "" for arm in each["arms"][:2]]
+                rows.append((what, *arms, effect(each), paper, each["verdict"]))
+    return "".join("| " + " | ".join(cell.replace("|", "/") for cell in row) + " |\n" for row in rows)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from alexnet.study.drawing import BLUE, DPI, FAINT, INK, RED, WIDTH
 from alexnet.study.smoothing import drops, smoothed
@@ -31,7 +32,7 @@ def learning_curves(steps: Sequence[Line], evaluations: Sequence[Line], name: st
     plot_errors(right, steps, evaluations)
     for axes, title in ((left, "training loss"), (right, "error, per cent")):
         axes.set_title(title, size=8.5, color=INK, loc="left", pad=20)
-        axes.set_xlabel("epochs", size=8, color=INK)
+        epoch_axis(axes)
         tidy(axes)
         for epoch, rate in fell:
             axes.axvline(epoch, color=FAINT, linewidth=0.7, linestyle=":", zorder=0)
@@ -103,6 +104,12 @@ def label_drop(axes: Axes, epoch: float, rate: float, steps: Sequence[Line]) -> 
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
         zorder=1,
     )
+
+
+def epoch_axis(axes: Axes) -> None:
+    """Epochs along the horizontal axis, in whole numbers where there are several."""
+    axes.set_xlabel("epochs", size=8, color=INK)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", integer=True))
 
 
 def tidy(axes: Axes) -> None:
