@@ -116,7 +116,7 @@ def test_similar_uses_these_activations_and_would_have_computed_the_same(
     assert again.state == "done" and (own / "index/train.npy").stat().st_mtime_ns == written
 
 
-@pytest.mark.parametrize("damage", ["truncated", "other weights", "rows missing", "text"])
+@pytest.mark.parametrize("damage", ["truncated", "other weights", "rows missing", "more rows", "text"])
 def test_what_is_damaged_or_out_of_date_is_made_again(own: Path, folder: Path, damage: str) -> None:
     first = made(own, folder / "store")
     file = own / "index/units/train.safetensors"
@@ -130,10 +130,13 @@ def test_what_is_damaged_or_out_of_date_is_made_again(own: Path, folder: Path, d
         other = Units(first.run.net.layers, 7, {"weights": "others"})
         other.done = 35
         other.save(file)
-    else:
+    elif damage == "rows missing":
         (own / "index/train.npy").unlink()
+    else:
+        rows = np.load(own / "index/train.npy")
+        np.save(own / "index/train.npy", np.concatenate([rows, rows]))
     again = made(own, folder / "store")
-    assert again.state == "done" and again.rows is not None
+    assert again.state == "done" and again.rows is not None and len(again.rows) == 35
     for name, array in arrays(first).items():
         assert np.array_equal(array, arrays(again)[name]), name
 

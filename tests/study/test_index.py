@@ -77,6 +77,32 @@ def test_an_index_that_was_interrupted_is_computed_again(own_run: Path, source: 
     assert len(again["queries"][0]["nearest"]) == 6
 
 
+@pytest.mark.parametrize("damage", ["more rows", "wider", "truncated", "text"])
+def test_an_index_that_is_not_what_its_label_says_is_computed_again(
+    own_run: Path, source: Path, store: Path, damage: str
+) -> None:
+    path = source / "val" / "n03000684" / "n03000684_1.png"
+    expected, file = find(own_run, path, store), own_run / "index" / "train.npy"
+    content, rows = file.read_bytes(), np.load(file)
+    if damage == "more rows":  # all of them the query itself
+        np.save(file, np.concatenate([rows, np.repeat(rows[expected[0]][None], 9, 0)]))
+    elif damage == "wider":
+        np.save(file, np.pad(rows, [(0, 0), (0, 1)]))
+    else:
+        file.write_bytes(content[:-1] if damage == "truncated" else b"nothing of the kind")
+    assert find(own_run, path, store) == expected
+    assert file.read_bytes() == content
+
+
+def test_an_index_with_numbers_that_are_not_finite_is_refused_by_file_and_row(tmp_path: Path) -> None:
+    rows = np.ones((9, 4), np.float32)
+    rows[5, 2] = np.nan
+    np.save(tmp_path / "rows.npy", rows)
+    for rows_at_once in (4, 100):
+        with pytest.raises(ValueError, match=r"rows\.npy, row 5, has a value that is not finite: delete"):
+            nearest(RowFile(tmp_path / "rows.npy"), torch.ones(1, 4), 2, rows_at_once)
+
+
 def find(run: Path, image: Path, store: Path) -> list[int]:
     (query,) = similar(run, [image], store, device="cpu")["queries"]
     return [found["index"] for found in query["nearest"]]

@@ -140,20 +140,20 @@ class Rows:
         self.shape = len(indexer.images), math.prod(layer.outputs)
         self.rows: RowFile | None = None
 
-    def is_there(self) -> bool:
-        """Whether the index that `alexnet similar` keeps is there, and up to date."""
-        return self.file.exists() and index.read_label(self.label) == self.made_from
+    def found(self) -> RowFile | None:
+        """The index that `alexnet similar` keeps, where it is there, whole and up to date."""
+        return index.find_rows(self.file, self.label, self.made_from, self.shape)
 
     def begin(self) -> None:
         """Make room, unless the index is there."""
-        if not self.is_there():
+        if self.found() is None:
             with suppress(ValueError):  # no room: there will be no neighbours
                 make_rows(self.partial, self.shape)
                 self.rows = RowFile(self.partial)
 
     def resume(self, done: int) -> bool:
         """Continue; False where the rows of the first `done` images are not there."""
-        if self.is_there():
+        if self.found() is not None:
             return True
         try:
             self.rows = RowFile(self.partial)
@@ -176,10 +176,7 @@ class Rows:
                 self.label.unlink(missing_ok=True)
                 durable.put(self.partial, self.file)
                 durable.write_json(self.label, self.made_from)
-            if self.is_there():
-                rows = RowFile(self.file)
-                rows.read(0, 0)
-                self.indexer.rows = rows
+            self.indexer.rows = self.found()
 
 
 class _held:  # noqa: N801

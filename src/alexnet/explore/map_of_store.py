@@ -13,7 +13,7 @@ from alexnet.explore.guard import MissingError
 from alexnet.explore.images import Images
 from alexnet.explore.indexer import Indexer
 from alexnet.explore.runs import Run
-from alexnet.study.index import nearest_images
+from alexnet.study.index import finite_rows, nearest_images
 
 SAMPLE = 2000
 TOLERANCE = 1e-9
@@ -65,7 +65,7 @@ class StoreMap:
         assert self.indexer is not None and self.indexer.rows is not None
         rows, split = self.indexer.rows, self.indexer.split
         chosen = np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).round().astype(int)
-        vectors = np.concatenate([rows.read(int(i), int(i) + 1) for i in chosen]).astype(np.float64)
+        vectors = np.concatenate([finite_rows(rows, int(i), int(i) + 1) for i in chosen]).astype(np.float64)
         mean = vectors.mean(0)
         axes, explained = principal_axes(vectors - mean)
         labels = self.indexer.images.labels

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,15 +51,39 @@ def open_index(
     file, label = folder / f"{name}.npy", folder / f"{name}.json"
     images = open_split(store, split)
     made_from = made_from_of(store, split, layer, weights_digest(net))
+    shape = len(images), math.prod(net.layers[[each.name for each in net.layers].index(layer)].outputs)
     with advice_where_unwritable(folder), lock.wait(folder):
-        if not file.exists() or read_label(label) != made_from:
+        rows = find_rows(file, label, made_from, shape)
+        if rows is None:
             label.unlink(missing_ok=True)
             compute(net, images, file, layer, f"indexing {split}", batch_size)
             durable.write_json(label, made_from)
-        rows, width = RowFile(file), math.prod(net.layers[[each.name for each in net.layers].index(layer)].outputs)
-        if rows.shape != (len(images), width):
-            raise ValueError(f"{file} is no index of {len(images)} images by {layer}: delete it to make it again.")
-        rows.read(0, 0)  # open it under the lock: another process may put another index in its place
+            rows = find_rows(file, label, made_from, shape)
+            assert rows is not None
+    return rows
+
+
+def find_rows(file: Path, label: Path, made_from: dict[str, Any], shape: tuple[int, int]) -> RowFile | None:
+    """The index in `file`, float32 `shape`; None where it has to be made (again): it is missing, made from something
+    else, damaged, or of another shape than its label says. It is open: another process may put another in its place."""
+    if read_label(label) != made_from:
+        return None
+    try:
+        rows = RowFile(file)
+        rows.read(0, 0)
+    except (OSError, ValueError):
+        return None
+    return rows if rows.shape == shape else None
+
+
+def finite_rows(index: RowFile, first: int, last: int) -> np.ndarray:
+    """`RowFile.read`. Raises ValueError for a row that no network gives whose weights are finite."""
+    rows = index.read(first, last)
+    if not (finite := np.isfinite(rows).reshape(len(rows), -1).all(1)).all():
+        raise ValueError(
+            f"{index.path}, row {first + int(np.argmin(finite))}, has a value that is not finite: "
+            "delete the file to make it again."
+        )
     return rows
 
 
@@ -107,12 +132,13 @@ def nearest(index: RowFile, queries: Tensor, count: int, rows_at_once: int = ROW
     """The `count` rows of `index` [N, D] nearest to each of `queries` [Q, D]: row numbers int64 and distances
     float32, both [Q, count].
 
-    Distances are computed from differences, not from squares, so that a vector is at distance 0 from itself.
+    Distances are computed from differences, not from squares, so that a vector is at distance 0 from itself. Raises
+    ValueError, naming the file, where the index is truncated or not finite.
     """
     distances = torch.full((len(queries), count), torch.inf)
     numbers = torch.zeros((len(queries), count), dtype=torch.int64)
     for first in range(0, len(index), rows_at_once):
-        rows = torch.from_numpy(index.read(first, first + rows_at_once))
+        rows = torch.from_numpy(finite_rows(index, first, first + rows_at_once))
         found = torch.cdist(queries, rows, compute_mode="donot_use_mm_for_euclid_dist")
         here = torch.arange(first, first + len(rows)).expand(len(queries), -1)
         distances, chosen = torch.cat([distances, found], 1).topk(count, largest=False)
