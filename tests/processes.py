@@ -23,8 +23,8 @@ CONTEXT.set_forkserver_preload(
 SECONDS = 300  # that processes may take
 
 
-class Place(NamedTuple):
-    """Where a process runs: its environment, its folder, and the files of its standard output and error."""
+class Setup(NamedTuple):
+    """What a process starts with: its environment, its folder, and the files of its standard output and error."""
 
     environment: dict[str, str]
     folder: Path
@@ -38,8 +38,8 @@ def python(*words: object, env: Mapping[str, str] | None = None, folder: Path | 
     command = [str(word) for word in words]
     with tempfile.TemporaryDirectory() as outputs:
         out, err = (Path(outputs, name) for name in ("out", "err"))
-        place = Place({**os.environ, **(env or {})}, folder or Path.cwd(), out, err)
-        process = CONTEXT.Process(target=_be_python, args=(command, place))
+        setup = Setup({**os.environ, **(env or {})}, folder or Path.cwd(), out, err)
+        process = CONTEXT.Process(target=_be_python, args=(command, setup))
         process.start()
         process.join(SECONDS)
         if process.is_alive():
@@ -60,8 +60,8 @@ class Ranks:
         self.commands = [[str(word) for word in command] for command in commands]
         self.folder, self.returncode = folder, -1
         environment = {"OMP_NUM_THREADS": "1", **(env or {})}
-        self.places = [
-            Place(environment, Path.cwd(), folder / f"{rank}.out", folder / f"{rank}.err")
+        self.setups = [
+            Setup(environment, Path.cwd(), folder / f"{rank}.out", folder / f"{rank}.err")
             for rank in range(len(commands))
         ]
         self._agent = threading.Thread(target=self._launch)
@@ -91,11 +91,11 @@ class Ranks:
     @property
     def stdout(self) -> str:
         """What all ranks have printed, one after the other."""
-        return "".join(place.out.read_text() for place in self.places if place.out.exists())
+        return "".join(setup.out.read_text() for setup in self.setups if setup.out.exists())
 
     @property
     def stderr(self) -> str:
-        return "".join(place.err.read_text() for place in self.places if place.err.exists())
+        return "".join(setup.err.read_text() for setup in self.setups if setup.err.exists())
 
     def _launch(self) -> None:
         from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
@@ -114,7 +114,7 @@ class Ranks:
             start_method=METHOD,
         )
         try:
-            elastic_launch(config, _be_rank)(self.commands, self.places)
+            elastic_launch(config, _be_rank)(self.commands, self.setups)
             self.returncode = 0
         except ChildFailedError:
             self.returncode = 1
@@ -127,16 +127,16 @@ def torchrun(commands: Sequence[Sequence[object]], folder: Path, env: Mapping[st
     return ranks
 
 
-def _be_python(words: list[str], place: Place) -> None:
+def _be_python(words: list[str], setup: Setup) -> None:
     """What a process does."""
-    for number, file in enumerate((place.out, place.err), 1):
+    for number, file in enumerate((setup.out, setup.err), 1):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), number)
     os.environ.clear()
-    os.environ.update(place.environment)
+    os.environ.update(setup.environment)
     multiprocessing.set_start_method(None, force=True)  # its own default again
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 0)) or torch.get_num_threads())
-    os.chdir(place.folder)
-    sys.path.insert(0, str(place.folder))
+    os.chdir(setup.folder)
+    sys.path.insert(0, str(setup.folder))
     kind, what, *arguments = words
     sys.argv = [what if kind == "-m" else kind, *arguments]
     if kind == "-m":
@@ -145,11 +145,11 @@ def _be_python(words: list[str], place: Place) -> None:
         exec(what, {"__name__": "__main__"})
 
 
-def _be_rank(commands: list[list[str]], places: list[Place]) -> None:
+def _be_rank(commands: list[list[str]], setups: list[Setup]) -> None:
     rank = int(os.environ["RANK"])
-    places[rank].out.with_suffix(".pid").write_text(str(os.getpid()))
+    setups[rank].out.with_suffix(".pid").write_text(str(os.getpid()))
     try:
-        _be_python(commands[rank], places[rank]._replace(environment={**os.environ, **places[rank].environment}))
+        _be_python(commands[rank], setups[rank]._replace(environment={**os.environ, **setups[rank].environment}))
     except SystemExit as end:
         if end.code:
             raise
