@@ -5,6 +5,7 @@
 # make test-browser the tests of the web page in Chromium or Chrome, with axe-core (needs npm)
 # make oldest the tests with the oldest versions of all packages that pyproject.toml allows, in .venv-oldest
 # make kernels     the tests of the C++ as it is for other processors and compilers: each of the six targets below
+# make test-conditions  all tests three times: held to AVX2, with Clang, and without a compiler
 # make wheel  the wheel and the sdist, in dist/                make smoke  installs the wheel elsewhere and works with it
 # make site   the documentation as a site that needs no network, in site/
 # make audit  what is known against the installed packages (asks PyPI's advisory database)
@@ -102,18 +103,20 @@ oldest: | .venv-oldest/installed
 # own libraries are held to AVX2 as well. On aarch64 the kernels alone run in an emulator (tests/kernel_server.py).
 TEST_KERNELS := $(BIN)/python -m pytest tests/model
 TEST_CPP := $(TEST_KERNELS) tests/data/image
-AVX2_ONLY := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
+WITH_AVX2 := CXX="g++ -mno-avx512f" ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
+WITH_CLANG := CXX=clang++
+WITH_NONE := CXX=/nowhere
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -mno-avx512f  # it does not see masked loads
 SANITIZER_LIBRARIES = $(shell g++ -print-file-name=libasan.so) $(shell g++ -print-file-name=libstdc++.so)
 
 kernels-avx2: | $(VENV)/installed-test
-	CXX="g++ -mno-avx512f" $(AVX2_ONLY) $(TEST_CPP)
+	$(WITH_AVX2) $(TEST_CPP)
 kernels-sse2: | $(VENV)/installed-test
 	CXX="g++ -march=x86-64" $(TEST_CPP)
 kernels-clang: | $(VENV)/installed-test
-	CXX=clang++ $(TEST_CPP)
+	$(WITH_CLANG) $(TEST_CPP)
 kernels-none: | $(VENV)/installed-test
-	CXX=/nowhere $(TEST_CPP)
+	$(WITH_NONE) $(TEST_CPP)
 kernels-sanitized: | $(VENV)/installed-test
 	CXX="g++ $(SANITIZERS)" LD_PRELOAD="$(SANITIZER_LIBRARIES)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc $(TEST_CPP) -s
 kernels-aarch64: | $(VENV)/installed-test
@@ -122,6 +125,17 @@ kernels-aarch64: | $(VENV)/installed-test
 KERNELS := kernels-avx2 kernels-sse2 kernels-clang kernels-none kernels-sanitized kernels-aarch64
 .PHONY: kernels $(KERNELS)
 kernels: $(KERNELS)
+
+# All tests, where the conditions reach further than the kernels: other numbers, and no library at all.
+CONDITIONS := test-avx2 test-clang test-none
+.PHONY: test-conditions $(CONDITIONS)
+test-conditions: $(CONDITIONS)
+test-avx2: | $(VENV)/installed-test
+	$(WITH_AVX2) $(BIN)/python -m pytest $(IN_PARALLEL)
+test-clang: | $(VENV)/installed-test
+	$(WITH_CLANG) $(BIN)/python -m pytest $(IN_PARALLEL)
+test-none: | $(VENV)/installed-test
+	$(WITH_NONE) $(BIN)/python -m pytest $(IN_PARALLEL)
 
 audit: | $(VENV)/installed-test
 	$(PYTHON) -m venv .venv-audit
