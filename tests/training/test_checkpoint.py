@@ -227,6 +227,20 @@ def test_a_checkpoint_that_is_wrong_is_named_and_the_one_before_is_used(tmp_path
     assert said in err and "step-00000003/" in err and err.count("\n") == 1
 
 
+@pytest.mark.parametrize("content", ["[" * 200_000, "{}", None], ids=["deep", "empty", "pipe"])
+def test_a_damaged_identity_is_named_and_no_checkpoint_is_blamed(tmp_path, content, capsys):
+    save(tmp_path, 1)
+    if content is None:
+        os.mkfifo(tmp_path / identity.FILE)
+    else:
+        (tmp_path / identity.FILE).write_text(content)
+    reason = {"{}": "identity is missing", None: "it is a named pipe, not a file"}.get(content, "it is nested")
+    for look, which in ((checkpoint.find, "last"), (checkpoint.find_weights, "best")):
+        with pytest.raises(ValueError, match=rf"run\.json cannot be used \({reason}.*\); delete it"):
+            look(tmp_path, which)
+    assert capsys.readouterr().err == ""
+
+
 def test_folders_that_were_swapped_or_renamed_are_named(tmp_path, capsys):
     for step in (1, 2):
         save(tmp_path, step)
