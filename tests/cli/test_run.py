@@ -62,6 +62,72 @@ def test_the_help_of_a_command_is_shown_anywhere(words: list[str], capsys: Strea
 
 
 @pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("prepare images store --sise 3", "there is no option '--sise'; did you mean '--size'?"),
+        ("prepare --label=x.csv", "there is no option '--label'; did you mean '--labels'?"),
+        ("evaluate run --date store", "there is no option '--date'; did you mean '--data'?"),
+        (
+            "train store run --network.widht 0.5",
+            "there is no option '--network.widht'; did you mean '--network.width'?",
+        ),
+        ("train store run --lr 0.1", "there is no option '--lr'; did you mean '--optim.lr'?"),
+        (
+            "train store run --chekpoint-every 5",
+            "there is no option '--chekpoint-every'; did you mean '--checkpoint-every'?",
+        ),
+        ("describe --frobnicate", "there is no option '--frobnicate'; alexnet describe --help lists all."),
+    ],
+)
+def test_an_unknown_option_is_answered_by_a_sentence_with_the_nearest(words: str, said: str, capsys: Streams) -> None:
+    assert main(words.split()) == 2
+    name = words.partition(" ")[0]
+    assert one_line(capsys.readouterr().err) == f"alexnet {name}: {said}\n"
+    assert main([*words.split(), "--json"]) == 2
+    assert json.loads(capsys.readouterr().out) == {"error": said}
+
+
+def test_an_underscore_in_an_option_is_a_hyphen(capsys: Streams) -> None:
+    assert main(["prepare", "nowhere", "store", "--val_fraction", "0.2"]) == 1
+    assert "nowhere" in one_line(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "prepare images {}/new",
+        "prepare images {}/deep/new",
+        "train store {}",
+        "train store {}/run",
+        "demo --out {}",
+        "demo --out {}/demo",
+        "download cifar10 {}",
+        "download cifar10 {}/data",
+        "reproduce {}",
+        "reproduce {}/out --scale tiny",
+        "import weights.pth {}",
+    ],
+)
+def test_a_file_where_a_folder_would_be_written_is_named_first(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Streams
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine").write_text("content")
+    assert main(words.format("mine").split()) == 1
+    assert "mine is a file, not a folder; give another name." in one_line(capsys.readouterr().err)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_file_in_the_place_of_the_partial_store_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Streams
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("new.partial").write_text("content")
+    assert main(["prepare", "images", "new"]) == 1
+    assert "new.partial is a file, not a folder" in one_line(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
     ("words", "code", "said"),
     [
         ("resnet --json", 2, "no command 'resnet'"),

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from rich.console import Console, RenderableType
+from stores import images, rows, write_store
 
 from alexnet.reproduce import plan as planning
 from alexnet.reproduce import reproduce as module
@@ -357,12 +358,27 @@ def text_of(renderable: RenderableType) -> str:
         ({"scale": "small", "data": ["stores/cifar10"]}, "NAME=STORE"),
         ({"scale": "small", "data": ["cifar=x"]}, "did you mean 'cifar10'"),
         ({"scale": "small", "data": ["cifar10=nowhere"]}, "nowhere"),
+        ({"scale": "tiny", "device": "gpu"}, "no device 'gpu'"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(options: dict[str, Any], words: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=words) as error:
         reproduce(tmp_path / "out", **options)
     assert "\n" not in str(error.value)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_plan_writes_nothing(tmp_path: Path) -> None:
+    assert reproduce(tmp_path / "out", scale="small", plan=True)["plan"]
+    assert not any(tmp_path.iterdir())
+
+
+def test_fewer_images_than_a_batch_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    content = images(12, size=32)
+    write_store(tmp_path / "few", [rows(content[:9])], [rows(content[9:], 9)], content[:9])
+    with pytest.raises(ValueError, match=r"few has 9 training images, and scale small needs at least 64"):
+        reproduce(tmp_path / "out", scale="small", data=[f"cifar10={tmp_path / 'few'}"])
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_of_something_else_or_of_another_scale_is_left_alone(out: Path, tmp_path: Path) -> None:

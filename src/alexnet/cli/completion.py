@@ -7,14 +7,14 @@ import dataclasses
 import inspect
 import re
 from argparse import ArgumentParser
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import shtab
 
-from alexnet.cli.options import Command, first_line
+from alexnet.cli.options import Command, first_line, plain_type, settings
 from alexnet.cli.train_options import SHORT_OPTIONS
 
 Shell = Literal["bash", "zsh", "fish"]
@@ -40,7 +40,7 @@ def _describe(parser: ArgumentParser, command: Command) -> None:
     hints = get_type_hints(command, include_extras=True)
     explained = dict(re.findall(r"^ *(\w+): (.+)$", (inspect.getdoc(command) or "").partition("Args:")[2], re.M))
     for parameter in inspect.signature(command).parameters.values():
-        hint, about = _plain_type(hints[parameter.name]), _plain(explained.get(parameter.name, ""))
+        hint, about = plain_type(hints[parameter.name]), _plain(explained.get(parameter.name, ""))
         if dataclasses.is_dataclass(hint):  # the settings of a training
             _describe_settings(parser, hint)
         elif parameter.kind is not parameter.KEYWORD_ONLY:
@@ -55,23 +55,12 @@ def _describe_settings(parser: ArgumentParser, config: Any) -> None:
     """Add the settings of a training, and the short options that stand for some."""
     for name, hint in SHORT_OPTIONS.items():
         _add(parser, name, hint)
-    for before, name, hint in _settings(config):
+    for before, name, hint in settings(config):
         if hint is bool:
             for prefix in ("", "no-"):
                 parser.add_argument(f"--{before}{prefix}{name}", action="store_true")
         elif f"--{before}{name}" not in SHORT_OPTIONS:
             _add(parser, f"--{before}{name}", hint)
-
-
-def _settings(config: Any, before: str = "") -> Iterator[tuple[str, str, Any]]:
-    """Group, name and type of each setting: `network.`, `width`, float."""
-    hints = get_type_hints(config, include_extras=True)
-    for field in dataclasses.fields(config):
-        name, hint = field.name.replace("_", "-"), _plain_type(hints[field.name])
-        if dataclasses.is_dataclass(hint):
-            yield from _settings(hint, f"{before}{name}.")
-        else:
-            yield before, name, hint
 
 
 def _add(parser: ArgumentParser, name: str, hint: Any, about: str = "", nargs: str | None = None) -> None:
@@ -86,18 +75,13 @@ def _choices(hint: Any) -> tuple[str, ...] | None:
     """The words that are allowed, where they are listed."""
     if get_origin(hint) is Literal:
         return tuple(map(str, get_args(hint)))
-    inner = map(_choices, map(_plain_type, get_args(hint)))
+    inner = map(_choices, map(plain_type, get_args(hint)))
     return next((found for found in inner if found is not None), None)
 
 
 def _may_be_path(hint: Any) -> bool:
     """Whether a value is a path, or text that may be one (the name of a network or of a run)."""
-    return hint in (Path, str) or any(_may_be_path(_plain_type(each)) for each in get_args(hint))
-
-
-def _plain_type(hint: Any) -> Any:
-    """A type without its annotations."""
-    return _plain_type(get_args(hint)[0]) if get_origin(hint) is Annotated else hint
+    return hint in (Path, str) or any(_may_be_path(plain_type(each)) for each in get_args(hint))
 
 
 def _plain(text: str) -> str:

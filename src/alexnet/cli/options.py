@@ -5,16 +5,19 @@ also takes --json and --debug.
 """
 
 import contextlib
+import dataclasses
+import difflib
 import functools
 import inspect
+import itertools
 import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Annotated, Any, TypeVar, cast
+from typing import IO, Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import tyro
 from tyro.conf import arg
@@ -81,11 +84,13 @@ def first_line(documented: object) -> str:
     return (inspect.getdoc(documented) or "").partition("\n")[0]
 
 
-def parse(name: str, command: Command, argv: list[str]) -> Line:
+def parse(name: str, command: Command, argv: list[str], more: Collection[str] = ()) -> Line:
     """Read the arguments and options of `command`. tyro prints what is wrong, or the help, and raises SystemExit.
+    `more` are options that the caller has read.
 
-    ValueError for a number that is out of its range, a URL, or an archive where a folder belongs.
+    ValueError for an unknown option, a number that is out of its range, a URL, or an archive where a folder belongs.
     """
+    check_options(name, argv, [*option_names(command), *more])
 
     @functools.wraps(command)
     def bind(*args: Any, **kwargs: Any) -> functools.partial[Answer]:
@@ -107,6 +112,47 @@ def parse(name: str, command: Command, argv: list[str]) -> Line:
         )
     check(command.func if isinstance(command, functools.partial) else command, line.call)
     return line
+
+
+def option_names(command: Command) -> Iterator[str]:
+    """All options of a command, such as --size."""
+    yield from ("--json", "--debug", "--help")
+    hints = get_type_hints(command.func if isinstance(command, functools.partial) else command, include_extras=True)
+    for parameter in inspect.signature(command).parameters.values():
+        hint = plain_type(hints[parameter.name])
+        if dataclasses.is_dataclass(hint):  # the settings of a training
+            for before, name, kind in settings(hint):
+                yield from (f"--{before}{no}{name}" for no in (("", "no-") if kind is bool else ("",)))
+        elif parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            yield f"--{parameter.name.replace('_', '-')}"
+
+
+def settings(config: Any, before: str = "") -> Iterator[tuple[str, str, Any]]:
+    """Group, name and type of each setting of a dataclass: `network.`, `width`, float."""
+    hints = get_type_hints(config, include_extras=True)
+    for field in dataclasses.fields(config):
+        name, hint = field.name.replace("_", "-"), plain_type(hints[field.name])
+        if dataclasses.is_dataclass(hint):
+            yield from settings(hint, f"{before}{name}.")
+        else:
+            yield before, name, hint
+
+
+def plain_type(hint: Any) -> Any:
+    """A type without its annotations."""
+    return plain_type(get_args(hint)[0]) if get_origin(hint) is Annotated else hint
+
+
+def check_options(name: str, argv: list[str], known: Collection[str]) -> None:
+    """UsageError for an option that is not known, with the one that may have been meant."""
+    for word in itertools.takewhile(lambda word: word != "--", argv):
+        option = word.partition("=")[0].replace("_", "-")
+        if not option.startswith("--") or option in known:
+            continue
+        ends = [each for each in known if each.endswith(f".{option[2:]}")]
+        near = ends or difflib.get_close_matches(option, known, n=1, cutoff=0.7)
+        advice = f"did you mean '{near[0]}'?" if near else f"alexnet {name} --help lists all."
+        raise UsageError(f"there is no option '{option}'; {advice}")
 
 
 def check(command: Command, call: functools.partial[Answer]) -> None:

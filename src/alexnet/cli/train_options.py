@@ -56,7 +56,7 @@ def parse_train(train: Command, argv: list[str]) -> Line:
             config = with_network(config, load_config(Path(origin) / "config.json").network)
         return functools.partial(train, config=config)
 
-    line = parse("train", defaults(recipe(named or "paper", epochs=epochs)), argv)
+    line = parse("train", defaults(recipe(named or "paper", epochs=epochs)), argv, SHORT_OPTIONS)
     store, run = line.call.args
     if not (run / "config.json").is_file():
         images = None if epochs else training_images(store)

@@ -24,6 +24,7 @@ from alexnet.demo.baseline import linear_classifier
 from alexnet.demo.report import write
 from alexnet.demo.synthetic import CLASSES, draw_set
 from alexnet.files import durable
+from alexnet.files.folders import check_folder
 from alexnet.files.json_file import read_json
 from alexnet.recipes import recipe
 from alexnet.study.evaluate import evaluate
@@ -124,6 +125,7 @@ class Record:
         self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
         self.result: dict[str, Any] | None = None
         if not self.path.exists():
+            check_folder(out)
             if out.exists() and any(out.iterdir()):
                 raise ValueError(f"{out} is not empty and holds no demonstration: choose another --out.")
             out.mkdir(parents=True, exist_ok=True)

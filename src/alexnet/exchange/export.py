@@ -14,9 +14,9 @@ from alexnet.exchange import brainscore, card, weight_files
 from alexnet.exchange.facts import facts
 from alexnet.exchange.folder import whole_folder
 from alexnet.files.checksums import checksum
+from alexnet.files.folders import check_folder
 from alexnet.files.words import counted
 from alexnet.ranges import UsageError
-from alexnet.study.outputs import check_folder
 from alexnet.study.random_weights import warn_if_random
 from alexnet.study.scores import check_views
 from alexnet.study.trained import TrainedAlexNet, load

@@ -20,10 +20,10 @@ from alexnet.exchange.facts import RECORD
 from alexnet.exchange.folder import whole_folder
 from alexnet.exchange.read_weights import Foreign, read_weights
 from alexnet.files import durable
+from alexnet.files.folders import check_folder
 from alexnet.files.regular import open_regular
 from alexnet.files.text import read_text
 from alexnet.files.words import counted
-from alexnet.study.outputs import check_folder
 from alexnet.study.trained import load
 from alexnet.training import checkpoint, identity
 from alexnet.training.checkpoint_file import State

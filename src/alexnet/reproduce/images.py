@@ -8,6 +8,7 @@ from alexnet.config import suggestion
 from alexnet.data.prepare.prepare import prepare
 from alexnet.demo.synthetic import CLASSES, draw_set
 from alexnet.files import lock
+from alexnet.files.words import counted
 from alexnet.ranges import UsageError
 from alexnet.reproduce.arms import Data
 from alexnet.reproduce.plan import DataSet
@@ -55,6 +56,11 @@ def sets_of(scale: Scale, named: Sequence[str], out: Path) -> dict[Data, DataSet
             raise ValueError(
                 f"{images.store.path} holds images of {images.store.size} pixels, and scale {scale.name} needs at "
                 f"least {scale.bases[role].network.input_size}: prepare it again with a larger --size."
+            )
+        if images.images < scale.bases[role].batch_size:
+            raise ValueError(
+                f"{images.store.path} has {counted(images.images, 'training image')}, and scale {scale.name} needs at "
+                f"least {scale.bases[role].batch_size}: prepare more."
             )
     return sets
 

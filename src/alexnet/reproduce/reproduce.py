@@ -23,6 +23,7 @@ from rich.text import Text
 from alexnet.config import suggestion
 from alexnet.demo.demo import one_thread
 from alexnet.files import durable, lock
+from alexnet.files.folders import check_folder
 from alexnet.files.json_file import read_json
 from alexnet.progress import duration
 from alexnet.ranges import UsageError
@@ -79,13 +80,14 @@ def reproduce(
     chosen = dataclasses.replace(chosen, seeds=seeds or chosen.seeds)
     experiments = experiments_of(only, chosen)
     check_out(out, chosen)
+    rates = Rates(chosen, device)
     sets = images.sets_of(chosen, data, out)
     results = Results(out / "results")
     planner = Planner(chosen, sets, results, experiments, list(EXPERIMENTS.values()), part, parts)
     now = planner.plan()
-    rates = Rates(chosen, device)
     if plan or not any(each.store for each in sets.values()):
         return _answer(out, chosen, now, None, rates, data)
+    claim_out(out, chosen)
     if report:
         return _answer(out, chosen, now, _write_ledger(out, now, experiments, data, report=True), rates, data)
     prepare_to_compute()
@@ -138,14 +140,13 @@ def experiments_of(only: Sequence[str], chosen: Scale) -> list[Experiment]:
 
 
 def check_out(out: Path, chosen: Scale) -> None:
-    """Make OUT, or see that it belongs to this scale. ValueError where it holds something else."""
+    """ValueError where OUT cannot be made, or holds something else than a reproduction of this scale."""
     record = out / "reproduce.json"
     if not record.exists():
-        there = [each.name for each in out.iterdir()] if out.is_dir() else []
-        if out.exists() and (not out.is_dir() or set(there) - {"results"}):
+        check_folder(out)
+        there = {each.name for each in out.iterdir()} if out.is_dir() else set()
+        if there - {"results", "data"}:  # copied there, or drawn by a call that was interrupted
             raise ValueError(f"{out} is not empty and holds no reproduction: choose another folder.")
-        out.mkdir(parents=True, exist_ok=True)
-        durable.write_json(record, {"scale": chosen.name})
         return
     try:
         before = read_json(record, Record)["scale"]
@@ -153,6 +154,13 @@ def check_out(out: Path, chosen: Scale) -> None:
         raise ValueError(f"{record} is damaged ({error}): delete it, and give the scale that {out} has.") from None
     if before != chosen.name:
         raise ValueError(f"{out} was begun with --scale {before}: give that, or choose another folder.")
+
+
+def claim_out(out: Path, chosen: Scale) -> None:
+    """Make OUT, and record its scale."""
+    if not (out / "reproduce.json").exists():
+        out.mkdir(parents=True, exist_ok=True)
+        durable.write_json(out / "reproduce.json", {"scale": chosen.name})
 
 
 def say(*lines: str) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 from alexnet.data.loader import in_order
 from alexnet.data.store.reader import Store, StoreSplit
 from alexnet.files import durable
+from alexnet.files.folders import check_folder
 from alexnet.files.rows import RowFile, make_rows
 from alexnet.model.cpu import kernels
 from alexnet.progress import Progress
@@ -27,7 +28,7 @@ from alexnet.study.activations import parse_layers
 from alexnet.study.compare_tables import render, summary
 from alexnet.study.grams import grams
 from alexnet.study.matching import check_size, class_order, open_split, run_labels
-from alexnet.study.outputs import check_folder, check_output
+from alexnet.study.outputs import check_output
 from alexnet.study.paired import agreement, compare_errors
 from alexnet.study.random_weights import warn_if_random
 from alexnet.study.scores import check_views, errors_and_intervals, image_probabilities, top1_top5_credits

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from alexnet.files.folders import check_folder
 from alexnet.files.printable import printable_lines
 from alexnet.ranges import UsageError
 
@@ -22,13 +23,6 @@ def check_output(path: Path, force: bool) -> None:
     if path.exists() and not force:
         raise ValueError(f"{path} is there already; give another name, or --force to overwrite it.")
     check_folder(path.parent)
-
-
-def check_folder(folder: Path) -> None:
-    """ValueError unless the folder is there or can be made."""
-    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
-    if not there.is_dir():
-        raise ValueError(f"{there} is a file, not a folder; give another name.")
 
 
 def check_figure(path: Path | None, force: bool) -> None:

@@ -20,6 +20,7 @@ from alexnet.data import augment, loader
 from alexnet.data.loader import TrainingBatch
 from alexnet.data.store.reader import Store, StoreSplit
 from alexnet.files import lock
+from alexnet.files.folders import check_folder
 from alexnet.files.printable import printable
 from alexnet.files.words import counted
 from alexnet.model.cpu import kernels
@@ -82,6 +83,7 @@ def _prepare(
     store_path: Path, run: Path, config: TrainConfig
 ) -> tuple[tuple[Store, TrainConfig, torch.device], dict[str, str]]:
     """Store, settings and device of this rank, and what all ranks must have in common."""
+    check_folder(run)
     if config.start_from and not (run / "config.json").is_file():  # a run that is resumed no longer needs the other
         load_run_config(Path(config.start_from))
     store = Store(store_path)

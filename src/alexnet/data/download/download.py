@@ -15,6 +15,7 @@ from alexnet.data.download.fetch import fetch
 from alexnet.data.download.unpack import unpack
 from alexnet.files import durable, lock
 from alexnet.files.checksums import checksum
+from alexnet.files.folders import check_folder
 from alexnet.progress import Progress
 from alexnet.ranges import UsageError
 
@@ -38,6 +39,7 @@ def download(
     out, by_hand = folder / archive.folder, folder / archive.file
     downloaded = False
     if not out.is_dir():
+        check_folder(out)
         try:
             with lock.hold(folder / f"{durable.NEW}{archive.folder}", "download"):
                 downloaded = _make(archive, address, out, by_hand)

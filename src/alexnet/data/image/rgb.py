@@ -35,16 +35,32 @@ def to_rgb(image: Image.Image) -> np.ndarray:
 
 def _transparent_value(image: Image.Image) -> int | tuple[int, ...] | None:
     """The grey value or colour that means transparent (tRNS of PNG), on the scale of the loaded samples; None for all
-    images without one, and for palettes. Of RGB with 16 bits per sample Pillow keeps the upper eight, of all three."""
+    images without one, and for palettes. Of RGB with 16 bits per sample Pillow keeps the upper eight, of all three.
+
+    Once it has loaded a file, Pillow has forgotten how many bits its samples had; then the values tell."""
     clear = image.info.get("transparency")
     tile = getattr(image, "tile", None)  # how Pillow will load a file; empty once it is loaded
     raw_mode = tile[0][3] if tile else image.mode
     raw_mode = raw_mode[0] if isinstance(raw_mode, tuple) else raw_mode
     if image.mode in ("1", "L") or image.mode.startswith("I"):
-        return clear * _SCALED.get(raw_mode, 1) if isinstance(clear, int) else None
+        if not isinstance(clear, int):
+            return None
+        return clear * _SCALED.get(raw_mode, 1) if tile or image.mode != "L" else _found_scaled(image, clear)
     if image.mode == "RGB" and isinstance(clear, tuple):
-        return tuple(value >> 8 for value in clear) if raw_mode == "RGB;16B" else clear
+        is_deep = raw_mode == "RGB;16B" or max(clear) > 255
+        return tuple(value >> 8 for value in clear) if is_deep else clear
     return None
+
+
+def _found_scaled(image: Image.Image, clear: int) -> int:
+    """The transparent value of loaded grey samples: times the one of `_SCALED` by which all samples can be divided and
+    with which the value occurs. There is at most one."""
+    counts = image.histogram()
+    greys = [grey for grey, count in enumerate(counts) if count]
+    for scale in _SCALED.values():
+        if clear * scale in greys and not any(grey % scale for grey in greys):
+            return clear * scale
+    return clear
 
 
 def _band_to_rgb(image: Image.Image, clear: int | tuple[int, ...] | None) -> np.ndarray:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.data.prepare.chunk import Skipped
-from alexnet.data.prepare.partial import TOO_MANY_SKIPPED, PartialStore
+from alexnet.data.prepare.partial import TOO_MANY_SKIPPED, PartialStore, partial_folder
 from alexnet.data.prepare.summary import MAX_LISTED
 from alexnet.data.sources.source import Source
 from alexnet.data.store.info import StoreInfo, read_info
+from alexnet.files.folders import check_folder
 from alexnet.files.words import counted
 
 
@@ -33,9 +34,11 @@ def check_unchanged(store: Path, info: StoreInfo, source: Source) -> None:
 def find_existing(source: Path, store: Path, options: dict[str, Any]) -> StoreInfo | None:
     """The existing store, made from the same source with the same options; None where the name is free.
 
-    Raises ValueError where it is taken by anything else.
+    Raises ValueError where it is taken by anything else, or nothing can be written there.
     """
     if not store.exists() or (store.is_dir() and not any(store.iterdir())):
+        check_folder(store)
+        check_folder(partial_folder(store))
         return None
     if not (store / "store.json").is_file():
         raise ValueError(f"{store} exists and is not a store: choose another name.")

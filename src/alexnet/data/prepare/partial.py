@@ -45,6 +45,11 @@ class State(TypedDict):
     sums: str
 
 
+def partial_folder(store: Path) -> Path:
+    """Where a store is until it is whole: STORE.partial."""
+    return store.with_name(store.name + ".partial")
+
+
 class PartialStore:
     """The folder STORE.partial: created, or resumed where an earlier preparation stopped. A context manager.
 
@@ -55,7 +60,7 @@ class PartialStore:
     def __init__(self, store: Path, size: int, plan: dict[str, Any]) -> None:
         self.store, self.size = store, size
         self.plan: dict[str, Any] = json.loads(json.dumps(plan))  # as it will be read back
-        self.folder = store.with_name(store.name + ".partial")
+        self.folder = partial_folder(store)
         self.shards: list[tuple[int, ShardInfo]] = []
         """Each shard with the number of its commit in its split. A commit without a readable image makes no shard."""
         self.skipped: list[tuple[int, dict[str, str]]] = []
