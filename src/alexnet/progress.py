@@ -123,10 +123,7 @@ class _Uncut(ProgressColumn):
         self.words = words
 
     def render(self, task: Task) -> Text:
-        text = Text(self.words(task))
-        column = self.get_table_column()
-        column.min_width = max(column.min_width or 0, text.cell_len)
-        return text
+        return Text(self.words(task))
 
 
 def duration(seconds: float) -> str:

@@ -102,7 +102,7 @@ def check_range(name: str, annotation: Any, value: Any) -> None:
 
 def check_ranges(settings: Any, prefix: str = "") -> None:
     """UsageError, naming the setting, unless every number of a dataclass of settings is in its range."""
-    for name, annotation in get_type_hints(type(settings), include_extras=True).items():
+    for name, annotation in _annotations(type(settings)).items():
         check_range(prefix + name, annotation, getattr(settings, name))
 
 
@@ -111,10 +111,16 @@ def check_arguments(
 ) -> None:
     """UsageError unless the arguments of `function`, given as (parameter, value), are in the ranges of its signature.
     `name` is what the message calls a parameter."""
-    annotations = get_type_hints(function, include_extras=True)
+    annotations = _annotations(function)
     for parameter, value in values:
         if parameter in annotations:
             check_range(name(parameter), annotations[parameter], value)
+
+
+@functools.cache
+def _annotations(declared: Callable[..., Any]) -> dict[str, Any]:
+    """Of the fields of a dataclass, or the parameters of a function."""
+    return get_type_hints(declared, include_extras=True)
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from alexnet.data.sources.listed import LABEL_COLUMNS
 from alexnet.data.sources.names import some
 from alexnet.data.sources.records import ROLES, Record, one_line, open_records
 from alexnet.data.sources.source import Choices, Source, SourceKind, contents_of
+from alexnet.data.sources.table import LABEL_COLUMNS
 from alexnet.data.sources.tar import TarAt, members
 from alexnet.data.sources.walk import subfolders
 from alexnet.files.json_file import parse_json
