@@ -8,6 +8,7 @@ import torch
 from scripts import run_script
 
 from alexnet import AlexNet
+from benchmarks.network import parts
 from benchmarks.network.scaling_model import Cost, Machine, predict, step_milliseconds
 from benchmarks.network.torch_nn import copy_parameters, torch_nn_network
 
@@ -39,6 +40,19 @@ def test_batch_sizes_at_the_smallest_size() -> None:
     said = run_script("benchmarks.network.batch_sizes", *options)
     rates = json.loads(said.splitlines()[-1])["results"]["training step, float32"]
     assert rates.keys() == {"batch 1", "batch 2"}
+
+
+@pytest.mark.parametrize("network", ["paper", "four-layer"])
+def test_the_parts_of_a_step_at_the_smallest_size(network: str) -> None:
+    size = {"paper": 48, "four-layer": 24}[network]
+    options = ("--network", network, "--input-size", size, "--width", 0.125, "--batch-size", 2, "--rounds", 2)
+    (found,) = json.loads(run_script("benchmarks.network.parts", *options).splitlines()[-1])["results"].values()
+    taken = found["milliseconds"]
+    convolutions = {each for each in taken if each.startswith("conv")}
+    assert convolutions == ({"conv1", "conv2"} if network == "four-layer" else {f"conv{i}" for i in range(1, 6)})
+    assert {parts.CONNECTED, parts.MAPS, parts.PYTHON} < taken.keys()
+    assert found["limit"].keys() - {parts.UPDATE} <= taken.keys()  # the smallest layers have no kernel for their update
+    assert (parts.LOCAL in taken) == (network == "four-layer")
 
 
 @pytest.mark.skipif(not Path("/sys/class/net/lo").exists(), reason="Linux counts the bytes")
