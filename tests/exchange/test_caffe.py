@@ -127,7 +127,9 @@ def test_alexnet_in_the_old_layout_becomes_a_run(
     run = tmp_path / "run"
     options = ["--classes", str(names), "--mean", str(tmp_path / "mean.binaryproto"), "--json"]
     assert main(["import", str(tmp_path / "net.caffemodel"), str(run), *options]) == 0
-    result = json.loads(capsys.readouterr().out)
+    said = capsys.readouterr()
+    result = json.loads(said.out)
+    assert "net.caffemodel ARE RANDOM" in said.err and "random numbers" in result["random_weights"]
     assert result["layout"] == "caffe" and result["known"] is None and result["checked"]["largest_difference"] < 1e-5
     net = load(run, "cpu")
     assert net.classes[0] == ("n01440764", "tench, Tinca tinca") and net.classes[1].name == "other 0"

@@ -148,7 +148,9 @@ def test_verify_trained_passes_a_trained_network_and_no_other(
     assert "None" not in shown and "above_guessing" not in shown
 
     net = load(good_run, "cpu")
-    put(good_run, net, net.fc8.weight.roll(1, 0), net.fc8.bias.roll(1, 0))  # a last layer for other classes
+    with torch.no_grad():
+        net.conv2.weight.copy_(net.conv2.weight.flip(1))  # in an order of inputs that is not conv1's
+    put(good_run, net, net.fc8.weight.roll(1, 0), net.fc8.bias.roll(1, 0))  # and a last layer for other classes
     assert main(["verify", str(good_run), "--trained"]) == 0  # only labelled images tell
     assert main(["verify", str(good_run), "--trained", "--data", str(store), "--json"]) == 1
     said = capsys.readouterr()
@@ -183,6 +185,9 @@ def test_no_command_serves_random_weights_without_a_line(
         ["predict", str(own_run), image],
         ["similar", str(own_run), image, "--data", str(store), "--out", str(tmp_path / "index")],
         ["features", str(own_run), image, str(tmp_path / "fc7.npy"), "--force"],
+        ["figures", str(own_run), "--out", str(tmp_path / "figures"), "--force"],
+        ["export", str(own_run), str(tmp_path / "exported"), "--to", "safetensors", "--force"],
+        ["compare", str(own_run), "--data", str(store), "--layer", "relu1,fc7"],
     )
     for trained in (True, False):
         if not trained:
@@ -191,7 +196,8 @@ def test_no_command_serves_random_weights_without_a_line(
             assert main([*command, "--json"]) == 0
             said = capsys.readouterr()
             loud = [line for line in said.err.splitlines() if f"THE WEIGHTS OF {own_run} ARE RANDOM" in line]
-            answer = json.loads(said.out)["random_weights"]
+            found = json.loads(said.out)
+            answer = found["runs"][0]["random_weights"] if "runs" in found else found["random_weights"]
             assert (len(loud), answer is None) == ((0, True) if trained else (1, False)), command
     assert main(["verify", str(own_run)]) == 0 and main(["verify", str(own_run), "--trained"]) == 1
 

@@ -24,7 +24,8 @@ from alexnet.files.folders import check_folder
 from alexnet.files.regular import open_regular
 from alexnet.files.text import read_text
 from alexnet.files.words import counted
-from alexnet.study.trained import load
+from alexnet.study.random_weights import warn_if_random
+from alexnet.study.trained import TrainedAlexNet, load
 from alexnet.training import checkpoint, identity
 from alexnet.training.checkpoint_file import State
 from alexnet.training.run_folder import fixed_settings
@@ -48,8 +49,8 @@ def import_(weights: Path, run: Path, *, classes: Path | None = None, mean: Path
     --to safetensors` wrote. `classes` names the classes; without it, 1000 classes are ILSVRC-2012's, sorted by wnid.
 
     Returns what `import.json` in the run holds: `file`, `sha256`, `known` (None for weights that nobody published),
-    `layout`, `network`, `preprocessing`, `classes`, `checked`. Raises ValueError, naming the file, for what cannot be
-    read, for other networks, and where the run computes something else.
+    `layout`, `preprocessing`, `classes`, `checked`, `random_weights` (why they look untrained, or None). Raises
+    ValueError, naming the file, for what cannot be read, for other networks, and where the run computes something else.
     """
     check_folder(run)
     if run.exists() and any(run.iterdir()):
@@ -70,7 +71,9 @@ def import_(weights: Path, run: Path, *, classes: Path | None = None, mean: Path
     }
     with whole_folder(run, "import", new=True) as folder:
         write_run(folder, found, named, sums["sha256"])
-        record["checked"] = check(folder, found)
+        net = load(folder, "cpu")
+        record["checked"] = check(net, found)
+        record["random_weights"] = warn_if_random(net, weights)
         durable.write_json(folder / RECORD, record)
     return {"run": str(run)} | record
 
@@ -136,14 +139,14 @@ def write_run(folder: Path, found: Foreign, classes: tuple[Class, ...], sha256: 
     checkpoint.save(folder, 0, found.weights, velocity, state)
 
 
-def check(folder: Path, found: Foreign) -> dict[str, Any]:
-    """Compare the written run with the other network on the reference images. ValueError as `parity.compare`."""
+def check(net: TrainedAlexNet, found: Foreign) -> dict[str, Any]:
+    """Compare the written run's network with the other one on the reference images. ValueError as `parity.compare`."""
 
     def run(x: Tensor) -> np.ndarray:
         with torch.inference_mode():
             return found.forward(x).numpy()
 
-    return parity.check_logits(load(folder, "cpu"), run, f"{found.layout} in PyTorch")
+    return parity.check_logits(net, run, f"{found.layout} in PyTorch")
 
 
 def render(result: dict[str, Any]) -> RenderableType:
