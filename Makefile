@@ -31,6 +31,7 @@ CPP = $(shell find src tests -name '*.h' -o -name '*.cpp')
 
 demo: $(DEMO_MADE)
 	@echo "The report is $(CURDIR)/demo/report.html"
+	@echo "Look inside the network, in a browser: $(BIN)/alexnet explore demo/run --data demo/store"
 
 $(DEMO_MADE): | $(VENV)/installed
 	@if ls demo/.made-* >/dev/null 2>&1; then echo "The program has changed: another demonstration."; rm -rf demo; fi
@@ -156,7 +157,7 @@ $(VENV)/made:
 	@touch $@
 
 $(VENV)/installed: pyproject.toml | $(VENV)/made
-	$(PIP) -e .
+	$(PIP) -e '.[explore]'
 	@touch $@
 
 $(VENV)/installed-test: pyproject.toml | $(VENV)/made

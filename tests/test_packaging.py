@@ -48,6 +48,11 @@ def test_ci_runs_what_the_readme_and_the_workflow_say() -> None:
         assert all(prerequisites(target) for target in named)
 
 
+def test_make_demo_ends_with_the_command_that_looks_inside() -> None:
+    (recipe,) = re.findall(r"^demo:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.M)
+    assert re.search(r"alexnet explore demo/run --data demo/store\"\n$", recipe)
+
+
 def test_the_workflow_tries_every_python_that_the_package_names() -> None:
     yaml = pytest.importorskip("yaml")
     jobs = yaml.safe_load((ROOT / ".github/workflows/check.yml").read_text())["jobs"]

@@ -2,6 +2,7 @@
 
 import base64
 import html
+import inspect
 import io
 import json
 import re
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from alexnet.cli.commands.explore import explore
 from alexnet.config import NetworkConfig, TrainConfig
 from alexnet.demo import demo as module
 from alexnet.demo.demo import demo, render
@@ -78,9 +80,11 @@ def test_the_page_shows_accuracies_classes_and_commands(page: str, result: dict[
         assert with_interval(1 - row["top1_error"], row["images"]) in words
     for name in CLASSES:
         assert name.replace("_", " ") in words
-    for command in ("prepare", "train", "evaluate", "predict", "similar", "figures"):
+    for command in ("prepare", "train", "evaluate", "predict", "similar", "figures", "explore"):
         assert f"alexnet {command} " in words
     assert "0.05" in words  # the width, among what differs from the paper
+    defaults = {name: each.default for name, each in inspect.signature(explore).parameters.items()}
+    assert f'href="http://{defaults["host"]}:{defaults["port"]}/"' in page
 
 
 def test_the_page_holds_examples_curves_kernels_predictions_mistakes_and_nearest_images(page: str, out: Path) -> None:
@@ -176,6 +180,7 @@ def test_the_terminal_shows_the_numbers_and_the_path_of_the_report(result: dict[
     assert percent(1 - result["top1_error"]) in text
     assert percent(1 - result["linear"]["top1_error"]) in text
     assert result["report"] in text
+    assert text.rstrip().endswith(f"alexnet explore {result['run']} --data {result['store']}")
 
 
 def test_the_paper_differs_from_itself_in_nothing() -> None:

@@ -14,12 +14,14 @@ from alexnet.data.store.reader import Store
 from alexnet.files.words import counted
 from alexnet.model.network import AlexNet
 from alexnet.study.class_names import short_name
-from alexnet.study.page import Bar, Bars, Block, Commands, Figure, Number, Section, Table, write_report
+from alexnet.study.page import Bar, Bars, Block, Commands, Figure, Link, Number, Section, Table, write_report
 from alexnet.study.plots import GAP
 from alexnet.study.scores import percent
 from alexnet.study.tiles import montage
 from alexnet.training.metrics import interval, with_interval
 
+BROWSER = "http://127.0.0.1:8012/"
+"""Where `alexnet explore` answers."""
 EXAMPLE_COLUMNS = 6
 NEXT = (
     ("alexnet prepare my-images stores/mine", "Rescale them to one size, and hold some back for validation."),
@@ -53,7 +55,8 @@ def write(path: Path, result: dict[str, Any], store: Path, run: Path, figures: d
             Section("Predictions", (predictions(figures["predictions"]),)),
             *((Section("Mistakes", (mistakes(figures["mistakes"]),)),) if "mistakes" in figures else ()),
             Section("Nearest images", (nearest(figures["similar"]),)),
-            Section("Your own images", own_images(run, store)),
+            Section("Look inside", inside(run, store)),
+            Section("Your own images", own_images()),
             Section("Settings and times", settings(result, config)),
         ),
         footer=f"alexnet {__version__}, PyTorch {torch.__version__}, Python {platform.python_version()}, "
@@ -208,20 +211,20 @@ def nearest(file: Path) -> Figure:
     )
 
 
-def own_images(run: Path, store: Path) -> tuple[Block, ...]:
-    """The commands to try next."""
+def inside(run: Path, store: Path) -> tuple[Block, ...]:
+    """The commands that look into the network of the report."""
     browser = f"alexnet explore {run} --data {store}"
-    inside = f"alexnet figures {run} --image image.jpg --layer conv1,conv3,pool5"
+    maps = f"alexnet figures {run} --image image.jpg --layer conv1,conv3,pool5"
     return (
-        "Make a folder with one folder of images per class, named after the class. Then:",
-        Commands(
-            (
-                *NEXT,
-                (browser, "Look inside the network of this report in a browser."),
-                (inside, "Draw the activation maps of an image in the network of this report."),
-            )
-        ),
+        Commands(((browser, "Follow an image through this network in a browser, to the arithmetic of each output."),)),
+        Link("While it runs:", BROWSER),
+        Commands(((maps, "Draw the activation maps of an image."),)),
     )
+
+
+def own_images() -> tuple[Block, ...]:
+    """The commands to try next."""
+    return "Make a folder with one folder of images per class, named after the class. Then:", Commands(NEXT)
 
 
 def settings(result: dict[str, Any], config: TrainConfig) -> tuple[Block, ...]:

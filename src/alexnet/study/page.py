@@ -85,7 +85,15 @@ class Commands:
     lines: Sequence[tuple[str, str]]
 
 
-Block = str | Bars | Table | Figure | Commands
+@dataclass(frozen=True)
+class Link:
+    """A paragraph that ends in a link to a page of this machine or of the web."""
+
+    words: str
+    address: str
+
+
+Block = str | Bars | Table | Figure | Commands | Link
 
 
 @dataclass(frozen=True)
@@ -147,6 +155,9 @@ def _block(block: Block) -> str:
             return _table(block)
         case Figure():
             return _figure(block)
+        case Link():
+            address = _text(block.address)
+            return f'<p>{_text(block.words)} <a href="{address}">{address}</a></p>'
         case Commands():
             lines = "".join(f"<p>{_text(why)}</p><pre><code>{_text(line)}</code></pre>" for line, why in block.lines)
             return f'<div class="commands">{lines}</div>'
