@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from alexnet.explore import server
 from alexnet.explore.app import make_app
 from alexnet.explore.explorer import Explorer
@@ -72,6 +74,20 @@ def serving(runs: Sequence[Path], data: Path | None, host: str = "127.0.0.1", *,
         opening.end()
         listening.close()
         assert not thread.is_alive()
+
+
+def check_alike(found: Any, said: Any) -> None:
+    """Two answers are the same, but for the last bits of their numbers: those are of the order in which the processor
+    adds, which threads and addresses in memory decide. Probabilities and distances are shown with three digits."""
+    if isinstance(said, dict):
+        assert found.keys() == said.keys()
+        found, said = list(found.values()), [said[key] for key in found]
+    if isinstance(said, list):
+        assert len(found) == len(said)
+        for one, other in zip(found, said, strict=True):
+            check_alike(one, other)
+    else:
+        assert found == (pytest.approx(said, rel=1e-5) if isinstance(said, float) else said)
 
 
 def wait_for(done: Any, seconds: float = SECONDS) -> Any:
