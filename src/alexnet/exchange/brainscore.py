@@ -30,18 +30,21 @@ REQUIREMENTS = ("torch", "numpy", "pillow", "safetensors")
 
 INIT = '''"""Registers the model with Brain-Score."""
 
-from brainscore_vision import model_registry
-from brainscore_vision.model_helpers.brain_transformation import ModelCommitment
+import importlib.util
 
-from .model import get_layers, get_model
+if importlib.util.find_spec("brainscore_vision"):  # without it, test.py can still be run
+    from brainscore_vision import model_registry
+    from brainscore_vision.model_helpers.brain_transformation import ModelCommitment
 
-model_registry["{identifier}"] = lambda: ModelCommitment(
-    identifier="{identifier}",
-    activations_model=get_model(),
-    layers=get_layers(),
-    behavioral_readout_layer="{last}",
-    region_layer_map={regions},
-)
+    from .model import get_layers, get_model
+
+    model_registry["{identifier}"] = lambda: ModelCommitment(
+        identifier="{identifier}",
+        activations_model=get_model(),
+        layers=get_layers(),
+        behavioral_readout_layer="{last}",
+        region_layer_map={regions},
+    )
 '''
 TEST = '''"""The network gives the activations that were recorded at its export. With random weights this fails."""
 
