@@ -106,6 +106,15 @@ def test_it_needs_nothing_else(page: Page) -> None:
         assert not any(name.startswith("on") for name in attributes)
 
 
+def test_a_plot_is_wider_than_a_phone_and_moves_under_the_finger_and_the_keys(page: Page, tmp_path: Path) -> None:
+    frames = [page.tags[at - 1] for at, (tag, _) in enumerate(page.tags) if tag == "img"]
+    assert frames[0][0] == "figure"  # pixels, without words
+    assert frames[1] == ("div", {"class": "wide", "tabindex": "0"})
+    write_report(tmp_path / "report.html", title="t", lead="l")
+    phone = (tmp_path / "report.html").read_text().partition("@media (max-width: 34rem)")[2]
+    assert re.search(r"\.wide img \{ max-width: \d+rem; min-width: 100%; \}", phone)
+
+
 def test_style_fetches_nothing_and_knows_light_and_dark(tmp_path: Path) -> None:
     write_report(tmp_path / "report.html", title="t", lead="l")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")

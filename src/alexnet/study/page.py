@@ -186,7 +186,7 @@ def _table(table: Table) -> str:
     )
     names = [name for name in ("numeric", "stacked") if getattr(table, name)]
     kind = f' class="{" ".join(names)}"' if names else ""
-    return f'<div class="wide"><table{kind}><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
+    return f'<div class="wide" tabindex="0"><table{kind}><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
 def _cell(cell: str | Cell) -> str:
@@ -201,7 +201,10 @@ def _figure(figure: Figure) -> str:
     caption = f"<figcaption>{_text(figure.caption)}</figcaption>" if figure.caption else ""
     inline = f"data:image/png;base64,{base64.b64encode(data).decode()}"
     size = f'width="{width}" height="{height}"'
-    return f'<figure><img src="{inline}" alt="{_text(figure.alt)}" {size}>{caption}</figure>'
+    image = f'<img src="{inline}" alt="{_text(figure.alt)}" {size}>'
+    if isinstance(figure.source, Path):  # a plot, whose words a phone would make too small to read
+        image = f'<div class="wide" tabindex="0">{image}</div>'
+    return f"<figure>{image}{caption}</figure>"
 
 
 def _png(source: Path | np.ndarray) -> tuple[bytes, int, int]:
@@ -281,6 +284,7 @@ footer { color: var(--faint); font-size: .85rem; }
   .stacked th { font-weight: 650; }
   .stacked td:empty { display: none; }
   .stacked td::before { content: attr(data-heading) ": "; color: var(--faint); }
+  .wide img { max-width: 34rem; min-width: 100%; }
   .bars tr { display: grid; grid-template-columns: 1fr auto; margin-bottom: .5rem; }
   .bars th { white-space: normal; }
   .bars .room { grid-column: 1 / -1; grid-row: 2; padding: 0; }
