@@ -53,6 +53,17 @@ def test_elsewhere_there_are_plain_lines(capsys):
     )
 
 
+def test_the_last_line_is_not_said_twice(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", -1.0)
+    with Progress("drawing", 2) as bar:
+        bar.advance()
+        bar.advance()
+    assert [line.partition(" images")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "drawing: 1 of 2",
+        "drawing: 2 of 2",
+    ]
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(45, "45 s"), (700, "12 min"), (3 * 3600 + 300, "3 h 05 min"), (52 * 3600, "2 days 4 h"), (5399, "1 h 30 min")],

@@ -41,6 +41,7 @@ class Progress:
         self.description, self.total, self.unit = description, total, unit
         self.done, self.start, self.fields = start, start, {}
         self.start_time = self.last_line = time.monotonic()
+        self.last_said: tuple[int, dict[str, object]] | None = None
         self.console = console
         self.bar: RichProgress | None = None
 
@@ -67,7 +68,7 @@ class Progress:
         if self.bar is not None:
             self.bar.stop()
             Life.resume()
-        elif kind is None:
+        elif kind is None and self.last_said != (self.done, self.fields):
             self._line()
 
     @property
@@ -105,7 +106,7 @@ class Progress:
         return f"{speed}{self.description}{fields}"
 
     def _line(self) -> None:
-        self.last_line = time.monotonic()
+        self.last_line, self.last_said = time.monotonic(), (self.done, dict(self.fields))
         if self.silent:
             return
         of = f" of {self.total}" if self.total is not None else ""
