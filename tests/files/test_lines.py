@@ -14,9 +14,10 @@ TEXT = "caf\u00e9;1\n\u98df;2\n\nlast"
 
 @pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_lines_are_those_of_the_whole_text(tmp_path: Path, codec: str, end: str) -> None:
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_lines_are_those_of_the_whole_text(tmp_path: Path, codec: str, end: str, mark: str) -> None:
     file = tmp_path / "a.csv"
-    file.write_bytes(TEXT.replace("\n", end).encode(codec))
+    file.write_bytes((mark + TEXT).replace("\n", end).encode(codec))
     assert "".join(read_lines(file)) == TEXT == read_text(file)
     assert list(read_lines(file)) == TEXT.splitlines(keepends=True)
 

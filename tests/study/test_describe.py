@@ -69,6 +69,7 @@ def test_neurons_stand_beside_the_papers_and_receptive_fields_are_known():
     console.print(render(found))
     text = console.export_text()
     assert "in the paper" in text and "290,400" in text and "253,440" in text
+    assert "55 x 48 x 96" in text
     fields = {name: layers[name]["receptive_field"] for name in ("conv1", "pool1", "conv2", "conv5", "pool5", "fc6")}
     assert fields == {"conv1": 11, "pool1": 19, "conv2": 51, "conv5": 163, "pool5": 195, "fc6": 224}
 

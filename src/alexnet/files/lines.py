@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from alexnet.files.regular import check_length, open_regular
-from alexnet.files.text import codec_of
+from alexnet.files.text import MARK, codec_of
 
 LARGEST, LONGEST = 1 << 30, 1 << 16
 """Bytes of a file, and characters of a line."""
@@ -29,6 +29,6 @@ def read_lines(path: Path) -> Iterator[str]:
                 number += 1
                 if len(line) > LONGEST:
                     raise ValueError(f"{path}, line {number}, has more than {LONGEST:,} characters: it is no table")
-                yield line
+                yield line.lstrip(MARK) if number == 1 else line
         except UnicodeDecodeError:
             raise ValueError(f"{path} is neither UTF-8 nor UTF-16: save it as UTF-8") from None

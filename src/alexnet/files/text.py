@@ -8,6 +8,8 @@ from alexnet.files.regular import read_regular
 LARGEST = 1 << 23
 """Bytes of a text file. The list of ImageNet's 50,000 validation labels takes 2 million."""
 
+MARK = "\ufeff"
+"""A byte order mark as a character. A file that was saved by several programs may have more than one."""
 _MARKS = (  # the longer ones first: a mark of UTF-32 begins with one of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -33,7 +35,7 @@ def decode_text(data: bytes) -> str:
 
     Raises UnicodeDecodeError.
     """
-    return data.decode(codec_of(data)).replace("\r\n", "\n").replace("\r", "\n")
+    return data.decode(codec_of(data)).lstrip(MARK).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def codec_of(data: bytes) -> str:

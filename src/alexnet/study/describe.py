@@ -29,7 +29,12 @@ PAPER_NEURONS = {
     "fc7": 4096,
     "fc8": 1000,
 }
-"""Section 3.5 of the paper. The first is 55 x 48 x 96; 55 x 55 x 96, which all other sizes need, is 290,400."""
+"""Section 3.5 of the paper."""
+CONV1 = (
+    "conv1 has 55 x 55 x 96 = 290,400 outputs, the 55 x 55 x 48 for each tower of the paper's figure 2. Its text counts "
+    "253,440, which is 55 x 48 x 96: no other size in the paper fits that."
+)
+"""Why the first number of neurons is another one."""
 
 
 PAPER_LAYERS = [(name, "fc" if name.startswith("fc") else "conv") for name in PAPER_NEURONS]
@@ -182,7 +187,7 @@ def neuron_table(result: dict[str, Any]) -> list[RenderableType]:
     numbers.add_row("total", f"{result['neurons']:,}", *(["650,000"] if known else []), "")
     parts: list[RenderableType] = [heading("Neurons and receptive fields (pixels)"), numbers]
     if any(layer["name"] == "conv1" and layer["neurons"] == 290_400 for layer in result["layers"]) and known:
-        parts.append(Text("conv1 has 55 x 55 x 96 = 290,400 outputs. The paper's 253,440 are 55 x 48 x 96."))
+        parts.append(Text(CONV1))
     return parts
 
 
