@@ -31,8 +31,8 @@ PAPER_NEURONS = {
 }
 """Section 3.5 of the paper."""
 CONV1 = (
-    "conv1 has 55 x 55 x 96 = 290,400 outputs, the 55 x 55 x 48 for each tower of the paper's figure 2. Its text counts "
-    "253,440, which is 55 x 48 x 96: no other size in the paper fits that."
+    "conv1 has 55 x 55 x 96 = 290,400 outputs, the 55 x 55 x 48 for each tower of the paper's figure 2. Its text "
+    "counts 253,440, which is 55 x 48 x 96: no other size in the paper fits that."
 )
 """Why the first number of neurons is another one."""
 

@@ -186,7 +186,8 @@ def _table(table: Table) -> str:
     )
     names = [name for name in ("numeric", "stacked") if getattr(table, name)]
     kind = f' class="{" ".join(names)}"' if names else ""
-    return f'<div class="wide" tabindex="0"><table{kind}><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
+    content = f"<table{kind}><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+    return f'<div class="wide" tabindex="0">{content}</div>'
 
 
 def _cell(cell: str | Cell) -> str:
