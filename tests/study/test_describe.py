@@ -102,6 +102,15 @@ def test_no_number_is_lost_on_a_narrow_terminal(width):
             assert not layer[key] or f"{layer[key]:,}" in text
 
 
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_no_name_of_a_setting_is_broken_on_a_narrow_terminal(width: int):
+    found = describe("original")
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(render(found))
+    text = console.export_text()
+    assert all(entry["setting"] in text for entry in [*found["differences"], *found["training"]])
+
+
 def test_the_page_of_the_papers_numbers_has_those_of_describe():
     page = Path(__file__).parents[2] / "docs" / "numbers.md"
     if not page.is_file():

@@ -194,9 +194,9 @@ def neuron_table(result: dict[str, Any]) -> list[RenderableType]:
 def difference_table(entries: list[dict[str, Any]], layers: Sequence[tuple[str, str]], reasons: bool) -> Table:
     """Setting, value and the paper's value; with `reasons`, also the reason. `layers` are name and kind of those with
     weights."""
-    shown = Table("setting", "here", "paper", *(["reason"] if reasons else []), show_lines=True)
-    for column in shown.columns:
-        column.overflow = "fold"
+    headings = ["setting", "here", "paper", *(["reason"] if reasons else [])]
+    shown = table(*headings, texts=len(headings))
+    shown.show_lines = True
     for entry in entries:
         kinds = PER_LAYER.get(entry["setting"], ())
         words = [entry["setting"]]
