@@ -91,6 +91,8 @@ def test_every_view_shows_without_a_fault(browser: Any, shown: Site, width: int,
         assert not page.query_selector_all(".error"), view
         assert page.evaluate("document.documentElement.scrollWidth") <= width, view
         until(page, "[...document.images].every(image => image.complete && image.naturalWidth)")  # the lazy ones too
+        widths = page.evaluate("[...document.querySelectorAll('.bars th')].map(label => label.clientWidth)")
+        assert all(each >= 80 for each in widths), view  # whole words
         if AXE:
             check_accessibility(page, view)
     assert watched.said == []

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ class TrainingView:
     def about(self) -> dict[str, Any]:
         """`steps` (lists `epoch`, `loss`, `learning_rate`, `train_top1_error` of equal length, smoothed), `count` of
         steps, `drops` (epochs at which the learning rate fell, and the new one), `evaluations`, `trains` (whether it
-        trains now), `checkpoints` (`step`, `epoch`, `top1_error` of each that is kept), `unreadable` lines."""
+        trains now), `checkpoints` (see `described`), `unreadable` lines."""
         with self.log.lock:
             try:
                 self.log.read()
@@ -93,7 +94,7 @@ class TrainingView:
             "drops": [{"epoch": epoch, "learning_rate": rate} for epoch, rate in drops(steps[:, 0], steps[:, 2])],
             "evaluations": [{key: line[key] for key in EVALUATION_KEYS} for line in evaluations],
             "trains": lock.is_held(self.run),
-            "checkpoints": [_described(each) for each in checkpoint.checkpoints(self.run)],
+            "checkpoints": described(checkpoint.checkpoints(self.run)),
             "unreadable": bad,
         }
 
@@ -120,10 +121,16 @@ class TrainingView:
 EVALUATION_KEYS = ("step", "epoch", "loss", "top1_error", "top5_error")
 
 
-def _described(found: checkpoint.Checkpoint) -> dict[str, Any]:
-    """A checkpoint; what its state does not tell is None."""
-    try:
-        state = found.state()
-    except ValueError:
-        return {"step": found.step, "epoch": None, "best": False}
-    return {"step": found.step, "epoch": state["epoch"], "best": state["best_step"] == found.step}
+def described(kept: Sequence[checkpoint.Checkpoint]) -> list[dict[str, Any]]:
+    """`step` and `epoch` of each, and whether it is the `best`, as the last one knows; what a state does not tell is
+    None."""
+    found, best = [], None
+    for each in kept:
+        try:
+            state = each.state()
+        except ValueError:
+            found.append({"step": each.step, "epoch": None})
+        else:
+            best = state["best_step"]
+            found.append({"step": each.step, "epoch": state["epoch"]})
+    return [each | {"best": each["step"] == best} for each in found]

@@ -231,7 +231,7 @@ def compare_layers(
     with tempfile.TemporaryDirectory(prefix="alexnet-compare-") as folder:
         files: dict[str, list[RowFile]] = {measure: [] for measure in MEASURES}
         total = len(indices) * sum(len(side.layers) for side in sides)
-        with Progress("comparing layers", total=total) as bar:
+        with Progress("comparing layers", total=total, unit="rows") as bar:
             for number, side in enumerate(sides):
                 for layer, products in grams(side.net, images, indices, side.layers, bar):
                     for measure, vector in vectors(products):
