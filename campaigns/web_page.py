@@ -42,7 +42,10 @@ BAD = {
 }
 """What bad clients do, and the statuses that refuse it; 0: the connection was closed."""
 BUSY = 503
-"""A client that is told to come back comes back."""
+TOLD = "told to come back"
+"""What a client counts that is told so, and comes back."""
+PATIENCE = 300
+"""Seconds after the end in which clients may still wait for an answer."""
 
 
 def photo(seed: int) -> bytes:
@@ -63,17 +66,20 @@ def bomb() -> bytes:
 
 
 class Client:
-    """One client: one request after the other, until the end."""
+    """One client: one request after the other, until the end, and `least` of them at least."""
 
-    def __init__(self, port: int, seed: int, end: float) -> None:
-        self.port, self.end, self.random, self.seed = port, end, random.Random(seed), seed
+    def __init__(self, port: int, seed: int, end: float, least: int) -> None:
+        self.port, self.end, self.least, self.random, self.seed = port, end, least, random.Random(seed), seed
         self.times: list[float] = []
         self.wrong: list[str] = []
         self.done: Counter[str] = Counter()
         self.number = 0
 
+    def is_over(self) -> bool:
+        return time.monotonic() > self.end and self.done.total() - self.done[TOLD] >= self.least
+
     def run(self) -> None:
-        while time.monotonic() < self.end:
+        while not self.is_over():
             kind = self.random.choice(sorted(BAD)) if self.random.random() < 0.3 else "good"
             began = time.monotonic()
             try:
@@ -91,9 +97,9 @@ class Client:
                 connection.request(method, path, body, {name.title(): text for name, text in headers.items()})
                 answer = connection.getresponse()
                 status, content = answer.status, answer.read()
-            if status != BUSY or time.monotonic() > self.end:
+            if status != BUSY or self.is_over():
                 return status, content
-            self.done["told to come back"] += 1
+            self.done[TOLD] += 1
             time.sleep(0.5)
 
     def good(self) -> None:
@@ -101,7 +107,7 @@ class Client:
         status, content = self.ask("/api/images", "POST", photo(1000 * self.seed + self.number))
         if status == 200:
             status, content = self.ask(f"/api/predict?views=10&image={json.loads(content)['image']}")
-        if status != 200 and time.monotonic() < self.end:
+        if status != 200 and not self.is_over():
             self.wrong.append(f"good: {status} {content[:100]!r}")
 
     def bad(self, kind: str) -> None:
@@ -149,7 +155,7 @@ def memory(process: int) -> int:
     return 1024 * int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{process}/status").read_text())[0])
 
 
-def campaign(clients: int, seconds: float, seed: int, run: Path, most: int) -> dict[str, object]:
+def campaign(clients: int, seconds: float, least: int, seed: int, run: Path, most: int) -> dict[str, object]:
     """Start the server, let all clients at it, and look at its memory meanwhile."""
     command = [sys.executable, "-m", "alexnet", "explore", str(run), "--port", "0", "--device", "cpu"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
@@ -163,11 +169,11 @@ def campaign(clients: int, seconds: float, seed: int, run: Path, most: int) -> d
         drain.start()
         before, peak = memory(server.pid), 0
         end = time.monotonic() + seconds
-        made = [Client(port, 1000 * seed + number, end) for number in range(clients)]
+        made = [Client(port, 1000 * seed + number, end, least) for number in range(clients)]
         threads = [threading.Thread(target=client.run, daemon=True) for client in made]
         for thread in threads:
             thread.start()
-        while any(thread.is_alive() for thread in threads) and time.monotonic() < end + 90:
+        while any(thread.is_alive() for thread in threads) and time.monotonic() < end + PATIENCE:
             peak = max(peak, memory(server.pid))
             time.sleep(0.1)
         alive = server.poll() is None
@@ -204,6 +210,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--requests", type=int, default=0, help="that each client makes, however long they take")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--memory", type=int, default=2 << 30, help="bytes that the server may take")
     parser.add_argument("--run", type=Path, help="a run; without it, a small one is trained")
@@ -214,7 +221,7 @@ def main() -> int:
         if args.run is None:
             line = ["train", str(make_store(Path(name))), str(run), *f"{NETWORK} {SCHEDULE} --epochs 1".split()]
             subprocess.run([sys.executable, "-m", "alexnet", *line], check=True, capture_output=True)
-        found = campaign(args.clients, args.seconds, args.seed, run, args.memory)
+        found = campaign(args.clients, args.seconds, args.requests, args.seed, run, args.memory)
     print(json.dumps(found) if args.json else found)
     return 0 if found["held"] else 1
 
