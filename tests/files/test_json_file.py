@@ -44,6 +44,7 @@ def test_what_fits_is_returned(tmp_path: Path) -> None:
         ({"kind": "c"}, "kind is 'c', not one of"),
         ({"share": "1"}, "share is '1', not a number"),
         ({"share": True}, "share is True, not a number"),
+        *(({"share": float(text)}, f"share is {text}, not finite") for text in ("nan", "inf", "-inf")),
         ({"done": 1}, "done is 1, not"),
         ({"pairs": {}}, "pairs is not a list"),
         ({"pairs": [["n1", 2]]}, "pairs is 2, not a text"),

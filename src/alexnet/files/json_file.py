@@ -1,6 +1,7 @@
 """The one reader of JSON files. What it returns has been checked: size, depth, and the type of every value."""
 
 import json
+import math
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
@@ -74,7 +75,8 @@ def mismatch(value: Any, form: Any, where: str = "") -> str | None:
         return None if value in arguments else f"{where or 'it '}is {_shown(value)}, not one of {arguments}"
     if form is Any or _is_of(value, form):
         return None
-    return f"{where or 'it '}is {_shown(value)}, not a {'text' if form is str else 'number'}"
+    wanted = "finite" if isinstance(value, float) and form is float else f"a {'text' if form is str else 'number'}"
+    return f"{where or 'it '}is {_shown(value)}, not {wanted}"
 
 
 def _shown(value: Any) -> str:
@@ -83,8 +85,10 @@ def _shown(value: Any) -> str:
 
 
 def _is_of(value: Any, form: Any) -> bool:
-    """Whether a value is of a plain type. No bool is a number, no whole number has more than 64 bits, and no text has a
-    half of a character."""
+    """Whether a value is of a plain type. No bool is a number, no whole number has more than 64 bits, all others are
+    finite, and no text has a half of a character."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
     if isinstance(value, bool) != (form is bool) or (isinstance(value, int) and abs(value) > 1 << 63):
         return False
     if isinstance(value, str) and form is str:
