@@ -30,5 +30,7 @@ def read_array(file: Path) -> np.ndarray:
         # A header that claims more than the file holds is refused before any memory is allocated for it.
         array = np.frombuffer(data, dtype, math.prod(shape), header.tell())
         return array.reshape(shape, order="F" if fortran_order else "C").copy()
+    except MemoryError:
+        raise
     except Exception as error:  # NumPy raises nearly anything for a damaged header
         raise ValueError(" ".join(str(error).split())) from None

@@ -3,11 +3,13 @@
 import contextlib
 import io
 import struct
+import sys
 
 import numpy as np
 import pytest
 from made_files import PNG_SIGNATURE, jpeg_frame, png_chunk, png_header
 from PIL import Image, features
+from processes import python
 from scenes import saved, scene
 
 from alexnet.data.image import bounds, formats, rgb
@@ -284,3 +286,34 @@ def test_the_size_that_a_header_claims_is_known_without_decoding(name: str) -> N
     assert claimed_size(file.getvalue()) == (30, 20)
     with pytest.raises(ValueError, match="it is no JPEG"):
         claimed_size(b"\0" * 100)
+
+
+SHORT_OF_MEMORY = """
+import io, resource, sys
+from pathlib import Path
+from PIL import Image
+from alexnet.data.image.decode import decode
+from alexnet.data.image.square import square
+def said(file_format, read):
+    data = io.BytesIO()
+    Image.new("L", (5000, 5000)).save(data, file_format)
+    decode(data.getvalue())
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (8 << 20), hard))
+    try:
+        read(data)
+        return "read"
+    except Exception as error:
+        return type(error).__name__
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+for file_format in ("PNG", "BMP", "TIFF", "GIF"):
+    print(said(file_format, lambda data: decode(data.getvalue())))
+    print(said(file_format, lambda data: square(Image.open(data), 32)))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit of memory is Linux's")
+def test_for_want_of_memory_no_image_is_called_damaged() -> None:
+    assert set(python("-c", SHORT_OF_MEMORY).split()) == {"MemoryError"}

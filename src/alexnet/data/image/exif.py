@@ -82,6 +82,8 @@ def orientation_of_pillow(image: Image.Image) -> int:
     """The EXIF orientation of a Pillow image, as `orientation`."""
     try:
         found = image.getexif().get(tiff.ORIENTATION)
+    except MemoryError:
+        raise
     except Exception:  # some versions of Pillow raise nearly anything for broken EXIF
         return UPRIGHT
     return found if isinstance(found, int) and 1 <= found <= 8 else UPRIGHT

@@ -37,7 +37,8 @@ def claimed_size(data: BytesLike) -> tuple[int, int]:
 
 @contextmanager
 def _opened(data: memoryview) -> Iterator[Image.Image]:
-    """The image, opened by Pillow and of acceptable size. ValueError for what is raised here or within."""
+    """The image, opened by Pillow and of acceptable size. ValueError for what is raised here or within, but for a
+    MemoryError."""
     image_format = formats.format_of(data)
     if image_format not in formats.FORMATS:
         raise ValueError(_why_unknown(image_format))
@@ -49,7 +50,7 @@ def _opened(data: memoryview) -> Iterator[Image.Image]:
             yield image
     except UnidentifiedImageError:
         raise ValueError(f"it is damaged {formats.name(image_format)}: its header cannot be read") from None
-    except TooLargeError:
+    except (TooLargeError, MemoryError):  # for want of memory no file is to blame
         raise
     except Exception as error:  # a damaged file can raise nearly anything
         reason = " ".join(str(error).split()) or type(error).__name__

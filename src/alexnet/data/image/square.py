@@ -66,6 +66,8 @@ def _from_pillow(image: Image.Image) -> np.ndarray:
         raise ValueError(f"the image has {image.width}x{image.height} pixels: give one that is not empty")
     try:
         return to_rgb(image)
+    except MemoryError:
+        raise
     except Exception as error:  # the file behind it is read only now, and a damaged one can raise nearly anything
         raise ValueError(f"the Pillow image ({image.mode}) cannot be converted to RGB: {error}") from None
 

@@ -188,6 +188,8 @@ class PartialStore:
             yield
         except FileNotFoundError as error:
             raise ValueError(f"{error.filename} is missing: delete {self.folder} and start over.") from None
+        except MemoryError:
+            raise
         except Exception as error:  # NumPy raises nearly anything for a damaged file
             reason = " ".join(str(error).split())
             raise ValueError(f"{self.folder} is damaged ({reason}): delete it and start over.") from None
