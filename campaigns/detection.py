@@ -160,7 +160,7 @@ def damaged_checkpoint(folder: Path) -> Noticed:
 
 FAULTS: dict[str, tuple[Callable[[Path], Noticed], str]] = {
     "loss not a number": (loss_not_a_number, r"The loss is not a number at step (\d+)"),
-    "network at chance": (network_at_chance, r"after (\d+) steps the loss is"),
+    "network at chance": (network_at_chance, r"\((\d+) steps\) the loss is"),
     "rank killed": (rank_killed, "Signal 9|exitcode *: -9"),
     "rank with another setting": (rank_differs, r"Rank 1 on .* has optim.lr 0.002, and rank 0 on .* has 0.001"),
     "rank without its store": (rank_fails_before_joining, r"Rank 1 on .*store1"),
