@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from alexnet.config import load_run_config
 from alexnet.data.store.info import read_info
+from alexnet.files.words import counted
 from alexnet.progress import Life
 from alexnet.ranges import UsageError
 from alexnet.study.image_files import find_images
@@ -137,5 +138,6 @@ def announce(address: str, is_open: bool) -> None:
 def render(result: dict[str, Any]) -> str:
     """The last line."""
     if "page" in result:
-        return f"{result['page']}: {result['bytes'] / 1e6:.1f} MB, {len(result['images'])} images; it opens from disk."
+        images = counted(len(result["images"]), "image")
+        return f"{result['page']}: {result['bytes'] / 1e6:.1f} MB, {images}; it opens from disk."
     return f"{result['url']} is closed."
