@@ -32,6 +32,15 @@ def test_chunks_do_not_change_what_is_nearest(tmp_path: Path) -> None:
     assert torch.allclose(in_chunks[1], distances)
 
 
+def second_store(source: Path, folder: Path) -> None:
+    """`folder`/second: a store of fewer images, the first two of each class."""
+    for image in sorted(source.glob("*/*/*_[01].png")):
+        target = folder / "smaller" / image.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(image.read_bytes())
+    prepare(folder / "smaller", folder / "second", size=56, workers=1)
+
+
 def test_the_index_is_computed_once_and_again_when_weights_or_store_change(
     own_run: Path, write_run: Callable[..., Path], source: Path, store: Path, tmp_path: Path
 ) -> None:
@@ -51,12 +60,7 @@ def test_the_index_is_computed_once_and_again_when_weights_or_store_change(
     assert changed["queries"] == similar(other, path, store, device="cpu")["queries"]
     assert changed["queries"] != first["queries"]
 
-    smaller = tmp_path / "smaller"
-    for image in sorted(source.glob("*/*/*_[01].png")):
-        target = smaller / image.relative_to(source)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(image.read_bytes())
-    prepare(smaller, tmp_path / "second", size=56, workers=1)
+    second_store(source, tmp_path)
     (query,) = similar(own_run, path, tmp_path / "second", count=100, device="cpu")["queries"]
     assert len(query["nearest"]) == 12
 
@@ -110,12 +114,7 @@ def find(run: Path, image: Path, store: Path) -> list[int]:
 
 def test_processes_at_once_get_the_answer_of_one(own_run: Path, source: Path, store: Path, tmp_path: Path) -> None:
     """Two stores, so that each process wants another index under the same name."""
-    reverse = tmp_path / "reverse"
-    for image in sorted(source.glob("*/*/*_[01].png")):
-        target = reverse / image.relative_to(source)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(image.read_bytes())
-    prepare(reverse, tmp_path / "second", size=56, workers=1)
+    second_store(source, tmp_path)
     images = sorted(source.glob("val/*/*_0.png"))
     questions = [(own_run, image, which) for image in images[:2] for which in (store, tmp_path / "second")]
     alone = [find(*question) for question in questions]
