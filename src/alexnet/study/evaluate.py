@@ -263,6 +263,8 @@ def render(result: dict[str, Any], rows: int = 20) -> RenderableType:
         networks.add_row(f"ensemble of {len(members)}", "", *shown_errors(result))
     title = f"{counted(result['images'], 'image')} of '{result['split']}', {views}; in brackets the 95 % interval"
     parts = [heading(title), networks]
+    if len(result["per_class"]) <= 5:
+        parts.append(Text("Of five classes or fewer, the right one is among any five: the top-5 error says nothing."))
     sizes = [row["images"] for row in result["per_class"]]
     if min(sizes) < max(sizes):
         error = in_words(result["balanced_error"], result["balanced_interval"])

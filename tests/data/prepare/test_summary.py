@@ -66,7 +66,35 @@ def test_the_summary_shows_classes_and_what_was_left_out(source: Path, tmp_path:
         assert "Left out, because they are not images of a class:" in text and "2 hidden" in text
         assert f"{source / 'test'} is left out: it has no labels." in text
         assert re.search(r"ant\W+6\W+3", text)
-        assert "No images: notes.txt." in text
+        assert "1 note," in text and "No images: notes.txt." in text
+
+
+def test_a_name_that_stands_in_many_folders_is_named_once(source: Path, tmp_path: Path) -> None:
+    for folder in ("train/ant", "train/bee", "train/cat", "val/ant"):
+        (source / folder / "IMG_1.MOV").write_bytes(b"?")
+    text = rendered(prepare(source, tmp_path / "store", size=16, workers=1))
+    assert "4 videos, archives and the like" in text and "No images: IMG_1.MOV (4 times)." in text
+
+
+def test_a_call_that_found_all_images_done_claims_no_speed() -> None:
+    each = {"wnid": "ant", "name": "ant", "images": 1}
+    summary = {
+        "store": "new",
+        "splits": {"train": {"images": 1, "skipped": 0}},
+        "classes": 1,
+        "already_there": False,
+        "class_images": {"ant": {"train": 1}},
+        "class_names": {"ant": "ant"},
+        "empty_classes": [],
+        "smallest_class": each,
+        "largest_class": each,
+        "left_out": {},
+        "remarks": [],
+        "skipped_reasons": [],
+        "in_both_splits": {"images": 0, "examples": []},
+    }
+    assert rendered(summary | {"seconds": 0.1, "images_per_second": 0.0}).endswith("new: 1 class.\n")
+    assert "new: 1 class, 2 s, 50 images per second." in rendered(summary | {"seconds": 2.0, "images_per_second": 50.0})
 
 
 def test_a_class_is_shown_with_its_name_where_that_is_known(source: Path, tmp_path: Path) -> None:

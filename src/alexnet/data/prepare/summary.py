@@ -28,6 +28,8 @@ LEFT_OUT = {
     "stray": "in no class folder",
 }
 """What people read for the kinds of `Source.contents.left_out`."""
+LEFT_OUT_ONE = {"notes": "note", "other": "video, archive or the like"}
+"""The same for one file, where that differs."""
 
 
 def summarise(store: Path, info: StoreInfo, images: int = 0, seconds: float = 0.0) -> dict[str, Any]:
@@ -83,9 +85,9 @@ def render(summary: dict[str, Any]) -> RenderableType:
     if summary["already_there"]:
         lines.append(f"{summary['store']} already exists, made from this source. Delete it to prepare it again.")
     else:
-        rate = f"{summary['images_per_second']:.0f} images per second"
-        classes = counted(summary["classes"], "class", "classes")
-        lines.append(f"{summary['store']}: {classes}, {summary['seconds']:.0f} s, {rate}.")
+        rate = summary["images_per_second"]  # 0 where an interrupted call had done all images
+        took = f", {summary['seconds']:.0f} s, {rate:.0f} images per second" if rate else ""
+        lines.append(f"{summary['store']}: {counted(summary['classes'], 'class', 'classes')}{took}.")
     tables = [table] + ([_class_table(summary)] if summary["classes"] <= MOST_CLASSES_SHOWN else [])
     return Group(*tables, *(Text(line) for line in lines))
 
@@ -104,7 +106,8 @@ def _class_table(summary: dict[str, Any]) -> Table:
 def _left_out(summary: dict[str, Any]) -> Iterator[str]:
     """What was not taken for an image."""
     if counts := summary["left_out"]:
-        kinds = ", ".join(f"{count:,} {LEFT_OUT.get(kind, kind)}" for kind, count in counts.items())
+        one = LEFT_OUT | LEFT_OUT_ONE
+        kinds = ", ".join(f"{n:,} {(one if n == 1 else LEFT_OUT).get(kind, kind)}" for kind, n in counts.items())
         yield f"Left out, because they are not images of a class: {kinds}."
     for remark in summary["remarks"]:
         yield f"{remark}."

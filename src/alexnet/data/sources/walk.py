@@ -73,9 +73,12 @@ class LeftOut(Counter[str]):
         self._name(other.named)
 
     def in_words(self) -> str:
-        """The names, as far as they are kept: "labels.csv, README.md and 4 more"; empty where there are none."""
+        """The names that are kept: "labels.csv (twice), README.md and 4 more"; empty where there are none."""
         more = sum(self[kind] for kind in NAMED) - len(self.named)
-        return ", ".join(sorted(self.named)) + (f" and {more:,} more" if more else "")
+        times = {1: "", 2: " (twice)"}
+        names = sorted(Counter(self.named).items())
+        listed = ", ".join(name + times.get(count, f" ({count} times)") for name, count in names)
+        return listed + (f" and {more:,} more" if more else "")
 
     def _name(self, names: list[str]) -> None:
         self.named += [printable(name) for name in names[: MOST_NAMED - len(self.named)]]
