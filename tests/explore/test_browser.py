@@ -228,6 +228,22 @@ def test_runs_are_chosen_and_neighbours_are_linked(wide: Watched, shown: Site) -
     page.wait_for_url("**image=train-*")
 
 
+def test_the_map_is_walked_by_keyboard_alone(wide: Watched, shown: Site) -> None:
+    page = wide.open(f"{shown.url}/map")
+    page.wait_for_selector("canvas.full")
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.matches('canvas.full')"):
+            break
+    seen = {page.url}
+    for key in ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "ArrowLeft"):
+        page.keyboard.press(key)
+        page.wait_for_load_state("networkidle")
+        seen.add(page.url)
+        until(page, "document.activeElement.matches('canvas.full')")  # the focus stays
+    assert len(seen) > 3 and all("image=train-" in url for url in seen - {f"{shown.url}/map"})
+
+
 def test_what_goes_wrong_is_a_sentence_in_the_page(wide: Watched, shown: Site) -> None:
     page = wide.open(f"{shown.url}/image/val-99")
     assert "14 images" in page.inner_text(".error")

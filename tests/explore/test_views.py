@@ -234,7 +234,9 @@ def test_the_training_view_has_curves_drops_and_checkpoints(folder: Path, tmp_pa
     assert found["drops"] == [{"epoch": 2.999, "learning_rate": 0.001}] and not found["trains"]
     assert found["checkpoints"] == [{"step": 6, "epoch": 2.0, "best": True}]
     (first,) = checkpoint.checkpoints(run)
-    checkpoint.save(run, 8, first.weights(), first.velocity(), first.state() | {"step": 8, "best_step": 8})
+    state = first.state()
+    state["step"] = state["best_step"] = 8
+    checkpoint.save(run, 8, first.weights(), first.velocity(), state)
     assert [each["best"] for each in TrainingView(run).about()["checkpoints"]] == [False, True]  # each was, in its time
     strip = np.asarray(Image.open(io.BytesIO(TrainingView(run).film(6, 2))))
     assert strip.shape == (2 * 2 * 12, 2 * 12, 3) or strip.size == 8 * 12 * 12 * 3

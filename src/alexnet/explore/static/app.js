@@ -23,6 +23,7 @@ let current = 0;
 
 async function show(moved = false) {
   const number = ++current;
+  const kept = document.activeElement?.dataset.kept; // what keeps the focus from view to view
   const { parts, query } = here();
   const name = parts[0] in VIEWS ? parts[0] : "image";
   const { title, view } = VIEWS[name];
@@ -41,8 +42,9 @@ async function show(moved = false) {
   }
   main.replaceChildren(content);
   if (moved) {
-    main.focus({ preventScroll: true });
-    scrollTo(0, 0);
+    const again = kept && main.querySelector(`[data-kept="${kept}"]`);
+    (again || main).focus({ preventScroll: true });
+    if (!again) scrollTo(0, 0);
   }
 }
 

@@ -25,7 +25,7 @@ export async function mapView(content, { image }) {
 }
 
 function drawMap(found, near, classes, about, image) {
-  const size = 720, made = canvas(size, size, { class: "full", tabindex: 0, role: "application", "aria-label": "Map of the store. Click a point, or use the list of neighbours." });
+  const size = 720, made = canvas(size, size, { class: "full", tabindex: 0, role: "application", "data-kept": "map", "aria-label": "Map of the store. Click a point, or go from one to the next with the arrow keys." });
   const xs = found.points.map((point) => point.x), ys = found.points.map((point) => point.y);
   if (found.here) { xs.push(found.here.x); ys.push(found.here.y); }
   const range = (values) => [Math.min(...values), Math.max(...values)];
@@ -61,12 +61,19 @@ function drawMap(found, near, classes, about, image) {
     const best = found.points.map((point) => [Math.hypot(atX(point.x) - x, atY(point.y) - y), point]).sort((a, b) => a[0] - b[0])[0];
     if (!isSaved && best && best[0] < 20) go(link("/map", { ...here().query, image: best[1].image }));
   });
-  // By keyboard: from neighbour to neighbour.
+  // By keyboard: to the next point in the direction of the arrow.
   made.addEventListener("keydown", (event) => {
-    const next = event.key === "ArrowRight" || event.key === "ArrowDown" ? near?.nearest.find((each) => each.image !== image) : null;
-    if (!next || isSaved) return;
+    const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    if (!step || isSaved) return;
     event.preventDefault();
-    go(link("/map", { ...here().query, image: next.image }));
+    const [x, y] = found.here ? [atX(found.here.x), atY(found.here.y)] : [size / 2, size / 2];
+    let next = null, least = Infinity;
+    for (const point of found.points) {
+      const right = atX(point.x) - x, down = atY(point.y) - y;
+      const along = right * step[0] + down * step[1], across = Math.abs(right * step[1] - down * step[0]);
+      if (point.image !== image && along > across && along + 2 * across < least) [next, least] = [point, along + 2 * across];
+    }
+    if (next) go(link("/map", { ...here().query, image: next.image }));
   });
   return made;
 }
