@@ -67,7 +67,7 @@ def resize(image: np.ndarray, box: Box, size: int) -> np.ndarray:
     if compiled is None:
         # In two steps: Pillow 13 begins with the columns of some images, and so rounds differently in between.
         narrow = Image.fromarray(image).resize((size, height), Image.Resampling.BICUBIC, (left, 0, right, height))
-        return np.asarray(narrow.resize((size, size), Image.Resampling.BICUBIC, (0, top, size, bottom)))
+        return np.array(narrow.resize((size, size), Image.Resampling.BICUBIC, (0, top, size, bottom)))
     image = np.ascontiguousarray(image)
     out = np.empty((size, size, 3), np.uint8)
     compiled.resize(address(image), height, width, *box, size, address(out))
