@@ -77,9 +77,24 @@ def test_the_help_of_a_command_is_shown_anywhere(words: list[str], capsys: Strea
             "there is no option '--chekpoint-every'; did you mean '--checkpoint-every'?",
         ),
         ("describe --frobnicate", "there is no option '--frobnicate'; alexnet describe --help lists all."),
+        ("train store run --network.grps 2", "there is no option '--network.grps'; alexnet train --help lists all."),
+        ("prepare", "SOURCE and STORE are missing; see alexnet prepare --help."),
+        ("evaluate run", "--data is missing; see alexnet evaluate --help."),
+        ("prepare images store --size big", "--size is 'big'; it must be a whole number; see alexnet prepare --help."),
+        (
+            "evaluate run --data store --weights a",
+            "--weights is 'a'; it must be a number; see alexnet evaluate --help.",
+        ),
+        (
+            "train store run --dtype x",
+            "--dtype is 'x'; it must be one of auto, float32, bfloat16; see alexnet train --help.",
+        ),
+        ("completion csh", "shell is 'csh'; it must be one of bash, zsh, fish; see alexnet completion --help."),
+        ("train store run --optim.lr", "--optim.lr needs a value; see alexnet train --help."),
+        ("describe a b", "b: the command takes no such argument; see alexnet describe --help."),
     ],
 )
-def test_an_unknown_option_is_answered_by_a_sentence_with_the_nearest(words: str, said: str, capsys: Streams) -> None:
+def test_what_is_wrong_with_a_command_line_is_one_sentence(words: str, said: str, capsys: Streams) -> None:
     assert main(words.split()) == 2
     name = words.partition(" ")[0]
     assert one_line(capsys.readouterr().err) == f"alexnet {name}: {said}\n"

@@ -149,9 +149,12 @@ def check_options(name: str, argv: list[str], known: Collection[str]) -> None:
         option = word.partition("=")[0].replace("_", "-")
         if not option.startswith("--") or option in known:
             continue
-        ends = [each for each in known if each.endswith(f".{option[2:]}")]
-        near = ends or difflib.get_close_matches(option, known, n=1, cutoff=0.7)
-        advice = f"did you mean '{near[0]}'?" if near else f"alexnet {name} --help lists all."
+        group, _, last = option[2:].rpartition(".")
+        # A group makes no two names alike. Of settings with one name, that of this group counts.
+        in_order = sorted(known, key=lambda each: each[2:].startswith(group))
+        ends = {each[2:].rpartition(".")[2]: each for each in in_order}
+        near = difflib.get_close_matches(last, ends, n=1, cutoff=0.7 if len(last) > 3 else 0.5)
+        advice = f"did you mean '{ends[near[0]]}'?" if near else f"alexnet {name} --help lists all."
         raise UsageError(f"there is no option '{option}'; {advice}")
 
 

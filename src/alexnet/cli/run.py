@@ -7,7 +7,6 @@ import gc
 import io
 import itertools
 import os
-import re
 import signal
 import sys
 import traceback
@@ -18,6 +17,7 @@ from json import dumps
 from typing import Any
 
 from alexnet.cli.options import Command, Line, first_line, parse
+from alexnet.cli.refusals import sentence
 from alexnet.config import suggestion
 from alexnet.files.printable import printable, printable_lines
 from alexnet.native.processor import wait_briefly
@@ -31,8 +31,6 @@ UNWRAPPED = 10_000
 ASCII = {ord(a): b for a, b in {"\u2588": "#", "\u2026": "~", "\u00d7": "x", "\u2013": "-"}.items()}
 ASCII |= dict.fromkeys(range(0x2589, 0x2590), "")
 """Stand-ins on a terminal that has only ASCII. Tables bring their own."""
-FRAME = re.compile(r"[\u2500-\u257f]|-{3,}|^[+|]|[+|]$", re.MULTILINE)
-"""What tyro draws around a message; on a terminal that has only ASCII, of minus signs and bars."""
 OUT_OF_MEMORY = ("OutOfMemoryError", "DefaultCPUAllocator")
 """In what torch raises when memory is short."""
 Parsers = Mapping[str, Callable[[list[str]], Line]]
@@ -121,16 +119,11 @@ def _command_first(words: list[str]) -> tuple[str, list[str]]:
 
 
 def _report_usage(name: str, said: str, speaker: Speaker) -> int:
-    """Pass on what tyro says is wrong with the command line; what a setting's own check said in one line."""
-    words = " ".join(FRAME.sub(" ", said).split())
-    setting = re.search(r"Error parsing call\S*: (.*?) For full helptext", words)
-    if _another_says(name, setting[1] if setting else words):
-        return 2
-    if setting:
-        return speaker.fail(setting[1], 2)
-    print(said, end="", file=sys.stderr)
-    speaker.answer(words)
-    return 2
+    """Pass on what tyro says is wrong with the command line."""
+    what = sentence(said)
+    if not what.endswith((".", "?")):
+        what += f"; see alexnet {name} --help."
+    return speaker.fail(what, 2, silent=_another_says(name, what))
 
 
 def _another_says(name: str, what: str) -> bool:
