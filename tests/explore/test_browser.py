@@ -244,6 +244,15 @@ def test_the_map_is_walked_by_keyboard_alone(wide: Watched, shown: Site) -> None
     assert len(seen) > 3 and all("image=train-" in url for url in seen - {f"{shown.url}/map"})
 
 
+def test_without_an_image_the_way_to_one_is_linked(wide: Watched, folder: Path) -> None:
+    with serving([folder / "paper"], None) as site:
+        for view in ("network", "tricks"):
+            page = wide.open(f"{site.url}/{view}")
+            page.click("main a:has-text('Choose an image')")
+            page.wait_for_selector("#file", state="attached")
+            assert page.url == f"{site.url}/"
+
+
 def test_what_goes_wrong_is_a_sentence_in_the_page(wide: Watched, shown: Site) -> None:
     page = wide.open(f"{shown.url}/image/val-99")
     assert "14 images" in page.inner_text(".error")

@@ -118,6 +118,7 @@ export function h(tag, attributes = {}, ...children) {
 }
 
 export const note = (...text) => h("p", { class: "note" }, ...text);
+export const chooseFirst = () => note(h("a", { href: link("/", { run: here().query.run }) }, "Choose an image"), " first.");
 export const error = (problem) => h("p", { class: "error", role: "alert" }, problem.message ?? String(problem));
 
 // A table: heads, rows of cells (text, numbers or elements; the first is the row's heading).

@@ -1,6 +1,6 @@
 // Through the network: all stages from left to right, the towers above each other; one stage's maps; one output's numbers.
 
-import { error, figures, get, go, h, has, here, isSaved, link, load, note, run, source } from "./core.js";
+import { chooseFirst, error, figures, get, go, h, has, here, isSaved, link, load, run, source } from "./core.js";
 import { arithmeticOf } from "./arithmetic.js";
 import { array, canvas, outline, part } from "./draw.js";
 import { savedImages } from "./view_image.js";
@@ -8,7 +8,7 @@ import { savedImages } from "./view_image.js";
 const COLUMNS = ["conv", "local", "norm", "spatial norm", "pool", "fc"];
 
 export async function networkView(content, { image }) {
-  if (!image) return note("Choose an image first.");
+  if (!image) return chooseFirst();
   const about = run();
   const { stages } = await get("stages", { image, run: about.run });
   const byName = Object.fromEntries(stages.map((stage) => [stage.name, stage]));

@@ -1,12 +1,12 @@
 // The tricks of 2012, each with a switch, on the chosen image.
 
-import { error, figures, get, go, h, here, link, note, run, site, source } from "./core.js";
+import { chooseFirst, error, figures, get, go, h, here, link, note, run, site, source } from "./core.js";
 import { bars } from "./view_image.js";
 
 const KEYS = ["activation", "norm", "overlapping", "dropout", "top", "left", "mirrored", "colour", "mean", "views"];
 
 export async function tricksView(content, { image }) {
-  if (!image) return note("Choose an image first.");
+  if (!image) return chooseFirst();
   const about = run(), query = here().query;
   const state = Object.fromEntries(KEYS.filter((key) => key in query).map((key) => [key, query[key]]));
   content.append(h("p", {}, "Each switch changes what this network does with this image. The weights were trained with all of it on, so this shows what a trick does, not how a network does that never had it."));
