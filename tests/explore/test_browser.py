@@ -160,6 +160,24 @@ def test_the_network_is_walked_by_mouse(wide: Watched, shown: Site) -> None:
     page.wait_for_selector(".nine img")
 
 
+def test_the_stage_that_was_chosen_last_is_shown(wide: Watched, shown: Site) -> None:
+    """Whatever is clicked while its maps are on their way."""
+    page = wide.open(f"{shown.url}/network?image=val-3")
+    page.wait_for_selector("section[aria-label='Stage conv1'] .formula")
+    held: list[Any] = []
+    page.route(re.compile(r"/api/maps\.png\?.*stage=conv3"), lambda route: held.append(route))
+    page.click(".strip button:has-text('conv3')")
+    while not held:
+        page.wait_for_timeout(20)
+    page.locator("canvas.maps").click(position={"x": 5, "y": 5})  # still those of conv1
+    page.wait_for_timeout(200)
+    assert page.query_selector("section[aria-label='Stage conv1']") and "stage=conv3" in page.url
+    for route in held:
+        route.continue_()
+    page.wait_for_selector("section[aria-label='Stage conv3'] .formula")
+    assert page.input_value("#stage") == "conv3" and "stage=conv3" in page.url
+
+
 def test_the_network_is_walked_by_keyboard_alone(wide: Watched, shown: Site) -> None:
     page = wide.open(f"{shown.url}/network?image=val-3&stage=pool1&unit=2&y=1&x=1")
     page.wait_for_selector(".formula")

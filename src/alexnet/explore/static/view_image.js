@@ -127,8 +127,10 @@ function storeImages(image) {
   const list = h("ul", { class: "thumbs small" });
   const fill = async () => {
     sessionStorage.setItem("store", JSON.stringify({ split: split.value, wnid: wnid.value }));
+    const asked = { split: split.value, wnid: wnid.value, count: 14 };
     try {
-      const { images } = await get("list", { split: split.value, wnid: wnid.value, count: 14 });
+      const { images } = await get("list", asked);
+      if (asked.split !== split.value || asked.wnid !== wnid.value) return;
       list.replaceChildren(...images.map((each) => h("li", {}, h("a", {
         href: link(`/image/${each.image}`, { run: here().query.run }), "aria-current": each.image === image ? "true" : null },
         h("img", { src: source("image.png", { image: each.image }), alt: `${short(each.name)}, ${each.key}`, loading: "lazy", width: 64, height: 64 })))));

@@ -5,6 +5,7 @@ import { arithmeticOf } from "./arithmetic.js";
 import { array, canvas, outline, part } from "./draw.js";
 import { savedImages } from "./view_image.js";
 
+let latest = 0; // of the panels: what an older one still waits for changes nothing any more
 const COLUMNS = ["conv", "local", "norm", "spatial norm", "pool", "fc"];
 
 export async function networkView(content, { image }) {
@@ -42,9 +43,12 @@ async function strip(about, byName, image, chosen) {
   const list = h("ol", {}, items);
   const pick = async (name) => {
     list.querySelectorAll("button").forEach((button) => button.setAttribute("aria-pressed", String(button.querySelector("span").textContent === name)));
+    const making = stagePanel(about, byName, image, name).catch(error), number = latest;
+    const made = await making;
+    if (number !== latest) return;
     const panel = list.closest("div").nextElementSibling;
     panel.setAttribute("aria-label", `Stage ${name}`);
-    panel.replaceChildren(await stagePanel(about, byName, image, name).catch(error));
+    panel.replaceChildren(made);
   };
   const box = h("div", { class: "strip", tabindex: 0, role: "region", "aria-label": "Stages" }, list);
   const watching = new ResizeObserver(() => { // once it is in the page: the chosen stage may be far to the right
@@ -154,6 +158,7 @@ class AllMaps {
 
 // One stage: all maps, the chosen one enlarged, where it looks, and its arithmetic.
 async function stagePanel(about, byName, image, name) {
+  const number = ++latest, isLatest = () => number === latest && here().parts[0] === "network";
   const stage = byName[name], layer = about.layers.find((each) => each.name === name);
   const flat = stage.shape.length === 1;
   const query = here().query;
@@ -172,10 +177,14 @@ async function stagePanel(about, byName, image, name) {
   let values = null;
 
   async function update(what = "unit") {
+    if (!isLatest()) return;
     try {
       if (what === "unit") {
-        maps.draw(all.getContext("2d"), at.unit);
-        values = has("map", { image, run: about.run, stage: name, unit: at.unit }) ? (await get("map", { image, run: about.run, stage: name, unit: at.unit })).values : null;
+        const { unit } = at, asked = { image, run: about.run, stage: name, unit };
+        maps.draw(all.getContext("2d"), unit);
+        const got = has("map", asked) ? (await get("map", asked)).values : null;
+        if (!isLatest() || unit !== at.unit) return;
+        values = got;
         if (values && at.y === null) [at.y, at.x] = peak(values);
       }
       at.y ??= 0;
