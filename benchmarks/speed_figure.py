@@ -51,9 +51,10 @@ def draw(sections: dict[str, Any]) -> Figure:
         axes.axis("off")
     first = next(iter(sections.values()))
     machine = first["machine"]
+    dates = " and ".join(sorted({section["date"] for section in sections.values()}))
     figure.supxlabel(
         "Images per second: the bar is the median, the whisker the slowest and the fastest round. "
-        f"{machine['processor']}, {machine['cores']} cores, PyTorch {machine['torch']}, {first['date']}.",
+        f"{machine['processor']}, {machine['cores']} cores, PyTorch {machine['torch']}, {dates}.",
         fontsize=8,
     )
     return figure
