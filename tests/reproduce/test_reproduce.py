@@ -376,7 +376,7 @@ def test_a_plan_writes_nothing(tmp_path: Path) -> None:
 def test_fewer_images_than_a_batch_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     content = images(12, size=32)
     write_store(tmp_path / "few", [rows(content[:9])], [rows(content[9:], 9)], content[:9])
-    with pytest.raises(ValueError, match=r"few has 9 training images, and scale small needs at least 64"):
+    with pytest.raises(ValueError, match=r"few has 9 training images, and scale small needs at least 128"):
         reproduce(tmp_path / "out", scale="small", data=[f"cifar10={tmp_path / 'few'}"])
     assert not (tmp_path / "out").exists()
 
