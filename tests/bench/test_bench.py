@@ -133,16 +133,17 @@ def test_the_loader_feeds_every_step_with_other_images(tmp_path: Path, monkeypat
     draw_photos(tmp_path / "images", 24)
     prepare(tmp_path / "images", tmp_path / "store", workers=1, val_fraction=0)
     monkeypatch.setattr(feeding, "STEPS", 2)
+    monkeypatch.setattr(feeding, "SECONDS", 0)
     seen: list[torch.Tensor] = []
     config = dataclasses.replace(NETWORKS["paper"].config, classes=len(CLASSES))
     feeding.feeding(
         lambda x, labels: seen.append(x.clone()), tmp_path / "store", config, 8, torch.float32, CPU, rounds=1
     )
-    assert [x.shape for x in seen] == [(8, 3, 64, 64)] * 8  # two of each form, in the round before the first too
-    fed, repeated = seen[4:6], seen[6:]
+    assert [x.shape for x in seen] == [(8, 3, 64, 64)] * 9  # one timed, two of each form, twice
+    fed, repeated = seen[5:7], seen[7:]
     assert not torch.equal(*fed)
     assert torch.equal(*repeated)
-    assert torch.equal(fed[0], repeated[0])
+    assert torch.equal(fed[1], repeated[0])
 
 
 def test_small_images_are_loaded_beside_a_copy(tmp_path: Path) -> None:

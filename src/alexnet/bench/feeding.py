@@ -1,5 +1,6 @@
 """`alexnet bench train --store`: training steps fed by the loader, beside the same steps on one repeated batch."""
 
+import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -16,8 +17,9 @@ from alexnet.training.ranks import Ranks
 from alexnet.training.state import Setup
 from alexnet.training.step import batch_input
 
-STEPS = 8
-"""Steps of each kind in a round."""
+STEPS, SECONDS = 8, 2.0
+"""Steps of each kind in a round: at least so many, and as many as fit into this time, so that the beginning of an epoch
+(its order is drawn, threads start, the first batch is waited for) weighs little more than it does in an epoch."""
 Step = Callable[[Tensor, Tensor], None]
 """One training step: takes inputs [B, 3, S, S] on the device and labels int64 [B] on the CPU."""
 
@@ -28,8 +30,8 @@ def feeding(
     """The throughput of `step` with batches from the store at `path`, and with one of them repeated.
 
     All batches of a round are read and decoded within its time, including the first one, which nothing overlaps: none
-    is made ahead while the other kind of step runs. Returns `fed_images_per_second`, `repeated_images_per_second` and
-    `fed_fraction`, the first over the second.
+    is made ahead while the other kind of step runs. Returns `fed_images_per_second`, `repeated_images_per_second`,
+    `fed_fraction`, the first over the second, and `fed_steps`, the steps of a round.
 
     Raises ValueError for a store that does not fit the network or has fewer images than one batch.
     """
@@ -41,7 +43,7 @@ def feeding(
             f"{crop} pixels or more, and {config.classes} classes at most."
         )
     setup = Setup.of(TrainConfig(network=config, batch_size=batch), store, device, dtype)
-    steps = min(STEPS, setup.steps_per_epoch)
+    steps = 1
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
         start = setup.steps_per_epoch - steps  # to the end of the epoch, so that no further batch is made ahead
@@ -58,6 +60,10 @@ def feeding(
         for _ in range(steps):
             step(*same)
 
+    began = time.perf_counter()
+    waiting(repeated, device)()
+    took = time.perf_counter() - began
+    steps = min(max(STEPS, round(SECONDS / took)), setup.steps_per_epoch)
     count = float(steps * batch)
     rates = alternate(
         {"fed": (waiting(fed, device), count), "repeated": (waiting(repeated, device), count)},
@@ -65,6 +71,7 @@ def feeding(
     )
     return {
         "store": str(path),
+        "fed_steps": steps,
         "fed_images_per_second": rates["fed"].median,
         "repeated_images_per_second": rates["repeated"].median,
         "fed_fraction": rates["fed"].median / rates["repeated"].median,
