@@ -43,7 +43,8 @@ def shown(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with playwright.sync_playwright() as running:
-        made = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        camera = "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"  # its picture is Chromium's
+        made = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *camera])
         yield made
         made.close()
 
@@ -98,6 +99,15 @@ def test_every_view_shows_without_a_fault(browser: Any, shown: Site, width: int,
     assert watched.said == []
     assert all(url.startswith((shown.url, "data:", "blob:")) for url in watched.asked)
     watched.context.close()
+
+
+def test_the_camera_takes_a_photo(wide: Watched, shown: Site) -> None:
+    page = wide.open(f"{shown.url}/image/val-3")
+    page.click("text=Use the camera")
+    until(page, "document.querySelector('video')?.videoWidth > 0")
+    page.click("text=Take the photo")
+    until(page, "location.pathname.startsWith('/image/u-') && document.querySelectorAll('.bars tr').length > 0")
+    assert not page.query_selector_all(".error, video") and wide.said == []
 
 
 def check_accessibility(page: Any, view: str) -> None:

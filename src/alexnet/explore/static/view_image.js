@@ -106,6 +106,7 @@ function camera(take, said) {
     video.srcObject = stream;
     const stop = () => { stream.getTracks().forEach((track) => track.stop()); said.replaceChildren(); };
     const shoot = h("button", { type: "button", click: () => {
+      if (!video.videoWidth) return;  // no frame has come yet
       const frame = canvas(video.videoWidth, video.videoHeight);
       frame.getContext("2d").drawImage(video, 0, 0);
       stop();
