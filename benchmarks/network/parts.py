@@ -132,8 +132,8 @@ class Watch(TorchDispatchMode):
 
     def part(self, operation: str, shapes: list[tuple[int, ...]]) -> str:
         """The part that an operation belongs to, by its name and the shapes of its tensors."""
-        if "conv" in operation:
-            return next((name for shape, name in self.convolutions.items() if shape in shapes), REST)
+        if "conv" in operation:  # of another shape are conv1's weights after space-to-depth
+            return next((name for shape, name in self.convolutions.items() if shape in shapes), "conv1")
         if any(word in operation for word in ("linear", ".mm", ".addmm")):
             return CONNECTED
         if "bmm" in operation or "windows" in operation:
