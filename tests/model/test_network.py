@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from alexnet import AlexNet
+from alexnet.native import compiler
 
 NARROW = {"width": 1 / 12, "classes": 7}
 
@@ -132,6 +133,7 @@ def test_channels_last_memory_gives_the_same_logits():
     torch.testing.assert_close(last, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.skipif(compiler.command() is None, reason="torch.compile needs a compiler")
 def test_the_compiled_network_gives_the_same_outputs_and_gradients():
     network = AlexNet(**NARROW, input_size=67, dropout=0.0, initial_std=(0.02, *[0.1] * 7)).train()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
