@@ -80,7 +80,8 @@ template <class T> using Buffer = std::vector<T, Aligned<T>>;
 constexpr int64_t WIDTH = ALEXNET_REGISTER / sizeof(float);
 typedef float Floats __attribute__((vector_size(ALEXNET_REGISTER)));
 typedef int32_t Integers __attribute__((vector_size(ALEXNET_REGISTER)));  // as many
-typedef int16_t Shorts __attribute__((vector_size(ALEXNET_REGISTER)));    // twice as many
+typedef uint32_t Unsigned __attribute__((vector_size(ALEXNET_REGISTER)));
+typedef int16_t Shorts __attribute__((vector_size(ALEXNET_REGISTER)));  // twice as many
 
 inline Floats all(float value) { return value - Floats{}; }
 inline Integers all(int32_t value) { return value - Integers{}; }

@@ -20,9 +20,10 @@ inline Floats power(Floats s) {
     return newton_step(s, (root * root) * (Floats)_mm512_rsqrt14_ps(root));
 #else
     // A float's bits are nearly its logarithm: times -0.75 they are those of the power within 4.4 %.
-    constexpr int32_t OFFSET = 0x6f14ec00;  // 1.75 times the bits of 1, less what balances the error
+    constexpr uint32_t OFFSET = 0x6f14ec00;  // 1.75 times the bits of 1, less what balances the error
     const Integers bits = as_integers(s);
-    const Floats t = as_floats(OFFSET - (bits - (bits >> 2)));
+    const Unsigned lower = (Unsigned)(bits - (bits >> 2));  // for s < 0, which has no power, the difference wraps round
+    const Floats t = (Floats)(OFFSET - lower);
     // s ** -0.75 = t (1 - r) ** -0.25 with r = 1 - one, as a series: within 1e-4.
     const Floats r = 1.0f - almost_one(s, t);
     return newton_step(s, t + t * r * (1.0f / 4 + r * (5.0f / 32 + r * (15.0f / 128))));
