@@ -43,7 +43,7 @@ def shown(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with playwright.sync_playwright() as running:
-        camera = "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"  # its picture is Chromium's
+        camera = "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"  # Chromium's own
         made = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *camera])
         yield made
         made.close()
