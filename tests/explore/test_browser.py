@@ -77,6 +77,15 @@ def until(page: Any, expression: str) -> None:
         page.wait_for_timeout(50)
 
 
+def tab_to(page: Any, selector: str) -> None:
+    """Press Tab until what `selector` means has the focus."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate(f"document.activeElement.matches('{selector}')"):
+            return
+    raise AssertionError(f"Tab never reaches {selector}")
+
+
 @pytest.fixture
 def wide(browser: Any) -> Iterator[Watched]:
     watched = Watched(browser)
@@ -191,10 +200,7 @@ def test_the_stage_that_was_chosen_last_is_shown(wide: Watched, shown: Site) -> 
 def test_the_network_is_walked_by_keyboard_alone(wide: Watched, shown: Site) -> None:
     page = wide.open(f"{shown.url}/network?image=val-3&stage=pool1&unit=2&y=1&x=1")
     page.wait_for_selector(".formula")
-    for _ in range(60):
-        page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.matches('canvas.maps')"):
-            break
+    tab_to(page, "canvas.maps")
     page.keyboard.press("ArrowRight")
     until(page, "document.querySelector('#at-unit').value === '3'")
     page.keyboard.press("Tab")
@@ -210,10 +216,7 @@ def test_links_and_buttons_are_reached_by_keyboard(wide: Watched, shown: Site) -
     page = wide.open(f"{shown.url}/kernels")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
-    for _ in range(30):
-        page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.closest('.kernels') !== null"):
-            break
+    tab_to(page, ".kernels *")
     page.keyboard.press("Enter")
     page.wait_for_url("**/unit/conv1/*")
     page.wait_for_selector(".nine")
@@ -259,10 +262,7 @@ def test_runs_are_chosen_and_neighbours_are_linked(wide: Watched, shown: Site) -
 def test_the_map_is_walked_by_keyboard_alone(wide: Watched, shown: Site) -> None:
     page = wide.open(f"{shown.url}/map")
     page.wait_for_selector("canvas.full")
-    for _ in range(30):
-        page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.matches('canvas.full')"):
-            break
+    tab_to(page, "canvas.full")
     seen = {page.url}
     for key in ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "ArrowLeft"):
         page.keyboard.press(key)
