@@ -53,6 +53,7 @@ def dropout(
     else:
         image, unit = mask_offset
         mask = keep_mask(mask_shape, p, x.device)[image : image + x.shape[0], unit : unit + x.shape[1]]
+    mask = mask.to(x.dtype)  # PyTorch multiplies numbers of different formats several times as slowly
     return x * mask / (1 - p) if inverted else x * mask
 
 

@@ -26,10 +26,11 @@ def top_k_credit(scores: Tensor, labels: Tensor, k: int) -> Tensor:
     output scores chance. Scores that are not finite earn 0.
     """
     own = scores.gather(1, labels[:, None])
-    above = (scores > own).sum(1).double()
-    tied = (scores == own).sum(1).double()
-    credit = ((k - above) / tied.clamp(min=1)).clamp(0, 1)
-    return torch.where(scores.isfinite().all(1), credit, 0.0)
+    lowest, highest = scores.amin(1), scores.amax(1)  # not finite where any score is not
+    above = highest > own[:, 0] if k == 1 else (scores > own).sum(1)  # one is as many as all of them
+    tied = (scores == own).sum(1)
+    credit = ((k - above.double()) / tied.clamp(min=1)).clamp(0, 1)
+    return torch.where(lowest.isfinite() & highest.isfinite(), credit, 0.0)
 
 
 def errors(credit: dict[int, float], images: int) -> dict[str, float]:

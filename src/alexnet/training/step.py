@@ -71,12 +71,12 @@ def update(
         model.train()
     targets = labels.to(x.device, non_blocking=True)
     with precision(x.device, dtype):
-        logits = model(x)  # [B, classes]
-    loss = F.cross_entropy(at_least_float32(logits), targets)
+        logits = at_least_float32(model(x))  # [B, classes]
+    loss = F.cross_entropy(logits, targets)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-    credit = top_k_credit(logits.detach().float().cpu(), labels, 1)
+    credit = top_k_credit(logits.detach().cpu(), labels, 1)
     return loss.item(), 1 - credit.mean().item()
 
 

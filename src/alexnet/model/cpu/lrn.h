@@ -83,6 +83,28 @@ void lrn_five_gradient(const T *x, const G *g, T *dx, int64_t width, const Lrn &
     finish(last, Lanes(width - last), zero);
 }
 
+// ---- The same for towers that fit into one vector ----
+
+inline Floats five_sums(Floats value) {
+    FiveSums sums;
+    sums.next(value);
+    return sums.next(Floats{});
+}
+
+template <bool RELU, class T> inline void lrn_narrow(const T *x, T *y, Part lanes, const Lrn &n) {
+    const Floats value = lrn_input<RELU>(x, lanes);
+    store(y, lanes, value * power(n.scale(five_sums(value * value))));
+}
+
+template <bool RELU, class T, class G>
+inline void lrn_narrow_gradient(const T *x, const G *g, T *dx, Part lanes, const Lrn &n) {
+    const Floats zero{}, factor = all(-1.5f * n.alpha), value = lrn_input<RELU>(x, lanes);
+    const Floats s = n.scale(five_sums(value * value)), t = power(s), root = inverse_root(s, t);
+    const Floats direct = load(g, lanes) * t, share = (direct * value) * (root * root);
+    const Floats slope = (factor * value) * five_sums(share) + direct;
+    store(dx, lanes, RELU ? select(greater(value, zero), slope, zero) : slope);
+}
+
 // ---- Any window: some channels at a time, by way of buffers ----
 
 constexpr int64_t BLOCK = 128;    // channels
@@ -156,6 +178,10 @@ void lrn_any_gradient(const T *x, const G *g, T *dx, int64_t width, const Lrn &n
 
 template <bool RELU, class T> void lrn_towers(const T *x, T *y, const Lrn &n) {
     const int64_t width = n.tower();
+    if (n.half == 2 && width <= WIDTH) {
+        for (int64_t at = 0; at < n.channels; at += width) lrn_narrow<RELU>(x + at, y + at, Part(width), n);
+        return;
+    }
     const auto tower = n.half != 2          ? lrn_any<RELU, T>
                        : width % WIDTH == 0 ? lrn_five<RELU, Whole, T>
                                             : lrn_five<RELU, Part, T>;
@@ -164,6 +190,11 @@ template <bool RELU, class T> void lrn_towers(const T *x, T *y, const Lrn &n) {
 
 template <bool RELU, class T, class G> void lrn_towers_gradient(const T *x, const G *g, T *dx, const Lrn &n) {
     const int64_t width = n.tower();
+    if (n.half == 2 && width <= WIDTH) {
+        for (int64_t at = 0; at < n.channels; at += width)
+            lrn_narrow_gradient<RELU>(x + at, g + at, dx + at, Part(width), n);
+        return;
+    }
     const auto tower = n.half != 2          ? lrn_any_gradient<RELU, T, G>
                        : width % WIDTH == 0 ? lrn_five_gradient<RELU, Whole, T, G>
                                             : lrn_five_gradient<RELU, Part, T, G>;
