@@ -381,6 +381,15 @@ def test_fewer_images_than_a_batch_are_refused_before_anything_is_written(tmp_pa
     assert not (tmp_path / "out").exists()
 
 
+def test_any_store_can_be_the_one_of_more_classes(tmp_path: Path) -> None:
+    content = images(80, size=112)
+    write_store(tmp_path / "own", [rows(content[:70])], [rows(content[70:], 70)], content[:70])
+    found = sets_of(scale("small"), [f"wider={tmp_path / 'own'}"], tmp_path / "out")
+    assert list(found) == ["wider"] and found["wider"].images == 70
+    with pytest.raises(ValueError, match="did you mean 'wider'"):
+        sets_of(scale("small"), ["wide=x"], tmp_path / "out")
+
+
 def test_a_folder_of_something_else_or_of_another_scale_is_left_alone(out: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="holds no reproduction"):

@@ -33,23 +33,25 @@ KNOWN: dict[str, tuple[int, int]] = {
 def sets_of(scale: Scale, named: Sequence[str], out: Path) -> dict[Data, DataSet]:
     """The images of each role: those of the stores in `named` ("NAME=STORE"), or of a plan where none is.
 
-    ValueError for an unknown name, and for a store that cannot be used.
+    NAME is that of the scale's data set, or `wider` for any store of more classes, to pre-train with. ValueError for an
+    unknown name, and for a store that cannot be used.
     """
     if set(scale.sets.values()) == {SYNTHETIC}:
         if named:
             raise UsageError(f"Scale {scale.name} draws its own images; leave --data out.")
         return synthetic(out / "data")
-    stores: dict[str, Path] = {}
+    roles: dict[str, Data] = {name: role for role, name in scale.sets.items()} | {"wider": "wider"}
+    stores: dict[Data, Path] = {}
     for text in named:
         name, equals, store = text.partition("=")
         if not equals or not store:
-            raise UsageError(f"--data {text} is not NAME=STORE; the names are {', '.join(scale.sets.values())}.")
-        if name not in scale.sets.values():
-            raise UsageError(f"Scale {scale.name} has no data set '{name}'; {suggestion(name, scale.sets.values())}")
-        stores[name] = Path(store)
+            raise UsageError(f"--data {text} is not NAME=STORE; the names are {', '.join(roles)}.")
+        if name not in roles:
+            raise UsageError(f"Scale {scale.name} has no data set '{name}'; {suggestion(name, roles)}")
+        stores[roles[name]] = Path(store)
     if not stores:
         return {role: DataSet(*KNOWN[name]) for role, name in scale.sets.items()}
-    sets = {role: DataSet.open(stores[name]) for role, name in scale.sets.items() if name in stores}
+    sets = {role: DataSet.open(stores[role]) for role in scale.sets if role in stores}
     for role, images in sets.items():
         assert images.store is not None
         if images.store.size < scale.bases[role].network.input_size:

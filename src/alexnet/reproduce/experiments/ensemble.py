@@ -61,6 +61,14 @@ def groups(evidence: Evidence) -> tuple[Group, Group]:
     return five, [*five, *((sixths(evidence.scale, evidence.roles), seed) for seed in FINETUNED_SEEDS)]
 
 
+def pretraining(evidence: Evidence) -> str:
+    """How the two networks with a sixth convolution began."""
+    for result in evidence.of(PRETRAINED).values():
+        images = result["data"]
+        return f"pre-trained on {images['train']:,} images of {images['classes']} classes, and fine-tuned"
+    return "not pre-trained: there were no images of more classes"
+
+
 def against_members(evidence: Evidence, group: Group, k: int = 1) -> Values:
     """The error of the ensemble, beside each single network's."""
     found = averaged(evidence, group)
@@ -82,9 +90,7 @@ def find(evidence: Evidence) -> Found:
     )
     notes = [
         "The ensemble is one; the interval is over the single networks that it is compared with.",
-        "The two networks with a sixth convolution were pre-trained on images of more classes and fine-tuned."
-        if "wider" in evidence.roles
-        else "The two networks with a sixth convolution were not pre-trained: there were no images of more classes.",
+        f"The two networks with a sixth convolution were {pretraining(evidence)}.",
     ]
     return Found(top1, [top5], {}, notes)
 
