@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alexnet.model.cpu import windows as cpu
+from alexnet.model.cpu.kernels import computed_in
 
 
 class GroupedLinear(nn.Module):
@@ -56,14 +57,16 @@ class Local2d(nn.Module):
         channels, *size = self.in_channels, *(n - 2 * self.padding + self.kernel_size - 1 for n in self.outputs[1:])
         if x.dim() != 4 or list(x.shape[1:]) != [channels, *size]:
             raise ValueError(f"This layer takes [B, {channels}, {size[0]}, {size[1]}], not {list(x.shape)}.")
-        weight = self.weight  # [H' W', out, in K K]
+        dtype = computed_in(x)
+        weight = self.weight.to(dtype)  # [H' W', out, in K K]
         if cpu.takes(x):
-            windows = cpu.windows(x, self.kernel_size, self.padding)  # [H' W', B, K K in]
+            windows = cpu.windows(x.to(dtype), self.kernel_size, self.padding)  # [H' W', B, K K in]
             weight = weight.unflatten(2, (channels, -1)).transpose(2, 3).flatten(2)
         else:
             windows = F.unfold(x, self.kernel_size, padding=self.padding).permute(2, 0, 1)  # [H' W', B, in K K]
-        y = torch.bmm(windows, weight.transpose(1, 2))  # [H' W', B, out]
-        return y.unflatten(0, self.outputs[1:]).permute(2, 3, 0, 1) + self.bias
+        bias = self.bias.to(dtype).flatten(1).t()[:, None]  # [H' W', 1, out]
+        y = torch.baddbmm(bias, windows, weight.transpose(1, 2))  # [H' W', B, out]
+        return y.unflatten(0, self.outputs[1:]).permute(2, 3, 0, 1)
 
     def extra_repr(self) -> str:
         return f"outputs={self.outputs}, kernel_size={self.kernel_size}, padding={self.padding}"

@@ -1,6 +1,7 @@
 // The kernels that Python calls, listed once. Local response normalisation, max pooling, both in one pass with the ReLU
-// before them, normalisation within each map, mean subtraction, space-to-depth, the momentum update; and the
-// convolutions and matrix multiplications that oneDNN is slow at: conv1, weight gradients, fully connected layers.
+// before them, normalisation within each map, mean subtraction, space-to-depth, windows of locally connected layers,
+// the momentum update; and the convolutions and matrix multiplications that oneDNN is slow at: conv1, weight gradients,
+// fully connected layers.
 //
 // Activations are channels last ([images, height, width, channels] in memory), float32 or bfloat16. Arithmetic is
 // float32; results are rounded to nearest even. Each kernel is written once for vectors of any width (vector.h). Those
@@ -20,6 +21,7 @@
 #include "space_to_depth.h"
 #include "spatial_norm.h"
 #include "stage.h"
+#include "windows.h"
 
 namespace {
 
@@ -65,6 +67,8 @@ extern "C" const Export *alexnet_exports() {
         BOTH(stage_gradient),
         BOTH(spatial_norm),
         BOTH(spatial_norm_gradient),
+        BOTH(windows),
+        BOTH(windows_gradient),
         BOTH(remove_mean),
         BOTH(momentum_update),
         exported<space_to_depth<float, float>>("space_to_depth_float32"),
