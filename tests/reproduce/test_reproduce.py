@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console, RenderableType
 from stores import images, rows, write_store
 
@@ -25,7 +26,7 @@ from alexnet.reproduce.experiments.relu_vs_tanh import SEARCH_SEED
 from alexnet.reproduce.images import sets_of
 from alexnet.reproduce.plan import Planner
 from alexnet.reproduce.report import table_of
-from alexnet.reproduce.reproduce import experiments_of, render, reproduce, share_of
+from alexnet.reproduce.reproduce import device_of_rank, experiments_of, render, reproduce, share_of
 from alexnet.reproduce.results import Results
 from alexnet.reproduce.scales import SCALES, scale
 from alexnet.reproduce.verdict import NOT_JUDGED, VERDICTS, judge
@@ -366,6 +367,21 @@ def test_what_is_wrong_is_one_sentence(options: dict[str, Any], words: str, tmp_
         reproduce(tmp_path / "out", **options)
     assert "\n" not in str(error.value)
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "rank", "expected"),
+    [("auto", 2, "5", "cuda:1"), ("cuda", 1, "3", "cuda:0"), ("cpu", 2, "1", "cpu"), ("auto", 0, "1", "auto"),
+     ("auto", 2, None, "auto")],
+)  # fmt: skip
+def test_processes_share_the_gpus_that_there_are(
+    device: str, gpus: int, rank: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", rank)
+    assert device_of_rank(device) == expected
 
 
 def test_a_plan_writes_nothing(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def reproduce(
     for several GPUs).
     Raises ValueError for what is not known, does not fit or is damaged.
     """
-    chosen, (part, parts) = scales.scale(scale), share_of(share)
+    chosen, (part, parts), device = scales.scale(scale), share_of(share), device_of_rank(device)
     chosen = dataclasses.replace(chosen, seeds=seeds or chosen.seeds)
     experiments = experiments_of(only, chosen)
     check_out(out, chosen)
@@ -116,6 +116,14 @@ def reproduce(
         say(f"{done} runs in {duration(time.monotonic() - began)}")
     claims = _write_ledger(out, now, experiments, data, report=True)
     return _answer(out, chosen, now, claims, rates, data)
+
+
+def device_of_rank(device: str) -> str:
+    """The device of this process: under torchrun a GPU, which it shares where there are more processes than GPUs."""
+    gpus = torch.cuda.device_count()
+    if device not in ("auto", "cuda") or gpus == 0 or "LOCAL_RANK" not in os.environ:
+        return device
+    return f"cuda:{int(os.environ['LOCAL_RANK']) % gpus}"
 
 
 def share_of(text: str) -> tuple[int, int]:
