@@ -28,6 +28,8 @@ def small_network(name: str) -> AlexNet:
     settings = TINY if name.startswith("four-layer") else SMALL
     if name == "torchvision":  # its pooling drops what does not fill a window
         settings = SMALL | {"input_size": 63}
+    if name == "no-exchange":  # 2x2 pixels, and not one, reach fc6 of each tower
+        settings = SMALL | {"input_size": 79}
     network = AlexNet(name, classes=CLASSES, generator=torch.Generator().manual_seed(0), **settings)
     random = torch.Generator().manual_seed(1)
     with torch.no_grad():

@@ -165,10 +165,8 @@ class Builder:
         else:
             module = self.network.get_submodule(layer.name)
             own = {name: self.parameters[f"{layer.name}.{name}"] for name, _ in module.named_parameters()}
-            operation = Module(
-                module, own, layer.inputs[0] if len(layer.inputs) == 3 else math.prod(layer.inputs), self.dtype
-            )
-            self.operations.append(operation)
+            inputs = math.prod(layer.inputs) if layer.kind == "fc" else layer.inputs[0]
+            self.operations.append(Module(module, own, inputs, self.dtype))
             self.towers, self.channels = 1, layer.outputs[0]
         return 1
 
