@@ -144,6 +144,18 @@ def test_inference_is_the_network_in_eval_mode(name: str, device: torch.device) 
         torch.testing.assert_close(fast(x.to(device)).cpu().double(), exact(x.double()), rtol=1e-4, atol=1e-5)
 
 
+def test_inference_does_not_depend_on_the_mode_in_which_it_was_laid_out(device: torch.device) -> None:
+    from alexnet.model.cuda.inference import GraphNetwork
+
+    network = small_network("paper").eval().to(device)
+    size = network.network.input_size
+    x = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(3)).to(device)
+    with torch.inference_mode():
+        fast = GraphNetwork(network, torch.float32, batch=2, device=device)
+        inside = fast(x)
+    assert torch.equal(fast(x), inside)
+
+
 def test_functions_outside_a_plan_have_the_values_and_gradients_of_pytorch(device: torch.device) -> None:
     from alexnet.model.cuda import functions
     from alexnet.model.lrn import lrn_plain

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import torch
@@ -31,8 +32,12 @@ def can_graph(network: AlexNet, x: Any, dtype: torch.dtype) -> bool:
 
 
 class GraphNetwork:
-    """Logits in `dtype` of at most `batch` images at a time, from a copy of the network's weights."""
+    """Logits in `dtype` of at most `batch` images at a time, from a copy of the network's weights.
 
+    Threads take turns.
+    """
+
+    @torch.inference_mode(False)  # later calls, perhaps outside that mode, write to the same buffers
     def __init__(self, network: AlexNet, dtype: torch.dtype, batch: int, device: torch.device) -> None:
         self.batch, self.dtype = batch, dtype
         parameters = {
@@ -42,6 +47,7 @@ class GraphNetwork:
         builder = Builder(network, parameters, batch, dtype, device, seed, training=False)
         self.operations = builder.operations
         self._blocks, self._side, self._padding = builder.input
+        self._turn = threading.Lock()
         self._x = torch.zeros(batch, *network.layers[0].inputs, dtype=dtype, device=device)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._y = self._capture() if device.type == "cuda" else None
@@ -51,11 +57,12 @@ class GraphNetwork:
         """[B, 3, S, S] to logits [B, classes], for any B."""
         if len(x) > self.batch:
             return torch.cat([self(part) for part in x.split(self.batch)])
-        self._x[: len(x)].copy_(x)
-        if self._graph is None or self._y is None:
-            return self._forward()[: len(x)]
-        self._graph.replay()
-        return self._y[: len(x)].clone()
+        with self._turn:
+            self._x[: len(x)].copy_(x)
+            if self._graph is None or self._y is None:
+                return self._forward()[: len(x)]
+            self._graph.replay()
+            return self._y[: len(x)].clone()
 
     def _forward(self) -> Tensor:
         batch, channels, size, _ = self._x.shape
@@ -83,5 +90,5 @@ class GraphNetwork:
                     self._forward()
             torch.cuda.current_stream().wait_stream(stream)
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):
+            with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):  # other threads may use the GPU
                 return self._forward()
