@@ -24,6 +24,8 @@ from alexnet.model.cuda import POOL, stage_kernels
 
 CHANNELS = 128
 """Most channels of a tile. A tower of more is cut, with the channels on both sides that the sums reach."""
+FLOAT32_CHANNELS = 64
+"""The same for normalisation in float32, whose band matrix must fit the 99 KiB of shared memory of an RTX 30 or 40."""
 
 
 class Stages(NamedTuple):
@@ -53,7 +55,7 @@ def forward(
     assert x[0].stride(3) == 1 and y[0].shape == (batch, out_height, out_width, channels) and len(x) == len(y)
     assert bias is None or (bias.shape == (len(x) * channels,) and bias.dtype == torch.float32)
     assert index is None or (index.shape == (len(x), *y[0].shape) and index.is_contiguous())
-    tile, used = _channel_tile(channels, stages.half)
+    tile, used = _channel_tile(x[0], stages.half)
     pixels = batch * out_height * out_width
     rows, warps, unroll, programs = FORWARD[tile > 64]
     by_lines = stages.half > 0 and stages.window == stages.stride + 1
@@ -94,7 +96,7 @@ def backward(
     assert index is None or (index.shape == (len(x), *g[0].shape) and index.is_contiguous())
     assert bias_parts is None or (bias_parts.shape[1] == len(x) * channels and bias_parts.is_contiguous())
     assert max(stages.window, stages.stride) <= POOL
-    tile, used = _channel_tile(channels, 2 * stages.half)
+    tile, used = _channel_tile(x[0], 2 * stages.half)
     patches = batch * triton.cdiv(height, stages.stride) * triton.cdiv(width, stages.stride)
     rows, warps, programs, registers = BACKWARD[tile > 64]
     programs = min(programs, triton.cdiv(patches, rows)) if bias_parts is None else len(bias_parts)
@@ -116,7 +118,7 @@ def backward(
 def bias_parts(x: Sequence[Tensor]) -> Tensor:
     """Room for `backward`'s partial sums."""
     batch, height, width, channels = x[0].shape
-    rows, _, most, _ = BACKWARD[_channel_tile(channels, 0)[0] > 64]
+    rows, _, most, _ = BACKWARD[_channel_tile(x[0], 0)[0] > 64]
     programs = min(most, triton.cdiv(batch * height * width, rows))
     return torch.empty(programs, len(x) * channels, dtype=torch.float32, device=x[0].device)
 
@@ -148,10 +150,12 @@ BACKWARD = (16, 4, 1056, None), (16, 8, 528, 128)
 """Patches of a tile, warps of a program, most programs, and most registers of a thread: two programs per processor."""
 
 
-def _channel_tile(channels: int, reach: int) -> tuple[int, int]:
+def _channel_tile(x: Tensor, reach: int) -> tuple[int, int]:
     """Channels of a tile, a power of two, and how many of them it computes: `reach` fewer on each side where cut."""
+    channels = x.shape[3]
+    most = FLOAT32_CHANNELS if _precision(x) == "tf32x3" and 0 < reach <= FLOAT32_CHANNELS // 4 else CHANNELS
     tile = max(16, triton.next_power_of_2(channels))
-    return (tile, channels) if tile <= CHANNELS else (CHANNELS, CHANNELS - 2 * reach)
+    return (tile, channels) if tile <= most else (most, most - 2 * reach)
 
 
 def _precision(x: Tensor) -> str:
