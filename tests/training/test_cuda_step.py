@@ -128,13 +128,14 @@ def test_a_late_loss_that_is_not_a_number_stops_and_is_never_saved(tmp_path: Pat
     assert checkpoint.find(tmp_path / "run", "last").step == 5
 
 
-def test_metrics_that_are_there_are_read_at_once(small: Path, tmp_path: Path) -> None:
+def test_metrics_that_are_there_are_read_at_once_and_float32_is_float32(small: Path, tmp_path: Path) -> None:
     lines = list[int]()
 
     def step(state: TrainState, batch: TrainingBatch, setup: Setup) -> StepMetrics:
         log = tmp_path / "run" / "metrics.jsonl"
         lines.append(state.step)
         assert log.exists()
+        assert not torch.backends.cudnn.allow_tf32
         return train_step(state, batch, setup)
 
     loop.train(small, tmp_path / "run", dataclasses.replace(CONFIG, device="cpu"), step=step)

@@ -1,4 +1,4 @@
-"""The number format that `auto` chooses, and inference where a processor only emulates bfloat16."""
+"""Devices by name, the number format that `auto` chooses, and inference where a processor only emulates bfloat16."""
 
 import os
 import subprocess
@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from alexnet.training.device import WITHOUT_BFLOAT16, choose_dtype
+from alexnet.ranges import UsageError
+from alexnet.training.device import WITHOUT_BFLOAT16, choose_device, choose_dtype, float32_throughout
 from alexnet.training.step import seed_masks
 
 SOURCE = str(Path(__file__).parents[2] / "src")
@@ -52,3 +53,21 @@ def test_masks_drawn_after_a_seed_are_those_of_torchs_own_seed():
     drawn = torch.rand(5)
     torch.manual_seed(7)
     assert torch.equal(torch.rand(5), drawn)
+
+
+def test_a_gpu_with_a_number_becomes_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    assert choose_device("cuda:1") == torch.device("cuda:1") and chosen == [torch.device("cuda:1")]
+    assert choose_device("cuda") == torch.device("cuda") and len(chosen) == 1
+    with pytest.raises(UsageError, match="no usable device 'cuda:2'"):
+        choose_device("cuda:2")
+
+
+def test_float32_is_not_tensorfloat32() -> None:
+    assert torch.backends.cudnn.allow_tf32
+    with float32_throughout():
+        assert not torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.allow_tf32

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 import torch
@@ -14,8 +15,16 @@ from alexnet.ranges import UsageError
 def choose_device(name: str = "auto") -> torch.device:
     """The device called `name`; `auto` is cuda, then mps, then cpu. ValueError for one that this machine lacks.
 
-    Under torchrun each process of a machine gets a GPU of its own.
+    Under torchrun each process of a machine gets a GPU of its own. A GPU with a number becomes PyTorch's current one:
+    that is where Triton starts kernels, and whose streams a step waits for.
     """
+    device = _device_called(name)
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+    return device
+
+
+def _device_called(name: str) -> torch.device:
     if name in ("auto", "cuda") and torch.cuda.is_available():
         return (
             torch.device("cuda", int(os.environ["LOCAL_RANK"])) if "LOCAL_RANK" in os.environ else torch.device("cuda")
@@ -26,7 +35,8 @@ def choose_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise UsageError(f"There is no device '{name}'; use auto, cpu, cuda, cuda:1 or mps.") from None
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    gpu = torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
+    there = {"cpu": True, "cuda": gpu, "mps": torch.backends.mps.is_available()}
     if not there.get(device.type, False):
         raise UsageError(f"This machine has no usable device '{name}'; use --device auto.")
     return device
@@ -55,6 +65,14 @@ def cpu_multiplies_in_bfloat16() -> bool:
     there = bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", ""))
     return there and limit.upper() not in WITHOUT_BFLOAT16 and kernels.onednn_there() and packs_bfloat16()
+
+
+@contextlib.contextmanager
+def float32_throughout() -> Iterator[None]:
+    """Within it, cuDNN's convolutions in float32 are float32. PyTorch's default is TensorFloat-32, of 10 bits."""
+    cudnn = torch.backends.cudnn
+    with cudnn.flags(cudnn.enabled, cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False):
+        yield
 
 
 def precision(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:

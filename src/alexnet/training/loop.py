@@ -29,7 +29,7 @@ from alexnet.native import compiler
 from alexnet.progress import Progress, duration
 from alexnet.training import checkpoint, health, meeting, ranks, stop
 from alexnet.training.choose_step import Step, choose_step
-from alexnet.training.device import choose_device
+from alexnet.training.device import choose_device, float32_throughout
 from alexnet.training.metrics import MetricsLog, with_interval
 from alexnet.training.ranks import Ranks, program_checksum
 from alexnet.training.run_folder import (
@@ -65,7 +65,7 @@ def train(
     disk; KeyboardInterrupt, after a checkpoint, on Ctrl-C or SIGTERM; FloatingPointError when the loss or a weight is
     not finite.
     """
-    with checkpoint.room_for(run), contextlib.ExitStack() as held:
+    with checkpoint.room_for(run), float32_throughout(), contextlib.ExitStack() as held:
         store, config, device = meeting.meet(lambda: _prepare(store_path, run, config))
         advice = functools.partial(resume_advice, run)
         here = held.enter_context(ranks.joined(config.parallel, device, config.batch_size, advice))
