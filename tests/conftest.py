@@ -4,14 +4,11 @@
 """
 
 import os
-import sys
 import warnings
 
 import pytest
 import torch
 
-if "cuda" not in sys.argv and "--device=cuda" not in sys.argv:
-    os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
@@ -19,9 +16,12 @@ for cache in ("FX_GRAPH_CACHE", "AUTOGRAD_CACHE"):  # they do not see the gradie
     os.environ[f"TORCHINDUCTOR_{cache}"] = "0"
 
 
-def pytest_configure() -> None:
-    """Without a compiler the libraries are opened here, once: later, their warning would be an error of whatever asks
-    first."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Without a GPU, Triton interprets. Without a compiler, the libraries are opened here, once: later, their warning
+    would be an error of whatever asks first."""
+    if config.getoption("--device") == "cpu":
+        os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported
+
     from alexnet.data.image import pixels
     from alexnet.model.cpu import kernels
     from alexnet.native import compiler
