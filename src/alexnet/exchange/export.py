@@ -130,9 +130,9 @@ def check_out(out: Path, force: bool) -> None:
 
 def render(result: dict[str, Any]) -> RenderableType:
     """The files that were written, for a terminal."""
-    table = Table("file", "MB")
+    table = Table("file", "kB")
     for file in result["files"]:
-        table.add_row(Text(file["path"]), f"{file['bytes'] / 1e6:.1f}")
+        table.add_row(Text(file["path"]), f"{file['bytes'] / 1e3:,.0f}")
     checked = result["checked"]
     compared = (
         f"compared in {checked['with']} on {counted(checked['images'], 'image')}: "
