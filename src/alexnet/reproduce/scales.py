@@ -50,7 +50,7 @@ class Scale:
     """Training images on which the training error is measured in the end."""
     one_thread: bool = False
     """Compute with one thread: small networks are hardly faster with two, and much slower beside other programs."""
-    timing_rounds: int = 5
+    timing_rounds: int = 15
     speed_network: NetworkConfig = field(default_factory=NetworkConfig)
     """The network whose throughput gives the time for the paper's training."""
     speed_batch: int = 128
