@@ -1,21 +1,29 @@
 """This project's training step and inference on a GPU.
 
-python -m benchmarks.gpu.ours OUT.json
+    python -m benchmarks.gpu.ours OUT.json
+    python -m benchmarks.gpu.ours compile NETWORK DTYPE
+
+The second form runs a step and an inference once, so that their kernels lie in Triton's cache.
 """
 
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from alexnet.bench.limits import operations
 from alexnet.bench.network import STEPS_AT_ONCE, cuda_steps, images, new_state
 from alexnet.model.cuda import plan, stage
 from alexnet.model.cuda.inference import GraphNetwork
+from alexnet.model.cuda.loss import cross_entropy
+from alexnet.model.cuda.operations import Convolution, FullyConnected, Operation, Pass
 from alexnet.model.cuda.stage import Stages
+from alexnet.model.layers import layers_of
 from alexnet.model.network import AlexNet
 from alexnet.networks import network as named
 from alexnet.training.cuda_step import CudaStep
@@ -23,51 +31,62 @@ from benchmarks.gpu.timing import BF16, card, in_graph, kernel_times, limits, mi
 
 BEGAN = time.monotonic()
 DEVICE = torch.device("cuda")
-TRAINED = [  # network, batch, dtype
-    ("paper", 128, BF16),
-    ("paper", 1024, BF16),
-    ("original", 128, BF16),
-    ("paper", 256, BF16),
-    ("paper", 128, torch.float32),
-    ("original", 1024, BF16),
-]
+NETWORKS, BATCHES = ("paper", "original"), (128, 1024, 256)
 
 
 def main() -> None:
+    if sys.argv[1] == "compile":
+        compiled(sys.argv[2], getattr(torch, sys.argv[3]))
+        return
     out = Path(sys.argv[1])
-    results: dict[str, Any] = {"machine": card()}
-    sections = {
-        "limits": limits,
-        "training": lambda: [training(*each) for each in TRAINED],
-        "inference": lambda: [inference(batch) for batch in (1, 64, 1024)],
-        "kernels": lambda: {name: kernels(name) for name in ("paper", "original")},
-        "cudnn": cudnn,
-        "passes": passes,
-    }
-    for name, section in sections.items():
+    results: dict[str, Any] = {"machine": card(), "training": [], "inference": []}
+    bf16, float32 = ([(training, n, b, dtype) for n in NETWORKS for b in BATCHES] for dtype in (BF16, torch.float32))
+    sections: list[tuple[str, Callable[..., Any], *tuple[Any, ...]]] = [
+        ("limits", limits),
+        *(("training", *each) for each in bf16),
+        *(("inference", inference, batch) for batch in (1, 64, 1024)),
+        *(("kernels", kernels, name) for name in NETWORKS),
+        *(("parts", lambda name: parts(name, results["limits"]), name) for name in NETWORKS),
+        *(("training", *each) for each in float32),
+        ("cudnn", cudnn),
+        ("passes", passes),
+    ]
+    for name, section, *arguments in sections:
         try:
-            results[name] = section()
-        except Exception as error:  # the sections after it are measured all the same
-            results[name] = {"error": repr(error)}
+            found = section(*arguments)
+        except Exception as error:  # what comes after it is measured all the same
+            found = {"error": f"{arguments}: {error!r}"[:500]}
+        if name in ("training", "inference"):
+            results[name].append(found)
+        elif name in ("kernels", "parts"):
+            results.setdefault(name, {})[arguments[0]] = found
+        else:
+            results[name] = found
         out.write_text(json.dumps(results, indent=1))
-        print(f"{time.monotonic() - BEGAN:.0f} s: {name} {json.dumps(results[name])[:1500]}", flush=True)
+        print(f"{time.monotonic() - BEGAN:.0f} s: {name} {json.dumps(found)[:600]}", flush=True)
 
 
-def training(name: str, batch: int, dtype: torch.dtype) -> dict[str, Any]:
+def compiled(name: str, dtype: torch.dtype) -> None:
+    training(name, 128, dtype, rounds=1)
+    for batch in (1, 64):
+        inference(batch, name, dtype)
+
+
+def training(name: str, batch: int, dtype: torch.dtype, rounds: int = 0) -> dict[str, Any]:
+    """One row of the table. A round is `STEPS_AT_ONCE` steps: five in bfloat16, and two in float32, which is slow."""
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     work = cuda_steps(new_state(named(name).config, DEVICE), batch, dtype, DEVICE)
-    taken = milliseconds(work, times=2 if batch <= 256 else 1) / STEPS_AT_ONCE
-    result = {
+    taken = milliseconds(work, times=1, rounds=rounds or (5 if dtype == BF16 else 2)) / STEPS_AT_ONCE
+    return {
         "network": name,
         "batch": batch,
         "dtype": str(dtype),
         "milliseconds": taken,
         "images_per_second": batch / taken * 1000,
+        "teraflops": operations(named(name).config, training=True) * batch / taken / 1e9,
         "peak_memory_gib": torch.cuda.max_memory_allocated() / 2**30,
     }
-    print(f"{time.monotonic() - BEGAN:.0f} s: {result}", flush=True)
-    return result
 
 
 def cudnn() -> list[dict[str, Any]]:
@@ -81,10 +100,9 @@ def cudnn() -> list[dict[str, Any]]:
     return rows
 
 
-def inference(batch: int) -> dict[str, Any]:
-    config = named("paper").config
-    network = AlexNet(config).to(DEVICE).eval()
-    fast = GraphNetwork(network, BF16, batch, DEVICE)
+def inference(batch: int, name: str = "paper", dtype: torch.dtype = BF16) -> dict[str, Any]:
+    config = named(name).config
+    fast = GraphNetwork(AlexNet(config).to(DEVICE).eval(), dtype, batch, DEVICE)
     x = images(batch, config, DEVICE)
     with torch.inference_mode():
         taken = milliseconds(lambda: fast(x))
@@ -92,12 +110,87 @@ def inference(batch: int) -> dict[str, Any]:
     return {"batch": batch, "milliseconds": taken, "images_per_second": batch / taken * 1000, "teraflops": flops}
 
 
+def step_of(name: str, dtype: torch.dtype = BF16, batch: int = 128) -> CudaStep:
+    """A training step that has run some times."""
+    work = cuda_steps(new_state(named(name).config, DEVICE), batch, dtype, DEVICE)
+    work()
+    (step,) = (cell.cell_contents for cell in work.__closure__ or () if isinstance(cell.cell_contents, CudaStep))
+    return step
+
+
 def kernels(name: str) -> list[dict[str, Any]]:
     """The kernels of one training step of batch 128."""
-    work = cuda_steps(new_state(named(name).config, DEVICE), 128, BF16, DEVICE)
-    (step,) = (cell.cell_contents for cell in work.__closure__ or () if isinstance(cell.cell_contents, CudaStep))
-    assert step.graph is not None
-    return kernel_times(step.graph.replay)
+    graph = step_of(name).graph
+    assert graph is not None
+    return kernel_times(graph.replay)
+
+
+def parts(
+    name: str, card_limits: dict[str, float], dtype: torch.dtype = BF16, batch: int = 128
+) -> list[dict[str, Any]]:
+    """The operations of a step by themselves: microseconds, and the least that their arithmetic, at the speed of the
+    card's convolution or matrix multiplication, and their bytes, at that of its copy, would take."""
+    config, made = named(name).config, step_of(name, dtype, batch).plan
+    flops = {layer.name: 2.0 * batch * layer.multiply_adds for layer in layers_of(config) if layer.multiply_adds}
+    names = [each.rpartition(".")[0] for each, _ in AlexNet(config).to("meta").named_parameters()]
+    layer_of = {id(parameter): layer for parameter, layer in zip(made._parameters, names, strict=True)}
+    rows: list[dict[str, Any]] = []
+
+    def measured(what: str, work: Callable[[], object], operations: float, moved: float, rate: str) -> None:
+        least = max(operations / card_limits[rate] / 1e6, moved / card_limits["copy_gigabytes_per_second"] / 1e3)
+        rows.append({"part": what, "microseconds": 1000 * in_graph(work), "floor_microseconds": least})
+
+    with torch.no_grad(), torch.backends.cudnn.flags(**plan.CUDNN):
+        x, given = [made._x], []
+        for operation in made.operations:
+            given.append(x)
+            x = operation.forward(x)
+        cross_entropy(x[0], made.numbers, made.slot, made._logits_gradient, made._each)
+        g = [made._logits_gradient]
+        for operation, x in reversed(list(zip(made.operations, given, strict=True))):
+            layer, rate = layer_of.get(id(parameter_of(operation)), ""), "matmul_teraflops"
+            if isinstance(operation, Convolution):
+                rate = "convolution_teraflops"
+            what = f"{type(operation).__name__} {layer}".strip()
+            arithmetic = flops.get(layer, 0.0) if isinstance(operation, Convolution | FullyConnected) else 0.0
+            weight, kept = size_of(weights_of(operation)), size_of(kept_by(operation))
+            y = operation.forward(x)
+            moved = size_of(x) + size_of(y) + weight + kept
+            measured(f"{what}, forward", lambda at=operation, x=x: at.forward(x), arithmetic, moved, rate)
+            measured_g = list(g)
+            moved = size_of(g) + 2 * size_of(x) + weight + kept
+            backward = arithmetic * (2 if isinstance(operation, Convolution) and not operation.first else 1)
+            measured(f"{what}, backward", lambda at=operation, g=measured_g: at.backward(g), backward, moved, rate)
+            g = operation.backward(measured_g)
+            due = [p for p in made._parameters if p.update is not None]
+            if due:
+                updates = [p.update for p in due if p.update is not None]
+                moved = sum(4 * size_of([p.w]) for p in due) + weight
+                fused = arithmetic if isinstance(operation, FullyConnected) else 0.0
+                measured(f"{what}, update", lambda updates=updates: [u() for u in updates], fused, moved, rate)
+            for p in due:
+                p.update = None
+    return rows
+
+
+def parameter_of(operation: Operation) -> object:
+    weight = getattr(operation, "weight", None) or getattr(operation, "bias", None)
+    return getattr(weight, "parameter", weight)
+
+
+def weights_of(operation: Operation) -> list[Tensor]:
+    if isinstance(operation, Convolution):
+        return [operation.weight.operand]
+    return [operation.operand] if isinstance(operation, FullyConnected) else []
+
+
+def kept_by(operation: Operation) -> list[Tensor]:
+    return [operation.index] if isinstance(operation, Pass) and operation.index is not None else []
+
+
+def size_of(tensors: list[Tensor]) -> float:
+    """Bytes."""
+    return float(sum(each.nbytes for each in tensors))
 
 
 def passes() -> list[dict[str, Any]]:
@@ -130,9 +223,7 @@ def one_pass(channels: int, size: int, batch: int = 128) -> dict[str, Any]:
         choose(setting, wide, min(taken, key=lambda shape: taken[shape]))
         times[what] = {str(shape): t for shape, t in taken.items()}
     moved = x.nbytes + y.nbytes + index.nbytes
-    result = {"channels": channels, "forward_bytes": moved, "backward_bytes": moved + x.nbytes, **times}
-    print(f"{time.monotonic() - BEGAN:.0f} s: {result} {stage.LINES} {stage.BACKWARD}", flush=True)
-    return result
+    return {"channels": channels, "forward_bytes": moved, "backward_bytes": moved + x.nbytes, **times}
 
 
 def choose(setting: str, wide: bool, shape: tuple[int, ...]) -> None:
