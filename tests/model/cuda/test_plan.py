@@ -1,17 +1,21 @@
 """Training and inference on a GPU against autograd in float64, for every named network."""
 
 import copy
+import math
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from alexnet.config import OptimConfig
+from alexnet.config import OptimConfig, TrainConfig
+from alexnet.data.loader import TrainingBatch
 from alexnet.model.input import network_input
 from alexnet.model.network import AlexNet
 from alexnet.networks import NETWORKS
+from alexnet.training.state import Setup, TrainState
 from alexnet.training.update import MomentumSGD
 
 pytestmark = pytest.mark.usefixtures("large_tiles")
@@ -120,6 +124,41 @@ def test_steps_in_float32_are_those_of_autograd_in_float64(name: str, device: to
     got, wanted = trained(name, torch.float32, device, steps=2 if name == "paper" else 1)
     for g, w in zip(got, wanted, strict=True):
         assert distance(g, w) < 1e-4
+
+
+@pytest.mark.parametrize("network", ["paper", "original"])
+def test_twenty_steps_in_float32_are_those_of_autograd_in_float64(network: str, device: torch.device) -> None:
+    if device.type == "cpu":
+        pytest.skip("tested on a GPU: half a minute in Triton's interpreter")
+    for g, w in zip(*trained(network, torch.float32, device, steps=20), strict=True):
+        assert distance(g, w) < 1e-4
+
+
+def test_a_graph_of_the_step_is_the_step(name: str, device: torch.device) -> None:
+    """Of every network: three steps as a CUDA graph, and the same ones without, leave the same weights."""
+    from alexnet.training.cuda_step import CudaStep
+
+    if device.type == "cpu":
+        pytest.skip("there is no graph on a CPU")
+    weights = []
+    for in_graph in (True, False):
+        network = small_network(name).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        config = TrainConfig(network=network.network, batch_size=BATCH, optim=OptimConfig(lr=0.003))
+        size = network.network.input_size
+        mean = torch.full((size + 8, size + 8, 3), 128.0, device=device)
+        setup = Setup(config, device, torch.bfloat16, mean, np.eye(3) * 3000, steps_per_epoch=100, store="")
+        state = TrainState(network, network, MomentumSGD(network.named_parameters(), config.optim))
+        step = CudaStep(state, setup)
+        if not in_graph:
+            step.graph = None
+        for number in range(3):
+            batch, alphas = Batch(size, seed=number), np.full((BATCH, 3), 0.1, np.float32)
+            drawn = batch.offsets.numpy(), batch.mirrored.numpy(), alphas
+            done = step(state, TrainingBatch(batch.crops.pin_memory(), batch.labels, *drawn), setup)
+        assert math.isfinite(done.loss)
+        weights.append([w.detach().clone() for w in network.parameters()])
+    for graph, plain in zip(*weights, strict=True):
+        assert torch.equal(graph, plain)
 
 
 @pytest.mark.parametrize("network", ["original"])
