@@ -1,9 +1,11 @@
 """Section 3.3: local response normalisation lowers the error."""
 
+import dataclasses
+
 from matplotlib.figure import Figure
 
 from alexnet.reproduce.arms import BASE, FOUR_LAYERS
-from alexnet.reproduce.experiment import Comparison, Evidence, Experiment, Found, Planned, Side, images_of, seeds
+from alexnet.reproduce.experiment import Evidence, Experiment, Found, Planned, errors_compared, seeds
 from alexnet.reproduce.figures import dots
 from alexnet.reproduce.scales import Scale
 
@@ -19,25 +21,14 @@ def arms(scale: Scale, evidence: Evidence) -> list[Planned]:
 
 
 def find(evidence: Evidence) -> Found:
-    small = Comparison(
-        "top-1 error on CIFAR-10, ten views",
-        "points",
-        Side("with normalisation", evidence.error(FOUR_LAYERS)),
-        Side("without", evidence.error(SMALL_WITHOUT)),
-        images=images_of(evidence, FOUR_LAYERS),
-    )
+    on_cifar10 = errors_compared(evidence, FOUR_LAYERS, SMALL_WITHOUT, ("with normalisation", "without"))
+    small = dataclasses.replace(on_cifar10, what="top-1 error on CIFAR-10, ten views")
     large = [
-        Comparison(
-            f"top-{k} error, ten views",
-            "points",
-            Side("with normalisation, the paper's constants", evidence.error(BASE, k=k)),
-            Side("without", evidence.error(WITHOUT, k=k)),
-            [Side("the program's constants", evidence.error(ORIGINALS, k=k))],
-            images=images_of(evidence, BASE),
-        )
+        errors_compared(evidence, arm, WITHOUT, (f"{whose} constants", "without normalisation"), k)
+        for arm, whose in ((BASE, "the paper's"), (ORIGINALS, "the program's"))
         for k in (1, 5)
     ]
-    return Found(large[0], [large[1], small]) if evidence.scale.is_papers else Found(small, large)
+    return Found(large[0], [*large[1:], small]) if evidence.scale.is_papers else Found(small, large)
 
 
 def draw(evidence: Evidence, found: Found) -> Figure | None:
@@ -53,7 +44,8 @@ EXPERIMENT = Experiment(
     paper="1.4 / 1.2 points on ImageNet; 2 points on CIFAR-10",
     original="42.034 / 19.362 without it, 40.664 / 18.210 with it: 1.4 / 1.2 points (definitions 148 and 145)",
     differs="CIFAR-10 comes first here: it is the paper's own data set. The four-layer network has half its width and "
-    "trains for fewer epochs than 470. The eight-layer network trains on ten classes.",
+    "trains for fewer epochs than 470. The eight-layer network trains on ten classes. The program divides alpha by the "
+    "size of the window, so that a fifth of the paper's is left; its numbers are the paper's.",
     arms=arms,
     find=find,
     draw=draw,
