@@ -53,7 +53,6 @@ def large_tiles(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
     from alexnet.model.cuda import stage, update
 
     if device.type == "cpu":
-        monkeypatch.setattr(stage, "FORWARD", ((1024, 4, 1, 1), (1024, 8, 1, 1)))
-        monkeypatch.setattr(stage, "BACKWARD", ((1024, 4, 1, None), (1024, 8, 1, None)))
-        monkeypatch.setattr(stage, "LINES", ((32, 4, 32), (32, 8, 32)))
+        monkeypatch.setattr(stage, "LANES", 4096)
+        monkeypatch.setattr(stage, "LINES", 32)
         monkeypatch.setattr(update, "MATRIX", (512, 512, 64, 4, 2))

@@ -193,18 +193,29 @@ def size_of(tensors: list[Tensor]) -> float:
     return float(sum(each.nbytes for each in tensors))
 
 
-def passes() -> list[dict[str, Any]]:
-    """Bias, ReLU, normalisation and pooling after conv1 and conv2 for 128 images: bytes moved, and microseconds in each
-    of the shapes of a program; the fastest is taken from then on."""
-    return [one_pass(48, 55), one_pass(128, 27)]
+def passes() -> dict[str, Any]:
+    """Bias, ReLU, normalisation and pooling after conv1 and conv2 for 128 images: bytes moved, and microseconds of
+    both in each of the shapes of a program; the fastest is taken from then on."""
+    both = [one_pass(48, 55), one_pass(128, 27)]
+    result: dict[str, Any] = {"bytes": [moved for moved, _, _ in both]}
+    for direction, (names, shapes) in enumerate(CANDIDATES.values(), start=1):
+        taken = {}
+        for shape in shapes:
+            choose(names, shape)
+            taken[shape] = [guarded(each[direction]) for each in both]
+        choose(names, min(taken, key=lambda shape: sum(taken[shape])))
+        result[", ".join(names)] = {str(shape): times for shape, times in taken.items()}
+    result["chosen"] = {name: getattr(stage, name) for names, _ in CANDIDATES.values() for name in names}
+    return result
 
 
-def one_pass(channels: int, size: int, batch: int = 128) -> dict[str, Any]:
-    out, wide = (size - 1) // 2, channels > 64
+def one_pass(channels: int, size: int, batch: int = 128) -> tuple[dict[str, int], Callable, Callable]:
+    """Bytes moved forward and backward, and what computes each."""
+    out = (size - 1) // 2
     x = torch.randn(batch, size, size, 2 * channels, device=DEVICE, dtype=BF16)
     y, dx = torch.empty(batch, out, out, 2 * channels, device=DEVICE, dtype=BF16), torch.empty_like(x)
     bias = torch.randn(2 * channels, device=DEVICE)
-    index = torch.empty(2, batch, out, out, channels, device=DEVICE, dtype=stage.index_dtype(x))
+    index = torch.empty(2, batch, out, out, channels, device=DEVICE, dtype=torch.uint8)
     xs, ys, dxs = (list(t.chunk(2, 3)) for t in (x, y, dx))
     stages = Stages("first", 2, 1e-4, 2.0, 3, 2)
 
@@ -212,24 +223,15 @@ def one_pass(channels: int, size: int, batch: int = 128) -> dict[str, Any]:
         stage.forward(xs, bias, ys, index, stages)
 
     def backward() -> None:
-        stage.backward(xs, bias, ys, index, dxs, stage.bias_parts(xs), stages)
+        stage.backward(xs, bias, ys, index, dxs, stage.bias_parts(xs, stages), stages)
 
-    times = {}
-    for what, work, setting in (("forward", forward, "LINES"), ("backward", backward, "BACKWARD")):
-        taken = {}
-        for shape in CANDIDATES[wide][what]:
-            choose(setting, wide, shape)
-            taken[shape] = guarded(work)
-        choose(setting, wide, min(taken, key=lambda shape: taken[shape]))
-        times[what] = {str(shape): t for shape, t in taken.items()}
     moved = x.nbytes + y.nbytes + index.nbytes
-    return {"channels": channels, "forward_bytes": moved, "backward_bytes": moved + x.nbytes, **times}
+    return {"forward": moved, "backward": moved + x.nbytes}, forward, backward
 
 
-def choose(setting: str, wide: bool, shape: tuple[int, ...]) -> None:
-    both = list(getattr(stage, setting))
-    both[wide] = shape
-    setattr(stage, setting, tuple(both))
+def choose(names: tuple[str, ...], values: tuple[int, ...]) -> None:
+    for name, value in zip(names, values, strict=True):
+        setattr(stage, name, value)
 
 
 def guarded(work: Any) -> float:
@@ -241,16 +243,14 @@ def guarded(work: Any) -> float:
 
 
 CANDIDATES = {
-    False: {
-        "forward": [(16, 4, 5), (16, 4, 9), (16, 2, 5), (32, 4, 5), (32, 8, 5)],
-        "backward": [(16, 4, 1056, None), (16, 4, 528, None), (16, 2, 1056, None), (32, 8, 528, None)],
-    },
-    True: {
-        "forward": [(16, 8, 3), (16, 8, 5), (16, 4, 3), (32, 8, 3)],
-        "backward": [(16, 8, 528, 128), (16, 8, 264, 128), (16, 8, 528, None), (16, 4, 528, None), (32, 16, 264, None)],
-    },
+    "forward": (("LINES",), [(7,), (5,), (9,), (14,), (27,)]),
+    "backward": (
+        ("PROGRAMS", "REGISTERS"),
+        [(2112, 128), (1056, 128), (4224, 128), (20000, 128), (2640, 96), (1584, 168)],
+    ),
 }
-"""Shapes of a program: see `stage.LINES` and `stage.BACKWARD`."""
+"""Settings of `stage` and what to try for them. With 128 registers a processor has room for 16 programs of one warp
+each, with 96 for 20, and with 168 for 12."""
 
 
 if __name__ == "__main__":

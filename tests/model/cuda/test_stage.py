@@ -19,8 +19,9 @@ CASES = [  # relu, half, window, stride, channels per tower, towers, size, ceil_
     ("first", 0, 3, 2, 7, 1, 6, True),
     ("", 0, 2, 2, 7, 1, 6, True),
     ("", 0, 1, 1, 7, 1, 3, True),
-    ("first", 2, 1, 1, 140, 1, 3, True),  # more channels than a tile
-    ("first", 2, 3, 2, 150, 1, 5, False),
+    ("first", 2, 1, 1, 270, 1, 2, True),  # more channels than a warp has
+    ("first", 4, 3, 2, 300, 1, 3, False),
+    ("first", 1, 3, 2, 20, 1, 5, False),
 ]
 
 
@@ -55,10 +56,10 @@ def test_a_pass_and_its_gradient_are_those_of_pytorch(case: tuple, device: torch
     out = wanted.shape[2]
     y = torch.full((towers, 2, out, out, channels), 9.0, device=device)
     remembers = window > 1 or relu == "last"
-    index = torch.empty(y.shape, dtype=stage.index_dtype(x), device=device) if remembers else None
+    index = torch.empty(y.shape, dtype=torch.uint8, device=device) if remembers else None
     stage.forward(x.chunk(towers, 3), bias, list(y), index, stages)
     dx = torch.full_like(x, 9.0)
-    parts = stage.bias_parts(x.chunk(towers, 3))
+    parts = stage.bias_parts(x.chunk(towers, 3), stages)
     g_towers = g.permute(0, 2, 3, 1).chunk(towers, 3)
     stage.backward(x.chunk(towers, 3), bias, g_towers, index, dx.chunk(towers, 3), parts, stages)
 
@@ -76,7 +77,7 @@ def test_bfloat16_is_the_rounded_result_of_float32(device: torch.device) -> None
     results = []
     for each in (x, x.float()):
         y = torch.empty(2, 4, 4, 24, dtype=each.dtype, device=device)
-        index = torch.empty(2, 2, 4, 4, 12, dtype=stage.index_dtype(each), device=device)
+        index = torch.empty(2, 2, 4, 4, 12, dtype=torch.uint8, device=device)
         stage.forward(each.chunk(2, 3), None, y.chunk(2, 3), index, stages)
         results.append(y.float())
     torch.testing.assert_close(*results, rtol=2**-7, atol=0)
@@ -88,7 +89,7 @@ def test_a_value_that_is_not_a_number_stays_one(device: torch.device) -> None:
     x = torch.randn(1, 5, 5, 16, device=device)
     x[0, 2, 2, 3] = torch.nan
     y = torch.empty(1, 2, 2, 16, device=device)
-    index = torch.empty(1, 1, 2, 2, 16, dtype=stage.index_dtype(x), device=device)
+    index = torch.empty(1, 1, 2, 2, 16, dtype=torch.uint8, device=device)
     stage.forward([x], None, [y], index, stage.Stages("first", 0, 0, 1, 3, 2))
     assert y[..., 3].isnan().all()
     assert not y[..., 4].isnan().any()

@@ -42,7 +42,7 @@ class _Pass(torch.autograd.Function):
         batch, _, _, channels = x.shape
         y = torch.empty(batch, *out_size, channels, dtype=x.dtype, device=x.device)
         shape = groups, batch, *out_size, channels // groups
-        index = torch.empty(shape, dtype=stage.index_dtype(x), device=x.device) if stages.window > 1 else None
+        index = torch.empty(shape, dtype=torch.uint8, device=x.device) if stages.window > 1 else None
         stage.forward(x.chunk(groups, 3), None, y.chunk(groups, 3), index, stages)
         ctx.save_for_backward(x, index)
         ctx.groups, ctx.stages = groups, stages

@@ -117,8 +117,9 @@ class Convolution:
     def backward(self, g: Towers) -> Towers:
         g = regroup(g, self.groups)
         if self.after != "nothing":
-            parts = stage.bias_parts(self.y)
-            stage.backward(self.y, None, g, None, g, parts, Stages("first" if self.after == "relu" else ""))
+            stages = Stages("first" if self.after == "relu" else "")
+            parts = stage.bias_parts(self.y, stages)
+            stage.backward(self.y, None, g, None, g, parts, stages)
             self.bias.updates_from(parts)
         back, gradients = [], []
         for x, g_tower, w in zip(self.x, g, self.weight.operand, strict=True):
@@ -170,7 +171,7 @@ class Pass:
         self.index: Tensor | None = None
         if training and (stages.window > 1 or stages.relu == "last"):
             index = towers, batch, height, width, self.per_tower
-            self.index = torch.empty(index, dtype=stage.index_dtype(self.y[0]), device=device)
+            self.index = torch.empty(index, dtype=torch.uint8, device=device)
 
     def forward(self, x: Towers) -> Towers:
         self.given = x
@@ -183,7 +184,7 @@ class Pass:
             channels = self.per_tower * self.towers
             g = [g[0].view(len(g[0]), channels, *self.views[0].shape[1:3]).permute(0, 2, 3, 1)]
         each = self._split([t[..., : self.per_tower * self.towers // len(g)] for t in g])
-        parts = stage.bias_parts(self.x) if self.bias else None
+        parts = stage.bias_parts(self.x, self.stages) if self.bias else None
         room = torch.zeros_like if self.given[0].shape[3] * len(self.given) > self.inputs[0] else torch.empty_like
         dx = [room(t, memory_format=torch.contiguous_format) for t in self.given]
         split = self._split([t[..., : self.inputs[0] // len(dx)] for t in dx])
@@ -242,9 +243,10 @@ class FullyConnected:
     def backward(self, g: Towers) -> Towers:
         (g_y,) = g
         maps, g_maps = ([t.view(len(t), 1, 1, -1)] for t in (self.y, g_y))
-        parts = stage.bias_parts(maps)
+        stages = Stages("first" if self.relu else "")
+        parts = stage.bias_parts(maps, stages)
         scale = self.dropout.scale if self.dropout else 1.0  # where dropped, y is 0, as where the ReLU is
-        stage.backward(maps, None, g_maps, None, g_maps, parts, Stages("first" if self.relu else ""), scale)
+        stage.backward(maps, None, g_maps, None, g_maps, parts, stages, scale)
         self.bias.updates_from(parts)
         p = self.weight
         p.update = lambda: update.update_matrix(p.w, p.velocity, self.x, g_y, self.operand, p.rates, p.momentum)

@@ -4,15 +4,11 @@
 
 j runs over the `2 half + 1` channels around i in the same tower. Each step can be left out, and the ReLU can come last
 (original program). The gradient recomputes everything from x and the index of each maximum.
-
-Sums over neighbouring channels are multiplications by a band matrix, on the tensor cores: for `C` channels of a tile,
-sums = squares[pixels, C] @ band[C, C], band_ij = |i - j| <= half. So nothing is exchanged between threads.
 """
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
 # pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false
 # (A Triton kernel is launched with other arguments than it has parameters.)
 
-import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -21,11 +17,6 @@ import triton
 from torch import Tensor
 
 from alexnet.model.cuda import POOL, stage_kernels
-
-CHANNELS = 128
-"""Most channels of a tile. A tower of more is cut, with the channels on both sides that the sums reach."""
-FLOAT32_CHANNELS = 64
-"""The same for normalisation in float32, whose band matrix must fit the 99 KiB of shared memory of an RTX 30 or 40."""
 
 
 class Stages(NamedTuple):
@@ -47,7 +38,7 @@ def forward(
 ) -> None:
     """Compute `y` from `x`, one tensor [B, H, W, C] per tower each, of any strides; channels of x are adjacent.
 
-    `bias` float32 [T C]; `index` [T, B, H', W', C] of `index_dtype` receives that of each maximum; None where no
+    `bias` float32 [T C]; `index` uint8 [T, B, H', W', C] receives that of each maximum; None where no
     gradient is wanted.
     """
     batch, height, width, channels = x[0].shape
@@ -55,25 +46,16 @@ def forward(
     assert x[0].stride(3) == 1 and y[0].shape == (batch, out_height, out_width, channels) and len(x) == len(y)
     assert bias is None or (bias.shape == (len(x) * channels,) and bias.dtype == torch.float32)
     assert index is None or (index.shape == (len(x), *y[0].shape) and index.is_contiguous())
-    tile, used = _channel_tile(x[0], stages.half)
-    pixels = batch * out_height * out_width
-    rows, warps, unroll, programs = FORWARD[tile > 64]
-    by_lines = stages.half > 0 and stages.window == stages.stride + 1
-    kernel, grid = stage_kernels.forward, min(programs, triton.cdiv(pixels, rows))
-    if by_lines:
-        rows, warps, unroll = LINES[tile > 64]
-        kernel, grid = (
-            stage_kernels.forward_lines,
-            triton.cdiv(batch * out_width, rows) * triton.cdiv(out_height, unroll),
-        )
-    kernel[grid, len(x), triton.cdiv(channels, used)](
+    across, used, blocks = _lanes(channels, stages.half)
+    columns = batch * out_width
+    programs = triton.cdiv(columns, LANES // across) * triton.cdiv(out_height, LINES)
+    stage_kernels.forward[programs, len(x), blocks](
         *(x[0], _tower_stride(x), y[0], _tower_stride(y)),
-        *(x[0] if bias is None else bias, x[0] if index is None else index, _band(x[0], stages.half, tile)),
-        *(pixels, stages.alpha, stages.k, *x[0].stride()[:3], *y[0].stride()),
-        *(height, width, out_height, out_width, channels, used, bias is not None, index is not None),
-        *(*stages[:2], stages.window, stages.stride, _precision(x[0]), unroll, rows, tile),
-        num_warps=warps,
-        num_stages=1,
+        *(x[0] if bias is None else bias, x[0] if index is None else index, columns, stages.alpha, stages.k),
+        *(*x[0].stride()[:3], *y[0].stride(), height, width, out_height, out_width),
+        *(channels, across, used, bias is not None, index is not None),
+        *(*stages[:2], stages.window, stages.stride, LINES, LANES),
+        num_warps=1,
     )
 
 
@@ -96,71 +78,51 @@ def backward(
     assert index is None or (index.shape == (len(x), *g[0].shape) and index.is_contiguous())
     assert bias_parts is None or (bias_parts.shape[1] == len(x) * channels and bias_parts.is_contiguous())
     assert max(stages.window, stages.stride) <= POOL
-    tile, used = _channel_tile(x[0], 2 * stages.half)
-    patches = batch * triton.cdiv(height, stages.stride) * triton.cdiv(width, stages.stride)
-    rows, warps, programs, registers = BACKWARD[tile > 64]
-    programs = min(programs, triton.cdiv(patches, rows)) if bias_parts is None else len(bias_parts)
-    grid = (programs, len(x), triton.cdiv(channels, used))
-    stage_kernels.backward[grid](
+    across, used, blocks = _lanes(channels, stages.half)
+    patches, programs = _patches(x, stages)
+    assert bias_parts is None or len(bias_parts) == programs
+    stage_kernels.backward[programs, len(x), blocks](
         *(x[0], _tower_stride(x), g[0], _tower_stride(g), dx[0], _tower_stride(dx)),
         *(x[0] if bias is None else bias, x[0] if index is None else index, x[0] if bias_parts is None else bias_parts),
-        *(_band(x[0], stages.half, tile), patches, stages.alpha, stages.k, scale),
-        *(*x[0].stride()[:3], *g[0].stride(), *dx[0].stride()),
-        *(height, width, out_height, out_width, channels, used),
+        *(patches, stages.alpha, stages.k, scale, *x[0].stride()[:3], *g[0].stride(), *dx[0].stride()),
+        *(height, width, out_height, out_width, channels, across, used),
         *(bias is not None, index is not None, bias_parts is not None),
-        *(*stages[:2], stages.window, stages.stride, _precision(x[0]), rows, tile),
-        num_warps=warps,
-        num_stages=1,
-        maxnreg=registers,
+        *(*stages[:2], stages.window, stages.stride, LANES),
+        num_warps=1,
+        maxnreg=REGISTERS,
     )
 
 
-def bias_parts(x: Sequence[Tensor]) -> Tensor:
-    """Room for `backward`'s partial sums."""
+def bias_parts(x: Sequence[Tensor], stages: Stages) -> Tensor:
+    """Room for the partial sums of `backward`."""
+    _, programs = _patches(x, stages)
+    return torch.empty(programs, len(x) * x[0].shape[3], dtype=torch.float32, device=x[0].device)
+
+
+LANES, EACH = 32, stage_kernels.EACH.value
+"""Threads of a program, and channels of a thread."""
+
+LINES = 7
+"""Lines of windows that a program of `forward` computes one after the other."""
+
+PROGRAMS, REGISTERS = 2112, 128
+"""Most programs of `backward` for a tower, and most registers of a thread: sixteen programs per processor."""
+
+
+def _lanes(channels: int, half: int) -> tuple[int, int, int]:
+    """Threads side by side for a pixel, how many of them compute, and how often to cover all channels of a tower."""
+    assert 2 * half <= EACH
+    groups = triton.cdiv(channels, EACH)
+    used = groups if groups <= LANES else LANES - 2 if half else LANES
+    return min(groups, LANES), used, triton.cdiv(groups, used)
+
+
+def _patches(x: Sequence[Tensor], stages: Stages) -> tuple[int, int]:
+    """Patches of a tower, and programs for them: of four tiles or more each, which leave one partial sum."""
     batch, height, width, channels = x[0].shape
-    rows, _, most, _ = BACKWARD[_channel_tile(x[0], 0)[0] > 64]
-    programs = min(most, triton.cdiv(batch * height * width, rows))
-    return torch.empty(programs, len(x) * channels, dtype=torch.float32, device=x[0].device)
-
-
-def index_dtype(x: Tensor) -> torch.dtype:
-    """As wide as the activations, so that a thread that reads both reads the same elements of both."""
-    return {1: torch.uint8, 2: torch.int16}.get(x.element_size(), torch.int32)
-
-
-@functools.cache
-def _bands(half: int, tile: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    i = torch.arange(tile, device=device)
-    return ((i[:, None] - i).abs() <= half).to(dtype)
-
-
-def _band(x: Tensor, half: int, tile: int) -> Tensor:
-    """[tile, tile]: 1 where the row's and the column's channel are at most `half` apart."""
-    return _bands(half, tile, torch.bfloat16 if _precision(x) == "bf16" else torch.float32, x.device) if half else x
-
-
-FORWARD = (16, 4, 1, 1056), (16, 8, 1, 528)
-"""Pixels of a tile, warps of a program, how often its inner loop is unrolled, and most programs: for tiles of up to 64
-channels, and for larger ones."""
-
-LINES = (16, 4, 5), (16, 8, 3)
-"""Columns of a tile, warps of a program, and lines that it computes one after the other."""
-
-BACKWARD = (16, 4, 1056, None), (16, 8, 528, 128)
-"""Patches of a tile, warps of a program, most programs, and most registers of a thread: two programs per processor."""
-
-
-def _channel_tile(x: Tensor, reach: int) -> tuple[int, int]:
-    """Channels of a tile, a power of two, and how many of them it computes: `reach` fewer on each side where cut."""
-    channels = x.shape[3]
-    most = FLOAT32_CHANNELS if _precision(x) == "tf32x3" and 0 < reach <= FLOAT32_CHANNELS // 4 else CHANNELS
-    tile = max(16, triton.next_power_of_2(channels))
-    return (tile, channels) if tile <= most else (most, most - 2 * reach)
-
-
-def _precision(x: Tensor) -> str:
-    """Number format of the band matrix: bfloat16, and for float32 activations three terms in TensorFloat-32."""
-    return "tf32x3" if x.dtype == torch.float32 or triton.knobs.runtime.interpret else "bf16"
+    patches = batch * triton.cdiv(height, stages.stride) * triton.cdiv(width, stages.stride)
+    side = LANES // _lanes(channels, stages.half)[0]
+    return patches, min(PROGRAMS, triton.cdiv(patches, 4 * side))
 
 
 def _tower_stride(towers: Sequence[Tensor]) -> int:

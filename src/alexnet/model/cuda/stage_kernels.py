@@ -1,285 +1,284 @@
 """The Triton kernels of `stage`, which says what they compute.
 
-Sizes and strides are constants of a kernel, so that it is compiled for each shape: divisions by them are cheap, and
-loads are as wide as they can be. A program computes tiles of `rows` pixels and `tile` channels.
+A program is one warp, its tiles are [lanes, EACH]: a thread has eight adjacent channels of a pixel, and the `lanes`
+threads as many whole pixels as fit, `across` threads each. Sums over neighbouring channels need a few numbers of the
+threads on both sides, and nothing waits for other warps. Sizes and strides are constants of a kernel, so that it is
+compiled for each shape: divisions by them are cheap, and loads are as wide as they can be.
 """
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
-# pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false
-# (A Triton kernel is launched with other arguments than it has parameters.)
+# pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false, reportIndexIssue=false
+# ruff: noqa: RUF005
+# (A Triton kernel is launched with other arguments than it has parameters, and knows no unpacking of tuples.)
 
 import triton
 import triton.language as tl
 
 NAN = tl.constexpr(tl.PropagateNan.ALL)
 NOTHING = tl.constexpr(255)
-"""The index of a maximum that gets no gradient, because the ReLU after pooling is 0."""
+"""The index of a maximum that gets no gradient, because the ReLU before or after pooling is 0."""
+EACH = tl.constexpr(8)
+"""Channels of a thread: as many as one load of 16 bytes has in bfloat16."""
 
 
 @triton.jit
-def _load_band(band_at, tile: tl.constexpr):
-    i = tl.arange(0, tile)
-    return tl.load(band_at + i[:, None] * tile + i[None, :])
+def _apart(x):
+    """[lanes, EACH] as one tensor [lanes] per channel of a thread."""
+    even, odd = x.reshape(x.shape[0], 2, 2, 2).split()
+    x04, x26 = even.split()
+    x15, x37 = odd.split()
+    x0, x4 = x04.split()
+    x2, x6 = x26.split()
+    x1, x5 = x15.split()
+    x3, x7 = x37.split()
+    return x0, x1, x2, x3, x4, x5, x6, x7
 
 
 @triton.jit
-def _sums(x, band, precision: tl.constexpr):
-    """x @ band, over neighbouring channels."""
-    if precision == "bf16":
-        sums = tl.dot(x.to(tl.bfloat16), band)
-    else:
-        sums = tl.dot(x, band, input_precision=precision)
-    return sums
+def _together(x):
+    """The inverse of `_apart`."""
+    even = tl.join(tl.join(x[0], x[4]), tl.join(x[2], x[6]))
+    odd = tl.join(tl.join(x[1], x[5]), tl.join(x[3], x[7]))
+    return tl.join(even, odd).reshape(x[0].shape[0], EACH)
 
 
 @triton.jit
-def _normalised(v, band, alpha, k, precision: tl.constexpr):
-    """v (k + alpha sum v^2)^(-3/4), over neighbouring channels."""
-    root = tl.rsqrt(k + alpha * _sums(v * v, band, precision))
-    return v * root * tl.sqrt(root)
+def _sums(x, half: tl.constexpr, across: tl.constexpr):
+    """Over the channels at most `half` away, among the `across` lanes of a pixel."""
+    lanes: tl.constexpr = x.shape[0]
+    lane = tl.arange(0, lanes)
+    left, own, right = (), _apart(x), ()
+    for i in tl.static_range(half):
+        beside = tl.gather(own[EACH - half + i], (lane + lanes - 1) % lanes, 0)
+        left = left + (tl.where(lane % across == 0, 0.0, beside),)
+        beside = tl.gather(own[i], (lane + 1) % lanes, 0)
+        right = right + (tl.where(lane % across == across - 1, 0.0, beside),)
+    runs = left + own + right  # sums of 1, 2, 4, 8 channels from each on
+    sums = own
+    for bit in tl.static_range(4):
+        longer, more = (), ()
+        if (2 * half + 1) >> bit & 1:
+            for i in tl.static_range(EACH):
+                if bit == 0:
+                    more = more + (runs[i],)
+                else:
+                    more = more + (sums[i] + runs[i + (2 * half + 1) % (1 << bit)],)
+            sums = more
+        if (2 * half + 1) >> bit > 1:
+            for i in tl.static_range(EACH + 2 * half + 1 - (2 << bit)):
+                longer = longer + (runs[i] + runs[i + (1 << bit)],)
+            runs = longer
+    return _together(sums)
 
 
 @triton.jit
-def forward(
-    x_at, x_tower, y_at, y_tower, bias_at, index_at, band_at, pixels, alpha, k,
-    x_image: tl.constexpr, x_line: tl.constexpr, x_pixel: tl.constexpr,
-    y_image: tl.constexpr, y_line: tl.constexpr, y_pixel: tl.constexpr, y_channel: tl.constexpr,
-    height: tl.constexpr, width: tl.constexpr, out_height: tl.constexpr, out_width: tl.constexpr,
-    channels: tl.constexpr, used: tl.constexpr, has_bias: tl.constexpr, has_index: tl.constexpr,
-    relu: tl.constexpr, half: tl.constexpr, window: tl.constexpr, stride: tl.constexpr,
-    precision: tl.constexpr, unroll: tl.constexpr, rows: tl.constexpr, tile: tl.constexpr,
-):  # fmt: skip
-    tower = tl.program_id(1).to(tl.int64)
-    x_at += tower * x_tower
-    y_at += tower * y_tower
-    index_at += tower * pixels * channels
-    first = tl.program_id(2) * used
-    channel = first + tl.arange(0, tile)
-    if used < channels:
-        channel -= half
-    there = (channel >= 0) & (channel < channels)
-    mine = there & (channel >= first) & (channel < first + used)
-    if has_bias:
-        bias = tl.load(bias_at + tower * channels + channel, mask=there, other=0.0)
-    if half > 0:
-        band = _load_band(band_at, tile)
-    for block in range(tl.program_id(0), tl.cdiv(pixels, rows), tl.num_programs(0)):
-        pixel = block * rows + tl.arange(0, rows)
-        column = pixel % out_width
-        line = pixel // out_width % out_height
-        image = pixel // (out_width * out_height)
-        best = tl.full((rows, tile), float("-inf"), tl.float32)
-        which = tl.full((rows, tile), 0, tl.int32)
-        for at in tl.range(window * window, loop_unroll_factor=unroll):
-            iy, ix = line * stride + at // window, column * stride + at % window
-            inside = ((pixel < pixels) & (iy < height) & (ix < width))[:, None] & there[None, :]
-            offset = image * x_image + iy * x_line + ix * x_pixel
-            v = tl.load(x_at + (offset[:, None] + channel[None, :]), mask=inside, other=0.0).to(tl.float32)
-            if has_bias:
-                v = tl.where(inside, v + bias[None, :], 0.0)
-            if relu == "first":
-                v = tl.maximum(v, 0.0, propagate_nan=NAN)
-            if half > 0:
-                v = _normalised(v, band, alpha, k, precision)
-            if window > 1:
-                v = tl.where(inside, v, float("-inf"))
-                which = tl.where(v > best, at, which)
-                best = tl.maximum(best, v, propagate_nan=NAN)
-            else:
-                best = v
-        if relu == "last":
-            which = tl.where(best <= 0, NOTHING, which)
-            best = tl.where(best < 0, 0.0, best)
-        computed = (pixel < pixels)[:, None] & mine[None, :]
-        offset = image * y_image + line * y_line + column * y_pixel
-        at_y = y_at + (offset[:, None] + channel[None, :] * y_channel)
-        tl.store(at_y, best.to(y_at.dtype.element_ty), mask=computed)
-        if has_index:
-            at_index = index_at + ((pixel * channels)[:, None] + channel[None, :])
-            tl.store(at_index, which.to(index_at.dtype.element_ty), mask=computed)
+def _channels(block, channels: tl.constexpr, lanes: tl.constexpr, across: tl.constexpr, used: tl.constexpr):
+    """The channels [lanes, EACH] of each thread, which of them there are, and which it computes.
+
+    Where a tower is cut, a block begins and ends with a lane that others compute, unless it uses all.
+    """
+    lane = tl.arange(0, lanes)
+    first: tl.constexpr = (across - used) // 2
+    group = block * used - first + lane % across
+    channel = (group * EACH)[:, None] + tl.arange(0, EACH)[None, :]
+    there = (channel >= 0) & (channel < channels) & (lane < lanes // across * across)[:, None]
+    mine = (lane % across >= first) & (lane % across < first + used)
+    return channel, there, there & mine[:, None]
 
 
 @triton.jit
 def _line(
-    x_at, bias, band, alpha, k, image, iy, first_x, in_row, there, height: tl.constexpr, width: tl.constexpr,
-    x_image: tl.constexpr, x_line: tl.constexpr, x_pixel: tl.constexpr, channel,
-    has_bias: tl.constexpr, relu: tl.constexpr, window: tl.constexpr, precision: tl.constexpr,
+    x_at, bias, alpha, k, image, iy, first_x, in_row, channel, there, height: tl.constexpr, width: tl.constexpr,
+    x_image: tl.constexpr, x_line: tl.constexpr, x_pixel: tl.constexpr, whole: tl.constexpr, across: tl.constexpr,
+    relu: tl.constexpr, half: tl.constexpr, window: tl.constexpr,
 ):  # fmt: skip
     """The largest normalised value of `window` pixels of a line, from `first_x` on, and which of them it is."""
-    best = tl.full((first_x.shape[0], channel.shape[0]), float("-inf"), tl.float32)
-    which = tl.full((first_x.shape[0], channel.shape[0]), 0, tl.int32)
-    for dx in tl.range(window, loop_unroll_factor=1):
-        ix = first_x + dx
-        inside = (in_row & (iy < height) & (ix < width))[:, None] & there[None, :]
-        offset = image * x_image + iy * x_line + ix * x_pixel
-        v = tl.load(x_at + (offset[:, None] + channel[None, :]), mask=inside, other=0.0).to(tl.float32)
-        if has_bias:
-            v = tl.where(inside, v + bias[None, :], 0.0)
+    for dx in tl.static_range(window):
+        inside = in_row & (iy < height) & (first_x + dx < width)
+        offset = image * x_image + iy * x_line + (first_x + dx) * x_pixel
+        at_x = x_at + (offset[:, None] + channel)
+        v = tl.load(at_x, mask=inside[:, None] & there, other=0.0).to(tl.float32)
+        v += bias
         if relu == "first":
             v = tl.maximum(v, 0.0, propagate_nan=NAN)
-        v = _normalised(v, band, alpha, k, precision)
-        larger = inside & ((v > best) | (v != v))
-        best = tl.where(larger, v, best)
-        which = tl.where(larger, dx, which)
+        if half > 0:
+            root = tl.rsqrt(k + alpha * _sums(v * v, half, across))
+            v = v * root * tl.sqrt(root)
+        if not whole:
+            v = tl.where(inside[:, None], v, float("-inf"))
+        if dx == 0:
+            best, which = v, tl.zeros(v.shape, tl.int32)
+        else:
+            which = tl.where(v > best, dx, which)
+            best = tl.maximum(best, v, propagate_nan=NAN)
     return best, which
 
 
 @triton.jit
-def forward_lines(
-    x_at, x_tower, y_at, y_tower, bias_at, index_at, band_at, pixels, alpha, k,
+def forward(
+    x_at, x_tower, y_at, y_tower, bias_at, index_at, columns, alpha, k,
     x_image: tl.constexpr, x_line: tl.constexpr, x_pixel: tl.constexpr,
     y_image: tl.constexpr, y_line: tl.constexpr, y_pixel: tl.constexpr, y_channel: tl.constexpr,
     height: tl.constexpr, width: tl.constexpr, out_height: tl.constexpr, out_width: tl.constexpr,
-    channels: tl.constexpr, used: tl.constexpr, has_bias: tl.constexpr, has_index: tl.constexpr,
+    channels: tl.constexpr, across: tl.constexpr, used: tl.constexpr, has_bias: tl.constexpr, has_index: tl.constexpr,
     relu: tl.constexpr, half: tl.constexpr, window: tl.constexpr, stride: tl.constexpr,
-    precision: tl.constexpr, lines: tl.constexpr, rows: tl.constexpr, tile: tl.constexpr,
+    lines: tl.constexpr, lanes: tl.constexpr,
 ):  # fmt: skip
-    """`forward` with normalisation for windows that share a line with the next one: it is computed once for both.
-
-    A tile is the windows of one line in `rows` columns, counted through all images.
-    """
+    """Windows in so many `columns`, counted through all images, and `lines` one after the other. What two windows, one
+    above the other, share is computed once if it is one line."""
     tower = tl.program_id(1).to(tl.int64)
     x_at += tower * x_tower
     y_at += tower * y_tower
-    index_at += tower * pixels * channels
-    first = tl.program_id(2) * used
-    channel = first + tl.arange(0, tile)
-    if used < channels:
-        channel -= half
-    there = (channel >= 0) & (channel < channels)
-    mine = there & (channel >= first) & (channel < first + used)
-    bias = channel.to(tl.float32)
+    index_at += tower * columns * out_height * channels
+    channel, there, mine = _channels(tl.program_id(2), channels, lanes, across, used)
+    bias = tl.zeros((lanes, EACH), tl.float32)
     if has_bias:
         bias = tl.load(bias_at + tower * channels + channel, mask=there, other=0.0)
-    band = _load_band(band_at, tile)
     down: tl.constexpr = (out_height + lines - 1) // lines
-    columns = pixels // out_height
-    at = tl.program_id(0) // down * rows + tl.arange(0, rows)
+    whole: tl.constexpr = (out_height - 1) * stride + window <= height and (out_width - 1) * stride + window <= width
+    shares: tl.constexpr = window == stride + 1
+    at = tl.program_id(0) // down * (lanes // across) + tl.arange(0, lanes) // across
     line = tl.program_id(0) % down * lines
     image, column, in_row = at // out_width, at % out_width, at < columns
-    best, which = _line(
-        x_at, bias, band, alpha, k, image, line * stride, column * stride, in_row, there, height, width,
-        x_image, x_line, x_pixel, channel, has_bias, relu, window, precision,
-    )  # fmt: skip
+    best, which = tl.zeros((lanes, EACH), tl.float32), tl.zeros((lanes, EACH), tl.int32)
+    if shares:
+        best, which = _line(
+            x_at, bias, alpha, k, image, line * stride, column * stride, in_row, channel, there, height, width,
+            x_image, x_line, x_pixel, whole, across, relu, half, window,
+        )  # fmt: skip
     for oy in range(line, min(line + lines, out_height)):
-        shared, shared_which = best, which
-        for dy in tl.range(1, window, loop_unroll_factor=1):
-            shared, shared_which = _line(
-                x_at, bias, band, alpha, k, image, oy * stride + dy, column * stride, in_row, there, height, width,
-                x_image, x_line, x_pixel, channel, has_bias, relu, window, precision,
+        last, last_which = best, which
+        for dy in tl.static_range(1 if shares else 0, window):
+            last, last_which = _line(
+                x_at, bias, alpha, k, image, oy * stride + dy, column * stride, in_row, channel, there, height, width,
+                x_image, x_line, x_pixel, whole, across, relu, half, window,
             )  # fmt: skip
-            larger = (shared > best) | (shared != shared)
-            best = tl.where(larger, shared, best)
-            which = tl.where(larger, dy * window + shared_which, which)
-        if relu == "last":
+            if dy == 0:
+                best, which = last, last_which
+            else:
+                which = tl.where(last > best, dy * window + last_which, which)
+                best = tl.maximum(best, last, propagate_nan=NAN)
+        if relu != "":
             which = tl.where(best <= 0, NOTHING, which)
+        if relu == "last":
             best = tl.where(best < 0, 0.0, best)
-        computed = in_row[:, None] & mine[None, :]
+        computed = in_row[:, None] & mine
         offset = image * y_image + oy * y_line + column * y_pixel
-        at_y = y_at + (offset[:, None] + channel[None, :] * y_channel)
+        at_y = y_at + (offset[:, None] + channel * y_channel)
         tl.store(at_y, best.to(y_at.dtype.element_ty), mask=computed)
         if has_index:
-            pixel = (image * out_height + oy) * out_width + column
-            at_index = index_at + ((pixel * channels)[:, None] + channel[None, :])
+            offset = ((image * out_height + oy) * out_width + column) * channels
+            at_index = index_at + (offset[:, None] + channel)
             tl.store(at_index, which.to(index_at.dtype.element_ty), mask=computed)
-        best, which = shared, shared_which
+        best, which = last, last_which
+
+
+@triton.constexpr_function
+def _place(at, each, reach, window, stride):
+    """The index, in a window, of pixel `at` of a patch; None where the window does not reach it."""
+    y, x = at // stride + each // reach * stride, at % stride + each % reach * stride
+    return y * window + x if y < window and x < window else None
 
 
 @triton.jit
-def _from_windows(
-    g_at, index_at, image, oy, ox, inside, there, channel, y: tl.constexpr, x: tl.constexpr,
-    g_image: tl.constexpr, g_line: tl.constexpr, g_pixel: tl.constexpr, g_channel: tl.constexpr,
-    out_height: tl.constexpr, out_width: tl.constexpr, channels: tl.constexpr,
-    has_index: tl.constexpr, window: tl.constexpr, stride: tl.constexpr,
-):  # fmt: skip
-    """The gradient that pixel (y, x) of each patch gets from the windows whose maximum it is."""
-    reach: tl.constexpr = (window + stride - 1) // stride
-    g = tl.zeros((inside.shape[0], channel.shape[0]), tl.float32)
+def _over_pixels(x, lanes: tl.constexpr, across: tl.constexpr):
+    """The sums over all pixels of a tile, in the lanes of its first one. Lanes without a pixel are 0."""
+    sums = _apart(x)
+    for bit in tl.static_range(12):
+        if lanes // across > 2048 >> bit:
+            beside = tl.arange(0, lanes) + (2048 >> bit) * across
+            more = ()
+            for i in tl.static_range(EACH):
+                other = tl.gather(sums[i], beside % lanes, 0)
+                more = more + (sums[i] + tl.where(beside < lanes, other, 0.0),)
+            sums = more
+    return _together(sums)
+
+
+@triton.jit
+def _gradient(at, g, index, has_index: tl.constexpr, reach: tl.constexpr, window: tl.constexpr, stride: tl.constexpr):
+    """What pixel `at` of a patch gets from the windows whose maximum it is."""
+    total = ()
     for each in tl.static_range(reach * reach):
-        if y + each // reach * stride < window and x + each % reach * stride < window:
-            line, column = oy - each // reach, ox - each % reach
-            seen = inside & (line >= 0) & (line < out_height) & (column >= 0) & (column < out_width)
-            seen = seen[:, None] & there[None, :]
-            offset = image * g_image + line * g_line + column * g_pixel
-            at_g = g_at + (offset[:, None] + channel[None, :] * g_channel)
-            part = tl.load(at_g, mask=seen, other=0.0).to(tl.float32)
+        if _place(at, each, reach, window, stride) is not None:
+            part = g[each]
             if has_index:
-                offset = ((image * out_height + line) * out_width + column) * channels
-                which = tl.load(index_at + (offset[:, None] + channel[None, :]), mask=seen, other=NOTHING)
-                index = (y + each // reach * stride) * window + x + each % reach * stride
-                part = tl.where(which == index, part, 0.0)
-            g += part
-    return g
+                part = tl.where(index[each] == _place(at, each, reach, window, stride), part, 0.0)
+            if len(total) == 0:
+                total = (part,)
+            else:
+                total = (total[0] + part,)
+    if len(total) == 0:
+        total = (tl.zeros(g[0].shape, tl.float32),)
+    return total[0]
 
 
 @triton.jit
 def backward(
-    x_at, x_tower, g_at, g_tower, dx_at, dx_tower, bias_at, index_at, parts_at, band_at, patches, alpha, k,
+    x_at, x_tower, g_at, g_tower, dx_at, dx_tower, bias_at, index_at, parts_at, patches, alpha, k,
     scale: tl.constexpr,
     x_image: tl.constexpr, x_line: tl.constexpr, x_pixel: tl.constexpr,
     g_image: tl.constexpr, g_line: tl.constexpr, g_pixel: tl.constexpr, g_channel: tl.constexpr,
     dx_image: tl.constexpr, dx_line: tl.constexpr, dx_pixel: tl.constexpr, dx_channel: tl.constexpr,
     height: tl.constexpr, width: tl.constexpr, out_height: tl.constexpr, out_width: tl.constexpr,
-    channels: tl.constexpr, used: tl.constexpr,
+    channels: tl.constexpr, across: tl.constexpr, used: tl.constexpr,
     has_bias: tl.constexpr, has_index: tl.constexpr, has_parts: tl.constexpr,
-    relu: tl.constexpr, half: tl.constexpr, window: tl.constexpr, stride: tl.constexpr,
-    precision: tl.constexpr, rows: tl.constexpr, tile: tl.constexpr,
+    relu: tl.constexpr, half: tl.constexpr, window: tl.constexpr, stride: tl.constexpr, lanes: tl.constexpr,
 ):  # fmt: skip
     """Patches of stride x stride pixels: for each pixel of one, the windows that see it, and its place in them, are
     constants."""
     tower = tl.program_id(1).to(tl.int64)
-    across: tl.constexpr = (width + stride - 1) // stride
+    over: tl.constexpr = (width + stride - 1) // stride
     down: tl.constexpr = (height + stride - 1) // stride
+    reach: tl.constexpr = (window + stride - 1) // stride
     x_at += tower * x_tower
     g_at += tower * g_tower
     dx_at += tower * dx_tower
-    index_at += tower * (patches // (down * across) * (out_height * out_width)) * channels
-    first = tl.program_id(2) * used
-    channel = first + tl.arange(0, tile)
-    if used < channels:
-        channel -= 2 * half
-    there = (channel >= 0) & (channel < channels)
-    mine = there & (channel >= first) & (channel < first + used)
+    index_at += tower * (patches // (down * over) * (out_height * out_width)) * channels
+    channel, there, mine = _channels(tl.program_id(2), channels, lanes, across, used)
+    bias = tl.zeros((lanes, EACH), tl.float32)
     if has_bias:
         bias = tl.load(bias_at + tower * channels + channel, mask=there, other=0.0)
-    if half > 0:
-        band = _load_band(band_at, tile)
-    if has_parts:
-        sums = tl.zeros((rows, tile), tl.float32)
-    for block in range(tl.program_id(0), tl.cdiv(patches, rows), tl.num_programs(0)):
-        patch = block * rows + tl.arange(0, rows)
-        ox, oy, image = patch % across, patch // across % down, patch // (across * down)
+    sums = tl.zeros((lanes, EACH), tl.float32)
+    side: tl.constexpr = lanes // across
+    for block in range(tl.program_id(0), tl.cdiv(patches, side), tl.num_programs(0)):
+        patch = block * side + tl.arange(0, lanes) // across
+        ox, oy, image = patch % over, patch // over % down, patch // (over * down)
+        g_windows, index_windows = (), ()
+        for each in tl.static_range(reach * reach):
+            line, column = oy - each // reach, ox - each % reach
+            seen = (patch < patches) & (line >= 0) & (line < out_height) & (column >= 0) & (column < out_width)
+            seen = seen[:, None] & there
+            offset = image * g_image + line * g_line + column * g_pixel
+            at_g = g_at + (offset[:, None] + channel * g_channel)
+            g_windows = g_windows + (tl.load(at_g, mask=seen, other=0.0).to(tl.float32),)
+            if has_index:
+                offset = ((image * out_height + line) * out_width + column) * channels
+                at_index = index_at + (offset[:, None] + channel)
+                index_windows = index_windows + (tl.load(at_index, mask=seen, other=NOTHING),)
         for at in tl.static_range(stride * stride):
             line, column = oy * stride + at // stride, ox * stride + at % stride
-            inside = (patch < patches) & (line < height) & (column < width)
+            inside = ((patch < patches) & (line < height) & (column < width))[:, None]
             offset = image * x_image + line * x_line + column * x_pixel
-            at_x = x_at + (offset[:, None] + channel[None, :])
-            v = tl.load(at_x, mask=inside[:, None] & there[None, :], other=0.0).to(tl.float32)
-            if has_bias:
-                v += bias[None, :]
-            # Without this the compiler moves everything up to the multiplication behind the exchange of its operand,
-            # where each warp computes it for all channels.
-            v = tl.where(there[None, :], v, 0.0)
+            at_x = x_at + (offset[:, None] + channel)
+            v = tl.load(at_x, mask=inside & there, other=0.0).to(tl.float32) + bias
+            g = _gradient(at, g_windows, index_windows, has_index, reach, window, stride)
+            if scale != 1:
+                g *= scale
             r = v
             if relu == "first":
                 r = tl.maximum(v, 0.0, propagate_nan=NAN)
-            g = _from_windows(
-                g_at, index_at, image, oy, ox, inside, there, channel, at // stride, at % stride,
-                g_image, g_line, g_pixel, g_channel, out_height, out_width, channels, has_index, window, stride,
-            )  # fmt: skip
-            if scale != 1:
-                g *= scale
-            if relu == "first":
-                g = tl.where(v > 0, g, 0.0)
+                if not has_index:
+                    g = tl.where(v > 0, g, 0.0)
             if half > 0:
-                root = tl.rsqrt(k + alpha * _sums(r * r, band, precision))
+                root = tl.rsqrt(k + alpha * _sums(r * r, half, across))
                 g *= root * tl.sqrt(root)
-                through = _sums(g * (r * (root * root)), band, precision)  # root^2 is 1 / the sum
+                through = _sums(g * (r * (root * root)), half, across)  # root^2 is 1 / the sum
                 g -= 1.5 * alpha * r * through
             offset = image * dx_image + line * dx_line + column * dx_pixel
-            at_dx = dx_at + (offset[:, None] + channel[None, :] * dx_channel)
-            tl.store(at_dx, g.to(dx_at.dtype.element_ty), mask=inside[:, None] & mine[None, :])
-            if has_parts:
-                sums += g
+            at_dx = dx_at + (offset[:, None] + channel * dx_channel)
+            tl.store(at_dx, g.to(dx_at.dtype.element_ty), mask=inside & mine)
+            sums += g
     if has_parts:
-        at = tl.program_id(0) * tl.num_programs(1) * channels + tower * channels + channel
-        tl.store(parts_at + at, tl.sum(sums, 0), mask=mine)
+        at = (tl.program_id(0) * tl.num_programs(1) + tower) * channels + channel
+        first = (tl.arange(0, lanes) < across)[:, None]
+        tl.store(parts_at + at, _over_pixels(sums, lanes, across), mask=mine & first)
