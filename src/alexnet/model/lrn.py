@@ -41,7 +41,7 @@ def local_response_norm(
         raise ValueError(f"{x.shape[1]} channels do not divide into {groups} towers.")
     if cpu.takes(x, size, beta):
         return cpu.local_response_norm(x, size, alpha, k, groups, relu)
-    if cuda.takes(x) and beta == 0.75 and size % 2 == 1:
+    if cuda.takes(x) and beta == 0.75 and size in cuda.NORM_SIZES:
         from alexnet.model.cuda import functions  # imports Triton
 
         return functions.norm_and_pool(x, x.shape[2:], (1, 1), groups, size, alpha, k, relu)

@@ -58,7 +58,8 @@ def fusible(x: Tensor, stages: Sequence[nn.Module]) -> int:
         if tuple(type(stage) for stage in chosen) == pattern and not any(watched(stage) for stage in chosen):
             norm, pool = _norm_and_pool(chosen)
             window = None if pool is None else (pool.kernel_size, pool.stride)
-            on_gpu = cuda.takes(x) and norm.beta == 0.75 and norm.size % 2 == 1 and max(window or (1,)) <= cuda.POOL
+            usual = norm.beta == 0.75 and norm.size in cuda.NORM_SIZES and max(window or (1,)) <= cuda.POOL
+            on_gpu = usual and cuda.takes(x)
             if x.shape[1] % norm.groups == 0 and (on_gpu or cpu.takes(x, norm.size, norm.beta, window)):
                 return len(pattern)
     return 1

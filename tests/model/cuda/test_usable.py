@@ -6,6 +6,9 @@ import pytest
 import torch
 
 from alexnet.model import cuda
+from alexnet.model.lrn import LocalResponseNorm, lrn_plain
+from alexnet.model.pooling import MaxPool2d
+from alexnet.model.stage import fusible
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +47,14 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda.why_unusable.cache_clear()
     monkeypatch.setattr(cuda.importlib.util, "find_spec", lambda name: None)
     assert "Triton" in str(cuda.why_unusable(torch.device("cuda")))
+
+
+@pytest.mark.parametrize("size", [1, 4, 11])
+def test_pytorch_normalises_over_so_many_channels(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "takes", lambda x: True)
+    x, norm = torch.rand(2, 12, 3, 3, dtype=torch.float64), LocalResponseNorm(size, groups=2)
+    assert fusible(x, [torch.nn.ReLU(), norm, MaxPool2d(3, 2)]) == 1
+    assert torch.equal(norm(x), lrn_plain(x, size, norm.alpha, norm.beta, norm.k, 2))
 
 
 def test_tensors_elsewhere_are_not_taken() -> None:

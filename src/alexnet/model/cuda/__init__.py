@@ -16,6 +16,9 @@ CAPABILITY = 8, 0
 POOL = 4
 """Largest pooling window and stride of the kernels, which are written out for each pixel of a window."""
 
+NORM_SIZES = 3, 5, 7, 9
+"""Channels that normalisation adds up in the kernels."""
+
 
 @functools.cache
 def why_unusable(device: torch.device) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alexnet.model.cuda import POOL
+from alexnet.model.cuda import NORM_SIZES, POOL
 from alexnet.model.cuda import input as image_input
 from alexnet.model.cuda.loss import cross_entropy
 from alexnet.model.cuda.operations import (
@@ -239,4 +239,4 @@ def fused(layers: Sequence[Layer], network: AlexNet) -> tuple[Stages, int]:
 
 def is_usual(norm: LocalResponseNorm) -> bool:
     """Whether the kernels compute this normalisation."""
-    return norm.beta == 0.75 and norm.size in (3, 5, 7, 9)
+    return norm.beta == 0.75 and norm.size in NORM_SIZES
