@@ -18,18 +18,22 @@ SEED_COLOURS = ("#1f4e8c", "#c8391b", "#f0a202", "#4c8c4a", "#7a4fa3", "#777777"
 
 
 def training_error_curves(curves: Mapping[str, Sequence[Curves]], labels: Mapping[str, str], target: float) -> Figure:
-    """Figure 1: training error over epochs, with ReLU solid and with tanh dashed, one line for each seed."""
+    """Figure 1: training error over epochs, with ReLU solid and with tanh dashed: the mean, and each seed in grey."""
     figure = Figure(figsize=(WIDTH * 0.75, 3.2), dpi=DPI)
     axes = figure.subplots()
     axes.axhline(target, color=FAINT, linewidth=0.6, zorder=0)
     longest = 0.0
     for which, style in (("relu", "-"), ("tanh", (0, (4, 2)))):
-        for number, each in enumerate(curves[which]):
-            errors = np.array(each["train_top1_error"])
+        lines = [np.array(each["train_top1_error"]) for each in curves[which]]
+        for each, errors in zip(curves[which], lines, strict=True):
             epochs = np.arange(1, len(errors) + 1) / each["parts"]
-            label = labels[which] if number == 0 else None
-            axes.plot(epochs, errors, color="black", linewidth=1.1, linestyle=style, label=label)  # type: ignore[arg-type]
+            axes.plot(epochs, errors, color="#bbbbbb", linewidth=0.5, zorder=1)
             longest = max(longest, float(epochs[-1]))
+        if lines:
+            shortest = min(map(len, lines))
+            mean = np.mean([errors[:shortest] for errors in lines], axis=0)
+            epochs = np.arange(1, shortest + 1) / curves[which][0]["parts"]
+            axes.plot(epochs, mean, color="black", linewidth=1.1, linestyle=style, label=labels[which])  # type: ignore[arg-type]
     axes.set(ylim=(0, 0.75), xlim=(0, longest))
     epoch_axis(axes)
     axes.set_ylabel("training error", size=8, color=INK)

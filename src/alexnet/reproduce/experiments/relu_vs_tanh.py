@@ -194,7 +194,7 @@ EXPERIMENT = Experiment(
     arms=arms,
     find=find,
     draw=draw,
-    caption="Training error on CIFAR-10 with ReLU (solid) and with tanh (dashed), as figure 1 of the paper; one line "
-    "for each seed.",
+    caption="Training error on CIFAR-10 with ReLU (solid) and with tanh (dashed), as figure 1 of the paper: the mean, "
+    "and each seed in grey.",
     lesson="Both networks are alike but for one function. Look where the two curves cross the horizontal line.",
 )
