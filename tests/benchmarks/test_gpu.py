@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("large_tiles")
 def ours(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> Any:
     """`benchmarks.gpu.ours` on a CPU, with networks that suit it."""
     if device.type != "cpu":
-        pytest.skip("it measures by itself there")
+        pytest.skip("this puts the benchmark on a CPU; on a GPU, run the benchmark")
     from benchmarks.gpu import ours
 
     def small(name: str) -> SimpleNamespace:
